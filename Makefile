@@ -1,0 +1,41 @@
+# Each target does its own set-up: a virtual environment in .venv, the package and its development extras.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test bench lint types golden schema crash clean
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/chartbridge demo
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/pytest
+
+crash: $(READY)
+	$(BIN)/pytest -m crash
+
+bench: $(READY)
+	$(BIN)/chartbridge bench
+
+golden: $(READY)
+	CHARTBRIDGE_GOLDEN=write $(BIN)/pytest tests/mappings
+
+schema: $(READY)
+	$(BIN)/python tools/compile_fhir.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,78 @@
+"""The arrows of the architecture, read from the imports.
+
+`mappings/` and `ledger/` are libraries that would run without the rest; inside `adapter/`, framing and sealing import
+nothing above them, and the edges are imported by no one.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STDLIB = frozenset(sys.stdlib_module_names)
+
+ALLOWED = {
+    "mappings": STDLIB | {"mappings", "lxml", "msgspec", "fhir", "hl7apy"},
+    "ledger": STDLIB | {"ledger", "cryptography", "msgspec"},
+}
+# what would bring sockets, disks of others, clocks or keys into the pure core
+NEVER = {"mappings": {"socket", "asyncio", "secrets", "ssl", "sqlite3", "http"}, "ledger": {"http", "ssl", "socket"}}
+EDGES = ("adapter.api", "adapter.cli", "adapter.inbound.listener", "adapter.inbound.http")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_library_imports_only_what_it_may(package: str) -> None:
+    strangers = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(package)
+        for name in imports(path)
+        if name.split(".")[0] not in ALLOWED[package] or name.split(".")[0] in NEVER[package]
+    }
+    assert strangers == set()
+
+
+def test_fhir_resources_and_hl7apy_stay_off_the_mapping_path() -> None:
+    """They author and judge; they never produce bytes that are stored (architecture, decisions)."""
+    users = {path.name for path in modules("mappings") for name in imports(path) if name.split(".")[0] == "hl7apy"}
+    assert users <= {"lint.py"}
+
+
+def test_framing_and_sealing_import_nothing_above_them() -> None:
+    framing = set(imports(ROOT / "adapter/inbound/mllp.py"))
+    assert not {name for name in framing if name.startswith(("adapter", "asyncio", "socket"))}
+    for path in modules("adapter/seal"):
+        above = {
+            name
+            for name in imports(path)
+            if name.startswith("adapter.") and not name.startswith(("adapter.seal", "adapter.errors"))
+        }
+        assert above == set(), path
+
+
+def test_edges_are_called_by_no_one() -> None:
+    callers = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("adapter")
+        for name in imports(path)
+        if name.startswith(EDGES)
+        and not path.is_relative_to(ROOT / "adapter/cli")
+        and path.name != "serve.py"
+        and not path.is_relative_to(ROOT / "adapter/api")
+    }
+    assert callers == set()
