@@ -1,0 +1,219 @@
+"""A site's configuration: one frozen `Settings`, from `chartbridge.toml`, the environment and flags.
+
+Order: flag, environment (`CHARTBRIDGE_HTTP__PORT=8081`), TOML, default. An unknown key is an error that names the nearest
+known one. Secrets stand in files of their own, named by `*_file`; no value here is secret, so the whole may be printed.
+Feeds and profiles are files of their own (`feeds/*.toml`, `profiles/NAME/profile.toml`). Paths are relative to the site.
+"""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from adapter.errors import ConfigurationError
+
+FILE = "chartbridge.toml"
+PREFIX = "CHARTBRIDGE_"
+SITE_VARIABLE = "CHARTBRIDGE_SITE"
+# environment variables of ours that are no settings
+RESERVED = frozenset({SITE_VARIABLE, "CHARTBRIDGE_CRASH_AT", "CHARTBRIDGE_CORPUS", "CHARTBRIDGE_GOLDEN"})
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Section(BaseModel):
+    """One table of the file: frozen, and no key that we do not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Node(Section):
+    """Who this node is."""
+
+    org: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="short name of the organisation, on every row")
+    name: str = Field(description="name of the organisation as people read it")
+    system: str = Field(description="identifier system of the organisation")
+    identifier: str = Field(description="its identifier in that system")
+    zone: str = Field(default="UTC", description="IANA time zone of dates that carry none")
+
+    @field_validator("zone")
+    @classmethod
+    def known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as exc:
+            raise ValueError("not an IANA time zone") from exc
+        return value
+
+
+class Http(Section):
+    """The FHIR API."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535, description="0 picks a free one")
+    base: str = Field(
+        default="", description="the public URL of `/fhir`, audience of the tokens; empty: from host and port"
+    )
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    proxy: bool = Field(default=False, description="a proxy in front ends TLS")
+
+
+class Store(Section):
+    """The data store and the journal."""
+
+    path: Path = Path("data.sqlite3")
+    journal: Path = Path("journal.sqlite3")
+    readers: int = Field(default=2, ge=1, le=32)
+
+
+class Vault(Section):
+    """Subject keys and sealed details; a store of its own, with its own backups."""
+
+    path: Path = Path("vault/vault.sqlite3")
+
+
+class Keys(Section):
+    """Files of mode 0600."""
+
+    kek_file: Path = Path("keys/kek")
+    log_file: Path = Path("keys/log")
+    token_file: Path = Path("keys/token")
+
+
+class Ledger(Section):
+    """The node's Merkle log."""
+
+    name: str = Field(description="host and log, without the year: the origin is NAME/YEAR")
+    path: Path = Path("log.sqlite3")
+    www: Path = Path("www")
+    checkpoint_s: float = Field(default=1.0, gt=0, le=60)
+    checkpoint_entries: int = Field(default=4096, ge=1)
+
+
+class Client(Section):
+    """One client of the API: an organisation's system, with what it may ask for."""
+
+    system: str = Field(description="identifier system of the client's organisation")
+    identifier: str = Field(description="its identifier in that system")
+    name: str = ""
+    roles: tuple[str, ...] = ()
+    scopes: str = Field(description="SMART v2 scopes, separated by blanks")
+    purposes: tuple[str, ...] = Field(min_length=1, description="v3-ActReason codes; the first is the default")
+    feed: str = Field(default="", description="feed that it may POST to /hl7v2")
+
+
+class Access(Section):
+    """Tokens, clients and the house rules."""
+
+    inside: Literal["deny", "treatment", "all", "break-glass"] = "treatment"
+    across: Literal["deny", "treatment", "all", "break-glass"] = "deny"
+    token_s: int = Field(default=300, ge=1, le=3600, description="life of a token")
+    client: dict[str, Client] = Field(default_factory=dict)
+
+
+class Workers(Section):
+    """Conversion children and lane workers."""
+
+    children: int = Field(default=1, ge=1, le=64)
+    convert_s: float = Field(default=10.0, gt=0, description="a message's time in a child, in seconds")
+    memory_mib: int = Field(default=512, ge=128, description="address space a child may add")
+    batch: int = Field(default=20, ge=1, le=500, description="messages a worker commits together")
+
+
+class Settings(BaseSettings):
+    """All sections. `load` is the way in."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__")
+
+    node: Node
+    http: Http = Http()
+    store: Store = Store()
+    vault: Vault = Vault()
+    keys: Keys = Keys()
+    ledger: Ledger
+    access: Access = Access()
+    workers: Workers = Workers()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `load` lays the three sources over each other, so that a flag stands above all
+
+
+def find_site(site: Path | None = None) -> Path:
+    """The site's folder: the flag, CHARTBRIDGE_SITE, else the nearest folder upwards that holds a `chartbridge.toml`."""
+    named = site or (Path(value) if (value := os.environ.get(SITE_VARIABLE)) else None)
+    if named is not None:
+        if not (named / FILE).is_file():
+            raise ConfigurationError(f"no {FILE} in the named site", hint="chartbridge init DIR")
+        return named.resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return folder
+    raise ConfigurationError("no site here", hint="chartbridge init DIR, or --site DIR")
+
+
+def load(site: Path, **flags: Any) -> Settings:
+    """Read and check a site's settings. Raises ConfigurationError, with the nearest known key for an unknown one."""
+    try:
+        values = tomllib.loads((site / FILE).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigurationError(f"{FILE} cannot be read: {exc}", hint="chartbridge doctor") from exc
+    try:
+        return Settings(**_merged(_merged(values, EnvSettingsSource(Settings)()), flags))
+    except ValidationError as exc:
+        raise ConfigurationError(_explain(exc), hint=f"edit {FILE}") from exc
+
+
+def _merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        merged[key] = _merged(low.get(key, {}), value) if isinstance(value, dict) else value
+    return merged
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"unknown key {place}{_nearest(place)}")
+        else:
+            lines.append(f"{place}: {fault['msg'].lower()}")
+    return "; ".join(lines)
+
+
+def _nearest(place: str) -> str:
+    close = difflib.get_close_matches(place, [*Settings.model_fields, *sorted(known_keys())], n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def known_keys() -> dict[str, str]:
+    """Every setting with its description, `section.key`; `access.client.ID.key` stands for any client."""
+    keys: dict[str, str] = {}
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type) and issubclass(model, Section)  # noqa: S101 - our own class body
+        for key, inner in model.model_fields.items():
+            if key == "client":
+                keys.update({f"access.client.ID.{k}": f.description or "" for k, f in Client.model_fields.items()})
+            else:
+                keys[f"{section}.{key}"] = inner.description or ""
+    return keys
