@@ -1,15 +1,16 @@
 """A site's configuration: one frozen `Settings`, from `chartbridge.toml`, the environment and flags.
 
-Order: flag, environment (`CHARTBRIDGE_HTTP__PORT=8081`), TOML, default. An unknown key is an error that names the nearest
-known one. Secrets stand in files of their own, named by `*_file`; no value here is secret, so the whole may be printed.
-Feeds and profiles are files of their own (`feeds/*.toml`, `profiles/NAME/profile.toml`). Paths are relative to the site.
+Order: flag, environment (`CHARTBRIDGE_HTTP__PORT=8081`), TOML, default. An unknown key is an error that names the
+nearest known one. Secrets stand in files of their own, named by `*_file`; no value here is secret, so the whole may be
+printed. Feeds and profiles are files of their own (`feeds/*.toml`, `profiles/NAME/profile.toml`). Paths are relative to
+the site.
 """
 
 import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -157,7 +158,7 @@ class Settings(BaseSettings):
 
 
 def find_site(site: Path | None = None) -> Path:
-    """The site's folder: the flag, CHARTBRIDGE_SITE, else the nearest folder upwards that holds a `chartbridge.toml`."""
+    """The site's folder: the flag, CHARTBRIDGE_SITE, else the nearest folder upwards with a `chartbridge.toml`."""
     named = site or (Path(value) if (value := os.environ.get(SITE_VARIABLE)) else None)
     if named is not None:
         if not (named / FILE).is_file():
@@ -209,8 +210,7 @@ def known_keys() -> dict[str, str]:
     """Every setting with its description, `section.key`; `access.client.ID.key` stands for any client."""
     keys: dict[str, str] = {}
     for section, field in Settings.model_fields.items():
-        model = field.annotation
-        assert isinstance(model, type) and issubclass(model, Section)  # noqa: S101 - our own class body
+        model = cast(type[Section], field.annotation)
         for key, inner in model.model_fields.items():
             if key == "client":
                 keys.update({f"access.client.ID.{k}": f.description or "" for k, f in Client.model_fields.items()})
