@@ -1,0 +1,79 @@
+"""What every verb shares: results on stdout, progress on stderr, `--json`, exit codes.
+
+With `--json` a result is one JSON object a line, each with a `schema` tag (`chartbridge.VERB/1`); without it, text. Errors
+go to stderr as `error: …` and, where there is something to do, `try: …`. Source: operations chapter §1.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+class Exit(IntEnum):
+    """Exit codes, the same for every verb."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIGURATION = 3
+    UNAVAILABLE = 4
+    NOT_FOUND = 5
+    NOT_PERMITTED = 6
+    INTEGRITY = 7
+    PARTLY = 8
+    CANNOT_TELL = 9
+    INTERRUPTED = 130
+
+
+@dataclass(slots=True)
+class Options:
+    """The options that stand before the verb."""
+
+    site: Path | None = None
+    json: bool = False
+    quiet: bool = False
+
+
+OPTIONS = Options()
+
+
+def progress(text: str) -> None:
+    """A line for the person who waits; never part of the result."""
+    if not OPTIONS.quiet:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+
+def emit(schema: str, value: Mapping[str, Any], text: str) -> None:
+    """One result: the object with `--json`, else the text."""
+    if OPTIONS.json:
+        line(json.dumps({"schema": schema, **value}, ensure_ascii=False, default=str))
+    else:
+        line(text)
+
+
+def emit_list(schema: str, rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...], title: str = "") -> None:
+    """A list: NDJSON with `--json`, else a table of the named columns."""
+    if OPTIONS.json:
+        for row in rows:
+            line(json.dumps({"schema": schema, **row}, ensure_ascii=False, default=str))
+        return
+    table = Table(*columns, title=title or None, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(row.get(column, "")) for column in columns))
+    Console(highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+def line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def complain(text: str, hint: str = "") -> None:
+    """An error, and what to do about it, on stderr."""
+    sys.stderr.write(f"error: {text}\n" + (f"try: {hint}\n" if hint else ""))
