@@ -1,7 +1,7 @@
 """What every verb shares: results on stdout, progress on stderr, `--json`, exit codes.
 
-With `--json` a result is one JSON object a line, each with a `schema` tag (`chartbridge.VERB/1`); without it, text. Errors
-go to stderr as `error: …` and, where there is something to do, `try: …`. Source: operations chapter §1.
+With `--json` a result is one JSON object a line, each with a `schema` tag (`chartbridge.VERB/1`); without it, text.
+Errors go to stderr as `error: …` and, where there is something to do, `try: …`. Source: operations chapter §1.
 """
 
 import json
