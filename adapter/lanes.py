@@ -1,9 +1,9 @@
 """Which message may take effect next: order within a lane, none across lanes.
 
-Pure bookkeeping over sequence numbers. A message waits in each of its lanes (a merge has two) and is ready when it stands
-first in all of them; so messages of one patient keep the order of receipt, a merge waits for what both patients sent
-before it, and a slow message delays nobody else. Sequence numbers are added in rising order, which rules out a deadlock:
-the oldest message is always first everywhere. Source: architecture §5, operations chapter §4.
+Pure bookkeeping over sequence numbers. A message waits in each of its lanes (a merge has two) and is ready when it
+stands first in all of them; so messages of one patient keep the order of receipt, a merge waits for what both patients
+sent before it, and a slow message delays nobody else. Sequence numbers are added in rising order, which rules out a
+deadlock: the oldest message is always first everywhere. Source: architecture §5, operations chapter §4.
 """
 
 from collections import deque
