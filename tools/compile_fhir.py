@@ -33,7 +33,9 @@ from typing import Any
 Json = dict[str, Any]
 
 PACKAGE = "hl7.fhir.r4.examples@4.0.1"
-INTEGRITY = "DXBdIZOeQaSKIgCU7w6HOC7sw/6BzylmipLkBW4f//pT+Bc94x+8LImwTdvaNThPJoOzpBzvxAzNqjeu3X/zLw=="  # sha512, npm's own
+INTEGRITY = (
+    "DXBdIZOeQaSKIgCU7w6HOC7sw/6BzylmipLkBW4f//pT+Bc94x+8LImwTdvaNThPJoOzpBzvxAzNqjeu3X/zLw=="  # sha512, npm's own
+)
 TARGET = Path(__file__).resolve().parent.parent / "mappings" / "fhir"
 
 DEFINITIONS = ("Bundle-types.json", "Bundle-resources.json")
@@ -354,7 +356,8 @@ def compile_operations(files: dict[str, bytes]) -> dict[str, Json]:
             "levels": [level for level in ("system", "type", "instance") if definition[level]],
             "types": definition.get("resource", []),
             "parameters": [
-                [row["name"], row["use"], row["min"], row["max"], row.get("type")] for row in definition.get("parameter", ())
+                [row["name"], row["use"], row["min"], row["max"], row.get("type")]
+                for row in definition.get("parameter", ())
             ],
         }
     return dict(sorted(found.items()))
