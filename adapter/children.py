@@ -1,0 +1,136 @@
+"""Processes that convert, so that a bad message can neither stall an ACK nor take the service with it.
+
+The parent's half: a pool of spawned children, each asked over its standard input and answering over its standard
+output, in order, in frames of a 4-byte big-endian length and that many bytes. A child that takes too long, dies or
+answers too much is killed and replaced; the message it was at is what failed, those behind it are asked again. What the
+frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
+"""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adapter.errors import ChartbridgeError
+
+MAX_ANSWER_BYTES = 64 << 20
+# questions in one child's pipe: it goes on to the next while the parent is busy with the last answer
+DEPTH = 8
+COMMAND = (sys.executable, "-m", "adapter.child")
+
+
+class ChildFailed(ChartbridgeError):
+    """A child died over a message, took too long, or answered too much; `reason` says which."""
+
+    code = "conversion-failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a conversion child failed: {reason}")
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _Question:
+    payload: bytes
+    answer: asyncio.Future[bytes]
+
+
+class Children:
+    """A fixed number of children. `ask` may be called by any number of tasks."""
+
+    def __init__(self, hello: bytes, *, size: int = 1, limit_s: float = 10.0, command: Sequence[str] = COMMAND) -> None:
+        self._hello, self._size, self._limit_s, self._command = hello, size, limit_s, tuple(command)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._waiting: deque[_Question] = deque()
+        self._asked = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start one supervising task a child; each starts its own process."""
+        self._tasks = [asyncio.create_task(self._supervise(), name=f"child-{n}") for n in range(self._size)]
+
+    async def ask(self, payload: bytes) -> bytes:
+        """The answer of some child. Raises ChildFailed when a child failed at this very message."""
+        question = _Question(payload, asyncio.get_running_loop().create_future())
+        self._waiting.append(question)
+        self._asked.set()
+        return await question.answer
+
+    async def close(self) -> None:
+        """End the children; questions not answered yet fail."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._waiting:
+            _fail(self._waiting.popleft(), "closed")
+
+    async def _supervise(self) -> None:
+        while True:
+            process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, limit=1 << 20)
+            try:
+                _write(process, self._hello)
+                while True:
+                    await self._converse(process, await self._take())
+            except ChildFailed:
+                continue  # the question has its answer; the next child takes the next
+            finally:
+                await _end(process)
+
+    async def _take(self) -> deque[_Question]:
+        while not self._waiting:
+            self._asked.clear()
+            await self._asked.wait()
+        share = -(-len(self._waiting) // self._size)  # leave the other children theirs
+        return deque(self._waiting.popleft() for _ in range(min(DEPTH, share)))
+
+    async def _converse(self, process: Process, asked: deque[_Question]) -> None:
+        try:
+            for question in asked:
+                _write(process, question.payload)
+            while asked:
+                answer = await self._answer(process)
+                _settle(asked.popleft(), answer)
+        except ChildFailed as exc:
+            _fail(asked.popleft(), exc.reason)
+            raise
+        finally:
+            self._waiting.extendleft(reversed(asked))
+            self._asked.set()
+
+    async def _answer(self, process: Process) -> bytes:
+        stdout = process.stdout
+        if stdout is None:
+            raise RuntimeError("a child without a standard output")
+        try:
+            async with asyncio.timeout(self._limit_s):
+                size = int.from_bytes(await stdout.readexactly(4))
+                if size > MAX_ANSWER_BYTES:
+                    raise ChildFailed("too much output")
+                return await stdout.readexactly(size)
+        except TimeoutError as exc:
+            raise ChildFailed("out of time") from exc
+        except asyncio.IncompleteReadError as exc:
+            raise ChildFailed("died") from exc
+
+
+def _write(process: Process, payload: bytes) -> None:
+    if process.stdin is None:
+        raise RuntimeError("a child without a standard input")
+    process.stdin.write(len(payload).to_bytes(4) + payload)
+
+
+def _settle(question: _Question, answer: bytes) -> None:
+    if not question.answer.done():
+        question.answer.set_result(answer)
+
+
+def _fail(question: _Question, reason: str) -> None:
+    if not question.answer.done():
+        question.answer.set_exception(ChildFailed(reason))
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()

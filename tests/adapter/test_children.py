@@ -1,0 +1,66 @@
+"""Poison costs itself only: caps hold, neighbours are answered (operations chapter §4, fault F24). Real processes."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapter.children import ChildFailed, Children
+
+# echoes; `die` ends it, `loop` never answers, `flood` claims an answer of 4 GB
+SCRIPT = """
+import os, sys, time
+read, write = sys.stdin.buffer, sys.stdout.buffer
+def frame():
+    size = read.read(4)
+    return read.read(int.from_bytes(size, "big")) if size else None
+hello = frame()
+while (ask := frame()) is not None:
+    if ask == b"die":
+        os._exit(9)
+    if ask == b"loop":
+        time.sleep(60)
+    if ask == b"flood":
+        write.write(b"\\xff" * 4)
+        write.flush()
+        time.sleep(60)
+    answer = hello + b":" + ask
+    write.write(len(answer).to_bytes(4, "big") + answer)
+    write.flush()
+"""
+
+
+@pytest.fixture
+async def children() -> AsyncIterator[Children]:
+    pool = Children(b"hello", size=2, limit_s=1.0, command=[sys.executable, "-c", SCRIPT])
+    await pool.start()
+    yield pool
+    await pool.close()
+
+
+async def test_every_question_gets_its_own_answer(children: Children) -> None:
+    answers = await asyncio.gather(*(children.ask(str(n).encode()) for n in range(100)))
+    assert answers == [f"hello:{n}".encode() for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("poison", "reason"), [(b"die", "died"), (b"loop", "out of time"), (b"flood", "too much output")]
+)
+async def test_poison_fails_alone_and_its_neighbours_are_answered(
+    children: Children, poison: bytes, reason: str
+) -> None:
+    asked = [b"a", b"b", poison, b"c", b"d"]
+    answers = await asyncio.gather(*map(children.ask, asked), return_exceptions=True)
+    failed = answers.pop(2)
+    assert isinstance(failed, ChildFailed)
+    assert failed.reason == reason
+    assert answers == [b"hello:a", b"hello:b", b"hello:c", b"hello:d"]
+
+
+async def test_closing_fails_what_is_not_answered(children: Children) -> None:
+    question = asyncio.create_task(children.ask(b"loop"))
+    await asyncio.sleep(0.2)
+    await children.close()
+    with pytest.raises(ChildFailed):
+        await asyncio.wait_for(question, 1)
