@@ -1,0 +1,78 @@
+"""What a datatype function may know besides its own text: separators, profile, and where it stands.
+
+One context a message. The compiled rows set `seg`, `field`, `rep_index` and `row` before each call, so that
+`ctx.issue("not-a-date")` knows its place; functions never build places themselves. No function keeps a context.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mappings.hl7v2.issues import Issue, issue
+from mappings.hl7v2.message import Message, Segment
+from mappings.hl7v2.place import Place
+from mappings.hl7v2.time import MessageZone
+
+Json = dict[str, Any]
+
+_CACHE_ENTRIES = 4096  # of coded values a compiled profile remembers
+
+
+class ProfileView(Protocol):
+    """The attributes of a compiled profile that datatype functions read."""
+
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def zone(self) -> Any: ...  # ZoneInfo | None
+    @property
+    def authorities(self) -> Any: ...  # HD namespace or universal id -> system
+    @property
+    def codes(self) -> Any: ...  # CWE.3 -> {"system": uri, "table": {code: (coding, …)}}
+    @property
+    def policy(self) -> Any: ...
+
+
+def _nothing_made(resource_type: str, key_parts: tuple[str, ...], body: Json) -> str | None:
+    return None
+
+
+def _nothing_contained(body: Json) -> str | None:
+    return None
+
+
+class Context:
+    """Separators, profile and position; collects issues and resources made on the way."""
+
+    __slots__ = (
+        "at", "cache", "comp", "contained", "esc", "event", "field", "field_sep", "issues", "make", "message",
+        "profile", "rep", "rep_index", "row", "seg", "sub", "times", "trunc", "version", "zone",
+    )  # fmt: skip
+
+    def __init__(self, message: Message, profile: ProfileView, cache: dict[Any, Any] | None = None) -> None:
+        sep = message.sep
+        self.field_sep, self.comp, self.rep = sep.field, sep.comp, sep.rep
+        self.esc, self.sub, self.trunc = sep.esc, sep.sub, sep.trunc
+        self.message = message
+        self.profile = profile
+        self.cache: dict[Any, Any] = {} if cache is None else cache  # pure results by raw text, one a profile
+        if len(self.cache) > _CACHE_ENTRIES:
+            self.cache.clear()
+        self.issues: list[Issue] = list(message.issues)
+        self.seg: Segment = message.segments[0]
+        self.row = ""
+        self.field = 0
+        self.rep_index = 0
+        self.at: str | None = None  # time of receipt, the last resort where R4 demands an instant
+        self.times: dict[str, Any] = {}  # lexeme -> reading, as one message repeats its times
+        self.zone = MessageZone.of(message.msh.field(7), profile.zone)
+        if self.zone.mismatch:
+            self.issues.append(issue("zone-mismatch", Place("MSH", field=7)))
+        self.make: Callable[[str, tuple[str, ...], Json], str | None] = _nothing_made
+        self.contained: Callable[[Json], str | None] = _nothing_contained
+
+    def issue(self, code: str, comp: int = 0, sub: int = 0, detail: str = "") -> None:
+        """Record an issue at the value being read. `detail` is a fixed phrase, never a value."""
+        self.issues.append(issue(code, self.place(comp, sub), row=self.row, detail=detail))
+
+    def place(self, comp: int = 0, sub: int = 0) -> Place:
+        return Place(self.seg.name, self.seg.nth, self.field, self.rep_index + 1, comp, sub)

@@ -1,0 +1,101 @@
+"""The closed list of things that can be wrong with a message and still let it be mapped.
+
+Each code has one severity and one meaning; nothing outside this list is ever reported, so that quarantine, metrics and
+`map unmapped` can group by code. An issue holds a place, never a value. Severities are FHIR's (issue-severity).
+"""
+
+from dataclasses import dataclass
+
+from mappings.hl7v2.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One kind of issue: its code, how bad it is, and what it means to the person who runs the feed."""
+
+    code: str
+    severity: str  # error: a fact is lost or held; warning: a fact was changed or guessed; information: worth knowing
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One finding. `row` is the mapping row at work ("" in the reader), `detail` a fixed phrase without any value."""
+
+    code: str
+    severity: str
+    place: Place | None
+    row: str = ""
+    detail: str = ""
+
+
+_LIST = (
+    # reading
+    Code("charset-guessed", "warning", "no character set was declared or configured; windows-1252 was assumed"),
+    Code("charset-lies", "warning", "the bytes are not in the declared character set; the one they fit was used"),
+    Code("charset-unknown", "warning", "MSH-18 names a character set this reader has no table for"),
+    Code("charset-invalid", "error", "some bytes fit no candidate character set; they became U+FFFD"),
+    Code("continuation-line", "warning", "a line did not start with a segment name and was joined to the one before"),
+    Code("segment-case", "information", "a segment name was not in capitals"),
+    Code("separators-repeat", "warning", "MSH-2 uses one character for two separators; the first meaning holds"),
+    Code("escape-unknown", "warning", "an escape sequence has no meaning here and stays as written"),
+    Code("truncated-value", "warning", "the sender marked the value as cut short"),
+    Code("control-character", "warning", "control characters that FHIR strings cannot hold were removed"),
+    Code("separator-in-text", "information", "a text field holds an unescaped separator, kept as text"),
+    Code("over-long", "warning", "a value is longer than its FHIR type allows"),
+    # structure
+    Code("unexpected-segment", "warning", "a segment stands where its message structure has none"),
+    Code("results-after-specimen", "information", "results follow the specimen of an order that has none before it"),
+    Code("unsupported-structure", "warning", "no map for this segment in this message structure"),
+    Code("unknown-event", "warning", "the trigger event is not in the table of structures"),
+    # values
+    Code("not-a-date", "warning", "the value is not a date that exists; it was kept as written beside the element"),
+    Code("no-offset", "warning", "no time zone is known; the time was cut to its date and kept as written beside it"),
+    Code("zone-mismatch", "warning", "the offset in MSH-7 disagrees with the profile's zone; MSH-7 was believed"),
+    Code(
+        "time-in-gap", "information", "the clock was put forward over this time; the offset before the change was used"
+    ),
+    Code("time-ambiguous", "information", "the clock was put back over this time; the first of the two was used"),
+    Code("not-a-number", "warning", "the value is not a number; it was kept as text"),
+    Code("not-a-boolean", "warning", "the value is neither Y nor N"),
+    Code("not-a-code", "warning", "the value holds white space or characters a code cannot hold"),
+    Code("bad-encoding", "error", "the encapsulated data is not in the encoding it declares"),
+    Code("bad-timing", "warning", "the timing could not be read; it was kept as text"),
+    Code("type-inferred", "information", "OBX-2 is empty; the type was taken from the value"),
+    Code(
+        "sampled-data-without-period", "warning", "waveform data without its period cannot be SampledData; kept as text"
+    ),
+    Code("unknown-value-type", "warning", "OBX-2 names a type without a FHIR value; kept as text"),
+    Code("vocab-miss", "warning", "the code is not in the table this element is bound to"),
+    Code("bad-value", "warning", "the value does not fit its datatype"),
+    # mapping
+    Code("no-row", "information", "no mapping row reads this field"),
+    Code("condition-false", "information", "the rows that read this field did not apply"),
+    Code("disabled", "information", "the profile switched off the row that reads this field"),
+    Code("no-identity", "error", "nothing in the message identifies this resource; its position does"),
+    Code("identity-by-position", "warning", "lines with equal identity were told apart by their order"),
+    Code("no-control-id", "warning", "MSH-10 is empty"),
+    Code("no-patient", "warning", "the message names no patient where its structure needs one"),
+    Code("merge-with-self", "warning", "MRG and PID name the same patient; nothing was merged"),
+    Code("report-without-order", "warning", "OBR-25 says that no order or result is on file"),
+    # state, found when a conversion meets what is stored
+    Code("late-event", "information", "the statement is older than what is stored; it filled absent elements only"),
+    Code("result-downgrade", "warning", "a final result would have become less than final; the stored status was kept"),
+    Code("unmarked-correction", "warning", "a final value changed without being marked corrected; stored as corrected"),
+    Code("reinstated", "warning", "a result once entered in error was sent again"),
+    Code("line-withdrawn", "warning", "a line known by its position only is no longer in the full report"),
+    # transport
+    Code("junk-between-frames", "warning", "bytes between two frames were skipped"),
+    Code("control-id-reused", "warning", "MSH-10 was used before for a different message"),
+    Code("batch-count", "warning", "BTS-1 or FTS-1 does not equal the number of messages"),
+    Code("wrong-sender", "error", "the message does not match the senders of this feed"),
+    Code("over-limit", "error", "a configured limit was passed"),
+    Code("invalid-resource", "error", "the resource does not fit the FHIR schema"),
+)
+
+CODES: dict[str, Code] = {code.code: code for code in _LIST}
+
+
+def issue(code: str, place: Place | None = None, *, row: str = "", detail: str = "") -> Issue:
+    """An issue of the closed list; a code outside it is a mistake of ours (KeyError)."""
+    return Issue(code, CODES[code].severity, place, row, detail)

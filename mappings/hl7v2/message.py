@@ -1,0 +1,444 @@
+"""A lazy HL7 v2 message: segments at once, fields when asked, everything deeper by the datatype functions.
+
+Takes the bytes of one message, without framing (`adapter/inbound/mllp.py` and `batch.py` remove that). Values stay as
+sent, escapes included; `byte_range` finds a value's bytes again when someone asks. `peek` reads the header alone.
+Source: HL7 v2.9 chapter 2, §2.4–2.7. Where real feeds leave it (LF and CRLF ends, lower-case names, lines broken inside
+a field, separators of their own) the reader follows them and says so in an issue.
+"""
+
+import codecs
+import hashlib
+import re
+from dataclasses import dataclass
+
+from mappings.hl7v2 import charset as charsets
+from mappings.hl7v2.errors import UnreadableMessage
+from mappings.hl7v2.issues import Issue, issue
+from mappings.hl7v2.place import Place
+
+__all__ = [
+    "LIMITS", "Header", "Limits", "Message", "Place", "Segment", "Separators", "byte_range", "digest_without_time",
+    "parse", "peek",
+]  # fmt: skip
+
+NONE = "\r"  # stands for a separator that MSH-2 does not declare: no line can contain it
+_SKIP = "\ufeff\x0b\0 \t\r\n"
+_SKIP_BYTES = b"\x0b\0 \t\r\n"
+_BLANK = "\x1c\x0b\0 \t"
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_HEADERS = frozenset({"MSH", "FHS", "BHS"})
+_HEADER_BYTES = 64 * 1024  # longest header line `peek` reads
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a stranger can make us hold; beyond it a message is refused (`over-limit`)."""
+
+    message_bytes: int = 32 * 1024 * 1024
+    segments: int = 65_536
+    fields: int = 1_024
+    repetitions: int = 4_096
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Separators:
+    """MSH-1 and MSH-2. One that is not declared is NONE: where `&` is no separator, "Bed & Breakfast" is text."""
+
+    field: str
+    comp: str = NONE
+    rep: str = NONE
+    esc: str = NONE
+    sub: str = NONE
+    trunc: str = NONE
+
+
+class Segment:
+    """One segment: `field(n)` is raw text, "" where absent; `reps(n)` its repetitions, [] where absent."""
+
+    __slots__ = ("_fields", "_reps", "line", "name", "nth", "ordinal", "sep", "start")
+
+    def __init__(self, name: str, ordinal: int, nth: int, start: int, line: str, sep: Separators) -> None:
+        self.name = name
+        self.ordinal = ordinal  # position in the message, from 0
+        self.nth = nth  # the how-manieth of its name, from 1
+        self.start = start  # of its first character in Message.text
+        self.line = line
+        self.sep = sep
+        self._fields: list[str] | None = None
+        self._reps: dict[int, list[str]] = {}
+
+    @property
+    def fields(self) -> list[str]:
+        """Raw fields by number; [0] is the name. In headers the separator itself is field 1."""
+        fields = self._fields
+        if fields is None:
+            fields = self.line.split(self.sep.field)
+            if self.name in _HEADERS:
+                fields.insert(1, self.sep.field)
+            self._fields = fields
+        return fields
+
+    def field(self, n: int) -> str:
+        fields = self.fields
+        return fields[n] if n < len(fields) else ""
+
+    def reps(self, n: int) -> list[str]:
+        if (cached := self._reps.get(n)) is not None:
+            return cached
+        raw = self.field(n)
+        if not raw:
+            found = []
+        elif n <= 2 and self.name in _HEADERS:
+            found = [raw]  # MSH-2 holds the repetition separator and does not repeat
+        else:
+            found = raw.split(self.sep.rep)
+        self._reps[n] = found
+        return found
+
+    def place(self, field: int = 0, rep: int = 0, comp: int = 0, sub: int = 0) -> Place:
+        return Place(self.name, self.nth, field, rep, comp, sub)
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.place()}>"  # never its text: a repr ends in logs
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Message:
+    """`raw` as received; `text` is `raw[lead:]` decoded with the Python codec `charset`."""
+
+    raw: bytes
+    text: str
+    charset: str
+    sep: Separators
+    segments: tuple[Segment, ...]
+    issues: tuple[Issue, ...]
+    lead: int = 0
+    declared: tuple[str, ...] = ()  # codecs of MSH-18, for escapes that switch between them
+
+    @property
+    def msh(self) -> Segment:
+        return self.segments[0]
+
+    def all(self, name: str) -> list[Segment]:
+        return [segment for segment in self.segments if segment.name == name]
+
+    def first(self, name: str) -> Segment | None:
+        return next((segment for segment in self.segments if segment.name == name), None)
+
+    def component(self, field: int, comp: int) -> str:
+        """One raw component of an MSH field, "" where absent; enough for MSH-9, -11 and -12."""
+        parts = self.msh.field(field).split(self.sep.comp)
+        return parts[comp - 1].strip() if comp <= len(parts) else ""
+
+    @property
+    def version(self) -> str:
+        return self.component(12, 1)
+
+    @property
+    def event(self) -> str:
+        """MSH-9.2; EVN-1 where an old sender leaves it out."""
+        if event := self.component(9, 2):
+            return event.upper()
+        evn = self.first("EVN")
+        return evn.field(1).strip().upper() if evn else ""
+
+    def segment_at(self, place: Place) -> Segment | None:
+        return next((s for s in self.segments if s.name == place.segment and s.nth == place.nth), None)
+
+
+def parse(data: bytes, *, charset: str | None = None, trust: str = charsets.DETECT, limits: Limits = LIMITS) -> Message:
+    """Read a message. `charset`: the feed's set where MSH-18 is silent; `trust`: "detect" or "declared".
+
+    Raises UnreadableMessage (no-message, bad-separators, over-limit) and nothing else.
+    """
+    if len(data) > limits.message_bytes:
+        raise UnreadableMessage("over-limit", text="the message is too long")
+    if charsets.wide(data) is None:
+        skipped = len(data) - len(data.lstrip(_SKIP_BYTES))
+        decoded = charsets.decode(data[skipped:] if skipped else data, charset, trust)
+    else:
+        skipped, decoded = 0, charsets.decode(data, charset, trust)
+    text = decoded.text
+    begin = len(text) - len(text.lstrip(_SKIP)) if text[:3] != "MSH" else 0
+    sep, repeated = separators(text[begin:])
+    issues = [issue(code, Place("MSH", field=18)) for code in decoded.issues]
+    if repeated:
+        issues.append(issue("separators-repeat", Place("MSH", field=2)))
+    segments = _segments(text, begin, sep, issues, limits)
+    return Message(
+        data, text, decoded.codec, sep, segments, tuple(issues), skipped + decoded.lead, decoded.declared
+    )  # fmt: skip
+
+
+def separators(text: str) -> tuple[Separators, bool]:
+    """(separators, whether one was declared twice) from text that begins with MSH, FHS or BHS."""
+    if text[:3].upper() not in _HEADERS or len(text) < 4:
+        raise UnreadableMessage("no-message", text="the first segment is not MSH")
+    field = text[3]
+    if field.isalnum() or field.isspace() or not field.isprintable():
+        raise UnreadableMessage("bad-separators", Place("MSH", field=1))
+    end = min(
+        (n for n in (text.find(field, 4, 64), text.find("\r", 4, 64), text.find("\n", 4, 64)) if n > 0), default=-1
+    )
+    declared = text[4:end] if end > 0 else text[4:64]
+    if not 1 <= len(declared) <= 5 or any(c.isalnum() or c.isspace() or not c.isprintable() for c in declared):
+        raise UnreadableMessage("bad-separators", Place("MSH", field=2))
+    kept = [c if c not in declared[:i] else NONE for i, c in enumerate(declared)]
+    return Separators(field, *kept), NONE in kept
+
+
+def _segments(text: str, begin: int, sep: Separators, issues: list[Issue], limits: Limits) -> tuple[Segment, ...]:
+    """Lines to segments; a line that begins no segment continues the one before it."""
+    segments: list[Segment] = []
+    counts: dict[str, int] = {}
+    blanks = 0
+    for start, line in _lines(text, begin):
+        name = line[:3]
+        if not _opens(line, name, sep.field):
+            if not line.strip(_BLANK):
+                blanks += 1  # a blank line belongs to the text only if the text goes on
+            elif segments:
+                _continue(segments[-1], "\n" * (blanks + 1) + line, issues)
+                blanks = 0
+            continue
+        blanks = 0
+        nth = counts[name] = counts.get(name, 0) + 1
+        if not name.isupper() and name != (upper := name.upper()):
+            counts[name] -= 1
+            nth = counts[upper] = counts.get(upper, 0) + 1
+            name = upper
+            issues.append(issue("segment-case", Place(name, nth)))
+        if len(line) > limits.fields and line.count(sep.field) > limits.fields:
+            raise UnreadableMessage("over-limit", Place(name, nth), "too many fields")
+        segments.append(Segment(name, len(segments), nth, start, line, sep))
+    if len(segments) > limits.segments:
+        raise UnreadableMessage("over-limit", text="too many segments")
+    _check_repetitions(segments, sep, limits)
+    return tuple(segments)
+
+
+def _lines(text: str, begin: int) -> list[tuple[int, str]]:
+    """(start, line) for each line; a trailing end-of-block character is no part of the message."""
+    body = text[begin:] if begin else text
+    if body.endswith(("\x1c", "\x1c\r", "\x1c\r\n")):
+        body = body.rstrip("\r\n\x1c")
+    found, start = [], begin
+    if "\n" not in body:
+        for line in body.split("\r"):
+            found.append((start, line))
+            start += len(line) + 1
+        return found
+    at = 0
+    for end in _LINE_END.finditer(body):
+        found.append((begin + at, body[at : end.start()]))
+        at = end.end()
+    found.append((begin + at, body[at:]))
+    return found
+
+
+def _opens(line: str, name: str, field: str) -> bool:
+    return len(name) == 3 and name.isalnum() and name.isascii() and (len(line) == 3 or line[3] == field)
+
+
+def _continue(segment: Segment, addition: str, issues: list[Issue]) -> None:
+    segment.line += addition
+    if not (issues and issues[-1].code == "continuation-line" and issues[-1].place == segment.place()):
+        issues.append(issue("continuation-line", segment.place()))
+
+
+def _check_repetitions(segments: list[Segment], sep: Separators, limits: Limits) -> None:
+    for segment in segments:
+        if len(segment.line) > limits.repetitions and segment.line.count(sep.rep) > limits.repetitions:
+            for number, field in enumerate(segment.fields):
+                if field.count(sep.rep) >= limits.repetitions:
+                    raise UnreadableMessage("over-limit", segment.place(number), "too many repetitions")
+
+
+# Places to bytes ----------------------------------------------------------------------------------------------------
+
+
+def byte_range(message: Message, place: Place) -> tuple[int, int]:
+    """First byte and the byte after the last of what stands at `place` in `message.raw`.
+
+    A place that does not exist in the message raises RuntimeError: places come from the message itself.
+    """
+    segment = message.segment_at(place)
+    if segment is None:
+        raise RuntimeError(f"no {place.segment} number {place.nth} in this message")
+    start, end = _line_range(segment, place, message.sep)
+    first = segment.start + start + _joined_extra(message.text, segment, start)
+    last = segment.start + end + _joined_extra(message.text, segment, end)
+    return message.lead + _byte_offset(message, first), message.lead + _byte_offset(message, last)
+
+
+def _line_range(segment: Segment, place: Place, sep: Separators) -> tuple[int, int]:
+    """The place inside the segment's line."""
+    start, end = 0, len(segment.line)
+    if not place.field:
+        return start, end
+    if segment.name in _HEADERS:
+        if place.field == 1:
+            return 3, 4
+        start, end = _part(segment.line, start, end, sep.field, place.field)
+        if place.field == 2:
+            return start, end
+    else:
+        start, end = _part(segment.line, start, end, sep.field, place.field + 1)
+    start, end = _part(segment.line, start, end, sep.rep, place.rep) if place.rep else (start, end)
+    start, end = _part(segment.line, start, end, sep.comp, place.comp) if place.comp else (start, end)
+    return _part(segment.line, start, end, sep.sub, place.sub) if place.sub else (start, end)
+
+
+def _part(line: str, start: int, end: int, separator: str, number: int) -> tuple[int, int]:
+    """The number-th part (from 1) of line[start:end]; an absent one is empty and at the end."""
+    for _ in range(number - 1):
+        cut = line.find(separator, start, end)
+        if cut < 0:
+            return end, end
+        start = cut + 1
+    cut = line.find(separator, start, end)
+    return start, cut if cut >= 0 else end
+
+
+def _joined_extra(text: str, segment: Segment, offset: int) -> int:
+    """Characters that joining lines with one LF took away before `offset`: the LF of each CRLF, skipped blanks."""
+    extra = 0
+    for at in range(offset):
+        if segment.line[at] == "\n":
+            here = segment.start + at + extra
+            while text[here] not in "\r\n":  # blank lines may have held blanks
+                here, extra = here + 1, extra + 1
+            extra += text.startswith("\r\n", here)
+    return extra
+
+
+def _byte_offset(message: Message, chars: int) -> int:
+    """Bytes of `raw[lead:]` that make the first `chars` characters, for any codec, stateful ones too."""
+    if message.charset in charsets.SINGLE_BYTE or message.raw.isascii():
+        return chars
+    if message.charset == "utf_8":
+        return len(message.text[:chars].encode("utf_8", "surrogatepass"))
+    data, low, high = message.raw[message.lead :], 0, len(message.raw) - message.lead
+    decoder = codecs.getincrementaldecoder(message.charset)
+    while low < high:
+        middle = (low + high) // 2
+        if len(decoder("replace").decode(data[:middle])) < chars:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+# The header alone ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Header:
+    """MSH as the listener needs it: enough to route, to refuse and to acknowledge, without reading the message."""
+
+    separators: Separators
+    fields: tuple[str, ...]  # raw by number, [1] the separator itself
+    control_id: bytes  # MSH-10 byte for byte, for MSA-2
+    encoding: str  # Python codec of the sender's bytes, to answer in
+    time_span: tuple[int, int]  # bytes of MSH-7
+
+    def field(self, n: int) -> str:
+        return self.fields[n] if n < len(self.fields) else ""
+
+    def component(self, n: int, comp: int) -> str:
+        parts = self.field(n).split(self.separators.comp)
+        return parts[comp - 1].strip() if comp <= len(parts) else ""
+
+    @property
+    def sending_application(self) -> str:
+        return self.component(3, 1)
+
+    @property
+    def sending_facility(self) -> str:
+        return self.component(4, 1)
+
+    @property
+    def message_code(self) -> str:
+        return self.component(9, 1).upper()
+
+    @property
+    def trigger(self) -> str:
+        return self.component(9, 2).upper()
+
+    @property
+    def structure(self) -> str:
+        return self.component(9, 3).upper()
+
+    @property
+    def processing_id(self) -> str:
+        return self.component(11, 1).upper()
+
+    @property
+    def version(self) -> str:
+        return self.component(12, 1)
+
+    @property
+    def accept_ack(self) -> str:
+        return self.field(15).strip().upper()
+
+    @property
+    def application_ack(self) -> str:
+        return self.field(16).strip().upper()
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether the sender asks for the enhanced acknowledgment mode (MSH-15 or MSH-16 valued)."""
+        return bool(self.accept_ack or self.application_ack)
+
+
+def peek(data: bytes) -> Header | None:
+    """Read MSH alone; None where the bytes begin with no readable MSH (batch headers are no message)."""
+    shown = charsets.wide(data)
+    skipped = 0 if shown else len(data) - len(data.lstrip(_SKIP_BYTES))
+    if shown:
+        codec, lead = shown
+        limit = lead + 4 * _HEADER_BYTES
+        line = data[lead:limit].decode(codec, "ignore").lstrip(_SKIP)
+    else:
+        codec, lead = "latin_1", skipped
+        if data[lead : lead + 3].upper() != b"MSH":
+            return None
+        line = data[lead : lead + _HEADER_BYTES].decode(codec)
+    line = _LINE_END.split(line, 1)[0]
+    try:
+        sep, _ = separators(line)
+    except UnreadableMessage:
+        return None
+    return None if line[:3].upper() != "MSH" else _header(data, line, sep, codec, lead)
+
+
+def _header(data: bytes, line: str, sep: Separators, codec: str, lead: int) -> Header:
+    fields = line.split(sep.field)
+    fields.insert(1, sep.field)
+    lengths = [len(field.encode(codec)) for field in (fields[0], *fields[2:])]
+    width = len(sep.field.encode(codec))
+    skip = 0 if codec == "latin_1" else data.find("MSH".encode(codec), lead) - lead
+    starts = [lead + max(skip, 0)]
+    for length in lengths:
+        starts.append(starts[-1] + length + width)
+    control = fields[10].encode(codec) if len(fields) > 10 else b""
+    time_at = starts[6] if len(fields) > 7 else len(data)
+    span = (time_at, time_at + (lengths[6] if len(fields) > 7 else 0))
+    if codec != "latin_1":
+        return Header(sep, tuple(fields), control, codec, span)
+    decoded = charsets.decode(line.encode(codec))
+    text = decoded.text.split(sep.field)
+    text.insert(1, sep.field)
+    return Header(sep, tuple(text), control, decoded.codec, span)
+
+
+def digest_without_time(data: bytes, header: Header | None = None) -> bytes:
+    """SHA-256 of the message with MSH-7 blanked: a sender that repeats a message stamps it anew."""
+    header = header or peek(data)
+    if header is None:
+        return hashlib.sha256(data).digest()
+    start, end = header.time_span
+    return hashlib.sha256(data[:start] + data[end:]).digest()
