@@ -1,0 +1,227 @@
+"""The keys of one organisation: the KEK from its file, what it wraps in the vault, and what is derived from that.
+
+    KEK ─ wraps ─▶ DEK[owner] ─ HKDF ─▶ body key · index key · commitment key
+        ─ wraps ─▶ locator key, identity key (one each, never rotated)
+        ─ wraps ─▶ message keys (one a journal body)
+
+Wrapping is `kek.py`'s; the vault (`ledger/vault.py`) keeps wrapped bytes only and never sees a key.
+
+No unit of work waits for the vault: it asks `owner()` and `new_owner()`, which answer from memory or raise `NeedKeys`;
+the caller loads what is named and runs the unit again. New owners come from a stock whose keys were durable in the
+vault before; a pair that is drawn and not used is harmless.
+
+Source: architecture §6; fhir chapter §5.
+"""
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from adapter.errors import IntegrityFault
+from adapter.seal.blind import Mac, mac
+from adapter.seal.commitment import BODY, COMMITMENT, INDEX, derive
+from adapter.seal.kek import KEY_BYTES, NONCE_BYTES, WRONG_VAULT, Entropy, Kek
+from ledger.vault import Vault, WrappedKey
+
+OWNER_BITS = 52  # an owner is a number that every JSON reader keeps exact
+SHARED = 0  # owner of what belongs to no patient: practitioners, places, organisations
+STOCK = 256
+CACHE = 16_384  # owners whose keys are held in memory, about 2 KiB each
+TRIES = 8
+LOCATOR, IDENTITY, SUBJECT, MESSAGE = "locator", "identity", "subject", "message"
+
+T = TypeVar("T")
+
+
+class NeedKeys(Exception):
+    """A unit of work met owners whose keys are not in memory, or an empty stock (`owners` is then empty)."""
+
+    def __init__(self, owners: Iterable[int] = ()) -> None:
+        self.owners = frozenset(owners)
+        super().__init__(f"{len(self.owners)} owners' keys are not loaded")
+
+
+@dataclass(frozen=True, slots=True)
+class OrganisationKeys:
+    """`locate` makes keyed ids, identifier tokens, lanes; `identity` makes resource ids."""
+
+    org: str
+    locate: Mac = field(repr=False)
+    identity: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerKeys:
+    """What one owner's DEK gives: body ciphers by generation, the index MAC, the commitment key for the ledger."""
+
+    org: str
+    owner: int
+    gen: int
+    index: Mac = field(repr=False)
+    commitment: bytes = field(repr=False)
+    ciphers: dict[int, AESGCM] = field(repr=False)
+
+    def body_cipher(self, gen: int) -> AESGCM:
+        try:
+            return self.ciphers[gen]
+        except KeyError as exc:
+            raise IntegrityFault(f"no key of generation {gen} in the vault", hint=WRONG_VAULT) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKey:
+    """The key of one journal body, named by `key_id`."""
+
+    key_id: bytes
+    key: bytes = field(repr=False)
+
+
+class Keyring:
+    """One organisation's keys. `open` first; then any thread may ask, only coroutines load."""
+
+    def __init__(self, kek: Kek, vault: Vault, org: str, entropy: Entropy = os.urandom, cache: int = CACHE) -> None:
+        self.org = org
+        self._kek, self._vault, self._entropy, self._size = kek, vault, entropy, cache
+        self._owners: OrderedDict[int, OwnerKeys] = OrderedDict()
+        self._stock: deque[OwnerKeys] = deque()
+        self._lock = Lock()
+        self._organisation: OrganisationKeys | None = None
+
+    async def create(self) -> None:
+        """Give a new organisation its locator and identity keys and the DEK of what it shares. Once, by `init`."""
+        for kind in (LOCATOR, IDENTITY):
+            await self._vault.add_org_key(self.org, kind, self._wrapped(kind, SHARED, self._entropy(KEY_BYTES)))
+        await self._vault.add_subjects(self.org, [self._wrapped(SUBJECT, SHARED, self._entropy(KEY_BYTES))])
+
+    async def open(self) -> OrganisationKeys:
+        """Unwrap the organisation's own keys. Raises IntegrityFault: an empty vault, another's, or the wrong KEK."""
+        rows = await self._vault.org_keys(self.org)
+        if LOCATOR not in rows or IDENTITY not in rows:
+            raise IntegrityFault("the vault holds no keys of this organisation", hint=WRONG_VAULT)
+        locator, identity = (self._unwrapped(kind, rows[kind]) for kind in (LOCATOR, IDENTITY))
+        self._organisation = OrganisationKeys(self.org, mac(locator), identity)
+        await self.load((SHARED,))
+        return self._organisation
+
+    def organisation(self) -> OrganisationKeys:
+        if self._organisation is None:
+            raise RuntimeError("the keyring is not open")
+        return self._organisation
+
+    def owner(self, owner: int) -> OwnerKeys:
+        """The keys of one owner, from memory. Raises NeedKeys."""
+        with self._lock:
+            keys = self._owners.get(owner)
+            if keys is None:
+                raise NeedKeys((owner,))
+            self._owners.move_to_end(owner)
+            return keys
+
+    def missing(self, owners: Iterable[int]) -> frozenset[int]:
+        """Those whose keys are not in memory: to be named in one NeedKeys instead of one after the other."""
+        with self._lock:
+            return frozenset(owner for owner in owners if owner not in self._owners)
+
+    def new_owner(self) -> OwnerKeys:
+        """An (owner, key) pair from the stock. Raises NeedKeys when it is empty."""
+        with self._lock:
+            if not self._stock:
+                raise NeedKeys
+            keys = self._stock.popleft()
+            self._keep(keys)
+            return keys
+
+    @property
+    def stock(self) -> int:
+        return len(self._stock)
+
+    def forget(self, owner: int) -> None:
+        """Drop an owner's keys from memory: erased, or moved on."""
+        with self._lock:
+            self._owners.pop(owner, None)
+
+    async def load(self, owners: Iterable[int]) -> None:
+        """Fetch and unwrap owners' keys. Raises IntegrityFault for one that the vault does not hold."""
+        wanted = self.missing(owners)
+        if not wanted:
+            return
+        found = {row.row: row for row in await self._vault.subjects(self.org, sorted(wanted))}
+        if len(found) < len(wanted):
+            absent = len(wanted) - len(found)
+            raise IntegrityFault(f"{absent} owners have no key in the vault", hint=WRONG_VAULT)
+        opened = [self._owner_keys(row.row, row.gen, self._unwrapped(SUBJECT, row)) for row in found.values()]
+        with self._lock:
+            for keys in opened:
+                self._keep(keys)
+
+    async def restock(self, size: int = STOCK) -> None:
+        """Fill the stock up to `size`; the new keys are durable in the vault before anyone can draw them."""
+        fresh = [(self._new_number(), self._entropy(KEY_BYTES)) for _ in range(size - len(self._stock))]
+        if fresh:
+            await self._vault.add_subjects(self.org, [self._wrapped(SUBJECT, owner, dek) for owner, dek in fresh])
+            self._stock.extend(self._owner_keys(owner, 1, dek) for owner, dek in fresh)
+
+    async def supply(self, need: NeedKeys) -> None:
+        """Answer a NeedKeys: load the owners it names, or fill the stock."""
+        await self.load(need.owners)
+        if self.stock < STOCK // 2:
+            await self.restock()
+
+    async def retrying(self, run: Callable[[Callable[..., T]], Awaitable[T]], work: Callable[..., T]) -> T:
+        """`await run(work)`, again after each NeedKeys: `keyring.retrying(store.write, work)`."""
+        for _ in range(TRIES):
+            try:
+                return await run(work)
+            except NeedKeys as need:
+                await self.supply(need)
+        raise RuntimeError("a unit of work needs more owners than the keyring holds")
+
+    async def new_message_keys(self, count: int) -> list[MessageKey]:
+        """Fresh keys for journal bodies, durable in the vault when this returns."""
+        keys = [MessageKey(self._entropy(16), self._entropy(KEY_BYTES)) for _ in range(count)]
+        rows = [
+            (key.key_id, self._kek.id, self._kek.wrap(self.org, MESSAGE, key.key_id, 1, key.key, self._nonce()))
+            for key in keys
+        ]
+        await self._vault.add_message_keys(self.org, rows)
+        return keys
+
+    async def message_keys(self, key_ids: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The keys of journal bodies that still have one; a pruned or erased one is absent."""
+        rows = await self._vault.message_keys(self.org, list(key_ids))
+        return {
+            key_id: self._kek.unwrap(self.org, MESSAGE, key_id, 1, kek_id, wrapped)
+            for key_id, (kek_id, wrapped) in rows.items()
+        }
+
+    def _keep(self, keys: OwnerKeys) -> None:
+        self._owners[keys.owner] = keys
+        self._owners.move_to_end(keys.owner)
+        if len(self._owners) > self._size:
+            for owner in self._owners:
+                if owner != SHARED:
+                    del self._owners[owner]
+                    break
+
+    def _owner_keys(self, owner: int, gen: int, dek: bytes) -> OwnerKeys:
+        ciphers = {gen: AESGCM(derive(dek, BODY))}
+        return OwnerKeys(self.org, owner, gen, mac(derive(dek, INDEX)), derive(dek, COMMITMENT), ciphers)
+
+    def _wrapped(self, kind: str, row: int, key: bytes) -> WrappedKey:
+        wrapped = self._kek.wrap(self.org, kind, row.to_bytes(8, "big"), 1, key, self._nonce())
+        return WrappedKey(row=row, gen=1, kek_id=self._kek.id, wrapped=wrapped)
+
+    def _unwrapped(self, kind: str, row: WrappedKey) -> bytes:
+        return self._kek.unwrap(self.org, kind, row.row.to_bytes(8, "big"), row.gen, row.kek_id, row.wrapped)
+
+    def _new_number(self) -> int:
+        """Random, so that a number says nothing of when its patient came; 0 is taken."""
+        return int.from_bytes(self._entropy(8), "big") % (2**OWNER_BITS - 1) + 1
+
+    def _nonce(self) -> bytes:
+        return self._entropy(NONCE_BYTES)
