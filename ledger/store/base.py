@@ -1,0 +1,127 @@
+"""What a log store is: one transaction that asks, decides and writes; and reading what it wrote.
+
+The head row is the sequencer. `append` begins, locks the head, reads the `Facts` that a `Question` names, lets the pure
+`decide` turn them into `Writes`, writes these and commits; what `decide` raises rolls everything back. So the rules
+stand once, in `sequence.py`, for every engine. Entries and checkpoints are never changed or deleted.
+Source: ledger chapter §6.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from ledger.errors import LedgerError
+from ledger.merkle import Digest
+from ledger.tiles import Tile
+
+Step = Callable[[str], None]
+
+
+def no_step(name: str) -> None:
+    """The hook between two steps, where tests kill the process. Here it does nothing."""
+
+
+class StoreError(LedgerError):
+    """The database refused or failed; the cause is chained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How many entries there are, and the time of the last ("" before the first)."""
+
+    size: int = 0
+    last_t: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One leaf: `id` is the event's 16 bytes, `body` the bytes that are hashed."""
+
+    index: int
+    id: bytes
+    leaf: Digest
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a group must know before it is decided: taken ids, ended references, epochs of subjects."""
+
+    ids: Sequence[bytes]
+    refs: Sequence[str]
+    subjects: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The answers, read under the lock of the head. What is not listed does not exist."""
+
+    head: Head
+    entries: Mapping[bytes, Entry]
+    ended: Mapping[str, int]
+    epochs: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What a group appends: `entries` follow the head without a gap; `epochs` are final values."""
+
+    head: Head
+    entries: Sequence[Entry] = ()
+    ended: Mapping[str, int] = field(default_factory=dict)
+    epochs: Mapping[int, int] = field(default_factory=dict)
+
+
+class Decided(Protocol):
+    @property
+    def writes(self) -> Writes: ...
+
+
+D = TypeVar("D", bound=Decided)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A signed checkpoint: one root a size, for ever."""
+
+    size: int
+    root: Digest
+    note: str
+
+
+class LogStore(Protocol):
+    """One log (one origin). Every call may raise StoreError; `append` and `integrate` are all or nothing."""
+
+    async def head(self) -> Head: ...
+
+    async def append(self, question: Question, decide: Callable[[Facts], D]) -> D: ...
+
+    async def entries(self, start: int, end: int) -> list[Entry]:
+        """Those of [start, end) that exist, in order."""
+        ...
+
+    async def leaves(self, start: int, end: int) -> list[Digest]: ...
+
+    async def find(self, event_id: bytes) -> Entry | None: ...
+
+    async def ended(self, refs: Sequence[str]) -> dict[str, int]:
+        """Reference → index of the entry that ended it."""
+        ...
+
+    async def tile(self, level: int, index: int) -> bytes | None:
+        """The hashes of the tile as of the newest checkpoint; a partial tile grows, a full one never changes."""
+        ...
+
+    async def integrate(self, tiles: Sequence[Tile], checkpoint: StoredCheckpoint) -> None:
+        """Tiles and checkpoint in one transaction. Raises IntegrityError for a second root of one size."""
+        ...
+
+    async def newest_checkpoint(self) -> StoredCheckpoint | None: ...
+
+    async def checkpoint(self, size: int) -> StoredCheckpoint | None: ...
+
+    async def checkpoints(self) -> list[StoredCheckpoint]:
+        """All of them, smallest first."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,121 @@
+"""The SQLite files of this package: creating one, opening the right one, refusing any other.
+
+A file is created once, with mode 0600 and the pairing id of its node; opening never creates. A missing, empty, foreign
+or damaged file raises IntegrityError and is left as it is. Source: ledger chapter §6; operations chapter (exit 7).
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ledger.errors import IntegrityError, LedgerError
+
+BUSY_MS = 1_000
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_META = "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;\n"
+
+
+def create_file(path: Path, kind: str, schema: str, meta: dict[str, str]) -> None:
+    """A new file with `schema` and `meta`, durable. Raises IntegrityError where there is one already."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError as exc:
+        raise IntegrityError(f"{kind} exists already: nothing was changed") from exc
+    with _closing(path) as connection:
+        _prepare(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        _fill(connection, kind, schema, meta)
+        connection.execute("COMMIT")
+    _sync_folder(path.parent)
+
+
+def open_file(path: Path, kind: str, pairing: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to the `kind` of this node. Raises IntegrityError for a missing, empty or another's file."""
+    if not path.is_file():
+        raise IntegrityError(f"{kind} is missing")
+    if not path.stat().st_size:
+        raise IntegrityError(f"{kind} is empty")
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    try:
+        _prepare(connection, read_only=read_only)
+        meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    except sqlite3.Error as exc:
+        connection.close()
+        raise IntegrityError(f"{kind} is not a {kind}, or is damaged") from exc
+    if meta.get("kind") != kind or meta.get("pairing") != pairing:
+        connection.close()
+        raise IntegrityError(f"{kind} belongs to another node (pairing id differs), or is no {kind}")
+    return connection
+
+
+def memory_connection(kind: str, schema: str, meta: dict[str, str]) -> sqlite3.Connection:
+    """The same tables in memory, for tests and for nodes that keep nothing."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    _fill(connection, kind, schema, meta)
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One write transaction; any exception rolls back."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def failures(what: str, family: Callable[[str], LedgerError]) -> Iterator[None]:
+    """SQLite's errors as ours: damage is IntegrityError, anything else `family`. Only the error's name goes out."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        name = getattr(exc, "sqlite_errorname", type(exc).__name__)
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            raise IntegrityError(f"{what} is damaged ({name})") from exc
+        raise family(f"{what} failed ({name})") from exc
+
+
+def _fill(connection: sqlite3.Connection, kind: str, schema: str, meta: dict[str, str]) -> None:
+    """Tables and meta rows, statement by statement: `executescript` would commit in between."""
+    statement = ""
+    for line in (_META + schema).splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+    connection.executemany("INSERT INTO meta(key, value) VALUES (?, ?)", {"kind": kind, **meta}.items())
+
+
+def _prepare(connection: sqlite3.Connection, *, read_only: bool = False) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA recursive_triggers = ON")  # or REPLACE would delete past the triggers
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+
+
+@contextmanager
+def _closing(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

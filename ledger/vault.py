@@ -1,0 +1,257 @@
+"""The vault: subject keys, organisation keys, message keys and sealed details, in a store of its own.
+
+It keeps wrapped bytes only; wrapping and unwrapping is the key ring's, sealing details `commitment.py`'s. One row is
+one key, and one deletion: what a destroyed row opened is closed for ever, in entries and on disk.
+Source: ledger chapter §9; ARCHITECTURE §6.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ledger.clock import Clock, utc_now
+from ledger.errors import ConflictError, LedgerError
+from ledger.store.base import Step, no_step
+from ledger.store.file import create_file, failures, memory_connection, open_file, transaction
+from ledger.store.thread import ConnectionThread, ReaderPool
+
+T = TypeVar("T")
+
+KIND = "vault"
+_CHUNK = 500  # values of one IN list
+
+SCHEMA = """
+CREATE TABLE subject(
+  org TEXT NOT NULL, "row" INTEGER NOT NULL, gen INTEGER NOT NULL, wrapped BLOB, kek_id TEXT NOT NULL,
+  destroyed_at INTEGER, PRIMARY KEY(org, "row", gen), CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+CREATE TABLE org_key(
+  org TEXT NOT NULL, kind TEXT NOT NULL, "row" INTEGER NOT NULL, gen INTEGER NOT NULL, wrapped BLOB NOT NULL,
+  kek_id TEXT NOT NULL, PRIMARY KEY(org, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE message_key(
+  key_id BLOB PRIMARY KEY, org TEXT NOT NULL, wrapped BLOB NOT NULL, kek_id TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE detail(
+  id BLOB NOT NULL UNIQUE, subject INTEGER NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER subject_stays BEFORE DELETE ON subject BEGIN SELECT RAISE(ABORT, 'a subject row stays'); END;
+CREATE TRIGGER subject_destroyed BEFORE UPDATE ON subject WHEN old.destroyed_at IS NOT NULL
+  BEGIN SELECT RAISE(ABORT, 'a destroyed subject row is never given a key again'); END;
+"""
+
+
+class VaultError(LedgerError):
+    """The vault refused or failed; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """One key under the KEK `kek_id`. `row` and `gen` are bound into the wrapping, so rows cannot be swapped."""
+
+    row: int
+    gen: int
+    kek_id: str
+    wrapped: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A sealed detail of one event (16-byte id); `at` is when it was last offered, Unix milliseconds."""
+
+    id: bytes
+    subject: int
+    at: int
+    sealed: bytes = field(repr=False)
+
+
+class Vault:
+    """One vault. Made by `create_vault`, `open_vault` or `memory_vault`; all calls are coroutines."""
+
+    def __init__(
+        self,
+        writer: ConnectionThread[sqlite3.Connection],
+        readers: ReaderPool[sqlite3.Connection] | None,
+        clock: Clock = utc_now,
+        step: Step = no_step,
+    ) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._clock = clock
+        self._step = step
+
+    async def add_subjects(self, org: str, keys: Sequence[WrappedKey]) -> None:
+        """New rows, all or none. Raises ConflictError where one exists, be it destroyed."""
+        rows = [(org, key.row, key.gen, key.wrapped, key.kek_id) for key in keys]
+        statement = 'INSERT INTO subject(org, "row", gen, wrapped, kek_id) VALUES (?, ?, ?, ?, ?)'
+        await self._insert(statement, rows, "subject row exists already")
+
+    async def subjects(self, org: str, rows: Iterable[int]) -> list[WrappedKey]:
+        """Every generation of the given rows, oldest first; unknown and destroyed rows are left out."""
+        sql = (
+            'SELECT "row", gen, kek_id, wrapped FROM subject WHERE org = ? AND "row" IN ({}) '
+            'AND destroyed_at IS NULL ORDER BY "row", gen'
+        )
+        found = await self._read(lambda connection: list(_select_in(connection, sql, rows, org)))
+        return [WrappedKey(*row) for row in found]
+
+    async def present(self, org: str) -> set[int]:
+        """Every row that still has a key: what a node compares with its owners before it starts."""
+        sql = 'SELECT DISTINCT "row" FROM subject WHERE org = ? AND destroyed_at IS NULL'
+        return {row for (row,) in await self._read(lambda connection: connection.execute(sql, (org,)).fetchall())}
+
+    async def destroyed(self, org: str) -> set[int]:
+        """The rows that were erased: they are never given a key again."""
+        sql = 'SELECT DISTINCT "row" FROM subject WHERE org = ? AND destroyed_at IS NOT NULL'
+        return {row for (row,) in await self._read(lambda connection: connection.execute(sql, (org,)).fetchall())}
+
+    async def destroy_subject(self, org: str, row: int, at: datetime) -> int:
+        """Destroy every generation of a subject's key, and her details; the number of details. Idempotent.
+
+        The details are sought by a reader first, because `detail` has no index by subject (one more random page each
+        append); the writer then looks only at what came since.
+        """
+
+        def seek(connection: sqlite3.Connection) -> tuple[list[int], int]:
+            last = connection.execute("SELECT coalesce(max(rowid), 0) FROM detail").fetchone()[0]
+            found = connection.execute("SELECT rowid FROM detail WHERE subject = ? AND rowid <= ?", (row, last))
+            return [rowid for (rowid,) in found], last
+
+        found, last = await self._read(seek)
+
+        def work(connection: sqlite3.Connection) -> int:
+            with transaction(connection):
+                connection.execute(
+                    "UPDATE subject SET wrapped = NULL, destroyed_at = ? "
+                    'WHERE org = ? AND "row" = ? AND destroyed_at IS NULL',
+                    (milliseconds(at), org, row),
+                )
+                connection.executemany("DELETE FROM detail WHERE rowid = ?", [(rowid,) for rowid in found])
+                late = connection.execute("DELETE FROM detail WHERE rowid > ? AND subject = ?", (last, row))
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # or the old pages would live on in the WAL
+            return len(found) + late.rowcount
+
+        return await self._write(work)
+
+    async def add_org_key(self, org: str, kind: str, key: WrappedKey) -> None:
+        """The locator or identity key. Raises ConflictError where there is one: they are never rotated."""
+        statement = 'INSERT INTO org_key(org, kind, "row", gen, kek_id, wrapped) VALUES (?, ?, ?, ?, ?, ?)'
+        row = (org, kind, key.row, key.gen, key.kek_id, key.wrapped)
+        await self._insert(statement, [row], f"{kind} key exists already")
+
+    async def org_keys(self, org: str) -> dict[str, WrappedKey]:
+        """The organisation's keys by kind."""
+        sql = 'SELECT kind, "row", gen, kek_id, wrapped FROM org_key WHERE org = ?'
+        found = await self._read(lambda connection: connection.execute(sql, (org,)).fetchall())
+        return {kind: WrappedKey(*rest) for kind, *rest in found}
+
+    async def add_message_keys(self, org: str, keys: Iterable[tuple[bytes, str, bytes]]) -> None:
+        """(key id, kek id, wrapped) each, made ahead, so that an acknowledgement waits for the journal alone."""
+        at = milliseconds(self._clock())
+        statement = "INSERT INTO message_key(key_id, org, kek_id, wrapped, at) VALUES (?, ?, ?, ?, ?)"
+        rows = [(key_id, org, kek_id, wrapped, at) for key_id, kek_id, wrapped in keys]
+        await self._insert(statement, rows, "message key exists already")
+
+    async def message_keys(self, org: str, key_ids: Iterable[bytes]) -> dict[bytes, tuple[str, bytes]]:
+        """Key id → (kek id, wrapped); keys that were dropped are left out."""
+        sql = "SELECT key_id, kek_id, wrapped FROM message_key WHERE org = ? AND key_id IN ({})"
+        found = await self._read(lambda connection: list(_select_in(connection, sql, key_ids, org)))
+        return {key_id: (kek_id, wrapped) for key_id, kek_id, wrapped in found}
+
+    async def message_key_ids(self, org: str, before: datetime) -> list[bytes]:
+        """Ids of keys made before that time: those of them that no journal row names may be dropped."""
+        sql = "SELECT key_id FROM message_key WHERE org = ? AND at < ? ORDER BY at"
+        at = milliseconds(before)
+        return [key_id for (key_id,) in await self._read(lambda found: found.execute(sql, (org, at)).fetchall())]
+
+    async def drop_message_keys(self, key_ids: Iterable[bytes]) -> None:
+        """Destroy keys: the bodies under them, in the journal and in its backups, are closed."""
+        rows = [(key_id,) for key_id in key_ids]
+
+        def work(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                connection.executemany("DELETE FROM message_key WHERE key_id = ?", rows)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        await self._write(work)
+
+    async def put_details(self, details: Sequence[Detail]) -> None:
+        """Make details durable before their entries. The first sealed bytes stand; a retry keeps them young."""
+        rows = [(detail.id, detail.subject, detail.at, detail.sealed) for detail in details]
+        statement = (
+            "INSERT INTO detail(id, subject, at, sealed) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT(id) DO UPDATE SET at = excluded.at"
+        )
+
+        def work(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                connection.executemany(statement, rows)
+                self._step("append.details_written")
+
+        await self._write(work)
+
+    async def details(self, ids: Iterable[bytes]) -> dict[bytes, Detail]:
+        """By event id; what has none, or lost it to an erasure, is left out."""
+        sql = "SELECT id, subject, at, sealed FROM detail WHERE id IN ({})"
+        found = await self._read(lambda connection: list(_select_in(connection, sql, ids)))
+        return {row[0]: Detail(*row) for row in found}
+
+    async def close(self) -> None:
+        if self._readers is not None:
+            self._readers.close()
+        self._writer.close()
+
+    async def _insert(self, statement: str, rows: Sequence[tuple[object, ...]], conflict: str) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                connection.executemany(statement, rows)
+
+        try:
+            await self._write(work)
+        except VaultError as exc:
+            if isinstance(exc.__cause__, sqlite3.IntegrityError):
+                raise ConflictError(conflict) from exc
+            raise
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with failures(KIND, VaultError):
+            return await self._writer.run(work)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with failures(KIND, VaultError):
+            return await (self._readers or self._writer).run(work)
+
+
+def create_vault(path: Path, pairing: str) -> None:
+    """A new vault file, once, by `init`. Raises IntegrityError where there is one."""
+    create_file(path, KIND, SCHEMA, {"pairing": pairing})
+
+
+def open_vault(path: Path, pairing: str, clock: Clock = utc_now, step: Step = no_step) -> Vault:
+    """The vault of this node. Raises IntegrityError where it is missing, empty or another's."""
+    writer = ConnectionThread(lambda: open_file(path, KIND, pairing), KIND)
+    readers = ReaderPool(lambda: open_file(path, KIND, pairing, read_only=True), f"{KIND}-read")
+    return Vault(writer, readers, clock, step)
+
+
+def memory_vault(clock: Clock = utc_now, step: Step = no_step) -> Vault:
+    """A vault that forgets at the end of the process."""
+    return Vault(ConnectionThread(lambda: memory_connection(KIND, SCHEMA, {}), KIND), None, clock, step)
+
+
+def milliseconds(at: datetime) -> int:
+    """Unix time as the vault keeps it."""
+    return int(at.timestamp() * 1000)
+
+
+def _select_in(
+    connection: sqlite3.Connection, sql: str, values: Iterable[object], *before: object
+) -> Iterator[tuple[Any, ...]]:
+    """`sql` with its IN list filled, in chunks that SQLite takes."""
+    rest = iter(values)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield from connection.execute(sql.format(", ".join("?" * len(chunk))), (*before, *chunk))
