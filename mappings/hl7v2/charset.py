@@ -115,9 +115,9 @@ def declared_names(data: bytes) -> tuple[str, ...]:
 def decode(data: bytes, default: str | None = None, trust: str = DETECT) -> Decoded:
     """The text of a message. Never raises: what fits no candidate becomes U+FFFD and `charset-invalid`."""
     if (shown := wide(data)) is not None:
-        codec, lead = shown
-        text, bad = _forced(data[lead:], codec)
-        return Decoded(text, codec, lead, (codec,), ("charset-invalid",) if bad else ())
+        wide_codec, lead = shown
+        text, bad = _forced(data[lead:], wide_codec)
+        return Decoded(text, wide_codec, lead, (wide_codec,), ("charset-invalid",) if bad else ())
     names = declared_names(data)
     codecs_declared = tuple(codec for name in names if (codec := codec_of(name)))
     issues = ("charset-unknown",) if len(codecs_declared) < len(names) else ()
@@ -125,8 +125,8 @@ def decode(data: bytes, default: str | None = None, trust: str = DETECT) -> Deco
     if data.isascii() and codec not in ISO_2022 and codec not in ("utf_16", "utf_32"):
         return Decoded(data.decode("ascii"), codec or "ascii", 0, codecs_declared, issues)
     fallback = codec_of(default) if default else None
-    text, codec, found = _believe(data, codec, fallback) if trust == DECLARED else _detect(data, codec, fallback)
-    return Decoded(text, codec, 0, codecs_declared, (*issues, *found))
+    text, used, found = _believe(data, codec, fallback) if trust == DECLARED else _detect(data, codec, fallback)
+    return Decoded(text, used, 0, codecs_declared, (*issues, *found))
 
 
 def hex_text(data: bytes, codec: str) -> str:
