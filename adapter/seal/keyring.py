@@ -15,26 +15,32 @@ Source: architecture §6; fhir chapter §5.
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from adapter.errors import IntegrityFault
+from adapter.errors import Gone, IntegrityFault, Unavailable
 from adapter.seal.blind import Mac, mac
 from adapter.seal.commitment import BODY, COMMITMENT, INDEX, derive
 from adapter.seal.kek import KEY_BYTES, NONCE_BYTES, WRONG_VAULT, Entropy, Kek
+from ledger.errors import IntegrityError, LedgerError
 from ledger.vault import Vault, WrappedKey
 
-OWNER_BITS = 52  # an owner is a number that every JSON reader keeps exact
 SHARED = 0  # owner of what belongs to no patient: practitioners, places, organisations
 STOCK = 256
 CACHE = 16_384  # owners whose keys are held in memory, about 2 KiB each
 TRIES = 8
 LOCATOR, IDENTITY, SUBJECT, MESSAGE = "locator", "identity", "subject", "message"
 
+KEY_ID_BYTES = 16
+OWNER_BITS = 52  # an owner is a number that every JSON reader keeps exact
+FIRST_OWNER = 1024  # 0 is shared, the rest below is kept free
+
+C = TypeVar("C")
 T = TypeVar("T")
 
 
@@ -94,13 +100,15 @@ class Keyring:
 
     async def create(self) -> None:
         """Give a new organisation its locator and identity keys and the DEK of what it shares. Once, by `init`."""
-        for kind in (LOCATOR, IDENTITY):
-            await self._vault.add_org_key(self.org, kind, self._wrapped(kind, SHARED, self._entropy(KEY_BYTES)))
-        await self._vault.add_subjects(self.org, [self._wrapped(SUBJECT, SHARED, self._entropy(KEY_BYTES))])
+        with _vault_faults():
+            for kind in (LOCATOR, IDENTITY):
+                await self._vault.add_org_key(self.org, kind, self._wrapped(kind, SHARED, self._entropy(KEY_BYTES)))
+            await self._vault.add_subjects(self.org, [self._wrapped(SUBJECT, SHARED, self._entropy(KEY_BYTES))])
 
     async def open(self) -> OrganisationKeys:
         """Unwrap the organisation's own keys. Raises IntegrityFault: an empty vault, another's, or the wrong KEK."""
-        rows = await self._vault.org_keys(self.org)
+        with _vault_faults():
+            rows = await self._vault.org_keys(self.org)
         if LOCATOR not in rows or IDENTITY not in rows:
             raise IntegrityFault("the vault holds no keys of this organisation", hint=WRONG_VAULT)
         locator, identity = (self._unwrapped(kind, rows[kind]) for kind in (LOCATOR, IDENTITY))
@@ -138,6 +146,7 @@ class Keyring:
 
     @property
     def stock(self) -> int:
+        """How many new owners can be drawn."""
         return len(self._stock)
 
     def forget(self, owner: int) -> None:
@@ -146,33 +155,42 @@ class Keyring:
             self._owners.pop(owner, None)
 
     async def load(self, owners: Iterable[int]) -> None:
-        """Fetch and unwrap owners' keys. Raises IntegrityFault for one that the vault does not hold."""
+        """Fetch and unwrap owners' keys. Raises Gone for a destroyed one, IntegrityFault for one never held."""
         wanted = self.missing(owners)
         if not wanted:
             return
-        found = {row.row: row for row in await self._vault.subjects(self.org, sorted(wanted))}
-        if len(found) < len(wanted):
-            absent = len(wanted) - len(found)
-            raise IntegrityFault(f"{absent} owners have no key in the vault", hint=WRONG_VAULT)
-        opened = [self._owner_keys(row.row, row.gen, self._unwrapped(SUBJECT, row)) for row in found.values()]
+        found: dict[int, dict[int, bytes]] = {}
+        with _vault_faults():
+            for row in await self._vault.subjects(self.org, sorted(wanted)):
+                found.setdefault(row.row, {})[row.gen] = self._unwrapped(SUBJECT, row)
+            if absent := wanted - found.keys():
+                await self._refuse(absent)
+        opened = [self._owner_keys(owner, deks) for owner, deks in found.items()]
         with self._lock:
             for keys in opened:
                 self._keep(keys)
 
+    async def _refuse(self, absent: frozenset[int]) -> None:
+        if absent <= await self._vault.destroyed(self.org):
+            raise Gone("the key of what was asked for was destroyed", code="erased")
+        raise IntegrityFault(f"owners without a key in the vault: {len(absent)}", hint=WRONG_VAULT)
+
     async def restock(self, size: int = STOCK) -> None:
         """Fill the stock up to `size`; the new keys are durable in the vault before anyone can draw them."""
-        fresh = [(self._new_number(), self._entropy(KEY_BYTES)) for _ in range(size - len(self._stock))]
+        count = max(0, size - len(self._stock))
+        fresh = [(self._new_number(), self._entropy(KEY_BYTES)) for _ in range(count)]
         if fresh:
-            await self._vault.add_subjects(self.org, [self._wrapped(SUBJECT, owner, dek) for owner, dek in fresh])
-            self._stock.extend(self._owner_keys(owner, 1, dek) for owner, dek in fresh)
+            with _vault_faults():
+                await self._vault.add_subjects(self.org, [self._wrapped(SUBJECT, owner, dek) for owner, dek in fresh])
+            self._stock.extend(self._owner_keys(owner, {1: dek}) for owner, dek in fresh)
 
     async def supply(self, need: NeedKeys) -> None:
-        """Answer a NeedKeys: load the owners it names, or fill the stock."""
+        """Answer a NeedKeys: load the owners it names, and fill the stock when it runs low."""
         await self.load(need.owners)
         if self.stock < STOCK // 2:
             await self.restock()
 
-    async def retrying(self, run: Callable[[Callable[..., T]], Awaitable[T]], work: Callable[..., T]) -> T:
+    async def retrying(self, run: Callable[[Callable[[C], T]], Awaitable[T]], work: Callable[[C], T]) -> T:
         """`await run(work)`, again after each NeedKeys: `keyring.retrying(store.write, work)`."""
         for _ in range(TRIES):
             try:
@@ -183,17 +201,20 @@ class Keyring:
 
     async def new_message_keys(self, count: int) -> list[MessageKey]:
         """Fresh keys for journal bodies, durable in the vault when this returns."""
-        keys = [MessageKey(self._entropy(16), self._entropy(KEY_BYTES)) for _ in range(count)]
+        keys = [MessageKey(self._entropy(KEY_ID_BYTES), self._entropy(KEY_BYTES)) for _ in range(count)]
+        wrap = self._kek.wrap
         rows = [
-            (key.key_id, self._kek.id, self._kek.wrap(self.org, MESSAGE, key.key_id, 1, key.key, self._nonce()))
+            (key.key_id, self._kek.id, wrap(self.org, MESSAGE, key.key_id, 1, key.key, self._entropy(NONCE_BYTES)))
             for key in keys
         ]
-        await self._vault.add_message_keys(self.org, rows)
+        with _vault_faults():
+            await self._vault.add_message_keys(self.org, rows)
         return keys
 
     async def message_keys(self, key_ids: Iterable[bytes]) -> dict[bytes, bytes]:
         """The keys of journal bodies that still have one; a pruned or erased one is absent."""
-        rows = await self._vault.message_keys(self.org, list(key_ids))
+        with _vault_faults():
+            rows = await self._vault.message_keys(self.org, key_ids)
         return {
             key_id: self._kek.unwrap(self.org, MESSAGE, key_id, 1, kek_id, wrapped)
             for key_id, (kek_id, wrapped) in rows.items()
@@ -203,25 +224,40 @@ class Keyring:
         self._owners[keys.owner] = keys
         self._owners.move_to_end(keys.owner)
         if len(self._owners) > self._size:
-            for owner in self._owners:
-                if owner != SHARED:
-                    del self._owners[owner]
-                    break
+            oldest = next(owner for owner in self._owners if owner != SHARED)
+            del self._owners[oldest]
 
-    def _owner_keys(self, owner: int, gen: int, dek: bytes) -> OwnerKeys:
-        ciphers = {gen: AESGCM(derive(dek, BODY))}
-        return OwnerKeys(self.org, owner, gen, mac(derive(dek, INDEX)), derive(dek, COMMITMENT), ciphers)
+    def _owner_keys(self, owner: int, deks: dict[int, bytes]) -> OwnerKeys:
+        newest = max(deks)
+        ciphers = {gen: AESGCM(derive(dek, BODY)) for gen, dek in deks.items()}
+        index, commitment = mac(derive(deks[newest], INDEX)), derive(deks[newest], COMMITMENT)
+        return OwnerKeys(self.org, owner, newest, index, commitment, ciphers)
 
     def _wrapped(self, kind: str, row: int, key: bytes) -> WrappedKey:
-        wrapped = self._kek.wrap(self.org, kind, row.to_bytes(8, "big"), 1, key, self._nonce())
+        wrapped = self._kek.wrap(self.org, kind, _row(row), 1, key, self._entropy(NONCE_BYTES))
         return WrappedKey(row=row, gen=1, kek_id=self._kek.id, wrapped=wrapped)
 
     def _unwrapped(self, kind: str, row: WrappedKey) -> bytes:
-        return self._kek.unwrap(self.org, kind, row.row.to_bytes(8, "big"), row.gen, row.kek_id, row.wrapped)
+        return self._kek.unwrap(self.org, kind, _row(row.row), row.gen, row.kek_id, row.wrapped)
 
     def _new_number(self) -> int:
-        """Random, so that a number says nothing of when its patient came; 0 is taken."""
-        return int.from_bytes(self._entropy(8), "big") % (2**OWNER_BITS - 1) + 1
+        """Random, so that a number says nothing of when or after whom it was made; low ones are reserved."""
+        while True:
+            number = int.from_bytes(self._entropy(7), "big") >> 56 - OWNER_BITS
+            if number >= FIRST_OWNER:
+                return number
 
-    def _nonce(self) -> bytes:
-        return self._entropy(NONCE_BYTES)
+
+def _row(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+@contextmanager
+def _vault_faults() -> Iterator[None]:
+    """What the vault raises, as the adapter's: damaged or another's, or not to be used now."""
+    try:
+        yield
+    except IntegrityError as exc:
+        raise IntegrityFault(f"the vault is not what it should be: {exc}", hint=WRONG_VAULT) from exc
+    except LedgerError as exc:
+        raise Unavailable("the vault cannot be used now") from exc
