@@ -45,6 +45,7 @@ class Node(Section):
     system: str = Field(description="identifier system of the organisation")
     identifier: str = Field(description="its identifier in that system")
     zone: str = Field(default="UTC", description="IANA time zone of dates that carry none")
+    pairing: str = Field(pattern=r"^[0-9a-f]{32}$", description="ties the four stores of a site together")
 
     @field_validator("zone")
     @classmethod
