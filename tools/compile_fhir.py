@@ -1,20 +1,21 @@
 """Compile the R4 4.0.1 definitions to the table that everything in `mappings/fhir/` reads.
 
-`make schema` runs it: the npm package `hl7.fhir.r4.examples` 4.0.1 (CC0) is fetched with `npm pack`, or taken from `--package`,
-its integrity is compared with the digest pinned here, and two files are written byte for byte the same on every machine:
-`mappings/fhir/r4.json` and `mappings/fhir/deflate.dict` (by `deflate_dictionary.py`).
+`make schema` runs it: the npm package `hl7.fhir.r4.examples` 4.0.1 (CC0) is fetched with `npm pack`, or taken from
+`--package`, its integrity is compared with the digest pinned here, and two files are written byte for byte the same
+on every machine: `mappings/fhir/r4.json` and `mappings/fhir/deflate.dict` (by `deflate_dictionary.py`).
 
 Rules of the table, one per function below:
 
 - snapshots, never differentials; profiles (`derivation=constraint`) and logical models are left out
-- one list of elements per path that has children, in the standard's order; an element that has children of its own is typed by
-  that path, and so is a `contentReference`
+- one list of elements per path that has children, in the standard's order; an element that has children of its own is
+  typed by that path, and so is a `contentReference`
 - required bindings are closed sets, system by system; what the package cannot list has `null` instead of a set
 - a search expression keeps the branches of its base type only
-- what `mappings/fhir/errata.csv` overrides is replaced, and the compilation stops if the definition no longer says what the
-  erratum claims it says
+- what `mappings/fhir/errata.csv` overrides is replaced, and the compilation stops if the definition no longer says
+  what the erratum claims it says
 
-Source: FHIR R4 4.0.1, StructureDefinition, ElementDefinition, SearchParameter, CompartmentDefinition, OperationDefinition.
+Source: FHIR R4 4.0.1, StructureDefinition, ElementDefinition, SearchParameter, CompartmentDefinition,
+OperationDefinition.
 """
 
 import argparse
@@ -203,8 +204,9 @@ class Types:
 
     @staticmethod
     def _flags(element: Json) -> int:
+        summary: bool = element.get("isSummary", False)
+        modifier: bool = element["isModifier"]
         attribute = "xmlAttr" in element.get("representation", ())
-        summary, modifier = element.get("isSummary", False), element["isModifier"]
         return SUMMARY * summary | MODIFIER * modifier | XML_ATTRIBUTE * attribute
 
     def _binding(self, element: Json) -> str | None:
@@ -218,8 +220,9 @@ class Types:
     def _declared(self, path: str, element: Json, *, inherited: bool) -> list[str]:
         """The keys of the constraints an element declares.
 
-        What a snapshot repeats from the element's type names that type as its `source`; it is left out, because the type's own
-        row has it. A type's root keeps what it inherits. The keys are unique but for `inv-1`, which three types declare.
+        What a snapshot repeats from the element's type names that type as its `source`; it is left out, because the
+        type's own row has it. A type's root keeps what it inherits. The keys are unique but for `inv-1`, which three
+        types declare.
         """
         keys = []
         for constraint in element.get("constraint", ()):
@@ -251,7 +254,7 @@ def compile_types(files: dict[str, bytes], errata: Errata) -> Types:
 
 def compile_valuesets(files: dict[str, bytes], bound: set[str]) -> dict[str, Any]:
     """System → codes for each value set with a required binding; null where it cannot be listed."""
-    found: dict[str, Any] = {name: None for name in bound & UNLISTED}
+    found: dict[str, Any] = dict.fromkeys(bound & UNLISTED)
     for valueset in resources(files, [EXPANSIONS], "ValueSet"):
         name = valueset_name(valueset["url"])
         if name not in bound or name in UNLISTED:

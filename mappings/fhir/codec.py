@@ -1,16 +1,19 @@
 """JSON and FHIR resources: the only code that turns one into the other.
 
-`decode` and `encode` keep every number as it was written; `encode` gives the canonical form that is hashed, sealed, stored and
-served: UTF-8, no white space, members sorted by code point, shortest legal escapes. `check_bytes` is the first layer of
-validation, for bytes from outside: size, UTF-8, depth, lengths, members named twice. What the members mean is `validate.py`'s.
+`decode` and `encode` keep every number as it was written; `encode` gives the canonical form that is hashed, sealed,
+stored and served: UTF-8, no white space, members sorted by code point, shortest legal escapes. `check_bytes` is the
+first layer of validation, for bytes from outside: size, UTF-8, depth, lengths, members named twice. What the members
+mean is `validate.py`'s.
 
-Source: RFC 8259 (JSON), FHIR R4 §2.6.2 (JSON representation). RFC 8785 is another form (it rewrites numbers) and serves
-signatures only.
+Source: RFC 8259 (JSON), FHIR R4 4.0.1 §2.6.2 (JSON representation) and §2.24.0.1 (decimals keep their precision). RFC
+8785 is another form, which rewrites numbers, and serves signatures only.
 """
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
 import msgspec
@@ -29,8 +32,9 @@ class Limits:
 
     max_bytes: int = 16 * MIB
     max_depth: int = 64
-    max_string_bytes: int = MIB  # FHIR R4 §2.24.0.1: strings SHALL NOT exceed 1 MB
+    max_string: int = MIB  # characters, FHIR's own limit of a string; base64 is limited by `max_bytes` only
     max_lexeme: int = 64  # characters of one number
+    max_exponent: int = 999  # beyond any measurement; arithmetic on 1e999999999 would fail far from here
 
 
 RESOURCE = Limits()
@@ -39,7 +43,7 @@ TRANSACTION = Limits(max_bytes=50 * MIB)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a resource: severity and code of an OperationOutcome issue, where, and what, without values."""
+    """One thing wrong with a resource, as an OperationOutcome issue says it. Never a value of the resource."""
 
     severity: str  # "error" or "warning"
     code: str  # http://hl7.org/fhir/issue-type
@@ -55,8 +59,12 @@ class BytesError(MappingError):
         self.faults = faults
 
 
+class _BadNumber(ValueError):
+    """A number beyond the limits, met inside msgspec."""
+
+
 def number(lexeme: str) -> Decimal | msgspec.Raw:
-    """A number that encodes to the lexeme it came from: `0.0000001` and `1e2` are beyond what Decimal gives back."""
+    """A number that encodes to the lexeme it came from: `0.0000001` and `1e2` are not what Decimal gives back."""
     value = Decimal(lexeme)
     if str(value) == lexeme:
         return value
@@ -87,3 +95,129 @@ def decode(data: bytes | str) -> Json:
 def encode(value: Any) -> bytes:
     """The canonical bytes of a resource or of any part of one."""
     return _encoder.encode(value)
+
+
+# -- the bytes layer --
+
+
+def check_bytes(data: bytes, limits: Limits = RESOURCE) -> Json:
+    """Decode bytes from outside within limits, or raise BytesError. What they say is `validate.py`'s to judge.
+
+    1. size, and a byte order mark dropped
+    2. JSON in strict UTF-8, its numbers within limits
+    3. one object, not too deep, its strings not too long
+    4. no member named twice: of two, readers take either, so what was checked need not be what is read
+    """
+    data = data.removeprefix(BOM)
+    if len(data) > limits.max_bytes:  # 1
+        raise _refuse("too-long", f"is longer than {limits.max_bytes} bytes")
+    value = _decode_strictly(data, limits)  # 2
+    if not isinstance(value, dict):
+        raise _refuse("structure", "is not a JSON object")
+    members = _measure(value, limits, long=len(data) > limits.max_string)  # 3
+    if all(count(data) != members for count in (_names_at_most, _quotes_before_colons, _names)):  # 4
+        raise BytesError(tuple(_duplicates(data)))
+    return value
+
+
+def _refuse(code: str, text: str) -> BytesError:
+    return BytesError((Fault("error", code, "Resource", text),))
+
+
+def _decode_strictly(data: bytes, limits: Limits) -> Any:
+    """JSON, or a BytesError; a message of the parser could quote the data, so none is passed on."""
+
+    def bounded(lexeme: str) -> Decimal | msgspec.Raw:
+        if len(lexeme) > limits.max_lexeme:
+            raise _BadNumber
+        try:
+            value = Decimal(lexeme)
+        except InvalidOperation as exc:  # an exponent that Decimal itself cannot hold
+            raise _BadNumber from exc
+        if value and abs(value.adjusted()) > limits.max_exponent:
+            raise _BadNumber
+        return number(lexeme)
+
+    try:
+        return msgspec.json.Decoder(float_hook=bounded).decode(data)
+    except UnicodeDecodeError as exc:
+        raise _refuse("structure", "is not UTF-8") from exc
+    except RecursionError as exc:
+        raise _refuse("structure", f"is deeper than {limits.max_depth} levels") from exc
+    except (_BadNumber, msgspec.ValidationError) as exc:  # the second: an integer of thousands of digits
+        raise _refuse("value", "has a number that is too long or too large") from exc
+    except msgspec.DecodeError as exc:
+        raise _refuse("structure", "is not JSON") from exc
+
+
+def _measure(root: Json, limits: Limits, *, long: bool) -> int:
+    """Count the members of all objects, level by level, and hold depth, strings and integers to their limits."""
+    members = 0
+    largest = 10**limits.max_lexeme
+    level: list[Any] = [root]
+    for _ in range(limits.max_depth):
+        below: list[Any] = []
+        for node in level:
+            if node.__class__ is dict:
+                members += len(node)
+                node = node.values()
+            for value in node:
+                kind = value.__class__
+                if kind is str:
+                    if long and len(value) > limits.max_string and not _BASE64.fullmatch(value):
+                        raise _refuse("too-long", f"has a string longer than {limits.max_string} characters")
+                elif kind is dict or kind is list:
+                    below.append(value)
+                elif kind is int and not -largest < value < largest:
+                    raise _refuse("value", "has a number that is too long or too large")
+        if not below:
+            return members
+        level = below
+    raise _refuse("structure", f"is deeper than {limits.max_depth} levels")
+
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*", re.ASCII)
+_QUOTE_COLON = re.compile(rb'"[ \t\r\n]*+:')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"([ \t\r\n]*+:)?', re.DOTALL)
+
+
+def _names_at_most(data: bytes) -> int:
+    """No fewer than the names in the bytes, at memory speed: after each stands a colon, or white space and a colon.
+
+    No fewer is enough: the members that were read are no more than the names, so where the two agree nothing is
+    hidden.
+    """
+    return sum(map(data.count, (b'":', b" :", b"\t:", b"\n:", b"\r:")))
+
+
+def _quotes_before_colons(data: bytes) -> int:
+    """No fewer than the names either, and not misled by a colon in a text."""
+    return len(_QUOTE_COLON.findall(data))
+
+
+def _names(data: bytes) -> int:
+    """The names in the bytes, exactly: strings with a colon after them."""
+    return sum(1 for string in _STRING.finditer(data) if string[1])
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with all its members, repeated ones too."""
+
+
+def _duplicates(data: bytes) -> Iterator[Fault]:
+    """Each member that is named twice, by its path."""
+    root = json.loads(data, object_pairs_hook=_Pairs, parse_float=str)
+    named = next((value for name, value in root if name == "resourceType" and isinstance(value, str)), "")
+    stack: list[tuple[str, Any]] = [(named if named.isascii() and named.isalpha() else "Resource", root)]
+    while stack:
+        path, node = stack.pop()
+        if isinstance(node, _Pairs):
+            seen: set[str] = set()
+            for name, value in node:
+                here = f"{path}.{name}" if name.isidentifier() and name.isascii() else path
+                if name in seen:
+                    yield Fault("error", "structure", here, "is named twice")
+                seen.add(name)
+                stack.append((here, value))
+        elif isinstance(node, list):
+            stack.extend((f"{path}[{index}]", item) for index, item in enumerate(node))

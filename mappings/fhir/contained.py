@@ -1,52 +1,50 @@
 """The rules of contained resources, natively: dom-2, dom-3, dom-4 and dom-5.
 
-A contained resource has no life of its own: it contains none itself, is referred to from its container or refers to it, and has
-neither a version, nor a time of change, nor a security label.
+A contained resource has no life of its own: it contains none itself, is referred to from its container or refers to
+it, and has neither a version, nor a time of change, nor a security label.
 
 Source: FHIR R4 4.0.1 §2.28.1 (contained resources), constraints of DomainResource.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from mappings.fhir.checks import Check, Finding, Found, join, under
 from mappings.fhir.codec import Json
 
-Finding = tuple[str, str, str]  # issue code, FHIRPath from here on, text; as in `validate.py`
-Check = Callable[[Any, Json], list[Finding] | None]
+BARRED = (("versionId", "dom-4"), ("lastUpdated", "dom-4"), ("security", "dom-5"))  # members of meta
 
 
-def member(resource: Check) -> Check:
-    """The check of one item of `contained`, whose parent is the container."""
+def rules(check: Check, segment: str) -> Check:
+    """The check of the array `contained`, whose parent is the container."""
 
-    def checked(value: Any, container: Json) -> list[Finding] | None:
-        found = list(resource(value, container) or ())
-        if isinstance(value, dict):
-            found += _rules(value, container)
-        return found or None
+    def checked(value: Any, container: Json) -> Found:
+        found = check(value, container)
+        if not isinstance(value, list):
+            return found
+        fragments = {text for text in strings(container) if text.startswith("#")}
+        for index, inner in enumerate(value):
+            if isinstance(inner, dict) and (broken := list(_broken(inner, fragments))):
+                found = join(found, under(f"{segment}[{index}]", broken))
+        return found
 
     return checked
 
 
-def _rules(inner: Json, container: Json) -> Iterator[Finding]:
+def _broken(inner: Json, fragments: set[str]) -> Iterator[Finding]:
+    """The rules that one contained resource breaks; `fragments` are the local references of the whole container."""
     if "contained" in inner:
         yield "invariant", ".contained", "is not allowed in a contained resource (dom-2)"
-    if not _linked(inner, container):
-        yield "invariant", "", "is referred to from nowhere (dom-3)"
+    if f"#{inner.get('id')}" not in fragments and "#" not in strings(inner):
+        yield "invariant", "", "is not referred to, nor refers to its container (dom-3)"
     meta = inner.get("meta")
-    if isinstance(meta, dict):
-        for name, rule in (("versionId", "dom-4"), ("lastUpdated", "dom-4"), ("security", "dom-5")):
-            if name in meta:
-                yield "invariant", f".meta.{name}", f"is not allowed in a contained resource ({rule})"
+    for name, rule in BARRED:
+        if isinstance(meta, dict) and name in meta:
+            yield "invariant", f".meta.{name}", f"is not allowed in a contained resource ({rule})"
 
 
-def _linked(inner: Json, container: Json) -> bool:
-    """Whether the container, or what it contains, refers to a resource; or that resource to its container."""
-    wanted = f"#{inner.get('id')}"
-    return any(text == wanted for text in _strings(container)) or any(text == "#" for text in _strings(inner))
-
-
-def _strings(root: Any) -> Iterator[str]:
-    """Every string value below a node."""
+def strings(root: Any) -> Iterator[str]:
+    """Every string value below a node, at any depth."""
     stack = [root]
     while stack:
         node = stack.pop()

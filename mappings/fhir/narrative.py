@@ -1,11 +1,11 @@
 """The narrative layer: `Narrative.div` is a harmless piece of XHTML with something to read.
 
-A narrative ends up in browsers, so whatever could run is refused: unknown elements and attributes, event handlers, links
-and styles that run code, document type declarations, entities other than XML's own. lxml parses, with neither DTD nor
-network.
+A narrative ends up in browsers, so whatever could run is refused: unknown elements and attributes, event handlers,
+links and styles that run code, document type declarations, entities other than XML's own. lxml parses, with neither
+DTD nor network.
 
-Source: FHIR R4 4.0.1 §2.4.0 (Narrative), constraints txt-1 and txt-2; the elements are HTML 4.0 chapters 7 to 11 (except §4 of
-chapter 9) and 15, and `a`, `img` with their attributes.
+Source: FHIR R4 4.0.1 §2.4.0 (Narrative), constraints txt-1 and txt-2; the elements are HTML 4.0 chapters 7 to 11
+(except §4 of chapter 9) and 15, and `a`, `img` with their attributes.
 """
 
 import re
@@ -16,9 +16,9 @@ XHTML = "{http://www.w3.org/1999/xhtml}"
 
 # HTML 4.01, chapters 7 to 11 and 15, without what carries scripts, forms or frames.
 ELEMENTS = frozenset(
-    """a abbr acronym address b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em font h1 h2 h3 h4
-    h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub sup table tbody td tfoot th thead tr tt u ul
-    var""".split()
+    """a abbr acronym address b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em font
+    h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub sup table tbody td tfoot th
+    thead tr tt u ul var""".split()
 )
 
 # Attributes allowed on every element, then those of some; presentation only, no `on…`.
@@ -80,7 +80,7 @@ def narrative_fault(div: str) -> str | None:
 
 def _node_fault(node: etree._Element) -> str | None:
     """What is wrong with one node: its name, an attribute, or a link. Comments are harmless."""
-    if node.tag is etree.Comment:
+    if isinstance(node, etree._Comment):
         return None
     allowed = ALLOWED.get(node.tag) if isinstance(node.tag, str) else None
     if allowed is None:

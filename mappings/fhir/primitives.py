@@ -1,8 +1,9 @@
 """The syntax of FHIR's primitive types: one test per type, of a decoded JSON value.
 
-Each test says yes or no and is quick where the answer is yes. The patterns are the schema's own, with these additions from the
-prose: dates exist in the calendar, strings hold something to read and no control characters, integers fit 32 bits, base64 can be
-decoded. What a code may be is `validate.py`'s, from the value sets; narrative is `narrative.py`'s.
+Each test says yes or no and is quick where the answer is yes. The patterns are the schema's own, with these additions
+from the prose: dates exist in the calendar, strings hold something to read and no control characters, integers fit 32
+bits, base64 can be decoded. What a code may be is `validate.py`'s, from the value sets; narrative is
+`narrative.py`'s.
 
 Source: FHIR R4 4.0.1 §2.24.0.1 (primitive types).
 """
@@ -24,15 +25,16 @@ Test = Callable[[Any], bool]
 INTEGER_MAX = 2**31 - 1  # FHIR's integers are 32 bits wide and signed
 INTEGER_MIN = -(2**31)
 
-# Media types: RFC 2045 §5.1 tokens with parameters. A bare `xml` or `json` is what CapabilityStatement.format allows beside.
-_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_MEDIA_TYPE = re.compile(rf'{_TOKEN}(?:/{_TOKEN}(?:\s*;\s*{_TOKEN}=(?:{_TOKEN}|"[^"\\]*"))*)?')
+# A media type (RFC 2045 §5.1) with parameters, whose values are often written with spaces and without the quotes they
+# need; a bare token is one too, for `json` and `xml` are formats of a CapabilityStatement.
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_MEDIA_TYPE = re.compile(rf"{_WORD}(?:/{_WORD}(?:\s*;[^\x00-\x1f]*)?)?", re.ASCII)
 
 _UNREADABLE = re.compile(r"[^ \r\n\t\S]|[\x00-\x08\x0b\x0c\x0e-\x1f]", re.ASCII)
 
 
 def _pattern(kind: str) -> Callable[[str], re.Match[str] | None]:
-    """The schema's pattern of a type. ASCII: `\\s` and `[0-9]` mean what XML Schema's mean there, no other script's digits."""
+    """The schema's pattern of a type. ASCII, so that `[0-9]` and `\\s` mean no other script's."""
     declared = schema().types[kind].pattern
     if declared is None:
         raise RuntimeError(f"{kind} has no pattern")
@@ -154,7 +156,7 @@ def is_instant(value: Any) -> bool:
 
 
 def is_base64(value: Any) -> bool:
-    """Base64 that decodes; white space may stand anywhere in it. A function: the schema's pattern backtracks without end."""
+    """Base64 that decodes, white space aside. A function, for the schema's pattern backtracks without end."""
     if value.__class__ is not str or not value:
         return False
     try:
@@ -197,6 +199,7 @@ PRIMITIVES: Mapping[str, Test] = {
     "xhtml": is_any_string,
 }
 
+# What JSON calls a value, with its article; and what it must be for a primitive, where that is no string.
 _JSON_TYPES = {
     dict: "an object",
     list: "an array",
@@ -207,8 +210,15 @@ _JSON_TYPES = {
     msgspec.Raw: "a number",
     type(None): "null",
 }
+JSON_TYPE_OF = {
+    "boolean": "a boolean",
+    "decimal": "a number",
+    "integer": "a number",
+    "positiveInt": "a number",
+    "unsignedInt": "a number",
+}
 
 
 def json_type(value: Any) -> str:
-    """What JSON calls a decoded value, with its article. Anything else is no JSON: code put it there."""
+    """What JSON calls a decoded value. Anything else was put there by code."""
     return _JSON_TYPES.get(value.__class__, "no JSON value")

@@ -1,7 +1,7 @@
 """The compiled R4 schema: types, elements, value sets, search parameters, compartments, operations.
 
-Everything in `mappings/fhir/` and the API's capability page read FHIR from here and from nowhere else. `schema()` loads
-`r4.json` once; what it hands out is frozen and does no I/O. How the table is made is `tools/compile_fhir.py`'s.
+Everything in `mappings/fhir/` and the API's capability page read FHIR from here and from nowhere else. `schema()`
+loads `r4.json` once; what it hands out is frozen and does no I/O. How the table is made is `tools/compile_fhir.py`'s.
 
 Source: FHIR R4 4.0.1, by way of `r4.json`; what that overrides is in `errata.csv`.
 """
@@ -36,8 +36,9 @@ class Constraint:
 class Element:
     """One child of a path.
 
-    `types` are FHIR types; an element with children of its own, and one that refers to another's content, has one type: the
-    path that lists those children. A choice keeps its `[x]`; `names` has what JSON calls it, each with its type.
+    `types` are FHIR types; an element with children of its own, and one that refers to another's content, has one
+    type: the path that lists those children. A choice keeps its `[x]`; `names` has what JSON calls it, each with its
+    type.
     """
 
     name: str
@@ -139,9 +140,11 @@ class Schema:
         self._valuesets: dict[str, Mapping[str, frozenset[str]] | None] = {}
         self._params: dict[str, Mapping[str, Param]] = {}
         self.version: str = table["version"]
-        self.constraints = MappingProxyType({key: Constraint(key, *rest) for key, rest in table["constraints"].items()})
+        declared = table["constraints"]
+        self.constraints = MappingProxyType({key: Constraint(key, *rest) for key, rest in declared.items()})
         self.types = MappingProxyType({name: self._type(name, row) for name, row in table["types"].items()})
-        self.resource_types = frozenset(t.name for t in self.types.values() if t.kind == "resource" and not t.abstract)
+        concrete = (kind for kind in self.types.values() if kind.kind == "resource" and not kind.abstract)
+        self.resource_types = frozenset(kind.name for kind in concrete)
         self.case_sensitive: Mapping[str, bool] = MappingProxyType(table["case_sensitive"])
         self.parents: Mapping[str, Mapping[str, str]] = MappingProxyType(table["parents"])
 
