@@ -198,7 +198,7 @@ def parse_reference(ref: str) -> tuple[str, int]:
     return shard, int(index)
 
 
-def secret_bytes(value: Committed) -> bytes:
+def committed_bytes(value: Committed) -> bytes:
     """A committed value as bytes: text as it came, structures in the grammar's encoding."""
     if type(value) is str:
         return value.encode()

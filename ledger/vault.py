@@ -6,23 +6,21 @@ Source: ledger chapter §9; ARCHITECTURE §6.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ledger.clock import Clock, utc_now
 from ledger.errors import ConflictError, LedgerError
 from ledger.store.base import Step, no_step
-from ledger.store.file import create_file, failures, memory_connection, open_file, transaction
+from ledger.store.file import create_file, failures, memory_connection, open_file, select_in, transaction
 from ledger.store.thread import ConnectionThread, ReaderPool
 
 T = TypeVar("T")
 
 KIND = "vault"
-_CHUNK = 500  # values of one IN list
 
 SCHEMA = """
 CREATE TABLE subject(
@@ -96,7 +94,7 @@ class Vault:
             'SELECT "row", gen, kek_id, wrapped FROM subject WHERE org = ? AND "row" IN ({}) '
             'AND destroyed_at IS NULL ORDER BY "row", gen'
         )
-        found = await self._read(lambda connection: list(_select_in(connection, sql, rows, org)))
+        found = await self._read(lambda connection: list(select_in(connection, sql, rows, org)))
         return [WrappedKey(*row) for row in found]
 
     async def present(self, org: str) -> set[int]:
@@ -159,7 +157,7 @@ class Vault:
     async def message_keys(self, org: str, key_ids: Iterable[bytes]) -> dict[bytes, tuple[str, bytes]]:
         """Key id → (kek id, wrapped); keys that were dropped are left out."""
         sql = "SELECT key_id, kek_id, wrapped FROM message_key WHERE org = ? AND key_id IN ({})"
-        found = await self._read(lambda connection: list(_select_in(connection, sql, key_ids, org)))
+        found = await self._read(lambda connection: list(select_in(connection, sql, key_ids, org)))
         return {key_id: (kek_id, wrapped) for key_id, kek_id, wrapped in found}
 
     async def message_key_ids(self, org: str, before: datetime) -> list[bytes]:
@@ -197,7 +195,7 @@ class Vault:
     async def details(self, ids: Iterable[bytes]) -> dict[bytes, Detail]:
         """By event id; what has none, or lost it to an erasure, is left out."""
         sql = "SELECT id, subject, at, sealed FROM detail WHERE id IN ({})"
-        found = await self._read(lambda connection: list(_select_in(connection, sql, ids)))
+        found = await self._read(lambda connection: list(select_in(connection, sql, ids)))
         return {row[0]: Detail(*row) for row in found}
 
     async def close(self) -> None:
@@ -234,7 +232,11 @@ def create_vault(path: Path, pairing: str) -> None:
 def open_vault(path: Path, pairing: str, clock: Clock = utc_now, step: Step = no_step) -> Vault:
     """The vault of this node. Raises IntegrityError where it is missing, empty or another's."""
     writer = ConnectionThread(lambda: open_file(path, KIND, pairing), KIND)
-    readers = ReaderPool(lambda: open_file(path, KIND, pairing, read_only=True), f"{KIND}-read")
+    try:
+        readers = ReaderPool(lambda: open_file(path, KIND, pairing, read_only=True), f"{KIND}-read")
+    except BaseException:
+        writer.close()
+        raise
     return Vault(writer, readers, clock, step)
 
 
@@ -246,12 +248,3 @@ def memory_vault(clock: Clock = utc_now, step: Step = no_step) -> Vault:
 def milliseconds(at: datetime) -> int:
     """Unix time as the vault keeps it."""
     return int(at.timestamp() * 1000)
-
-
-def _select_in(
-    connection: sqlite3.Connection, sql: str, values: Iterable[object], *before: object
-) -> Iterator[tuple[Any, ...]]:
-    """`sql` with its IN list filled, in chunks that SQLite takes."""
-    rest = iter(values)
-    while chunk := list(islice(rest, _CHUNK)):
-        yield from connection.execute(sql.format(", ".join("?" * len(chunk))), (*before, *chunk))

@@ -6,19 +6,22 @@ or damaged file raises IntegrityError and is left as it is. Source: ledger chapt
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ledger.errors import IntegrityError, LedgerError
 
 BUSY_MS = 1_000
+_CHUNK = 500  # values of one IN list
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _META = "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;\n"
 
 
-def create_file(path: Path, kind: str, schema: str, meta: dict[str, str]) -> None:
-    """A new file with `schema` and `meta`, durable. Raises IntegrityError where there is one already."""
+def create_file(path: Path, kind: str, schema: str, meta: dict[str, str], first: str = "") -> None:
+    """A new file with `schema`, `meta` and the `first` row, durable. Raises IntegrityError where there is one."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError as exc:
@@ -27,6 +30,8 @@ def create_file(path: Path, kind: str, schema: str, meta: dict[str, str]) -> Non
         _prepare(connection)
         connection.execute("BEGIN IMMEDIATE")
         _fill(connection, kind, schema, meta)
+        if first:
+            connection.execute(first)
         connection.execute("COMMIT")
     _sync_folder(path.parent)
 
@@ -55,6 +60,15 @@ def memory_connection(kind: str, schema: str, meta: dict[str, str]) -> sqlite3.C
     connection = sqlite3.connect(":memory:", isolation_level=None)
     _fill(connection, kind, schema, meta)
     return connection
+
+
+def select_in(
+    connection: sqlite3.Connection, sql: str, values: Iterable[object], *before: object
+) -> Iterator[tuple[Any, ...]]:
+    """`sql` with its IN list filled, in chunks that SQLite takes."""
+    rest = iter(values)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield from connection.execute(sql.format(", ".join("?" * len(chunk))), (*before, *chunk))
 
 
 @contextmanager
