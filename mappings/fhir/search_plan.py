@@ -1,0 +1,313 @@
+"""Search parameters of a type compiled to one tree over the members of its JSON, and the walk that extracts their
+values.
+
+Nearly every search expression of R4 is a path: members, a choice, a type, one simple `where`. `Branch` holds them all
+at once, keyed by JSON member, so that a walk over the members that a resource has touches only the parameters that
+can have a value. What is no such path (`Patient.deceased.exists() and …`, `Bundle.entry[0].resource`) runs as
+compiled FHIRPath beside it.
+Source: FHIR R4 search.html; the expressions are the schema's.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from mappings.fhir import fhirpath
+from mappings.fhir.codec import Json
+from mappings.fhir.fhirpath_env import Env, resolved
+from mappings.fhir.fhirpath_model import is_type, type_name
+from mappings.fhir.fhirpath_syntax import (
+    Binary,
+    Call,
+    Expression,
+    Literal,
+    Member,
+    TypeTest,
+    branches,
+    parse,
+)
+from mappings.fhir.schema import Element, Param, schema
+from mappings.fhir.search_values import CompositeValue, Convert, Values, converter
+
+Extracted: TypeAlias = dict[str, Values]
+
+# (item, the resource it is in) -> whether the path goes on; and -> the values of a parameter
+Guard: TypeAlias = Callable[[Any, Json], bool]
+Odd: TypeAlias = Callable[[Any, Json], Values]
+
+
+@dataclass(slots=True)
+class Branch:
+    """What to do at one place of a resource, for all parameters that pass it.
+
+    `leaves`: the item becomes values of these parameters; `odd`: the same, for values that need the whole resource;
+    `guards`: more to do where a condition holds; `members`: where to go on.
+    """
+
+    leaves: list[tuple[list[str], Convert]] = field(default_factory=list)
+    odd: list[tuple[str, Odd]] = field(default_factory=list)
+    guards: list[tuple[Guard, "Branch"]] = field(default_factory=list)
+    members: dict[str, "Branch"] = field(default_factory=dict)
+
+    def read(self, item: Any, root: Json, found: Extracted) -> None:
+        """Collect the values of one item and of what is below it."""
+        for codes, convert in self.leaves:
+            if values := convert(item):
+                _add(found, codes, values)
+        for code, odd in self.odd:
+            if values := odd(item, root):
+                _add(found, (code,), values)
+        for guard, branch in self.guards:
+            if guard(item, root):
+                branch.read(item, root, found)
+        if self.members:
+            self._descend(item, root, found)
+
+    def _descend(self, item: Json, root: Json, found: Extracted) -> None:
+        members = self.members
+        for name in item if len(item) <= len(members) else members:
+            branch = members.get(name)
+            if branch is None or name not in item:
+                continue
+            value = item[name]
+            if type(value) is not list:
+                branch.read(value, root, found)
+                continue
+            for one in value:
+                if one is not None:
+                    branch.read(one, root, found)
+
+
+def _add(found: Extracted, codes: Iterable[str], values: Values) -> None:
+    for code in codes:
+        known = found.get(code)
+        found[code] = values if known is None else known + values
+
+
+# --- reading an expression as a path ----------------------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """One step of a path: `member` and `as` by a name, `where` by a condition on the item."""
+
+    kind: str
+    name: str = ""
+    guard: Guard | None = None
+
+
+class NoPath(Exception):
+    """The expression is more than a path."""
+
+
+def path_of(tree: Expression) -> list[Step]:
+    """The steps of a path, its head first. Raises NoPath."""
+    match tree:
+        case Member(base=None, name=name):
+            return [Step("root" if name[0].isupper() else "member", name)]
+        case Member(base=base, name=name) if base is not None:
+            return [*path_of(base), Step("member", name)]
+        case TypeTest(base=base, name="as", type=wanted) if base is not None:
+            return [*path_of(base), Step("as", type_name(wanted))]
+        case Call(base=base, name="where", arguments=(condition,)) if base is not None:
+            return [*path_of(base), Step("where", guard=_guard_of(condition))]
+        case _:
+            raise NoPath
+
+
+def _guard_of(condition: Expression) -> Guard:
+    """The two conditions that R4 puts into search paths: `resolve() is T` and `member = 'literal'`."""
+    match condition:
+        case TypeTest(base=Call(base=None, name="resolve"), name="is", type=wanted):
+            return _points_to(type_name(wanted))
+        case Binary("=", Member(base=None, name=name), Literal(type="string", value=wanted_text)):
+            return lambda item, root: item.get(name) == wanted_text
+        case _:
+            raise NoPath
+
+
+def _points_to(wanted: str) -> Guard:
+    prefix = f"{wanted}/"
+
+    def guard(item: Json, root: Json) -> bool:
+        literal = item.get("reference")
+        if literal is not None and literal.startswith(prefix):
+            return True
+        node = resolved(item, Env(root))
+        return node is not None and node[0] == wanted
+
+    return guard
+
+
+# --- growing the tree -------------------------------------------------------------------------------------------------
+
+
+class _Place(NamedTuple):
+    """Where a path has come to: the branch, the schema's type there, and the element that led to it."""
+
+    branch: Branch
+    type: str
+    element: Element | None
+
+
+class _Growth:
+    """One type's tree while it is built."""
+
+    def __init__(self, type_: str) -> None:
+        self.type = type_
+        self.tree = Branch()
+
+    def add(self, param: Param) -> None:
+        """Put a parameter into the tree; one without an expression (`_text`) has no values to extract."""
+        if param.expression is None:
+            return
+        try:
+            paths = [path_of(side) for side in branches(parse(param.expression))]
+            places = [place for path in paths for place in self._follow(path)]
+        except NoPath:
+            self.tree.odd.append((param.code, _evaluated(param.type, param.expression, "", param.targets)))
+            return
+        for place in places:
+            self._add_leaf(param, place)
+
+    def _follow(self, steps: list[Step]) -> list[_Place]:
+        """The places a path leads to: several where it passes a choice."""
+        places = [_Place(self.tree, self.type, None)]
+        for step in steps:
+            places = [after for place in places for after in _step(place, step)]
+        return places
+
+    def _add_leaf(self, param: Param, place: _Place) -> None:
+        if param.type == "composite":
+            place.branch.odd.append((param.code, _composite(self.type, place.type, param)))
+            return
+        valueset = place.element.valueset if place.element else None
+        convert = converter(param.type, place.type, valueset)
+        if convert is None:
+            return
+        codes = next((codes for codes, known in place.branch.leaves if known is convert), None)
+        if codes is None:
+            codes = []
+            place.branch.leaves.append((codes, convert))
+        if param.code not in codes:
+            codes.append(param.code)
+
+
+def _step(place: _Place, step: Step) -> list[_Place]:
+    match step.kind:
+        case "root":
+            return [place] if is_type(place.type, step.name) else []
+        case "as":
+            return [place] if is_type(place.type, step.name) else []
+        case "where":
+            if step.guard is None:
+                raise RuntimeError("a where step has a guard")
+            branch = Branch()
+            place.branch.guards.append((step.guard, branch))
+            return [place._replace(branch=branch)]
+        case _:
+            return _members(place, step.name)
+
+
+def _members(place: _Place, name: str) -> list[_Place]:
+    known = schema()
+    if not known.has_children(place.type):
+        return []
+    children = known.children(place.type)
+    element = children.get(name) or children.get(f"{name}[x]")
+    if element is None:
+        return []
+    return [
+        _Place(place.branch.members.setdefault(json_name, Branch()), type_, element)
+        for json_name, type_ in element.names.items()
+    ]
+
+
+def _evaluated(kind: str, expression: str, type_: str, targets: tuple[str, ...] = ()) -> Odd:
+    """A parameter as compiled FHIRPath: each item found becomes values by its own type."""
+    compiled = fhirpath.compile(expression)
+
+    def read(item: Any, root: Json) -> Values:
+        found: Values = ()
+        for node in compiled.nodes(item, Env(root), type=type_):
+            convert = converter(kind, node[0])
+            if convert is not None and node[1] is not None and _wanted(node[0], targets):
+                found += convert(node[1])
+        return found
+
+    return read
+
+
+def _wanted(type_: str, targets: tuple[str, ...]) -> bool:
+    """A resource found inside a Bundle has to be of a type the parameter points to (`Bundle.message` is no
+    Composition).
+    """
+    return type_ not in schema().resource_types or not targets or targets == ("Any",) or type_ in targets
+
+
+def _composite(type_: str, path: str, param: Param) -> Odd:
+    """One node's components; a node that lacks one of them has no value."""
+    params = schema().params(type_)
+    components = [_component(params[code].type, expression, path) for code, expression in param.components]
+    needed = [names for _, names in components if names]
+
+    def read(item: Any, root: Json) -> Values:
+        if any(names.isdisjoint(item) for names in needed):
+            return ()
+        parts = []
+        for component, _ in components:
+            values = component(item, root)
+            if not values:
+                return ()
+            parts.append(values)
+        return (CompositeValue(tuple(parts)),)
+
+    return read
+
+
+def _component(kind: str, expression: str, path: str) -> tuple[Odd, frozenset[str]]:
+    """A component is a parameter of its node, compiled the same way; and the members of which it needs one (none:
+    any).
+    """
+    growth = _Growth(path)
+    growth.add(Param("", kind, expression, (), (), ""))
+    tree = growth.tree
+    if tree.odd:
+        return _evaluated(kind, expression, path), frozenset()
+
+    def read(item: Any, root: Json) -> Values:
+        found: Extracted = {}
+        tree.read(item, root, found)
+        return found.get("", ())
+
+    return read, frozenset(tree.members)
+
+
+# --- what the world calls ---------------------------------------------------------------------------------------------
+
+
+@cache
+def plan(type_: str, only: frozenset[str] | None) -> Branch:
+    growth = _Growth(type_)
+    for code, param in schema().params(type_).items():
+        if (only is None or code in only) and param.type in KINDS:
+            growth.add(param)
+    return growth.tree
+
+
+@cache
+def codes(type_: str, kinds: frozenset[str]) -> frozenset[str]:
+    """The parameters of a type that are of these search types: what an index that holds only tokens and dates asks
+    for.
+    """
+    return frozenset(code for code, param in schema().params(type_).items() if param.type in kinds)
+
+
+KINDS: Final = frozenset({"token", "string", "date", "number", "quantity", "reference", "uri", "composite"})
+
+
+def extract(type_: str, resource: Json, only: frozenset[str] | None = None) -> Extracted:
+    """The values of each search parameter that has one, of all or of `only` these. The resource is a valid one."""
+    found: Extracted = {}
+    plan(type_, only).read(resource, resource, found)
+    return found
