@@ -189,14 +189,14 @@ def extended_array(name: str, segment: str, element: Check) -> Check:
         found: Found = None
         values = parent.get(name)
         for index, item in enumerate(value):
-            here, beside = f"{segment}[{index}]", _at(values, index)
+            here = f"{segment}[{index}]"
             if item is not None:
                 problem = element(item, parent)
-                more = problem and _beside(item, beside, under(here, problem))
-            else:
-                more = None if beside is not None else [("structure", here, "has neither a value nor extensions")]
-            if more:
-                found = join(found, more)
+                if problem and (problem := _beside(item, _at(values, index), under(here, problem))):
+                    found = join(found, problem)
+            elif values is None or (values and isinstance(values, list) and index >= len(values)):
+                # elsewhere the check of the values themselves says what is wrong
+                found = join(found, [("structure", here, "has neither a value nor extensions")])
         return found
 
     return checked
