@@ -163,7 +163,9 @@ def read_missing(text: str) -> Operand:
 
 
 def read_text(text: str) -> Operand:
-    """A text to be found at the start of others: something has to be left of it, for nothing is the start of them all."""
+    """A text to be found at the start of others: something has to be left of it, for nothing is the start of them
+    all.
+    """
     wanted = _given(text)
     if not normalise(wanted):
         raise SearchError("invalid", "nothing is left without marks and punctuation")

@@ -268,8 +268,8 @@ def literal_reference(text: str) -> ReferenceValue:
 def _reference(value: Json) -> Values:
     literal, logical = value.get("reference"), value.get("identifier")
     identifier = None if logical is None else TokenValue(logical.get("system"), logical.get("value"))
-    if literal is None:
-        return () if identifier is None else (ReferenceValue(value.get("type"), identifier=identifier),)
+    if literal is None:  # perhaps no more than a display: it is there, and points to nothing
+        return (ReferenceValue(value.get("type"), identifier=identifier),)
     found = literal_reference(literal)
     if identifier is None:
         return (found,)
