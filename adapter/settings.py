@@ -95,7 +95,8 @@ class Keys(Section):
 class Ledger(Section):
     """The node's Merkle log."""
 
-    name: str = Field(description="host and log, without the year: the origin is NAME/YEAR")
+    name: str = Field(description="host and log; the origin is NAME/SHARD")
+    shard: str = Field(pattern=r"^\d{4}$", description="the year whose shard is appended to")
     path: Path = Path("log.sqlite3")
     www: Path = Path("www")
     checkpoint_s: float = Field(default=1.0, gt=0, le=60)

@@ -1,0 +1,224 @@
+"""A site on disk: made once by `create`, opened by `open_site` for whoever needs its stores.
+
+Making: 1 folders of mode 0700 · 2 configuration, one feed, one client · 3 generated keys · 4 the four stores under one
+pairing id · 5 the organisation's keys in the vault · 6 the log's first batch (what it is called, its key, the house
+rules) under a signed checkpoint, so that every permit has a basis from the first read on.
+
+Opening: 1 settings · 2 the stores, each held against the pairing id · 3 the keyring, which the vault and the key file
+must agree on · 4 no owner without a key · 5 the log's edge against its last checkpoint and against the last entry that
+the data store saw. What does not agree is refused with IntegrityFault; nothing is ever deleted.
+
+Source: operations chapter §2; ledger chapter §6, §15; fhir chapter §5.
+"""
+
+import asyncio
+import os
+import secrets
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from adapter.access import audit, policy, token
+from adapter.crash import crash_point
+from adapter.errors import ConfigurationError
+from adapter.inbound import journal_table
+from adapter.seal.kek import Kek
+from adapter.seal.keyring import Keyring
+from adapter.settings import FILE, Settings, load
+from adapter.store.engine import DataStore
+from ledger.event import Types, rule, types
+from ledger.keys import generate_log_key, load_log_key
+from ledger.log import Ledger
+from ledger.store.sqlite import create_log, open_log
+from ledger.vault import Vault, create_vault, open_vault
+
+PRIVATE = 0o700
+FOLDERS = ("feeds", "profiles", "keys", "vault", "www")
+
+# Source: ledger chapter §5, the families whose names are healthcare's.
+EVENT_TYPES: Types = types(
+    rule("transform.hl7v2", "source content subject", "map"),
+    rule("resource.written", "actor subject content"),
+    rule("subject.merged", "subject into", epoch=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The open stores of one site. `data`, `vault`, `log` close with the context that opened them."""
+
+    folder: Path
+    settings: Settings
+    vault: Vault
+    keyring: Keyring
+    store: DataStore
+    ledger: Ledger
+    token_key: token.TokenKey
+
+    @property
+    def journal_path(self) -> Path:
+        return self.folder / self.settings.store.journal
+
+    @property
+    def org(self) -> str:
+        return self.settings.node.org
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create(folder: Path, *, org: str, name: str, http_port: int = 8080, mllp_port: int = 2575) -> Path:
+    """A new site in `folder`, which must be empty or absent; its path."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError("the folder is not empty", hint="name a new folder")
+    folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    folder.chmod(PRIVATE)
+    folder = folder.resolve()
+    for below in FOLDERS:
+        (folder / below).mkdir(mode=PRIVATE)
+    ports = {"http": http_port, "mllp": mllp_port}
+    _write(folder / FILE, _configuration(org, name, secrets.token_hex(16), ports))
+    _write(folder / "feeds" / "main.toml", _feed(org, mllp_port))
+    settings = load(folder)
+    _make_keys(folder, settings)
+    _make_stores(folder, settings)
+    asyncio.run(_open_log(folder, settings))
+    return folder
+
+
+def origin(settings: Settings) -> str:
+    """The log's name, which its checkpoints bear."""
+    return f"{settings.ledger.name}/{settings.ledger.shard}"
+
+
+def _make_keys(folder: Path, settings: Settings) -> None:
+    Kek.generate(folder / settings.keys.kek_file)
+    generate_log_key(folder / settings.keys.log_file, origin(settings), os.urandom)
+    _write(folder / settings.keys.token_file, token.generate().decode("ascii"))
+
+
+def _make_stores(folder: Path, settings: Settings) -> None:
+    pairing = settings.node.pairing
+    create_vault(folder / settings.vault.path, pairing)
+    create_log(folder / settings.ledger.path, pairing, origin(settings))
+    journal_table.create(folder / settings.store.journal, pairing)
+    DataStore.create(folder / settings.store.path, pairing)
+
+
+async def _open_log(folder: Path, settings: Settings) -> None:
+    """Steps 5 and 6 of making."""
+    async with AsyncExitStack() as stack:
+        vault = await _vault(stack, folder, settings)
+        await Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org).create()
+        ledger = await _ledger(stack, folder, settings, vault)
+        adopted = policy.changes({}, policy.documents(settings.access))
+        events = audit.policy_events(adopted, settings.node.org, now(), os.urandom)
+        await ledger.append([*ledger.opening(), *events])
+        await ledger.integrate()
+
+
+@asynccontextmanager
+async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
+    """Open and check the stores of a site; close them afterwards."""
+    settings = load(folder, **flags)
+    async with AsyncExitStack() as stack:
+        store = DataStore.open(folder / settings.store.path, settings.node.pairing, settings.store.readers)
+        stack.callback(store.close)
+        vault = await _vault(stack, folder, settings)
+        keyring = Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org)
+        await keyring.open()
+        ledger = await _ledger(stack, folder, settings, vault)
+        token_key = token.load(folder / settings.keys.token_file)
+        yield Site(folder, settings, vault, keyring, store, ledger, token_key)
+
+
+async def _vault(stack: AsyncExitStack, folder: Path, settings: Settings) -> Vault:
+    vault = open_vault(folder / settings.vault.path, settings.node.pairing)
+    stack.push_async_callback(vault.close)
+    return vault
+
+
+async def _ledger(stack: AsyncExitStack, folder: Path, settings: Settings, vault: Vault) -> Ledger:
+    name = origin(settings)
+    log = open_log(folder / settings.ledger.path, settings.node.pairing, name, crash_point)
+    stack.push_async_callback(log.close)
+    signer = load_log_key(folder / settings.keys.log_file, name)
+    www = folder / settings.ledger.www
+    org = settings.node.org
+    ledger = Ledger(log, vault, name, org, signer, now, os.urandom, crash_point, rules=EVENT_TYPES, www=www)
+    await ledger.start()
+    stack.push_async_callback(ledger.close)
+    return ledger
+
+
+async def adopt_policies(site: Site, adopted: policy.Policies) -> bool:
+    """Bring the log to what the settings say; whether anything had to change."""
+    changes = policy.changes(adopted, policy.documents(site.settings.access))
+    if changes:
+        await site.ledger.append(audit.policy_events(changes, site.org, now(), os.urandom))
+    return bool(changes)
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _configuration(org: str, name: str, pairing: str, ports: dict[str, int]) -> str:
+    quoted = {"org": _quote(org), "name": _quote(name)}
+    system = _quote(f"urn:uuid:{uuid.uuid4()}")
+    return f"""# {FILE}: docs/settings.md explains each key.
+
+[node]
+org = {quoted["org"]}
+name = {quoted["name"]}
+system = {system}      # identifier system of your organisation: put its real one here
+identifier = {quoted["org"]}
+zone = "UTC"
+pairing = "{pairing}"       # ties the four stores together: never change it
+
+[http]
+host = "127.0.0.1"
+port = {ports["http"]}
+
+[ledger]
+name = "localhost/{org}"
+shard = "{now().year}"
+
+[access]
+inside = "treatment"
+across = "deny"
+
+[access.client.clinic]
+name = "Clinic workstation"
+system = {system}
+identifier = {quoted["org"]}
+roles = ["clinician"]
+scopes = "system/*.rs system/Consent.cu"
+purposes = ["TREAT"]
+"""
+
+
+def _feed(org: str, port: int) -> str:
+    return f"""# One sender's stream; docs/first-feed.md explains each key.
+feed = "main"
+org = {_quote(org)}
+profile = "default"
+
+[listen]
+kind = "mllp"
+host = "127.0.0.1"
+port = {port}
+"""
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
