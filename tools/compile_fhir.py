@@ -6,7 +6,8 @@ on every machine: `mappings/fhir/r4.json` and `mappings/fhir/deflate.dict` (by `
 
 Rules of the table, one per function below:
 
-- snapshots, never differentials; profiles (`derivation=constraint`) and logical models are left out
+- snapshots, never differentials; profiles (`derivation=constraint`) and logical models are left out, but an element
+  that must fit a profile of the standard (`SimpleQuantity`) declares the constraints of that profile
 - one list of elements per path that has children, in the standard's order; an element that has children of its own is
   typed by that path, and so is a `contentReference`
 - required bindings are closed sets, system by system; what the package cannot list has `null` instead of a set
@@ -30,6 +31,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from tools.deflate_dictionary import dictionary
 
 Json = dict[str, Any]
 
@@ -140,7 +143,8 @@ def declared_type(kind: Json) -> str:
 class Types:
     """Types, elements and constraints, gathered from the snapshots."""
 
-    def __init__(self, errata: Errata) -> None:
+    def __init__(self, errata: Errata, profiles: dict[str, Json]) -> None:
+        self._profiles = profiles
         self.types: dict[str, Json] = {}
         self.elements: dict[str, list[list[Any]]] = {}
         self.constraints: dict[str, list[str]] = {}
@@ -189,8 +193,14 @@ class Types:
             self._flags(element),
             self._binding(element),
             targets,
-            self._declared(path, element, inherited=False),
+            self._declared(path, element, inherited=False) + self._of_profiles(element),
         ]
+
+    def _of_profiles(self, element: Json) -> list[str]:
+        """The keys that the profiles of an element's type declare: `SimpleQuantity` allows no comparator."""
+        urls = [url for kind in element.get("type", ()) for url in kind.get("profile", ()) if url in self._profiles]
+        roots = [self._profiles[url]["snapshot"]["element"][0] for url in urls]
+        return [key for root in roots for key in self._declared(root["path"], root, inherited=False)]
 
     def _types(self, path: str, element: Json, parents: set[str]) -> list[str]:
         """The types of an element; an element with children of its own is typed by the path that lists them."""
@@ -228,26 +238,23 @@ class Types:
         for constraint in element.get("constraint", ()):
             if "source" in constraint and not inherited:
                 continue
-            text = [constraint["severity"], constraint["expression"], constraint["human"]]
-            text[1] = self._errata.apply("constraint", f"{path}:{constraint['key']}", text[1])
             key = constraint["key"]
-            if self.constraints.setdefault(key, text) != text and not inherited_twice(key, self.constraints[key], text):
+            expression = self._errata.apply("constraint", f"{path}:{key}", constraint["expression"])
+            text = [constraint["severity"], expression, constraint["human"]]
+            if self.constraints.setdefault(key, text) != text:
                 key = f"{key}@{path}"
                 self.constraints[key] = text
             keys.append(key)
         return keys
 
 
-def inherited_twice(key: str, first: list[str], second: list[str]) -> bool:
-    """Whether two texts of one key differ in wording only: the same rule, inherited by two types."""
-    return first[:2] == second[:2]
-
-
 def compile_types(files: dict[str, bytes], errata: Errata) -> Types:
     """All structures but profiles and logical models, base types first as the package has them."""
-    gathered = Types(errata)
-    for definition in resources(files, DEFINITIONS, "StructureDefinition"):
-        if definition.get("derivation") != "constraint" and definition["kind"] != "logical":
+    definitions = list(resources(files, DEFINITIONS, "StructureDefinition"))
+    profiles = {row["url"]: row for row in definitions if row.get("derivation") == "constraint"}
+    gathered = Types(errata, profiles)
+    for definition in definitions:
+        if definition["url"] not in profiles and definition["kind"] != "logical":
             gathered.add(definition)
     return gathered
 
@@ -409,11 +416,11 @@ def compile_package(package: Path, errata_file: Path) -> dict[str, bytes]:
     files = read_package(package)
     with errata_file.open(encoding="utf-8", newline="") as rows:
         errata = Errata(csv.DictReader(rows))
-    return {"r4.json": render(compile_schema(files, errata))}
+    return {"r4.json": render(compile_schema(files, errata)), "deflate.dict": dictionary(files)}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compile into `--out`; exit 1 with `--check` when what is checked in differs."""
+    """Compile into `--out`, and print what was written."""
     parser = argparse.ArgumentParser(description="compile the FHIR R4 definitions")
     parser.add_argument("--package", type=Path, help=f"a copy of {PACKAGE} (.tgz); without it, `npm pack` fetches one")
     parser.add_argument("--out", type=Path, default=TARGET, help="folder to write to")

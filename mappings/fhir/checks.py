@@ -255,3 +255,15 @@ def bound_concept(check: Check, in_valueset: Callable[[Json], bool]) -> Check:
         return join(found, [("code-invalid", "", "has no coding of the required value set")])
 
     return checked
+
+
+def without(check: Check, name: str, text: str) -> Check:
+    """An object that may not have one of its type's members here."""
+
+    def checked(value: Any, parent: Json) -> Found:
+        found = check(value, parent)
+        if value.__class__ is dict and name in value:
+            return join(found, [("invariant", f".{name}", text)])
+        return found
+
+    return checked

@@ -95,6 +95,8 @@ class _Types:
             check = checks.reference(check, frozenset(element.targets), self.resource_types)
         if kind == "CodeableConcept" and element.valueset:
             check = checks.bound_concept(check, self._coding_test(element.valueset))
+        if any(constraint.key == "sqty-1" for constraint in element.constraints):
+            check = checks.without(check, "comparator", "is not allowed in a SimpleQuantity (sqty-1)")
         check = checks.array(check, segment) if element.many else checks.single(check, segment)
         if element.name == "contained":
             check = contained.rules(check, segment)
