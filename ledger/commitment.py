@@ -6,8 +6,10 @@ it still exists, is the key ring's. Source: ledger chapter §3; HMAC is RFC 2104
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,10 +21,14 @@ from ledger.errors import VerificationError
 Entropy = Callable[[int], bytes]
 
 ORGANISATION = 0  # the row of DEK[0]: the organisation's own key, for events without a subject
+KEY_BYTES = 32
 SALT_BYTES = 32  # HMAC pads a shorter key with zeros, which would make two salts one
 NONCE_BYTES = 12
 _TAG_BYTES = 16
 _CONTEXT = b"chartbridge commit v1\x00"
+_BLOCK = 64  # of SHA-256, in bytes
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def commitment_key(dek: bytes) -> bytes:
@@ -41,8 +47,10 @@ class SubjectKey:
     detail: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if len(self.key) != KEY_BYTES:
+            raise RuntimeError(f"a commitment key has {KEY_BYTES} bytes")
         for name in ("tag", "salt", "detail"):
-            object.__setattr__(self, name, hmac.digest(self.key, name.encode(), "sha256"))
+            object.__setattr__(self, name, mac(self.key, name.encode()))
 
     @classmethod
     def of(cls, row: int, dek: bytes) -> "SubjectKey":
@@ -51,27 +59,45 @@ class SubjectKey:
 
 def subject_tag(key: SubjectKey, origin: str, month: str) -> str:
     """One tag a subject, log and month ("2026-03"): who holds `key.tag` finds every entry, nobody else joins two."""
-    message = f"{origin}\x00{month}".encode()
-    return hmac.digest(key.tag, message, "sha256")[:_TAG_BYTES].hex()
+    return mac(key.tag, f"{origin}\x00{month}".encode())[:_TAG_BYTES].hex()
 
 
 def lone_tag(key: SubjectKey, event_id: bytes) -> str:
     """The tag of an access that found no subject: looks like any other, so hidden and absent are the same."""
-    return hmac.digest(key.tag, event_id, "sha256")[:_TAG_BYTES].hex()
+    return mac(key.tag, event_id)[:_TAG_BYTES].hex()
 
 
 def field_salt(key: SubjectKey, event_id: bytes, name: str) -> bytes:
     """What opens one field of one event when it is disclosed."""
-    return hmac.digest(key.salt, event_id + name.encode(), "sha256")
+    return mac(key.salt, event_id + name.encode())
 
 
 def commit(salt: bytes, name: str, value: bytes) -> str:
-    return hmac.digest(salt, _CONTEXT + name.encode() + b"\x00" + value, "sha256").hex()
+    return mac(salt, _context(name) + value).hex()
+
+
+def commit_fields(key: SubjectKey, event_id: bytes, values: Mapping[str, bytes]) -> dict[str, str]:
+    """Each field of an event under its own salt."""
+    return {name: commit(mac(key.salt, event_id + name.encode()), name, value) for name, value in values.items()}
 
 
 def opens(commitment: str, salt: bytes, name: str, value: bytes) -> bool:
     """Whether a disclosed salt and value are what was committed."""
     return len(salt) == SALT_BYTES and hmac.compare_digest(commit(salt, name, value), commitment)
+
+
+@cache  # by field names: the registered types' own, a few dozen
+def _context(name: str) -> bytes:
+    return _CONTEXT + name.encode() + b"\x00"
+
+
+def mac(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256 (RFC 2104 §2) for keys of 32 bytes, spelled out.
+
+    An event costs a dozen: this is half again as fast as `hmac.digest`, and a test holds the two against each other.
+    """
+    block = key.ljust(_BLOCK, b"\0")
+    return sha256(block.translate(_OUTER) + sha256(block.translate(_INNER) + message).digest()).digest()
 
 
 def seal_detail(key: SubjectKey, origin: str, event_id: bytes, detail: bytes, entropy: Entropy) -> bytes:
@@ -90,7 +116,7 @@ def open_detail(key: SubjectKey, origin: str, event_id: bytes, sealed: bytes) ->
 
 
 def _cipher(key: SubjectKey, event_id: bytes) -> AESGCM:
-    return AESGCM(hmac.digest(key.detail, event_id, "sha256"))
+    return AESGCM(mac(key.detail, event_id))
 
 
 def _bound(origin: str, event_id: bytes) -> bytes:

@@ -6,11 +6,11 @@ Source: ledger chapter §2 (grammar), §5 (types); the encoding is RFC 8785 over
 """
 
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +35,8 @@ _TEXT = re.compile(r"[\x20-\x7e]*")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _REFERENCE = re.compile(r"[!-9;-~]+:(0|[1-9]\d{0,15})")
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_UUID_FIXED = 0xF << 76 | 0x3 << 62  # version and variant
+_UUID7_BITS = 0x7 << 76 | 0x2 << 62
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
@@ -177,10 +179,10 @@ def is_timestamp(text: str) -> bool:
 def new_id(at: datetime, entropy: Entropy) -> str:
     """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then random."""
     ms = int(at.timestamp() * 1000)
-    raw = bytearray(ms.to_bytes(6, "big") + entropy(10))
-    raw[6] = 0x70 | raw[6] & 0x0F
-    raw[8] = 0x80 | raw[8] & 0x3F
-    return str(uuid.UUID(bytes=bytes(raw)))
+    number = ms << 80 | int.from_bytes(entropy(10), "big")
+    number = number & ~_UUID_FIXED | _UUID7_BITS
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def id_bytes(event_id: str) -> bytes:
@@ -190,6 +192,7 @@ def id_bytes(event_id: str) -> bytes:
     return bytes.fromhex(event_id.replace("-", ""))
 
 
+@lru_cache(maxsize=4_096)  # a node's permits rest on few entries
 def parse_reference(ref: str) -> tuple[str, int]:
     """`2026:8123` → shard and index."""
     if not _REFERENCE.fullmatch(ref):

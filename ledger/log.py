@@ -146,8 +146,8 @@ class Ledger:
             raise AppendFailed("busy")
         if not events:
             return []
-        t = timestamp(self._settled())
-        batch = [prepare(event, self.origin, t, self._rules, self._entropy) for event in events]
+        month = self._head.last_t or timestamp(self._settled())  # sequencing sets the time; here the month is enough
+        batch = [prepare(event, self.origin, month, self._rules, self._entropy) for event in events]
         size = sum(len(prepared.body) for prepared in batch)
         waiting = _Waiting(batch, size, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)

@@ -12,14 +12,13 @@ Source: ledger chapter §2, §3, §6.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ledger.commitment import (
     ORGANISATION,
     Entropy,
-    SubjectKey,
-    commit,
-    field_salt,
+    commit_fields,
     lone_tag,
     seal_detail,
     subject_tag,
@@ -65,7 +64,7 @@ class Receipt:
         return f"{self.shard}:{self.index}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
     """An event ready for the queue: its entry encoded under an assumed time, which stands at `cut`."""
 
@@ -100,22 +99,30 @@ def prepare(event: Event, origin: str, t: str, rules: Types, entropy: Entropy) -
     if event.clear:
         entry["d"] = dict(event.clear)
         guard(entry["d"])
-    entry |= _tag(event, event_id, origin, t)
-    if committed := _commitments(event, event_id, row):
-        entry["c"] = committed
+    key, sealed = event.subject_key, None
+    if key is not None:
+        entry |= _tag(event, event_id, origin, t)
+        if event.secret or row.committed:
+            entry["c"] = commit_fields(key, event_id, _committed(event, row))
+        if event.detail is not None:
+            sealed = seal_detail(key, origin, event_id, event.detail, entropy)
     body = encode_guarded(entry)
-    sealed = None
-    if event.detail is not None and event.subject_key is not None:
-        sealed = seal_detail(event.subject_key, origin, event_id, event.detail, entropy)
     return Prepared(event, event_id, origin, entry, body, body.rindex(_T) + len(_T), sealed)
+
+
+def _committed(event: Event, row: TypeRule) -> dict[str, bytes]:
+    """A refusal commits to `none` where it has no value, and so looks like any other."""
+    values = {name: committed_bytes(value) for name, value in event.secret.items()}
+    if len(values) < len(row.committed):
+        values |= {name: NONE.encode() for name in missing(row.committed, values)}
+    return values
 
 
 def _check(event: Event, row: TypeRule) -> None:
     """The rules of the type, and that everything refers to what can exist."""
-    if not event.org:
-        raise EntryError("event has no org")
-    guard(event.org)
-    _names(event, row)
+    _check_org(event.org)
+    if event.clear or row.clear or event.secret.keys() != row.committed:
+        _names(event, row)
     _presence(event.type, "outcome", event.outcome is not None, row.outcome)
     _presence(event.type, "detail", event.detail is not None, row.detail)
     _presence(event.type, "epoch", event.epoch is not None, Need.MUST if row.epoch else Need.NO)
@@ -131,6 +138,13 @@ def _check(event: Event, row: TypeRule) -> None:
             parse_reference(needed.ref)
             if needed.until is not None and not is_timestamp(needed.until):
                 raise EntryError("required until is not a time")
+
+
+@lru_cache(maxsize=1_024)
+def _check_org(org: str) -> None:
+    if not org:
+        raise EntryError("event has no org")
+    guard(org)
 
 
 def _names(event: Event, row: TypeRule) -> None:
@@ -159,22 +173,6 @@ def _tag(event: Event, event_id: bytes, origin: str, t: str) -> dict[str, str]:
     if key.row != ORGANISATION:
         return {"tag": subject_tag(key, origin, t[:_MONTH])}
     return {"tag": lone_tag(key, event_id)} if event.type.startswith(_ACCESS) else {}
-
-
-def _commitments(event: Event, event_id: bytes, row: TypeRule) -> dict[str, str]:
-    """Each secret field under its salt. A refusal commits to `none` where it has no value, and so looks like any."""
-    key = event.subject_key
-    if key is None:
-        return {}
-    done = {name: _commitment(key, event_id, name, committed_bytes(value)) for name, value in event.secret.items()}
-    if len(done) < len(row.committed):
-        absent = missing(row.committed, done)
-        done |= {name: _commitment(key, event_id, name, NONE.encode()) for name in absent}
-    return done
-
-
-def _commitment(key: SubjectKey, event_id: bytes, name: str, value: bytes) -> str:
-    return commit(field_salt(key, event_id, name), name, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from ledger.clock import Clock, utc_now
 from ledger.errors import ConflictError, LedgerError
 from ledger.store.base import Step, no_step
-from ledger.store.file import create_file, failures, memory_connection, open_file, select_in, transaction
+from ledger.store.file import create_file, failures, insert_rows, memory_connection, open_file, select_in, transaction
 from ledger.store.thread import ConnectionThread, ReaderPool
 
 T = TypeVar("T")
@@ -180,14 +180,11 @@ class Vault:
     async def put_details(self, details: Sequence[Detail]) -> None:
         """Make details durable before their entries. The first sealed bytes stand; a retry keeps them young."""
         rows = [(detail.id, detail.subject, detail.at, detail.sealed) for detail in details]
-        statement = (
-            "INSERT INTO detail(id, subject, at, sealed) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT(id) DO UPDATE SET at = excluded.at"
-        )
+        statement = "INSERT INTO detail(id, subject, at, sealed) VALUES"
 
         def work(connection: sqlite3.Connection) -> None:
             with transaction(connection):
-                connection.executemany(statement, rows)
+                insert_rows(connection, statement, rows, "ON CONFLICT(id) DO UPDATE SET at = excluded.at")
                 self._step("append.details_written")
 
         await self._write(work)

@@ -6,9 +6,9 @@ or damaged file raises IntegrityError and is left as it is. Source: ledger chapt
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ledger.errors import IntegrityError, LedgerError
 
 BUSY_MS = 1_000
 _CHUNK = 500  # values of one IN list
+_ROWS = 16  # of one INSERT
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _META = "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;\n"
 
@@ -69,6 +70,20 @@ def select_in(
     rest = iter(values)
     while chunk := list(islice(rest, _CHUNK)):
         yield from connection.execute(sql.format(", ".join("?" * len(chunk))), (*before, *chunk))
+
+
+def insert_rows(
+    connection: sqlite3.Connection, sql: str, rows: Sequence[tuple[object, ...]], conflict: str = ""
+) -> None:
+    """`sql` up to VALUES, many rows a statement: each step gives up the interpreter and waits to get it back."""
+    position = 0
+    while len(rows) - position >= _ROWS:
+        chunk = rows[position : position + _ROWS]
+        one = f"({', '.join('?' * len(chunk[0]))})"
+        connection.execute(f"{sql} {', '.join([one] * _ROWS)} {conflict}", tuple(chain.from_iterable(chunk)))
+        position += _ROWS
+    if rest := rows[position:]:
+        connection.executemany(f"{sql} ({', '.join('?' * len(rest[0]))}) {conflict}", rest)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ledger.store.base import (
     Writes,
     no_step,
 )
-from ledger.store.file import create_file, failures, open_file, select_in, transaction
+from ledger.store.file import create_file, failures, insert_rows, open_file, select_in, transaction
 from ledger.store.thread import ConnectionThread, ReaderPool
 from ledger.tiles import Tile
 
@@ -188,7 +188,7 @@ class SqliteLogStore:
         if not writes.entries:
             return
         rows = [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
-        connection.executemany("INSERT INTO entry(pos, id, leaf, body) VALUES (?, ?, ?, ?)", rows)
+        insert_rows(connection, "INSERT INTO entry(pos, id, leaf, body) VALUES", rows)
         if writes.ended:
             ended = [(ref, self._base + index) for ref, index in writes.ended.items()]
             connection.executemany("INSERT INTO ended(ref, pos) VALUES (?, ?)", ended)
