@@ -76,6 +76,9 @@ _LIST = (
     Code("no-identity", "error", "nothing in the message identifies this resource; its position does"),
     Code("identity-by-position", "warning", "lines with equal identity were told apart by their order"),
     Code("no-patient", "warning", "the message names no patient where its structure needs one"),
+    Code("null-not-applied", "warning", "a null for one of several fields of one list deleted nothing"),
+    Code("label-unknown", "warning", "a confidentiality code is in no table; the restricted label was set"),
+    Code("open-merge", "warning", "MRG stands without the PID it belongs to"),
     Code("merge-with-self", "warning", "MRG and PID name the same patient; nothing was merged"),
     Code("report-without-order", "warning", "OBR-25 says that no order or result is on file"),
     # state, found when a conversion meets what is stored

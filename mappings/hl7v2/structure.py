@@ -19,13 +19,9 @@ from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import Message, Segment
 
 ROOT = "MESSAGE"
-PRIOR = "PRIOR_RESULT"
 
 _FILE = Path(__file__).parent / "structures.csv"
 _CARRIERS = frozenset({"NTE", "PRT"})  # belong to the segment before them, wherever that stands
-_RESULTS_AFTER_ORDER = frozenset({"OUL_R22", "OUL_R23", "OUL_R24"})
-_PRIOR_FAMILIES = frozenset({"OML", "OMG", "ORM"})
-_PRIOR_OPENERS = frozenset({"PID", "PV1", "AL1"})
 
 
 class StructureRow(NamedTuple):
@@ -61,7 +57,7 @@ class Family:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Segments that stand together; the outermost is named MESSAGE. Orders are those of the message."""
+    """Segments that stand together, in the message's order; the outermost group is named MESSAGE."""
 
     name: str
     parent: "Group | None" = None
@@ -126,80 +122,85 @@ def _holds(row: StructureRow, version: str) -> bool:
     return not version or ((not row.since or row.since <= version) and (not row.until or version <= row.until))
 
 
-def group(message: Message, family: Family, structure: str = "") -> Grouped:
+def group(message: Message, family: Family) -> Grouped:
     """The message's segments as a tree of its family's groups. Every segment is in it exactly once."""
-    return _Grouper(message, family, structure).run()
+    return _Grouper(message, family).run()
 
 
 class _Grouper:
-    """One run of the automaton. Beside the general rule:
+    """One run of the automaton. From the innermost open group outward, the first that can take a segment does: by a
+    group it may hold that the segment opens, or by holding the segment itself. Beside that rule:
 
-    - ORC belongs to the next OBR (in OUL_R22, R23, R24 to the previous one); an OBR after an ORC that has its OBR
-      already opens a group of the same kind, and an OBR without ORC opens an order.
-    - NTE and PRT stay where the segment before them stands; so do Z segments the family does not place.
-    - In OML, OMG and ORM after the first order a PID, PV1 or AL1, or an ORC with ORC-1 = PR, opens PRIOR_RESULT; an ORC
-      whose ORC-1 is neither PR nor empty closes it again, unless it follows the opener directly.
+    - ORC belongs to the next OBR: one OBR joins the group its ORC opened, a second opens a group of its own, and an OBR
+      without ORC opens an order.
+    - NTE and PRT stay with the segment before them, wherever that stands.
+    - OBX after SPM describes the specimen; in ORU, where the order has no OBX before its SPM, they are its results.
     """
 
-    def __init__(self, message: Message, family: Family, structure: str) -> None:
+    def __init__(self, message: Message, family: Family) -> None:
         self.message = message
         self.family = family
-        self.structure = structure
         self.issues: list[Issue] = []
         self.root = Group(ROOT)
         self.open = self.root  # the innermost open group
-        self.previous = ""
         self.openers: dict[str, list[GroupRule]] = {}
         for rule in family.groups.values():
             for name in rule.opens:
                 self.openers.setdefault(name, []).append(rule)
-        self.has_prior = PRIOR in family.groups and family.name.upper()[:3] in _PRIOR_FAMILIES
+        self.results_may_follow = family.name.upper().startswith("ORU")
 
     def run(self) -> Grouped:
         for segment in self.message.segments:
             self._place(segment)
-            self.previous = segment.name
         return Grouped(self.root, tuple(self.issues))
 
     def _place(self, segment: Segment) -> None:
         name = segment.name
         if name in _CARRIERS and name not in self.openers:
-            self._add(self.open, segment)
-        elif self.has_prior and (rule := self._prior(segment)) is not None:
-            self._open(rule, segment)
+            self.open.segments.append(segment)
+            return
+        if name == "OBX" and self.results_may_follow:
+            self._leave_specimen(segment)
         elif name == "OBR" and self._joins_order():
-            self._add(self.open, segment)
-        elif name == "ORC" and self._ends_order():
-            self._add(self._innermost("OBR") or self.open, segment)
-        elif (rule := self._opening(name)) is not None:
-            self._open(rule, segment)
-        else:
-            self._join(segment)
+            self.open.segments.append(segment)
+            return
+        for group in self._enclosing():
+            if (rule := self._opened_below(group, name)) is not None:
+                self._enter(rule, group, segment)
+                return
+            if self._holds(group, name):
+                group.segments.append(segment)
+                self.open = group
+                return
+        self._place_without_parent(segment)
 
-    def _opening(self, name: str) -> GroupRule | None:
-        """The rule by which a segment opens a group here: the deepest one whose parent is open."""
-        rules = self.openers.get(name)
-        if not rules:
-            return None
-        around = [group.name for group in self._enclosing()]
-        if self._held_by_fresh(name):
-            return None
-        return min(rules, key=lambda rule: around.index(rule.parent) if rule.parent in around else len(around))
+    def _opened_below(self, group: Group, name: str) -> GroupRule | None:
+        for rule in self.openers.get(name, ()):
+            if (rule.parent or ROOT) == group.name:
+                return rule
+        return None
 
-    def _held_by_fresh(self, name: str) -> bool:
-        """A group that both opens with and holds a segment takes the first one it has not got yet: in an order opened
-        by ORC, the OBR. Another one opens a new group."""
-        rule = self.family.groups.get(self.open.name)
-        return rule is not None and name in rule.holds and not any(s.name == name for s in self.open.segments)
+    def _holds(self, group: Group, name: str) -> bool:
+        rule = self.family.groups.get(group.name)
+        return name in (rule.holds if rule is not None else self.family.root)
 
-    def _open(self, rule: GroupRule, segment: Segment) -> None:
-        parent = self._parent(rule.parent)
-        opened = Group(rule.name, parent)
+    def _place_without_parent(self, segment: Segment) -> None:
+        """The parent is missing: it opens implicitly. Nothing takes the segment at all: it stays where it stands, and
+        the groups around it stay open."""
+        if rules := self.openers.get(segment.name):
+            self._enter(rules[0], self._parent(rules[0].parent), segment)
+            return
+        if not segment.name.startswith("Z"):
+            self.issues.append(issue("unexpected-segment", segment.place()))
+        self.open.segments.append(segment)
+
+    def _enter(self, rule: GroupRule, parent: Group, segment: Segment) -> None:
+        opened = Group(rule.name, parent, [segment])
         parent.groups.append(opened)
-        self._add(opened, segment)
+        self.open = opened
 
     def _parent(self, name: str) -> Group:
-        """The nearest open group of that name; one is opened where the message left it out."""
+        """The nearest open group of that name, or a new one where the message left it out."""
         if name in ("", ROOT):
             return self.root
         for candidate in self._enclosing():
@@ -210,59 +211,25 @@ class _Grouper:
         above.groups.append(made)
         return made
 
-    def _join(self, segment: Segment) -> None:
-        name = segment.name
-        for candidate in self._enclosing():
-            rule = self.family.groups.get(candidate.name)
-            if (rule is not None and name in rule.holds) or (rule is None and name in self.family.root):
-                self._add(candidate, segment)
-                return
-        if not name.startswith("Z"):
-            self.issues.append(issue("unexpected-segment", segment.place()))
-        self._add(self.open, segment, stay=True)
-
-    def _add(self, target: Group, segment: Segment, *, stay: bool = False) -> None:
-        """`stay`: a segment that nothing expects must not close the groups around the next one."""
-        target.segments.append(segment)
-        if not stay:
-            self.open = target
-
     def _enclosing(self) -> Iterator[Group]:
         group: Group | None = self.open
         while group is not None:
             yield group
             group = group.parent
 
-    def _innermost(self, segment: str) -> Group | None:
-        return next((g for g in self._enclosing() if any(s.name == segment for s in g.segments)), None)
-
-    # Orders ---------------------------------------------------------------------------------------------------------
-
     def _joins_order(self) -> bool:
         """An OBR whose group was opened by its ORC and has no OBR yet."""
         names = [segment.name for segment in self.open.segments]
         return "ORC" in names and "OBR" not in names
 
-    def _ends_order(self) -> bool:
-        """In OUL_R22, R23, R24 the ORC stands behind its OBR."""
-        if self.structure not in _RESULTS_AFTER_ORDER:
-            return False
-        order = self._innermost("OBR")
-        return order is not None and not any(segment.name == "ORC" for segment in order.segments)
-
-    def _prior(self, segment: Segment) -> GroupRule | None:
-        name = segment.name
-        if not any(group.name == "ORDER" for group in self.root.walk()):
-            return None
-        inside = next((group for group in self._enclosing() if group.name == PRIOR), None)
-        if name in _PRIOR_OPENERS:
-            fresh = inside is not None and self.previous in _PRIOR_OPENERS
-            return None if fresh else self.family.groups[PRIOR]
-        if name != "ORC":
-            return None
-        control = segment.field(1).strip()
-        if control == "PR" and inside is None:
-            return self.family.groups[PRIOR]
-        if inside is not None and control not in ("", "PR") and self.previous not in _PRIOR_OPENERS:
-            return self.family.groups["ORDER"]
-        return None
+    def _leave_specimen(self, segment: Segment) -> None:
+        """Out of the specimen into its order, if that has no results yet."""
+        if self.open.name == ROOT or not any(found.name == "SPM" for found in self.open.segments):
+            return
+        order = self.open
+        while order.parent is not None and not any(found.name == "OBR" for found in order.segments):
+            order = order.parent
+        if order.name == ROOT or any(found.name == "OBX" for group in order.walk() for found in group.segments):
+            return
+        self.issues.append(issue("results-after-specimen", segment.place()))
+        self.open = order

@@ -1,8 +1,20 @@
 """Datatype functions: HL7 v2 datatypes to FHIR's, one module a family, all in `FUNCTIONS` by their row names."""
 
-from mappings.hl7v2.datatypes import text
+from mappings.hl7v2.datatypes import (
+    attachments,
+    coded,
+    contacts,
+    identifiers,
+    names,
+    numbers,
+    observation,
+    parties,
+    text,
+    timing,
+)  # fmt: skip
 from mappings.hl7v2.datatypes.registry import FUNCTIONS, DatatypeFunction
 
 __all__ = ["FUNCTIONS", "DatatypeFunction"]
 
-_ = (text,)  # importing a family registers it
+# importing a family registers it
+_ = (attachments, coded, contacts, identifiers, names, numbers, observation, parties, text, timing)

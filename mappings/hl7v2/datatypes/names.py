@@ -1,0 +1,161 @@
+"""Names of people: XPN, PPN, PN, FN; and the name part of XCN and its kin.
+
+Source: HL7 v2.9 §2A XPN, FN, table 0200; FHIR R4 HumanName and its extensions for own and partner names. The guide puts
+XPN.15 (called by) into a name of its own; so do we, where the element holds a list of names.
+"""
+
+from typing import Any
+
+from mappings.fhir import values
+from mappings.hl7v2.context import Context
+from mappings.hl7v2.datatypes.registry import Json, datatype
+from mappings.hl7v2.datatypes.text import at, part, table_system
+from mappings.hl7v2.datatypes.timing import period
+from mappings.terminology.concept_map import ConceptMap, load
+
+_OWN_AND_PARTNER = (
+    (2, values.STRUCTURE + "humanname-own-prefix"),
+    (3, values.STRUCTURE + "humanname-own-name"),
+    (4, values.STRUCTURE + "humanname-partner-prefix"),
+    (5, values.STRUCTURE + "humanname-partner-name"),
+)
+_REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+_REPRESENTATIONS = {"A": "ABC", "I": "IDE", "P": "SYL"}  # table 0465 -> the value set of that extension
+_ORDER = values.STRUCTURE + "humanname-assembly-order"
+_NAME_TYPES = "v2-0200.name-use"
+
+
+class NamePlan:
+    """Which components of a datatype hold what, and in which order they stand in ours."""
+
+    __slots__ = ("degree", "family", "given", "more", "prefix", "suffix", "tail")
+
+    def __init__(self, family: int, tail: int) -> None:
+        self.family, self.given, self.more = family, family + 1, family + 2
+        self.suffix, self.prefix, self.degree = family + 3, family + 4, family + 5
+        self.tail = tail  # the component of the name type; 0 where there is none
+
+
+XPN = NamePlan(1, 7)
+XCN = NamePlan(2, 10)  # .8 and .9 are the source table and the authority
+PPN = NamePlan(2, 10)
+CNN = NamePlan(2, 0)
+
+
+def human_name(parts: list[str], plan: NamePlan, ctx: Context) -> Json | None:
+    """The name proper: family with its parts, given, suffix with degree, prefix."""
+    found: Json = {}
+    family = at(parts, plan.family)
+    if family:
+        _family(found, family, plan.family, ctx)
+    if given := part(parts, plan.given, ctx):
+        found["given"] = [given]
+    if more := part(parts, plan.more, ctx):
+        found.setdefault("given", []).append(more)
+    if len(parts) >= plan.suffix:
+        if prefix := part(parts, plan.prefix, ctx):
+            found["prefix"] = [prefix]
+        suffixes = [suffix for n in (plan.suffix, plan.degree) if (suffix := part(parts, n, ctx))]
+        if suffixes:
+            found["suffix"] = suffixes
+    return found or None
+
+
+def _family(found: Json, raw: str, comp: int, ctx: Context) -> None:
+    """FN: the surname, and what it is made of as extensions of it."""
+    if ctx.sub not in raw:
+        if family := part([raw], 1, ctx):
+            found["family"] = family
+        return
+    pieces = raw.split(ctx.sub)
+    made = [values.extension(url, "String", piece) for n, url in _OWN_AND_PARTNER if (piece := part(pieces, n, ctx))]
+    family = part(pieces, 1, ctx) or " ".join(extension["valueString"] for extension in made)
+    if family:
+        values.put(found, "family", family, *made)
+
+
+def name_use(found: Json, kind: str, ctx: Context) -> None:
+    """Table 0200; S pseudonyms mask the name; a type without a FHIR use keeps its own code on the name."""
+    use = load(_NAME_TYPES).concepts.get(kind)
+    if use is not None:
+        found["use"] = use.code
+        return
+    if kind != "U":  # unspecified says nothing
+        coding = {"system": table_system("0200", kind, ctx), "code": kind}
+        found.setdefault("extension", []).append(values.extension(values.SOURCE_CODE, "Coding", coding))
+
+
+@datatype("XPN[HumanName]", "PN[HumanName]", gives="HumanName", reads={1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15})
+def xpn_name(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
+    parts = raw.split(ctx.comp)
+    found = human_name(parts, XPN, ctx)
+    if len(parts) > 6:
+        found = _details(found, parts, ctx)
+    return found
+
+
+def _details(found: Json | None, parts: list[str], ctx: Context) -> Json | None:
+    """XPN.7 and what follows it; nothing of it makes a name by itself, except what the person is called."""
+    if found is None:
+        called = part(parts, 15, ctx)
+        return {"use": "nickname", "given": [called]} if called else None
+    if professional := part(parts, 14, ctx):
+        found.setdefault("suffix", []).append(professional)
+    if kind := part(parts, 7, ctx):
+        name_use(found, kind, ctx)
+    _extensions(found, parts, ctx)
+    _validity(found, parts, 10, ctx)
+    return found
+
+
+def _extensions(found: Json, parts: list[str], ctx: Context) -> None:
+    representation = _REPRESENTATIONS.get(part(parts, 8, ctx) or "")
+    if representation:
+        found.setdefault("extension", []).append(values.extension(_REPRESENTATION, "Code", representation))
+    order = load("v2-0444.name-assembly-order").concepts.get(part(parts, 11, ctx) or "")
+    if order:
+        found.setdefault("extension", []).append(values.extension(_ORDER, "Code", order.code))
+
+
+def _validity(found: Json, parts: list[str], first: int, ctx: Context) -> None:
+    """The range of .10 is older than the two dates of .12 and .13, which win."""
+    start, end = at(parts, first + 2), at(parts, first + 3)
+    if not start and not end:
+        start, _, end = at(parts, first).partition(ctx.sub)
+    if valid := period(start, end, ctx):
+        found["period"] = valid
+
+
+@datatype("XPN[HumanName[]]", gives="HumanName", takes="all")
+def xpn_names(raws: list[str], ctx: Context, vocab: ConceptMap | None = None) -> list[Json] | None:
+    """Every repetition, and what the person is called (.15) as a name of its own."""
+    found: list[Json] = []
+    for index, raw in enumerate(raws):
+        ctx.rep_index = index
+        if name := xpn_name(raw, ctx):
+            found.append(name)
+            if (called := part(raw.split(ctx.comp), 15, ctx)) and name.get("given") != [called]:
+                found.append({"use": "nickname", "given": [called]})
+    return found or None
+
+
+@datatype("XPN[string]", "PN[string]", "FN[string]", gives="string", reads={1, 2, 3, 4, 5, 6})
+def xpn_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
+    found = human_name(raw.split(ctx.comp), XPN, ctx)
+    return display(found)
+
+
+@datatype("FN[HumanName]", gives="HumanName", reads={1})
+def fn_name(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
+    """A surname alone, its own parts apart by component here."""
+    found: Json = {}
+    _family(found, raw.replace(ctx.comp, ctx.sub), 1, ctx)
+    return found or None
+
+
+def display(name: Json | None) -> str | None:
+    """The name as one line: prefix, given, family, suffix."""
+    if name is None:
+        return None
+    pieces: list[Any] = [*name.get("prefix", ()), *name.get("given", ()), name.get("family"), *name.get("suffix", ())]
+    return " ".join(piece for piece in pieces if piece) or None

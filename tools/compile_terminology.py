@@ -1,0 +1,251 @@
+"""Generate the vocabulary tables from published packages.
+
+    python -m tools.compile_terminology --r4 hl7.fhir.r4.examples-4.0.1.tgz --tho hl7.terminology.r4-7.0.1.tgz \\
+        --guide DIR
+
+reads the two npm packages (`npm pack hl7.fhir.r4.examples@4.0.1`, `npm pack hl7.terminology.r4@7.0.1`, both CC0) and
+the `codesystems` folder of the HL7 v2-to-FHIR guide (CC0), and writes in `mappings/terminology/`: `systems.csv`,
+`tables.csv`, `ucum.csv` and `maps/*.csv`. What the guide leaves open or has wrong stands in `terminology_rows.csv`
+beside this file, a reason and a source a row; those rows win.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+_HERE = Path(__file__).parent
+_OUT = _HERE.parent / "mappings" / "terminology"
+_ROWS = _HERE / "terminology_rows.csv"
+_V2 = "http://terminology.hl7.org/CodeSystem/v2-"
+_GUIDE = "v2-to-FHIR guide, {sheet}"
+_THO = "hl7.terminology.r4 7.0.1"
+
+# map -> sheet of the guide ("" where only terminology_rows.csv fills it)
+_MAPS = {
+    "v2-0001.administrative-gender": "AdministrativeSex",
+    "v2-0002.marital-status": "MaritalStatus",
+    "v2-0004.v3-ActCode": "PatientClass[EncounterClass]",
+    "v2-0007.admission-type": "AdmissionType",
+    "v2-0027.request-priority": "",
+    "v2-0038.request-status": "",
+    "v2-0052.diagnosis-role": "DiagnosisType",
+    "v2-0063.relationship": "Relationship",
+    "v2-0074.diagnostic-service": "DiagnosticServiceSectionID",
+    "v2-0078.observation-interpretation": "InterpretationCodes",
+    "v2-0085.observation-status": "",
+    "v2-0092.readmission": "ReadmissionIndicator",
+    "v2-0116.bed-status": "BedStatus",
+    "v2-0119.request-status": "",
+    "v2-0123.diagnostic-report-status": "",
+    "v2-0127.allergy-category": "AllergenType[AllergyIntoleranceCategory]",
+    "v2-0127.allergy-type": "AllergyType",
+    "v2-0128.allergy-criticality": "AllergySeverity[AllergyIntolerance.criticality]",
+    "v2-0128.reaction-severity": "AllergySeverity[AllergyIntolerance.reaction.severity]",
+    "v2-0131.contact-role": "ContactRole",
+    "v2-0136.specimen-status": "",
+    "v2-0190.address-type": "AddressType[Type]",
+    "v2-0190.address-use": "AddressType[Use]",
+    "v2-0200.name-use": "NameType",
+    "v2-0201.contact-point-use": "TelecommunicationUseCode",
+    "v2-0202.contact-point-system": "TelecommunicationEquipmentType",
+    "v2-0203.identifier-type": "IdentifierType",
+    "v2-0436.allergy-type": "",
+    "v2-0444.name-assembly-order": "NameAssemblyOrder",
+    "v2-0485.request-priority": "",
+}
+
+# Table 0396 mnemonics -> the name or URL under which hl7.terminology registers the system
+_MNEMONICS = {
+    "LN": "http://loinc.org",
+    "SCT": "http://snomed.info/sct",
+    "UCUM": "http://unitsofmeasure.org",
+    "I10": "http://hl7.org/fhir/sid/icd-10",
+    "I10C": "http://hl7.org/fhir/sid/icd-10-cm",
+    "I10P": "http://www.cms.gov/Medicare/Coding/ICD10",
+    "ICD10CA": "http://hl7.org/fhir/sid/icd-10-ca",
+    "I9C": "http://hl7.org/fhir/sid/icd-9-cm",
+    "I9CDX": "http://hl7.org/fhir/sid/icd-9-cm",
+    "I9CP": "http://hl7.org/fhir/sid/icd-9-cm",
+    "CVX": "http://hl7.org/fhir/sid/cvx",
+    "MVX": "http://hl7.org/fhir/sid/mvx",
+    "NDC": "http://hl7.org/fhir/sid/ndc",
+    "RXNORM": "http://www.nlm.nih.gov/research/umls/rxnorm",
+    "C4": "http://www.ama-assn.org/go/cpt",
+    "HCPCS": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
+    "WC": "http://www.whocc.no/atc",
+    "MDC": "urn:iso:std:iso:11073:10101",
+    "DCM": "http://dicom.nema.org/resources/ontology/DCM",
+    "CDCREC": "urn:oid:2.16.840.1.113883.6.238",
+    "FDAUNII": "http://fdasis.nlm.nih.gov",
+    "NDFRT": "http://hl7.org/fhir/ndfrt",
+    "ICF": "http://hl7.org/fhir/sid/icf",
+    "MEDR": "https://www.meddra.org",
+    "NCIT": "http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl",
+    "ACTCODE": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
+    "NULLFL": "http://terminology.hl7.org/CodeSystem/v3-NullFlavor",
+    "ROLECODE": "http://terminology.hl7.org/CodeSystem/v3-RoleCode",
+    "ROLECLASS": "http://terminology.hl7.org/CodeSystem/v3-RoleClass",
+    "HGNC-SYMB": "http://www.genenames.org",
+    "ISO3166_1": "urn:iso:std:iso:3166",
+}
+# Symbols that mean one thing in UCUM and another on a laboratory's screen (kelvin, farad, coulomb, Gauss, ampere …)
+_AMBIGUOUS = frozenset(
+    "A B C F G H J K N P R S T U V W a b t u st ar ph AU Ao pc Ms Ky Mx Bi By Bd St '' ' 1 10^".split()
+)
+
+
+def package(path: Path, *prefixes: str) -> Iterator[Json]:
+    """The resources of an npm package whose file names begin so."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = Path(member.name).name
+            if name.startswith(prefixes) and name.endswith(".json") and (file := archive.extractfile(member)):
+                yield json.load(file)
+
+
+def concepts(parent: Json) -> Iterator[Json]:
+    """A code system's concepts, nested ones too."""
+    for concept in parent.get("concept", ()):
+        yield concept
+        yield from concepts(concept)
+
+
+def read_rows() -> list[dict[str, str]]:
+    with _ROWS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+# systems.csv --------------------------------------------------------------------------------------------------------
+
+
+def systems(tho: Path) -> list[list[str]]:
+    """OIDs of naming systems and code systems, and the mnemonics of table 0396 that have a registered URI."""
+    oids: dict[str, str] = {}
+    registered: set[str] = set()
+    for system in package(tho, "NamingSystem-"):
+        uris = [entry for entry in system.get("uniqueId", ()) if entry.get("type") == "uri"]
+        uris.sort(key=lambda entry: not entry.get("preferred"))
+        registered |= {entry["value"] for entry in uris}
+        for entry in system.get("uniqueId", ()):
+            if entry.get("type") == "oid" and uris:
+                oids.setdefault(entry["value"].removeprefix("urn:oid:"), uris[0]["value"])
+    for system in package(tho, "CodeSystem-"):
+        registered.add(system.get("url", ""))
+        for identifier in system.get("identifier", ()):
+            value = identifier.get("value", "")
+            if value.startswith("urn:oid:") and "url" in system:
+                oids.setdefault(value.removeprefix("urn:oid:"), system["url"])
+    if unknown := sorted(set(_MNEMONICS.values()) - registered):
+        sys.exit(f"not registered in {_THO}: {unknown}")
+    rows = [[name, "mnemonic", uri, f"HL7 table 0396; {_THO}"] for name, uri in sorted(_MNEMONICS.items())]
+    return rows + [[oid, "oid", uri, _THO] for oid, uri in sorted(oids.items())]
+
+
+# tables.csv ---------------------------------------------------------------------------------------------------------
+
+
+def tables(tho: Path) -> list[list[str]]:
+    """The codes of HL7's tables; 0396, 0354 and 0399 name systems, structures and countries and are not needed."""
+    found: set[tuple[str, str]] = set()
+    for system in package(tho, "CodeSystem-v2-"):
+        table = system["url"].removeprefix(_V2)
+        if len(table) == 4 and table.isdigit() and table not in ("0396", "0354", "0399"):
+            found |= {(table, concept["code"]) for concept in concepts(system)}
+    rows = [[table, code, f"{_V2}{table}", _THO] for table, code in found if code.strip(".")]
+    own = [row for row in read_rows() if row["map"].startswith("table-")]
+    rows += [[row["map"].removeprefix("table-"), row["code"], row["system"], row["source"]] for row in own]
+    return sorted(rows)
+
+
+# ucum.csv -----------------------------------------------------------------------------------------------------------
+
+
+def ucum(r4: Path) -> list[list[str]]:
+    """R4's common UCUM codes as themselves, and the everyday spellings of terminology_rows.csv."""
+    found: dict[str, list[str]] = {}
+    for valueset in package(r4, "ValueSet-ucum-common"):
+        for include in valueset["compose"]["include"]:
+            for concept in include.get("concept", ()):
+                code = concept["code"]
+                if code not in _AMBIGUOUS and "^" not in code:
+                    found[code] = [code, code, "R4 value set ucum-common"]
+    for row in read_rows():
+        if row["map"] == "ucum":
+            found[row["code"]] = [row["code"], row["target"], row["source"]]
+    return [found[unit] for unit in sorted(found)]
+
+
+# maps ---------------------------------------------------------------------------------------------------------------
+
+
+def guide_rows(guide: Path, sheet: str) -> dict[str, list[str]]:
+    """Rows of one sheet: columns 0 code, 1 text, 6 target, 8 display (7 in some sheets), 9 system."""
+    path = guide / f"HL7 Concept Map_ {sheet} - Sheet1.csv"
+    found: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for line in list(csv.reader(file))[2:]:
+            cells = [cell.strip() for cell in line] + [""] * 12
+            code, target, system = cells[0], cells[6], cells[9]
+            if not code or code in found:
+                continue
+            display = (cells[8] or cells[7]) if target else ""
+            kind = ("equal" if code == target else "equivalent") if target else "unmatched"
+            found[code] = [code, target, system if target else "", display, kind, "", _GUIDE.format(sheet=sheet)]
+    return found
+
+
+def vocabulary(name: str, sheet: str, guide: Path, official: dict[tuple[str, str], str]) -> list[list[str]]:
+    """One map: the guide's rows, then ours over them. A display is the code system's own, or none."""
+    found = guide_rows(guide, sheet) if sheet else {}
+    for row in read_rows():
+        if row["map"] == name:
+            columns = ("code", "target", "system", "display", "equivalence", "note", "source")
+            found[row["code"]] = [row[column] for column in columns]
+    for row_ in found.values():
+        row_[3] = official.get((row_[2], row_[1]), "")
+    return [found[code] for code in sorted(found)]
+
+
+def displays(r4: Path, tho: Path) -> dict[tuple[str, str], str]:
+    """(system, code) -> display, as the code systems themselves give it; hl7.terminology is the newer one."""
+    found: dict[tuple[str, str], str] = {}
+    for path in (r4, tho):
+        for system in package(path, "CodeSystem-"):
+            for concept in concepts(system):
+                if "display" in concept:
+                    found[(system.get("url", ""), concept["code"])] = concept["display"]
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="compile the vocabulary tables")
+    parser.add_argument("--r4", type=Path, required=True, help="hl7.fhir.r4.examples-4.0.1.tgz")
+    parser.add_argument("--tho", type=Path, required=True, help="hl7.terminology.r4-7.0.1.tgz")
+    parser.add_argument("--guide", type=Path, required=True, help="the guide's folder codesystems")
+    given = parser.parse_args()
+    write(_OUT / "systems.csv", ["key", "kind", "uri", "source"], systems(given.tho))
+    write(_OUT / "tables.csv", ["table", "code", "system", "source"], tables(given.tho))
+    write(_OUT / "ucum.csv", ["unit", "code", "source"], ucum(given.r4))
+    official = displays(given.r4, given.tho)
+    for name, sheet in _MAPS.items():
+        header = ["code", "target", "system", "display", "equivalence", "note", "source"]
+        write(_OUT / "maps" / f"{name}.csv", header, vocabulary(name, sheet, given.guide, official))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
