@@ -11,12 +11,11 @@ Sockets, time limits and answers are `listener.py`'s; what stands in a message i
 - a frame over the limit is Oversize at once; nothing of it is kept, and the next good frame lives
 
 Every case, and what comes of it, is a row of `docs/mllp.md`, which the tests read.
-Source: HL7 v2 Transport Specification, MLLP release 1 and the hybrid lower layer protocol of appendix C; hl7v2 chapter §2.
+Source: HL7 v2 Transport Specification, MLLP release 1; hl7v2 chapter §2.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import Final
 
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
@@ -76,14 +75,14 @@ CLOSED: Final = Signal.CLOSED
 Event = Frame | Torn | Oversize | Junk | Signal
 
 
-class State(Enum):
+class State(IntEnum):
     BETWEEN = auto()
     FRAME = auto()
     SKIPPING = auto()  # the rest of an oversize frame
     CLOSED = auto()
 
 
-class Cause(Enum):
+class Cause(IntEnum):
     START = auto()  # VT between frames; VT and MSH, FHS or BHS anywhere
     END = auto()  # FS CR
     LIMIT = auto()  # too many bytes, of a frame or of junk
@@ -121,7 +120,6 @@ class FrameReader:
         self._state = State.BETWEEN
         self._junk = 0
         self._eof = False
-        self._events: Iterator[Event] = self._run()
 
     @property
     def buffered(self) -> int:
@@ -144,24 +142,23 @@ class FrameReader:
 
     def next_event(self) -> Event:
         """The next event; NEED_DATA when the bytes so far hold no more of them, CLOSED at the end."""
-        return next(self._events)
+        while True:
+            if self._state is State.FRAME:
+                event = self._frame()
+            elif self._state is State.BETWEEN:
+                event = self._between()
+            elif self._state is State.SKIPPING:
+                event = self._skipping()
+            else:
+                return Junk(self._take_junk()) if self._junk else CLOSED
+            if event is not None:
+                return event
 
     def refuse(self) -> Oversize | None:
         """Give up the open frame for want of room: its head, or None where no frame is open. The rest is skipped."""
         if self._state is not State.FRAME:
             return None
         return Oversize(self._skip(len(self._buffer) - self._undecided()), busy=True)
-
-    def _run(self) -> Iterator[Event]:
-        steps = {State.BETWEEN: self._between, State.FRAME: self._frame, State.SKIPPING: self._skipping}
-        while self._state is not State.CLOSED:
-            event = steps[self._state]()
-            if event is not None:
-                yield event
-        if self._junk:
-            yield Junk(self._take_junk())
-        while True:
-            yield CLOSED
 
     def _move(self, cause: Cause) -> None:
         self._state = TRANSITIONS[self._state, cause]
@@ -172,7 +169,8 @@ class FrameReader:
     def _between(self) -> Event | None:
         start = self._buffer.find(VT)
         gap = start if start >= 0 else len(self._buffer)
-        self._junk += len(self._buffer[:gap].translate(None, _BLANKS)) if gap else 0
+        if gap:
+            self._junk += len(self._buffer[:gap].translate(None, _BLANKS))
         del self._buffer[: gap + (start >= 0)]
         if self._junk > self._junk_limit:
             self._junk = 0

@@ -1,0 +1,66 @@
+"""`POST /hl7v2`: one message a request, for clients that have HTTP and no MLLP.
+
+The API mounts `receive` and has checked the bearer token and its scope; this module finds the client's feed and answers
+with the ACK: 200 for AA and CA, 400 for AR and CR, 503 for AE and CE. There is always an answer, whatever
+MSH-15 says: HTTP must have one. Source: hl7v2 chapter §11.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from adapter.errors import Forbidden, TooLarge, UnsupportedMedia
+from adapter.inbound.intake import Intake, Reply
+
+MEDIA_TYPE = "application/hl7-v2"
+LARGE_BYTES = 256 * 1024
+_STATUS = {"A": 200, "R": 400, "E": 503}
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The client: the feed of its registration ("" for none), and whether its token holds `system/*.cu`."""
+
+    feed: str
+    may_send: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The response: status, media type and the ACK."""
+
+    status: int
+    body: bytes = field(repr=False)
+    media_type: str = MEDIA_TYPE
+
+
+def limit_for(sender: Sender, intakes: Mapping[str, Intake]) -> int:
+    """How many bytes this client may send: what a server stops reading at. Raises Forbidden."""
+    return _intake(sender, intakes).feed.listen.limits.frame_bytes
+
+
+async def receive(sender: Sender, content_type: str, body: bytes, intakes: Mapping[str, Intake]) -> Answered:
+    """Take one message. Raises Forbidden, UnsupportedMedia, TooLarge; all else is an ACK."""
+    intake = _intake(sender, intakes)
+    if content_type.split(";")[0].strip().lower() != MEDIA_TYPE:
+        raise UnsupportedMedia(f"the body must be {MEDIA_TYPE}")
+    if len(body) > intake.feed.listen.limits.frame_bytes:
+        raise TooLarge("the message is over the limit of its feed", code="over-limit")
+    loop = asyncio.get_running_loop()
+    if len(body) > LARGE_BYTES:
+        prepared = await loop.run_in_executor(None, intake.prepare, body)
+    else:
+        prepared = intake.prepare(body)
+    done: asyncio.Future[Reply] = loop.create_future()
+    intake.submit(prepared, lambda reply: None if done.done() else done.set_result(reply))
+    reply = await done
+    return Answered(_STATUS[reply.code[1]], reply.message)
+
+
+def _intake(sender: Sender, intakes: Mapping[str, Intake]) -> Intake:
+    if not sender.may_send:
+        raise Forbidden("the token has no scope to send messages", hint="register the scope system/*.cu")
+    intake = intakes.get(sender.feed)
+    if intake is None or not intake.feed.receives:
+        raise Forbidden("the client has no feed that takes messages", hint="set access.client.ID.feed")
+    return intake

@@ -1,0 +1,216 @@
+"""The journal's file: one append-only table of messages, and the statements on it.
+
+    message(seq, org, feed, at, state, first, dedupe, issue, patient[], lane[], key_id, ack, body)
+
+`at` is Unix milliseconds; `state` `new`, `duplicate` (`first` says of what) or `rejected`; `issue` our codes, blank
+between; `patient` keyed ids in hex and `lane` numbers, both JSON; `ack` what MSA and MSH of the answer said (code, our
+control id, time), never the sender's MSH-10. `dedupe` is two keyed tokens in one: 8 bytes of the control id alone, then
+32 of control id and content, so that one index finds a message sent twice and a control id used twice.
+
+These functions take a connection and neither know nor choose the thread. The body lies last in the row: reading what
+stands before it touches none of its pages. Source: operations chapter §4; hl7v2 chapter §11.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from adapter.errors import IntegrityFault, Unavailable
+from ledger.errors import IntegrityError
+from ledger.store.file import create_file
+
+KIND = "journal"
+SCHEMA = """
+CREATE TABLE message(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, org TEXT NOT NULL, feed TEXT NOT NULL, at INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('new', 'duplicate', 'rejected')), first INTEGER, dedupe BLOB,
+  issue TEXT NOT NULL, patient TEXT NOT NULL, lane TEXT NOT NULL, key_id BLOB, ack TEXT, body BLOB
+) STRICT;
+CREATE UNIQUE INDEX message_dedupe ON message(dedupe) WHERE state = 'new' AND dedupe IS NOT NULL;
+"""
+BUSY_MS = 1_000
+# Pages of the WAL before it is folded into the file and written from its start again. Small on purpose: an fsync of
+# bytes that lie where bytes lay before costs half of one that makes the file longer.
+CHECKPOINT_PAGES = 2_000
+RESTORE = "restore data, journal, vault and log of one site together; nothing was changed"
+CONTROL_BYTES = 8
+DEDUPE_MS = 30 * 86_400_000
+# A sender may use one control id for ever; this many rows of it are looked at.
+REUSED_ROWS = 64
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+State = Literal["new", "duplicate", "rejected"]
+NEW: State = "new"
+DUPLICATE: State = "duplicate"
+REJECTED: State = "rejected"
+
+_COLUMNS = "seq, org, feed, at, state, first, issue, patient, lane, key_id, ack"
+_INSERT = (
+    "INSERT INTO message(seq, org, feed, at, state, first, dedupe, issue, patient, lane, key_id, ack, body) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SAME_CONTROL = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe >= ? AND dedupe < ? LIMIT ?"
+_SAME = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One journal row without its body."""
+
+    seq: int
+    org: str
+    feed: str
+    at: datetime
+    state: State
+    first: int | None
+    issues: tuple[str, ...]
+    patients: tuple[bytes, ...] = field(repr=False)
+    lanes: tuple[int, ...]
+    key_id: bytes | None = field(repr=False)
+    ack: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What the journal has of a message: its first reception, or its control id under another content."""
+
+    first: int | None = None
+    ack: str = ""
+    reused: bool = False
+
+
+NO_MATCH = Match()
+
+
+def create(path: Path, pairing: str) -> None:
+    """A new journal, once, by `init`. Raises IntegrityFault where there is one."""
+    try:
+        create_file(path, KIND, SCHEMA, {"pairing": pairing})
+    except IntegrityError as exc:
+        raise IntegrityFault(str(exc), hint="choose another folder") from exc
+
+
+def connect(path: Path, pairing: str, *, read_only: bool = False) -> sqlite3.Connection:
+    """The journal of this site. Raises IntegrityFault for a missing, empty, damaged or another's file."""
+    if not path.is_file() or not path.stat().st_size:
+        raise IntegrityFault("the journal is missing or empty", hint=RESTORE)
+    # the writer's connection is used by two threads, never by both at once (`journal.py`)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
+        for pragma in (
+            f"busy_timeout = {BUSY_MS}", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON",
+            "trusted_schema = OFF", "temp_store = MEMORY", f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        ):  # fmt: skip
+            connection.execute(f"PRAGMA {pragma}")
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+        connection.execute("SELECT seq FROM message LIMIT 1")
+    except sqlite3.Error as exc:
+        connection.close()
+        raise IntegrityFault("the journal is not a journal, or is damaged", hint=RESTORE) from exc
+    if meta.get("kind") != KIND or meta.get("pairing") != pairing:
+        connection.close()
+        raise IntegrityFault("the journal belongs to another site: its pairing id differs", hint=RESTORE)
+    return connection
+
+
+def last_seq(connection: sqlite3.Connection) -> int:
+    """The highest number ever given, pruned rows included."""
+    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'message'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def match(connection: sqlite3.Connection, dedupe: bytes, now_ms: int) -> Match:
+    """Was this message, or its control id, accepted in the last 30 days?"""
+    control = dedupe[:CONTROL_BYTES]
+    above = (int.from_bytes(control, "big") + 1).to_bytes(CONTROL_BYTES + 1, "big")[1:]
+    until = above if any(above) else b"\xff" * (len(dedupe) + 1)
+    found = connection.execute(_SAME_CONTROL, (control, until, REUSED_ROWS)).fetchall()
+    if not found:
+        return NO_MATCH
+    if len(found) == REUSED_ROWS:
+        found += connection.execute(_SAME, (dedupe,)).fetchall()
+    recent = [row for row in found if row[1] >= now_ms - DEDUPE_MS]
+    for seq, at, ack, token in found:
+        if token == dedupe:
+            if at >= now_ms - DEDUPE_MS:
+                return Match(seq, ack)
+            connection.execute("UPDATE message SET dedupe = NULL WHERE seq = ?", (seq,))
+    return Match(reused=bool(recent))
+
+
+def insert(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
+    """Append one row; `values` in the order of the columns."""
+    connection.execute(_INSERT, values)
+
+
+def pack(values: Iterable[int] | Iterable[str]) -> str:
+    """A list as the columns `patient` and `lane` hold it."""
+    return msgspec.json.encode(list(values)).decode()
+
+
+def rows_after(connection: sqlite3.Connection, after: int, limit: int, state: State = NEW) -> list[Row]:
+    """Rows behind `after`, oldest first."""
+    sql = f"SELECT {_COLUMNS} FROM message WHERE seq > ? AND state = ? ORDER BY seq LIMIT ?"  # noqa: S608 - constants
+    return [_row(*found) for found in connection.execute(sql, (after, state, limit))]
+
+
+def rows_before(connection: sqlite3.Connection, before: int | None, limit: int, feed: str | None) -> list[Row]:
+    """Rows of every state, newest first, of one feed or of all."""
+    sql = (
+        f"SELECT {_COLUMNS} FROM message WHERE (?1 IS NULL OR seq < ?1) AND (?2 IS NULL OR feed = ?2) "  # noqa: S608
+        "ORDER BY seq DESC LIMIT ?3"
+    )
+    return [_row(*found) for found in connection.execute(sql, (before, feed, limit))]
+
+
+def row(connection: sqlite3.Connection, seq: int) -> Row | None:
+    found = connection.execute(f"SELECT {_COLUMNS} FROM message WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
+    return None if found is None else _row(*found)
+
+
+def bodies(connection: sqlite3.Connection, seqs: Iterable[int]) -> dict[int, bytes]:
+    """Sealed bodies by number; duplicates and pruned rows have none."""
+    found = {}
+    for seq in seqs:
+        body = connection.execute("SELECT body FROM message WHERE seq = ?", (seq,)).fetchone()
+        if body is not None and body[0] is not None:
+            found[seq] = body[0]
+    return found
+
+
+def counts(connection: sqlite3.Connection) -> dict[tuple[str, State], int]:
+    """Rows by feed and state."""
+    sql = "SELECT feed, state, count(*) FROM message GROUP BY feed, state"
+    return {(feed, state): count for feed, state, count in connection.execute(sql)}
+
+
+def trouble(error: sqlite3.Error) -> Unavailable | IntegrityFault:
+    """SQLite's error in our words: its own name tables and paths."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return IntegrityFault("the journal is damaged", hint=RESTORE)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return Unavailable(f"the journal cannot be used now ({name})", hint="chartbridge doctor")
+
+
+def is_lost(error: sqlite3.Error) -> bool:
+    """Whether the disk failed an fsync: what it holds now is unknown, and asking again would hide it."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+
+
+def _row(
+    seq: int, org: str, feed: str, at: int, state: State, first: int | None, issue: str, patient: str, lane: str,
+    key_id: bytes | None, ack: str | None,
+) -> Row:  # fmt: skip
+    patients = tuple(bytes.fromhex(fid) for fid in msgspec.json.decode(patient, type=list[str]))
+    lanes = tuple(msgspec.json.decode(lane, type=list[int]))
+    received = datetime.fromtimestamp(at / 1000, UTC)
+    return Row(seq, org, feed, received, state, first, tuple(issue.split()), patients, lanes, key_id, ack)
