@@ -29,7 +29,16 @@ def keyed_id(locate: Mac, resource_type: str, logical_id: str) -> bytes:
 
 def token(index: Mac, resource_type: str, param: str, value: str) -> int:
     """One posting of the blind index, as the signed 64-bit number that databases store."""
-    full = index(f"{resource_type}{SEPARATOR}{param}{SEPARATOR}{value}".encode())
+    return token_of(index(name_of(resource_type, param, value).encode()))
+
+
+def name_of(resource_type: str, param: str, value: str) -> str:
+    """What a token is the MAC of."""
+    return f"{resource_type}{SEPARATOR}{param}{SEPARATOR}{value}"
+
+
+def token_of(full: bytes) -> int:
+    """The first 8 bytes of a MAC as a number."""
     return int.from_bytes(full[:8], "big", signed=True)
 
 

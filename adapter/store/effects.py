@@ -1,0 +1,145 @@
+"""What a message does to resources that it does not carry: merges, ended lists, moved visits, taken-back steps.
+
+- *merge*: the retired name becomes an alias of the survivor, and for patients the retired owner is read as the survivor
+  from then on. Nothing is deleted; both patients' consents hold together. A reversal is decided by event time.
+- `Close`: a snapshot lists all that its feed knows; what it no longer lists is ended.
+- `Repoint`: what hangs on one resource hangs on another.
+- `Undo`: one element goes back to what it was before its last change.
+
+They run after the unit's own resources, in the same transaction. Source: hl7v2 chapter §6, §8, §10.
+"""
+
+from typing import TYPE_CHECKING
+
+from adapter.seal import envelope
+from adapter.store import owners
+from adapter.store.clocks import Clock, open_clock
+from adapter.store.names import Known, renamed
+from adapter.store.unit import EventParts, StoreIssue
+from mappings.convert import Close, Effect, Repoint, Undo
+from mappings.fhir.codec import Json, decode
+from mappings.merge import close, event_time
+
+if TYPE_CHECKING:
+    from adapter.store.writing import Commit
+
+MERGED = "subject.merged"
+
+
+def apply(commit: "Commit", effect: Effect) -> None:
+    """Carry out one effect."""
+    match effect:
+        case Close():
+            _close(commit, effect)
+        case Repoint():
+            _repoint(commit, effect)
+        case Undo():
+            _undo(commit, effect)
+
+
+def merge(commit: "Commit", retired: Known, into: str, said: str) -> None:
+    """Let `retired` stand for what is called `into`. Done again it changes nothing; chains flatten."""
+    names, at = commit.names, event_time(said)
+    survivor, namesake = names.target(into), names.get(into)
+    if survivor is retired and namesake is not retired and namesake.ver:
+        if _said(commit, namesake) >= at:
+            return  # the merge the other way round is newer
+        _part(commit, namesake, into)
+        survivor = namesake
+    if survivor is retired or survivor.rid == retired.rid:
+        commit.issues.append(StoreIssue("merge-with-self", retired.type))
+        return
+    if names.target(retired.reference) is survivor:
+        return
+    commit.alias(retired, survivor, at)
+    commit.hot.run("UPDATE alias SET rid = ? WHERE rid = ?", (survivor.rid, retired.rid))
+    names.stand_for(retired.reference, survivor)
+    if retired.type == "Patient":
+        _join(commit, retired.owner, survivor.owner)
+
+
+def _said(commit: "Commit", known: Known) -> int:
+    row = commit.hot.one("SELECT said FROM alias WHERE fid = ?", (known.fid,))
+    return int(row[0]) if row else 0
+
+
+def _part(commit: "Commit", known: Known, reference: str) -> None:
+    """Take a merge back: the name stands for itself again, and the owner is read alone."""
+    commit.hot.run("DELETE FROM alias WHERE fid = ?", (known.fid,))
+    commit.names.stand_alone(reference)
+    if known.type == "Patient":
+        commit.hot.run('UPDATE owner SET "into" = NULL WHERE owner = ?', (known.owner,))
+
+
+def _join(commit: "Commit", retired: int, survivor: int) -> None:
+    """Both read as one: what either may see has changed, so both epochs rise, and each tag gets its event."""
+    if retired == survivor:
+        return
+    owners.merge(commit.hot, retired, survivor)
+    facts = {"subject": f"o-{retired}", "into": f"o-{survivor}"}
+    for owner in (retired, survivor):
+        epoch = commit.raise_epoch(owner)
+        commit.extra.append((owner, EventParts(MERGED, {}, facts), None, epoch))
+
+
+def _close(commit: "Commit", effect: Close) -> None:
+    """End what this feed said and now no longer lists."""
+    scope = commit.names.target(effect.scope)
+    kept = {commit.names.target(f"{effect.type}/{name}").rid for name in effect.keep}
+    for known in _in_scope(commit, effect.type, scope):
+        if known.rid in kept or not known.live:
+            continue
+        clock = open_clock(commit.keyring, commit.org.org, known)
+        body = commit.names.read(known)
+        if clock.feed == commit.unit.who and body is not None:
+            commit.put(known, close(body, commit.stamp), Clock(clock.axes, clock.feed))
+
+
+def _in_scope(commit: "Commit", resource_type: str, scope: Known) -> list[Known]:
+    """Of a patient: all that is hers. Of an account or encounter: what it points to or is pointed to by."""
+    if scope.type == "Patient":
+        sql = "SELECT rid FROM resource WHERE owner = ? AND type = ? AND NOT deleted ORDER BY rid"
+        rows = commit.hot.all(sql, (scope.owner, resource_type))
+    else:
+        sql = """
+            SELECT r.rid FROM resource r JOIN edge e ON e.dst = r.rid WHERE e.src = ? AND r.type = ?
+            UNION SELECT r.rid FROM resource r JOIN edge e ON e.src = r.rid WHERE e.dst = ? AND r.type = ?
+        """
+        rows = commit.hot.all(sql, (scope.rid, resource_type, scope.rid, resource_type))
+    return [commit.names.by_rid(row[0]) for row in rows]
+
+
+def _repoint(commit: "Commit", effect: Repoint) -> None:
+    """Move what refers to one resource to another."""
+    old, new = commit.names.get(effect.old), commit.names.target(effect.new)
+    sql = "SELECT DISTINCT src FROM edge WHERE dst = ? ORDER BY src"
+    for (rid,) in commit.hot.all(sql, (old.rid,)):
+        known = commit.names.by_rid(rid)
+        body = commit.names.read(known) if effect.type in ("", known.type) else None
+        if body is not None:
+            moved = {effect.old: new.reference}
+            commit.put(known, renamed(body, moved, {}), open_clock(commit.keyring, commit.org.org, known))
+
+
+def _undo(commit: "Commit", effect: Undo) -> None:
+    """Give an element back what it held before its last change."""
+    known = commit.names.target(effect.id)
+    body = commit.names.read(known) if known.live else None
+    if body is None:
+        return
+    element = effect.path
+    for before in _history(commit, known):
+        if before.get(element) != body.get(element):
+            rest = {name: value for name, value in body.items() if name != element}
+            back = rest | {element: before[element]} if element in before else rest
+            commit.put(known, back, open_clock(commit.keyring, commit.org.org, known))
+            return
+
+
+def _history(commit: "Commit", known: Known) -> list[Json]:
+    """Older versions, newest first."""
+    sql = "SELECT ver, owner, body FROM version WHERE rid = ? AND ver < ? AND body IS NOT NULL ORDER BY ver DESC"
+    return [
+        decode(envelope.unseal(commit.keyring.owner(owner), envelope.Row(commit.org.org, known.type, known.fid, ver), body))
+        for ver, owner, body in commit.hot.all(sql, (known.rid, known.ver))
+    ]

@@ -1,0 +1,327 @@
+"""Where each message stands: states, transitions, lanes with fencing tokens, holds and replays.
+
+Only places where a crash can leave a message are states. A message without a row here is `new`; the row and its
+transition are written in the transaction of the effects, under the fencing token of each lane the message waits in, so
+a worker that lost its lease commits nothing. Transitions are never overwritten.
+
+The journal's rows are named by `seq`. Which message may run is `adapter/lanes.py`'s; what a poison message does to its
+neighbours is the feed's policy: `hold-patient` holds the patient's later ones, `skip` lets them pass, `hold-feed` stops
+the feed.
+Source: operations chapter §4.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from adapter.errors import Conflict, NotFound
+from adapter.store.engine import Hot
+
+NEW, MAPPED, LOGGED, DELIVERED, DEAD = "new", "mapped", "logged", "delivered", "dead"
+FILTERED, QUARANTINED, HELD, DUPLICATE = "filtered", "quarantined", "held", "duplicate"
+REJECTED, DISCARDED = "rejected", "discarded"
+
+# Every move there is. Whoever asks for another is told so; the first two lines are workers', the last a person's.
+MOVES: dict[str, frozenset[str]] = {
+    NEW: frozenset({MAPPED, FILTERED, QUARANTINED, HELD, DUPLICATE, REJECTED}),
+    MAPPED: frozenset({LOGGED}),
+    LOGGED: frozenset({DELIVERED, DEAD}),
+    QUARANTINED: frozenset({NEW, DISCARDED}),
+    HELD: frozenset({NEW, DISCARDED}),
+    REJECTED: frozenset({NEW, DISCARDED}),
+    DEAD: frozenset({LOGGED, DISCARDED}),
+}
+OPEN = frozenset({NEW, QUARANTINED, HELD, DEAD})  # on the morning view until someone acts
+BLOCKING = frozenset({QUARANTINED, HELD})  # later messages of the same patient wait behind these
+REPLAYABLE = frozenset({QUARANTINED, HELD, REJECTED})
+
+LANES = 64
+SCHEME = 1  # version of the lane function: another one has lanes of its own
+
+HOLD_PATIENT, SKIP, HOLD_FEED = "hold-patient", "skip", "hold-feed"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageState:
+    """One message. `stamp` rises with each transition; `attempt` with each replay."""
+
+    seq: int
+    feed: str
+    state: str
+    stamp: int
+    attempt: int
+    txn: int | None
+    fingerprint: str | None
+    code: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a message. `took_us` is the time of what led to it, in microseconds."""
+
+    attempt: int
+    from_state: str
+    to_state: str
+    at: int
+    who: str
+    why: str
+    took_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a message is to go. `patients` are the keyed ids of the journal row."""
+
+    seq: int
+    feed: str
+    to: str
+    who: str
+    why: str = ""
+    patients: tuple[bytes, ...] = ()
+    txn: int | None = None
+    fingerprint: str | None = None
+    code: str | None = None
+    took_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Lanes that a worker holds until a time, each with its fencing token."""
+
+    worker: str
+    tokens: dict[int, int]
+    until: int
+
+
+_COLUMNS = "seq, feed, state, stamp, attempt, txn, fingerprint, code, at"
+
+
+def claim(conn: Connection, org: str, worker: str, lanes: Iterable[int], now: int, lease_ms: int) -> Lease:
+    """Take or keep what is free of these lanes. A new holder's token is higher than every one before it."""
+    hot, until, tokens = Hot(conn), now + lease_ms, {}
+    sql = """
+        INSERT INTO lane(org, scheme, lane, worker, token, until) VALUES (?, ?, ?, ?, 1, ?)
+        ON CONFLICT(org, scheme, lane) DO UPDATE SET
+          token = lane.token + (lane.worker IS NOT excluded.worker OR lane.until <= ?),
+          worker = excluded.worker, until = excluded.until
+        WHERE lane.worker IS NULL OR lane.worker = excluded.worker OR lane.until <= ?
+        RETURNING token
+    """
+    for lane in sorted(set(lanes)):
+        if row := hot.one(sql, (org, SCHEME, lane, worker, until, now, now)):
+            tokens[lane] = int(row[0])
+    return Lease(worker, tokens, until)
+
+
+def release(conn: Connection, org: str, lease: Lease) -> None:
+    """Give lanes back; those that someone else took meanwhile stay theirs."""
+    rows = [(org, SCHEME, lane, lease.worker, token) for lane, token in lease.tokens.items()]
+    sql = "UPDATE lane SET worker = NULL WHERE org = ? AND scheme = ? AND lane = ? AND worker = ? AND token = ?"
+    Hot(conn).many(sql, rows)
+
+
+def fence(conn: Connection, org: str, lease: Lease, lanes: Iterable[int]) -> None:
+    """Refuse a worker whose lease passed to another. Call it in the transaction of the effects. Raises Conflict."""
+    wanted = sorted(set(lanes))
+    sql = "SELECT lane, token FROM lane WHERE org = ? AND scheme = ? AND lane IN (…)"
+    held = {row[0]: row[1] for row in Hot(conn).each_in(sql, wanted, (org, SCHEME))}
+    if any(lease.tokens.get(lane) != held.get(lane, 0) for lane in wanted):
+        raise Conflict("a lane passed to another worker", code="fenced")
+
+
+def move(conn: Connection, org: str, step: Step, at: int) -> MessageState:
+    """Bring a message to its next state. Raises Conflict for a move there is not."""
+    hot = Hot(conn)
+    before = state(conn, org, step.seq)
+    found = before or MessageState(step.seq, step.feed, NEW, 0, 1, None, None, None, at)
+    _check_move(found, step.to)
+    attempt = found.attempt + (step.to == NEW)
+    txn = step.txn if step.txn is not None else found.txn
+    after = MessageState(step.seq, found.feed, step.to, found.stamp + 1, attempt, txn, step.fingerprint, step.code, at)
+    _put(hot, org, after)
+    _log(hot, org, [(step.seq, attempt, found.state, step.to, at, step.who, step.why, step.took_us)])
+    if step.to in BLOCKING:
+        rows = [(fid, step.seq, org) for fid in set(step.patients)]
+        hot.many("INSERT INTO message_patient(fid, seq, org) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows)
+    elif found.state in BLOCKING:
+        hot.run("DELETE FROM message_patient WHERE org = ? AND seq = ?", (org, step.seq))
+    return after
+
+
+def done(conn: Connection, org: str, step: Step, at: int, *, logged_too: bool) -> None:
+    """`new` → `mapped`, the way of nearly every message; with nothing for the ledger it goes on to `delivered`."""
+    move(conn, org, step, at)
+    if logged_too:
+        _advance(Hot(conn), org, [step.seq], at)
+
+
+def logged(hot: Hot, org: str, txns: Iterable[int], at: int) -> None:
+    """Move on the messages of these transactions, when every event of theirs is in the log."""
+    sql = """
+        SELECT DISTINCT m.seq FROM txn t JOIN message_state m ON m.org = t.org AND m.seq = t.seq AND m.state = 'mapped'
+        WHERE t.org = ? AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.txn = t.txn AND o.ref IS NULL) AND t.txn IN (…)
+    """
+    _advance(hot, org, [row[0] for row in hot.each_in(sql, sorted(txns), (org,))], at)
+
+
+def _advance(hot: Hot, org: str, seqs: Sequence[int], at: int) -> None:
+    """`mapped` → `logged` → `delivered`: without sinks the last step follows at once."""
+    sql = "SELECT seq, attempt FROM message_state WHERE org = ? AND state = 'mapped' AND seq IN (…)"
+    found = dict(hot.each_in(sql, sorted(set(seqs)), (org,)))
+    for from_state, to_state in ((MAPPED, LOGGED), (LOGGED, DELIVERED)):
+        _log(hot, org, [(seq, found[seq], from_state, to_state, at, "ledger", "", None) for seq in found])
+    hot.many(
+        "UPDATE message_state SET state = 'delivered', stamp = stamp + 2, at = ? WHERE org = ? AND seq = ?",
+        [(at, org, seq) for seq in found],
+    )
+
+
+def replay(conn: Connection, org: str, seq: int, stamp: int, who: str, why: str, at: int) -> MessageState:
+    """Send a message round again: a child attempt. `stamp` is what the operator saw. Raises Conflict, NotFound."""
+    return act(conn, org, seq, stamp, NEW, who, why, at)
+
+
+def discard(conn: Connection, org: str, seq: int, stamp: int, who: str, why: str, at: int) -> MessageState:
+    """Leave a message for good, with a reason."""
+    return act(conn, org, seq, stamp, DISCARDED, who, why, at)
+
+
+def act(conn: Connection, org: str, seq: int, stamp: int, to: str, who: str, why: str, at: int) -> MessageState:
+    """A person's move: two operators at once, and one is told so."""
+    found = state(conn, org, seq)
+    if found is None:
+        raise NotFound("no such message waits for anyone")
+    if found.stamp != stamp:
+        raise Conflict("somebody else acted on this message", code="stale")
+    after = move(conn, org, Step(seq, found.feed, to, who, why), at)
+    if to == NEW:
+        sql = "INSERT INTO attempt(org, seq, attempt, at, who, why) VALUES (?, ?, ?, ?, ?, ?)"
+        Hot(conn).run(sql, (org, seq, after.attempt, at, who, why))
+    return after
+
+
+def blocked(conn: Connection, org: str, patients: Sequence[bytes], seq: int) -> int | None:
+    """The oldest earlier message of these patients that is quarantined or held."""
+    if not patients:
+        return None
+    sql = "SELECT seq FROM message_patient WHERE org = ? AND seq < ? AND fid IN (…)"
+    return min((row[0] for row in Hot(conn).each_in(sql, list(patients), (org, seq))), default=None)
+
+
+def stopped(conn: Connection, org: str, feed: str) -> bool:
+    """Whether a feed under `hold-feed` waits for a person."""
+    sql = "SELECT 1 FROM message_state WHERE org = ? AND state = 'quarantined' AND feed = ? LIMIT 1"
+    return Hot(conn).one(sql, (org, feed)) is not None
+
+
+def held_behind(conn: Connection, org: str, seq: int) -> list[MessageState]:
+    """What waits behind this message: the held ones of its patients, oldest first."""
+    sql = f"""
+        SELECT DISTINCT {", ".join(f"m.{name}" for name in _COLUMNS.split(", "))}
+        FROM message_patient mine JOIN message_patient other ON other.fid = mine.fid AND other.org = mine.org
+        JOIN message_state m ON m.org = other.org AND m.seq = other.seq
+        WHERE mine.org = ? AND mine.seq = ? AND m.state = 'held' AND m.seq > ? ORDER BY m.seq
+    """  # noqa: S608
+    return [MessageState(*row) for row in Hot(conn).all(sql, (org, seq, seq))]
+
+
+def state(conn: Connection, org: str, seq: int) -> MessageState | None:
+    """Where a message stands; None: it is new and was never touched."""
+    row = Hot(conn).one(f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq = ?", (org, seq))  # noqa: S608
+    return MessageState(*row) if row else None
+
+
+def in_state(
+    conn: Connection, org: str, states: Iterable[str], *, feed: str | None = None, after: int = 0, limit: int = 1_000
+) -> list[MessageState]:
+    """Messages by state, oldest first. `new` are those sent round again."""
+    sql = f"""
+        SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq > ? AND (? IS NULL OR feed = ?) AND state IN (…)
+    """  # noqa: S608
+    found = [MessageState(*row) for row in Hot(conn).each_in(sql, sorted(states), (org, after, feed, feed))]
+    return sorted(set(found), key=lambda one: one.seq)[:limit]
+
+
+def by_fingerprint(conn: Connection, org: str, fingerprint: str) -> list[MessageState]:
+    """Every quarantined message of one error group, oldest first: one fix, one replay."""
+    sql = f"""
+        SELECT {_COLUMNS} FROM message_state
+        WHERE org = ? AND fingerprint = ? AND state = 'quarantined' ORDER BY seq
+    """  # noqa: S608
+    return [MessageState(*row) for row in Hot(conn).all(sql, (org, fingerprint))]
+
+
+def groups(conn: Connection, org: str) -> list[tuple[str, str, str, int, int, int]]:
+    """Error groups: fingerprint, feed, code, count, first and last seen; the largest first."""
+    sql = """
+        SELECT fingerprint, feed, coalesce(code, ''), count(*), min(at), max(at) FROM message_state
+        WHERE org = ? AND state = 'quarantined' AND fingerprint IS NOT NULL
+        GROUP BY fingerprint, feed, code ORDER BY count(*) DESC, fingerprint
+    """
+    return [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in Hot(conn).all(sql, (org,))]
+
+
+def counts(conn: Connection, org: str) -> dict[tuple[str, str], int]:
+    """How many messages stand where, by feed and state."""
+    sql = "SELECT feed, state, count(*) FROM message_state WHERE org = ? GROUP BY feed, state"
+    return {(row[0], row[1]): row[2] for row in Hot(conn).all(sql, (org,))}
+
+
+def transitions(conn: Connection, org: str, seq: int) -> list[Transition]:
+    """All that happened to a message, oldest first."""
+    sql = """
+        SELECT attempt, from_state, to_state, at, who, why, took_us FROM transition
+        WHERE org = ? AND seq = ? ORDER BY n
+    """
+    return [Transition(*row) for row in Hot(conn).all(sql, (org, seq))]
+
+
+def unseen(conn: Connection, org: str, seqs: Sequence[int]) -> list[int]:
+    """Those of these journal numbers that have no state yet, in their order."""
+    found = {row[0] for row in Hot(conn).each_in(_SEEN, list(seqs), (org,))} if seqs else set()
+    return [seq for seq in seqs if seq not in found]
+
+
+_SEEN = "SELECT seq FROM message_state WHERE org = ? AND seq IN (…)"
+
+
+def mark(conn: Connection, org: str) -> int:
+    """Up to here every journal row has a state: where a worker starts to read."""
+    row = Hot(conn).one("SELECT seq FROM message_mark WHERE org = ?", (org,))
+    return int(row[0]) if row else 0
+
+
+def set_mark(conn: Connection, org: str, seq: int) -> None:
+    """Move the mark forward; never back."""
+    sql = """
+        INSERT INTO message_mark(org, seq) VALUES (?, ?)
+        ON CONFLICT(org) DO UPDATE SET seq = max(message_mark.seq, excluded.seq)
+    """
+    Hot(conn).run(sql, (org, seq))
+
+
+def _check_move(found: MessageState, to: str) -> None:
+    if to not in MOVES.get(found.state, frozenset()):
+        raise Conflict(f"a message that is {found.state} cannot become {to}", code="state")
+
+
+def _put(hot: Hot, org: str, message: MessageState) -> None:
+    sql = f"""
+        INSERT INTO message_state(org, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT(org, seq) DO UPDATE SET state = excluded.state, stamp = excluded.stamp,
+          attempt = excluded.attempt, txn = excluded.txn, fingerprint = excluded.fingerprint, code = excluded.code,
+          at = excluded.at
+    """  # noqa: S608
+    one = message
+    values = (org, one.seq, one.feed, one.state, one.stamp, one.attempt, one.txn, one.fingerprint, one.code, one.at)
+    hot.run(sql, values)
+
+
+def _log(hot: Hot, org: str, rows: Sequence[tuple[int, int, str, str, int, str, str, int | None]]) -> None:
+    sql = """
+        INSERT INTO transition(org, seq, attempt, from_state, to_state, at, who, why, took_us)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    """
+    hot.many(sql, [(org, *row) for row in rows])

@@ -1,0 +1,100 @@
+"""Whose data it is: patients, what they share, and patients that turned out to be one.
+
+An owner is a number that says nothing; its key is in the vault. A merge points the retired owner `into` the survivor;
+chains are flattened when they form, so one step always ends. Whoever reads one of them reads all of them, and the
+consents of all hold. A composite owner stands for several patients (a group, a shared account): it has members.
+Source: fhir chapter §5 (owner rule), access chapter §6 (step 2) and §9 (epoch).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from adapter.seal.keyring import SHARED
+from adapter.store.engine import Hot
+
+PATIENT, COMPOSITE = "patient", "composite"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerFacts:
+    """One patient behind an owner. `epoch` rises whenever who may see her can have changed."""
+
+    owner: int
+    kind: str
+    epoch: int
+    erased: bool
+
+
+def patients(conn: Connection, org: str, owner: int) -> tuple[OwnerFacts, ...]:
+    """Every patient whose consent a resource of this owner needs, each survivor before those merged into it."""
+    if owner == SHARED:
+        return ()
+    sql = """
+        WITH base(owner) AS (SELECT ? UNION SELECT patient FROM owner_member WHERE owner = ?),
+             head(owner) AS (SELECT DISTINCT coalesce(o."into", o.owner) FROM owner o JOIN base USING (owner)
+                             WHERE o.kind = 'patient')
+        SELECT o.owner, o.kind, o.epoch, o.erased_at, o.owner AS head FROM owner o JOIN head USING (owner)
+        WHERE o.org = ?
+        UNION ALL
+        SELECT o.owner, o.kind, o.epoch, o.erased_at, o."into" FROM owner o JOIN head ON o."into" = head.owner
+        WHERE o.org = ?
+    """
+    found = sorted(Hot(conn).all(sql, (owner, owner, org, org)), key=lambda row: (row[4], row[0] != row[4], row[0]))
+    return tuple(OwnerFacts(row[0], row[1], row[2], row[3] is not None) for row in found)
+
+
+def read_as_one(conn: Connection, org: str, owner: int) -> tuple[int, ...]:
+    """The owners under which this patient's resources lie: all that were merged, and what they share with others."""
+    merged = [facts.owner for facts in patients(conn, org, owner)]
+    shared = Hot(conn).each_in("SELECT owner FROM owner_member WHERE patient IN (…)", merged) if merged else ()
+    return tuple(dict.fromkeys([*merged, *(row[0] for row in shared)]))
+
+
+def epochs(conn: Connection, org: str, owners: Iterable[int]) -> dict[int, int]:
+    """The epoch of each."""
+    sql = "SELECT owner, epoch FROM owner WHERE org = ? AND owner IN (…)"
+    return {row[0]: row[1] for row in Hot(conn).each_in(sql, sorted(set(owners)), (org,))}
+
+
+def raise_epoch(hot: Hot, owner: int) -> int:
+    """One more, and what it is then. Rests on the transaction's lock."""
+    row = hot.one("UPDATE owner SET epoch = epoch + 1 WHERE owner = ? RETURNING epoch", (owner,))
+    if row is None:
+        raise RuntimeError("an owner without a row cannot have an epoch")
+    return int(row[0])
+
+
+def add(hot: Hot, org: str, owner: int, kind: str, gen: int, at: int, members: Iterable[int] = ()) -> None:
+    """The row of a new owner whose key is in the vault already."""
+    sql = "INSERT INTO owner(owner, org, kind, gen, epoch, at) VALUES (?, ?, ?, ?, 0, ?)"
+    hot.run(sql, (owner, org, kind, gen, at))
+    rows = [(owner, patient, org) for patient in members]
+    hot.many("INSERT INTO owner_member(owner, patient, org) VALUES (?, ?, ?)", rows)
+
+
+def composite(hot: Hot, members: frozenset[int]) -> int | None:
+    """The owner that stands for exactly these patients, if there is one."""
+    sql = """
+        SELECT owner FROM owner_member GROUP BY owner HAVING count(*) = ? AND sum(patient = ?) = 1
+        AND owner IN (SELECT owner FROM owner_member WHERE patient = ?)
+    """
+    first = min(members)
+    for (owner,) in hot.all(sql, (len(members), first, first)):
+        found = hot.all("SELECT patient FROM owner_member WHERE owner = ?", (owner,))
+        if {row[0] for row in found} == members:
+            return int(owner)
+    return None
+
+
+def survivor(hot: Hot, owner: int) -> int:
+    """The owner that this one was merged into, or itself."""
+    row = hot.one('SELECT coalesce("into", owner) FROM owner WHERE owner = ?', (owner,))
+    return int(row[0]) if row else owner
+
+
+def merge(hot: Hot, retired: int, into: int) -> None:
+    """Read `retired`, and all that were merged into it, as `into` from now on."""
+    hot.run('UPDATE owner SET "into" = ? WHERE owner = ? OR "into" = ?', (into, retired, retired))
+    hot.run('UPDATE owner SET "into" = NULL WHERE owner = ?', (into,))

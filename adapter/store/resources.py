@@ -1,0 +1,125 @@
+"""Reading versions: the current one, an old one, a history, an owner's of one type.
+
+Plain functions of a connection inside one snapshot. They give `Sealed` rows, which hold no plaintext: opening is the
+gate's (`access/disclose.py`) and the store's own. A resource whose version is 0 was referred to and never seen: absent.
+Source: fhir chapter §5, §7.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from adapter.errors import IntegrityFault
+from adapter.seal import envelope
+from adapter.seal.blind import keyed_id
+from adapter.seal.envelope import BodyKeys
+from adapter.seal.keyring import OrganisationKeys
+from adapter.store.engine import Hot, Row
+
+_COLUMNS = "r.org, r.rid, r.type, r.fid, v.owner, v.ver, v.txn, v.at, v.op, v.body, r.ver"
+_CURRENT = f"SELECT {_COLUMNS} FROM resource r JOIN version v ON v.rid = r.rid AND v.ver = r.ver"  # noqa: S608
+_ANY = f"SELECT {_COLUMNS} FROM resource r JOIN version v ON v.rid = r.rid"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """One version as it lies in the store. `owner` is whose key opens it, `latest` the resource's newest version.
+
+    `at` is `meta.lastUpdated` in milliseconds. A delete marker (`op` d) has no body.
+    """
+
+    org: str
+    rid: int
+    type: str
+    fid: bytes = field(repr=False)
+    owner: int
+    ver: int
+    txn: int
+    at: int
+    op: str
+    body: bytes | None = field(repr=False)
+    latest: int
+
+    @property
+    def deleted(self) -> bool:
+        return self.op == "d"
+
+    @property
+    def gen(self) -> int:
+        return 0 if self.body is None else int.from_bytes(self.body[2:4], "big")
+
+    def open(self, keys: BodyKeys) -> bytes:
+        """The canonical bytes. Raises IntegrityFault when the row was changed, moved or is another owner's."""
+        if self.body is None:
+            raise RuntimeError("a delete marker has no body to open")
+        return envelope.unseal(keys, envelope.Row(self.org, self.type, self.fid, self.ver), self.body)
+
+
+def current(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str) -> Sealed | None:
+    """The newest version under this id or alias, a delete marker too; None when there is none."""
+    hot, fid = Hot(conn), keyed_id(org.locate, resource_type, logical_id)
+    row = hot.one(f"{_CURRENT} WHERE r.fid = ? AND r.type = ?", (fid, resource_type))
+    if row is None:
+        row = hot.one(f"{_CURRENT} JOIN alias a ON a.rid = r.rid WHERE a.fid = ? AND r.type = ?", (fid, resource_type))
+    return _sealed(row, org.org)
+
+
+def version(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str, ver: int) -> Sealed | None:
+    """One version of it."""
+    rid = _rid(conn, org, resource_type, logical_id)
+    return _sealed(Hot(conn).one(f"{_ANY} WHERE v.rid = ? AND v.ver = ?", (rid, ver)), org.org)
+
+
+def history(
+    conn: Connection,
+    org: OrganisationKeys,
+    resource_type: str,
+    logical_id: str,
+    *,
+    since: int | None = None,
+    before_ver: int | None = None,
+    limit: int = 50,
+) -> list[Sealed]:
+    """Its versions, newest first; `since` in milliseconds, `before_ver` where the last page ended."""
+    rid = _rid(conn, org, resource_type, logical_id)
+    sql = f"{_ANY} WHERE v.rid = ? AND v.at >= ? AND v.ver < ? ORDER BY v.ver DESC LIMIT ?"
+    ceiling = before_ver if before_ver is not None else 2**62
+    return _all(Hot(conn).all(sql, (rid, since or 0, ceiling, limit)), org.org)
+
+
+def of_type(conn: Connection, org: OrganisationKeys, owners: Iterable[int], resource_type: str) -> list[Sealed]:
+    """The undeleted resources of one type that belong to any of the owners, oldest first."""
+    sql = f"{_CURRENT} WHERE r.type = ? AND NOT r.deleted AND r.ver > 0 AND r.owner IN (…)"
+    rows = {row[1]: row for row in Hot(conn).each_in(sql, sorted(set(owners)), (resource_type,))}
+    return _all([rows[rid] for rid in sorted(rows)], org.org)
+
+
+def by_rids(conn: Connection, org: OrganisationKeys, rids: Sequence[int]) -> list[Sealed]:
+    """The current versions of these, delete markers too, in the order of their numbers."""
+    rows = {row[1]: row for row in Hot(conn).each_in(f"{_CURRENT} WHERE r.rid IN (…)", rids)}
+    return _all([rows[rid] for rid in sorted(rows)], org.org)
+
+
+def as_of(conn: Connection, org: OrganisationKeys, rids: Sequence[int], txn: int) -> list[Sealed]:
+    """Each at its newest version not after that transaction; what came later, or was deleted by then, is left out."""
+    newest = "SELECT max(o.ver) FROM version o WHERE o.rid = v.rid AND o.txn <= ?"
+    sql = f"{_ANY} WHERE v.ver = ({newest}) AND v.rid IN (…)"
+    rows = {row[1]: row for row in Hot(conn).each_in(sql, rids, (txn,))}
+    return [one for one in _all([rows[rid] for rid in sorted(rows)], org.org) if not one.deleted]
+
+
+def _rid(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str) -> int | None:
+    found = current(conn, org, resource_type, logical_id)
+    return found.rid if found else None
+
+
+def _sealed(row: Row | None, org: str) -> Sealed | None:
+    return _all([row], org)[0] if row else None
+
+
+def _all(rows: Sequence[Row], org: str) -> list[Sealed]:
+    found = [Sealed(*row) for row in rows]
+    if any(one.org != org for one in found):
+        raise IntegrityFault("a row belongs to another organisation")
+    return found

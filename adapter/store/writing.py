@@ -1,0 +1,486 @@
+"""The commit of one unit of work: everything of it, or nothing.
+
+0. The lock: one writer and BEGIN IMMEDIATE (`engine.py`). Nothing here waits for another store; keys that are not in
+   memory raise NeedKeys, the caller's transaction rolls back and runs again with them.
+1. Look up all names of the unit, through aliases (`names.py`).
+2. Who is this patient: recognise known ones, give new ones an owner whose key is durable already.
+3. Load what will be opened, named at once.
+4. Each entry: merge into what is stored, rewrite references to aliases, find the owner. Content that stands as it is
+   writes nothing. Stamp, validate once, encode once: these bytes are digested and sealed.
+5. Merges of patients, effects on what the unit did not name (`effects.py`).
+6. One event for each owner (`outbox.py`), then the rows: versions, resources, the difference of tokens and edges.
+
+What a unit writes is planned in memory and written at the end of its steps, so a unit that is refused wrote nothing but
+numbers and owners, which its SAVEPOINT takes back.
+Source: fhir chapter §5 "Commit of one unit", §8; hl7v2 chapter §8, §10.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from adapter.crash import crash_point
+from adapter.errors import ChartbridgeError, IssueItem, PreconditionFailed, Unprocessable
+from adapter.seal import envelope
+from adapter.seal.commitment import Digest, content_line, digest, same_tag, unstamped
+from adapter.seal.kek import Entropy
+from adapter.seal.keyring import SHARED, Keyring, NeedKeys, OwnerKeys
+from adapter.store import effects, outbox, owners
+from adapter.store.clocks import Clock, open_clock, seal_clock
+from adapter.store.engine import Hot, Row, savepoint
+from adapter.store.index import NO_POSTINGS, Postings, Speller, postings
+from adapter.store.names import Known, Names, is_local, local, need, references, renamed
+from adapter.store.unit import Change, Convert, Delete, EventParts, ExtraEvent, Replace, StoreIssue, Unit, Written
+from ledger.event import id_bytes, new_id
+from mappings.convert import Mapped
+from mappings.errors import MappingError
+from mappings.fhir.codec import Json, encode
+from mappings.fhir.compartments import Follow, owner_references
+from mappings.fhir.schema import schema
+from mappings.fhir.validate import validate
+from mappings.merge import settle
+
+LAYERS = "bytes schema narrative"  # what ran before these bytes were sealed
+CONSENT = "Consent"  # writing one changes who may see the patient: the epoch rises
+MERGED = "subject.merged"
+FOLLOWS = 8  # steps from a resource to the one whose owner it has
+
+T = TypeVar("T")
+
+
+def commit_unit(conn: Connection, unit: Unit, keyring: Keyring, entropy: Entropy = os.urandom) -> Written:
+    """Write a unit inside the caller's transaction. Raises NeedKeys; Unprocessable, PreconditionFailed: wrote nothing.
+
+    A caller that goes on after a refusal wraps this in a `savepoint`, as `in_order` does.
+    """
+    return Commit(conn, unit, keyring, entropy).run()
+
+
+def in_order(
+    conn: Connection,
+    works: Sequence[Callable[[Connection], T]],
+    refused: Callable[[Connection, int, ChartbridgeError | MappingError], T],
+) -> list[T]:
+    """Several units in one transaction, each in a SAVEPOINT: one that is refused costs only itself.
+
+    `refused(conn, n, error)` writes down what became of the n-th, before the next one runs. Keys that any of them
+    needs are asked for together: NeedKeys undoes them all.
+    """
+    hot, done, wanted, hungry = Hot(conn), [], set[int](), False
+    for number, work in enumerate(works):
+        try:
+            with savepoint(hot):
+                done.append(work(conn))
+        except NeedKeys as exc:
+            wanted |= exc.owners
+            hungry = True
+        except (ChartbridgeError, MappingError) as exc:
+            if not hungry:
+                done.append(refused(conn, number, exc))
+    if hungry:
+        raise NeedKeys(wanted)
+    return done
+
+
+class Commit:
+    """One unit on its way into the store."""
+
+    def __init__(self, conn: Connection, unit: Unit, keyring: Keyring, entropy: Entropy) -> None:
+        self.conn, self.unit, self.keyring, self.entropy = conn, unit, keyring, entropy
+        self.hot = Hot(conn)
+        self.org = keyring.organisation()
+        self.at = int(unit.at.timestamp() * 1000)
+        self.stamp = unit.at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+        self.names = Names(self.hot, keyring, self.at)
+        self.renames: dict[str, str] = {}
+        self.links: dict[str, str] = {}
+        self.merges: list[tuple[Known, str, str]] = []
+        self.issues: list[StoreIssue] = []
+        self.changes: list[Change] = []
+        self.lines: dict[int, list[str]] = {}
+        self.epochs: dict[int, int] = {}
+        self.extra: list[tuple[int, EventParts, tuple[int, int] | None, int | None]] = []
+        self.entered: dict[str, Json] = {}  # what this unit brings, by name
+        self.named: set[str] = set()
+        self.spellers: dict[int, Speller] = {}
+        self.txn = 0
+        self._clear_rows()
+
+    def _clear_rows(self) -> None:
+        self.versions: list[Row] = []
+        self.rows: dict[int, Known] = {}
+        self.clocks: dict[int, tuple[bytes | None, int]] = {}
+        self.before: dict[int, Postings] = {}
+        self.after: dict[int, Postings] = {}
+
+    def run(self) -> Written:
+        self._look_up()  # 1
+        self._patients()  # 2
+        self._load()  # 3
+        crash_point("commit.resolved")
+        results = tuple(self._entry(entry) for entry in self.unit.entries)  # 4
+        crash_point("commit.sealed")
+        self.flush()
+        for retired, into, said in self.merges:  # 5
+            effects.merge(self, retired, into, said)
+        for effect in self.unit.effects:
+            effects.apply(self, effect)
+        self.flush()
+        crash_point("commit.rows")
+        events = self._events()  # 6
+        crash_point("commit.events")
+        changes, issues = tuple(self.changes), tuple(self.issues)
+        return Written(self.txn, results, changes, issues, events, dict(self.epochs))
+
+    # --- 1 to 3 ------------------------------------------------------------------------------------------------------
+
+    def _look_up(self) -> None:
+        named = self.named
+        bodies: list[Json] = []
+        for entry in self.unit.entries:
+            if isinstance(entry, Delete):
+                named.add(f"{entry.type}/{entry.id}")
+                continue
+            body = entry.mapped.body if isinstance(entry, Convert) else entry.resource
+            bodies.append(body)
+            named.add(reference := f"{body['resourceType']}/{body['id']}")
+            self.entered[reference] = body
+            if isinstance(entry, Convert) and entry.mapped.into:
+                named.add(f"{body['resourceType']}/{entry.mapped.into}")
+        self.names.look_up(named | references(*bodies))
+
+    def _patients(self) -> None:
+        """Recognise, then give owners, then learn what every alias stands for."""
+        for entry in self.unit.entries:
+            if isinstance(entry, Convert) and entry.mapped.body["resourceType"] == "Patient":
+                self._recognise(entry.mapped.body)
+        targets = list(self.names.aliases())
+        need(self.keyring, (target.owner for _, target in targets))
+        for reference, target in targets:
+            self.names.read(target)
+            if target.id is not None:
+                self.renames[reference] = target.reference
+                if not self.names.get(reference).ver:
+                    self.links[reference] = target.reference
+
+    def _recognise(self, patient: Json) -> None:
+        reference = f"Patient/{patient['id']}"
+        known = self.names.get(reference)
+        if known.ver or self.names.target(reference) is not known:
+            return
+        holders = [one for one in self.names.recognise(patient, self.unit.match) if one.rid != known.rid]
+        if len(holders) > 1:
+            self.issues.append(StoreIssue("identity-ambiguous", "Patient"))
+        elif holders:
+            self.names.stand_for(reference, holders[0])
+            self.alias(known, holders[0], 0)
+            if not known.new:
+                owners.merge(self.hot, known.owner, holders[0].owner)
+
+    def alias(self, known: Known, target: Known, said: int) -> None:
+        sql = """
+            INSERT INTO alias(fid, org, type, rid, said, txn) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT(fid) DO UPDATE SET rid = excluded.rid, said = excluded.said, txn = excluded.txn
+        """
+        self.hot.run(sql, (known.fid, self.org.org, known.type, target.rid, said, self.begin()))
+
+    def _load(self) -> None:
+        wanted = {SHARED}
+        for reference in self.named:
+            target = self.names.target(reference)
+            if not target.new:
+                wanted.add(target.owner)
+        need(self.keyring, wanted)
+
+    # --- 4 -----------------------------------------------------------------------------------------------------------
+
+    def _entry(self, entry: Convert | Replace | Delete) -> Change | None:
+        match entry:
+            case Convert(mapped=mapped):
+                return self._convert(mapped)
+            case Replace(resource=body, if_match=expected, event=event):
+                known = self.names.target(f"{body['resourceType']}/{body['id']}")
+                _check_version(known, expected)
+                return self.put(known, self._rewritten(body), event=event)
+            case Delete(type=resource_type, id=logical_id, if_match=expected):
+                known = self.names.target(f"{resource_type}/{logical_id}")
+                _check_version(known, expected)
+                return self.delete(known)
+
+    def _convert(self, mapped: Mapped) -> Change | None:
+        """One resource of a conversion, as its mode says."""
+        if mapped.mode == "event":
+            return None
+        reference = f"{mapped.body['resourceType']}/{mapped.body['id']}"
+        known = self.names.get(reference) if mapped.into else self.names.target(reference)
+        if mapped.into:
+            known = known if known.ver else self.names.target(reference)
+            self.merges.append((known, f"{known.type}/{mapped.into}", mapped.at))
+        if mapped.mode == "stub" and known.live:
+            return None
+        old = self.names.read(known) if known.live else None
+        clock = open_clock(self.keyring, self.org.org, known) if known.live else Clock()
+        if (body := self._rewritten(mapped.body)) is not mapped.body:
+            mapped = replace(mapped, body=body)
+        settled = settle(old, mapped, clock.axes)
+        self.issues += [StoreIssue(issue.code, known.type) for issue in settled.issues]
+        if settled.body is None:
+            return None
+        return self.put(known, settled.body, Clock(settled.clock, self.unit.who))
+
+    def _rewritten(self, body: Json) -> Json:
+        """The same under the names that things go by now."""
+        if self.renames:
+            body = renamed(body, self.renames, self.links)
+        target = self.names.target(f"{body['resourceType']}/{body['id']}")
+        if target.id is not None and target.id != body["id"] and not self.names.get(_name(body)).ver:
+            return body | {"id": target.id}
+        return body
+
+    def put(self, known: Known, body: Json, clock: Clock | None = None, event: ExtraEvent | None = None) -> Change:
+        """Make `body` the content of `known`, unless it is that already."""
+        owner = self.owner_of(known, body)
+        keys = self.keyring.owner(owner)
+        bare = unstamped(body) if "meta" in body else body
+        old = self.names.read(known) if known.live else None
+        same = same_tag(keys.index, bare)
+        if old is not None and owner == known.owner and same == known.same:
+            return self._unchanged(known, clock, keys)
+        self._was(known, old)
+        if known.live and owner != known.owner and owners.survivor(self.hot, known.owner) != owner:
+            self.delete(known)  # changing a resource's patient is a delete and a create
+        ver, op = known.ver + 1, "u" if known.live else "c"
+        stamped = bare | {"meta": {**bare.get("meta", {}), "versionId": str(ver), "lastUpdated": self.stamp}}
+        _check_content(stamped)
+        canonical = encode(stamped)
+        self._written(known, owner, ver, op, stamped, canonical, same)
+        if clock is not None:
+            known.clock = seal_clock(keys, known.fid, clock, self.entropy)
+        self.after[known.rid] = postings(stamped, self._speller(owner))
+        return self._told(known, op, canonical, event)
+
+    def _was(self, known: Known, old: Json | None) -> None:
+        """What the index holds of it now, before this unit's first change to it."""
+        if known.rid not in self.before:
+            self.before[known.rid] = NO_POSTINGS if old is None else postings(old, self._speller(known.owner))
+
+    def _speller(self, owner: int) -> Speller:
+        if (speller := self.spellers.get(owner)) is None:
+            speller = self.spellers[owner] = Speller(owner, self.keyring.owner(owner).index, self.org.locate)
+        return speller
+
+    def _written(
+        self, known: Known, owner: int, ver: int, op: str, stamped: Json, canonical: bytes, same: bytes
+    ) -> None:
+        keys = self.keyring.owner(owner)
+        place = envelope.Row(self.org.org, known.type, known.fid, ver)
+        sealed = envelope.seal(keys, place, canonical, self.entropy(envelope.NONCE_BYTES))
+        known.owner, known.ver, known.deleted, known.same, known.body = owner, ver, False, same, stamped
+        row = (known.rid, ver, self.org.org, owner, keys.gen, self.begin(), self.at, op, _schema(), same, sealed)
+        self.versions.append(row)
+        self.rows[known.rid] = known
+
+    def _told(self, known: Known, op: str, canonical: bytes, event: ExtraEvent | None = None) -> Change:
+        """Remember the line of content, and the event that a Consent has besides."""
+        said = digest(canonical)
+        logical_id = known.id or ""
+        self.lines.setdefault(known.owner, []).append(content_line(op, known.type, logical_id, known.ver, said))
+        if known.type == CONSENT:
+            self.raise_epoch(known.owner)
+        if event is not None:
+            epoch = self.raise_epoch(known.owner)
+            parts = event(canonical, known.ver, epoch, self.unit.at)
+            self.extra.append((known.owner, parts, (known.rid, known.ver), epoch))
+        change = _change(known, op, self.at, canonical if op != "d" else None, said)
+        self.changes.append(change)
+        return change
+
+    def _unchanged(self, known: Known, clock: Clock | None, keys: OwnerKeys) -> Change:
+        """Nothing is written, except that a later statement has said the same."""
+        if clock is not None and clock != open_clock(self.keyring, self.org.org, known):
+            known.clock = seal_clock(keys, known.fid, clock, self.entropy)
+            self.clocks[known.rid] = known.clock, known.rid
+        return _change(known, "", self.at)
+
+    def delete(self, known: Known) -> Change | None:
+        """A delete marker, where something is to be deleted."""
+        if not known.live:
+            return None
+        self._was(known, self.names.read(known))
+        self.after[known.rid] = NO_POSTINGS
+        keys = self.keyring.owner(known.owner)
+        known.ver, known.deleted, known.body, known.same, known.clock = known.ver + 1, True, None, None, None
+        place = (known.rid, known.ver, self.org.org, known.owner, keys.gen, self.begin(), self.at, "d", _schema())
+        self.versions.append((*place, None, None))
+        self.rows[known.rid] = known
+        return self._told(known, "d", b"")
+
+    # --- owners ------------------------------------------------------------------------------------------------------
+
+    def owner_of(self, known: Known, body: Json) -> int:
+        """Under whose key this belongs. Raises Unprocessable when nobody can tell."""
+        if known.type == "Patient":
+            self.names.settle_patient(known)
+            return known.owner
+        found = self._owners(owner_references(body), FOLLOWS)
+        if len(found) < 2:
+            return next(iter(found), SHARED)
+        members = frozenset(found)
+        return owners.composite(self.hot, members) or self.names.new_owner(owners.COMPOSITE, members)
+
+    def _owners(self, said: tuple[str, ...] | Follow, steps: int) -> set[int]:
+        if isinstance(said, Follow):
+            return {owner for reference in said.references for owner in self._followed(reference, steps)}
+        found = set()
+        for reference in said:
+            if not is_local(reference) or "?" in reference:
+                raise Unprocessable("the patient this belongs to is not named by a reference of this server")
+            patient = self.names.target(local(reference))
+            self.names.settle_patient(patient)
+            self._row(patient)
+            found.add(patient.owner)
+        return found
+
+    def _followed(self, reference: str, steps: int) -> set[int]:
+        """The owners of what a resource points to, stored or in this unit."""
+        if not is_local(reference) or not steps:
+            raise Unprocessable("the owner of what this points to cannot be told")
+        target = self.names.target(local(reference))
+        if (body := self.entered.get(local(reference))) is not None and not target.ver:
+            return self._owners(owner_references(body), steps - 1)
+        if target.new:
+            raise Unprocessable("what this points to is not known, and so its owner is not")
+        members = self.hot.all("SELECT patient FROM owner_member WHERE owner = ?", (target.owner,))
+        return {row[0] for row in members} or ({target.owner} - {SHARED})
+
+    def raise_epoch(self, owner: int) -> int:
+        """Once a unit: who may see this patient has changed."""
+        if owner == SHARED:
+            return 0
+        if owner not in self.epochs:
+            self.epochs[owner] = owners.raise_epoch(self.hot, owner)
+        return self.epochs[owner]
+
+    # --- 6 -----------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> int:
+        """The transaction's number, from the first thing that is written."""
+        if not self.txn:
+            self.txn = self.names.numbers.draw()
+            unit = self.unit
+            sql = "INSERT INTO txn(txn, org, at, kind, who, seq) VALUES (?, ?, ?, ?, ?, ?)"
+            self.hot.run(sql, (self.txn, self.org.org, self.at, unit.kind, unit.who, unit.seq))
+        return self.txn
+
+    def _row(self, known: Known) -> None:
+        """See that what is referred to has a row."""
+        if known.new:
+            self.begin()
+            self.rows.setdefault(known.rid, known)
+
+    def flush(self) -> None:
+        """Write what was planned: rows first, then what hangs on them."""
+        old, new = self._edges(self.before), self._edges(self.after)
+        org, many = self.org.org, self.hot.many
+        many(_VERSION, self.versions)
+        many(_RESOURCE, [self._resource(known) for known in self.rows.values()])
+        for known in self.rows.values():
+            known.new = False
+        many("UPDATE resource SET clock = ? WHERE rid = ?", self.clocks.values())
+        gone, came = _tokens(self.before), _tokens(self.after)
+        many("DELETE FROM token WHERE owner = ? AND tok = ? AND rid = ?", gone - came)
+        many(_TOKEN, [(*row, org) for row in sorted(came - gone)])
+        many("DELETE FROM edge WHERE src = ? AND param = ? AND dst = ?", old - new)
+        many(_EDGE, [(*row, org) for row in sorted(new - old)])
+        self._clear_rows()
+
+    def _resource(self, known: Known) -> Row:
+        values = (known.owner, known.ver, self.txn, self.at, known.deleted, known.clock)
+        return (known.rid, self.org.org, known.type, known.fid, *values)
+
+    def _edges(self, found: dict[int, Postings]) -> set[Row]:
+        return {
+            (rid, param, target)
+            for rid, (_, edges) in found.items()
+            for param, reference in edges
+            if (target := self._target(reference, rid)) is not None
+        }
+
+    def _target(self, reference: str, source: int) -> int | None:
+        """The row that a reference points to; one that nobody has seen gets an empty one, under its referrer's owner."""
+        target = self.names.target(reference)
+        if target.new and target.rid not in self.rows:
+            if target.type not in schema().resource_types:
+                return None
+            if target.type == "Patient":
+                self.names.settle_patient(target)
+            else:
+                target.owner = self.names.by_rid(source).owner
+            self._row(target)
+        return target.rid
+
+    def _events(self) -> tuple[bytes, ...]:
+        """One event for each owner whose content changed, and those that were said besides."""
+        unit = self.unit
+        said = [
+            (owner, EventParts(unit.kind, unit.clear, {**unit.secret, "content": lines}, unit.detail), None, None)
+            for owner, lines in self.lines.items()
+        ]
+        rows = [self._event(*one) for one in (*said, *self.extra)]
+        outbox.write(self.hot, rows)
+        return tuple(row[2] for row in rows)
+
+    def _event(
+        self, owner: int, parts: EventParts, about: tuple[int, int] | None, epoch: int | None
+    ) -> tuple[Any, ...]:
+        event_id = id_bytes(new_id(self.unit.at, self.entropy))
+        nonce = self.entropy(envelope.NONCE_BYTES)
+        keys, number = self.keyring.owner(owner), self.names.numbers.draw()
+        return outbox.row(number, event_id, keys, self.begin(), parts, nonce, about, epoch)
+
+
+_VERSION = """
+    INSERT INTO version(rid, ver, org, owner, gen, txn, at, op, schema, same, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_RESOURCE = """
+    INSERT INTO resource(rid, org, type, fid, owner, ver, txn, updated, deleted, clock)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT(rid) DO UPDATE SET owner = excluded.owner, ver = excluded.ver, txn = excluded.txn,
+      updated = excluded.updated, deleted = excluded.deleted, clock = excluded.clock
+"""
+_TOKEN = "INSERT INTO token(owner, tok, rid, org) VALUES (?, ?, ?, ?)"
+_EDGE = "INSERT INTO edge(src, param, dst, org) VALUES (?, ?, ?, ?)"
+
+
+def _tokens(found: dict[int, Postings]) -> set[tuple[int, int, int]]:
+    return {(owner, tok, rid) for rid, (tokens, _) in found.items() for owner, tok in tokens}
+
+
+def _schema() -> str:
+    return f"{schema().version} {LAYERS}"
+
+
+def _name(body: Json) -> str:
+    return f"{body['resourceType']}/{body['id']}"
+
+
+def _change(known: Known, op: str, at: int, body: bytes | None = None, said: Digest | None = None) -> Change:
+    return Change(known.type, known.id or "", known.rid, known.ver, known.owner, op, at, body, said)
+
+
+def _check_version(known: Known, expected: int | None) -> None:
+    if expected is not None and expected != (known.ver if known.live else 0):
+        raise PreconditionFailed("another version stands than the one expected", code="version")
+
+
+def _check_content(resource: Json) -> None:
+    """The one validation of what will be stored."""
+    faults = [fault for fault in validate(resource) if fault.severity == "error"]
+    if faults:
+        items = tuple(IssueItem(fault.code, fault.expression, fault.text) for fault in faults)
+        raise Unprocessable(f"{resource['resourceType']} is not valid: {len(faults)} faults", items=items)
