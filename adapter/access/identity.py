@@ -1,8 +1,8 @@
 """Who is asking: a bearer token becomes an `Actor`, once, and is never widened afterwards.
 
 A client is an `[access.client.ID]` table: its organisation, roles, scopes, purposes and, for a sender over HTTP, its
-feed. The token says what of this it may use now; what the table no longer holds is gone from the next check on, whatever
-the token says. Signature and lifetime are `token.py`'s, the scope grammar is `scopes.py`'s.
+feed. The token says what of this it may use now; what the table no longer holds is gone from the next check on,
+whatever the token says. Signature and lifetime are `token.py`'s, the scope grammar is `scopes.py`'s.
 
 Source: access chapter §1, §3; RFC 6750 (bearer tokens), RFC 9068 (at+jwt).
 """

@@ -5,8 +5,9 @@ and `across` (the custodian's own organisation, every other one), `subject` (the
 `shared` (resources that belong to no patient). A policy is a small document; the log holds its digest. Roles decide by
 what the log adopted last, not by the configuration: `changes` says what to retire and adopt to bring the two together.
 
-Rules, of which a policy names one: `deny`; `treatment`: purpose TREAT or ETREAT and a clinical role; `all`: any purpose
-of the client; `break-glass`: nothing without an open session, and there are no sessions yet; `own`: the custodian alone.
+Rules, of which a policy names one: `deny`; `treatment`: purpose TREAT or ETREAT and a clinical role; `all`: any
+purpose of the client; `break-glass`: nothing without an open session, and there are no sessions yet; `own`: the
+custodian alone.
 
 Source: access chapter §7 (defaults); IHE PCF `Policy-basic-normal` and its siblings; ledger chapter §5, §6.
 """
@@ -24,6 +25,7 @@ import msgspec
 from adapter.errors import IntegrityFault
 
 NAMES = ("inside", "across", "subject", "audit", "shared")
+_MARK = b'"type":"policy.'
 TREATMENT = ("ETREAT", "TREAT")  # http://terminology.hl7.org/CodeSystem/v3-ActReason
 
 
@@ -98,22 +100,28 @@ def digest(policy: bytes) -> str:
     return hashlib.sha256(policy).hexdigest()
 
 
-def fold(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Adopted]:
-    """The policies in force after these log entries: (reference, decoded entry) pairs in log order.
+class Folding:
+    """The policies in force after the entries taken so far; entries come in log order, as (reference, bytes)."""
 
-    Raises IntegrityFault when an adopted document is none that this version knows: it must not guess its meaning.
-    """
-    adopted: dict[str, Adopted] = {}
-    for ref, entry in entries:
+    def __init__(self) -> None:
+        self.adopted: dict[str, Adopted] = {}
+
+    def take(self, entries: Iterable[tuple[str, bytes]]) -> None:
+        """Raises IntegrityFault when an adopted document is none that this version knows: it must not guess."""
+        for ref, body in entries:
+            if _MARK in body:  # cheap, and most entries of a log are accesses
+                self._take(ref, msgspec.json.decode(body))
+
+    def _take(self, ref: str, entry: Mapping[str, Any]) -> None:
         facts = entry.get("d", {})
         if entry["type"] == "policy.adopted":
             known = _known().get(str(facts.get("digest")))
             if known is None or known[0] != facts.get("name"):
                 raise IntegrityFault(f"entry {ref} adopts a policy that this version does not know")
-            adopted[known[0]] = Adopted(known[0], known[1], str(facts["digest"]), ref)
+            self.adopted[known[0]] = Adopted(known[0], known[1], str(facts["digest"]), ref)
         elif entry["type"] == "policy.retired":
-            adopted = {name: policy for name, policy in adopted.items() if policy.ref != facts.get("of")}
-    return adopted
+            kept = {name: policy for name, policy in self.adopted.items() if policy.ref != facts.get("of")}
+            self.adopted = kept
 
 
 @dataclass(frozen=True, slots=True)

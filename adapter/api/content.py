@@ -1,8 +1,8 @@
 """Content negotiation: which form the asker wants, and whether we have it.
 
 `_format` beats `Accept`. JSON is asked for as `application/fhir+json`, `application/json`, `text/json`,
-`application/json+fhir`, `json`, any type, or nothing at all; `fhirVersion` must be 4.0 where it stands, `charset` UTF-8. XML is
-known and not served yet: 406. Bodies that come in are JSON under the same names (415 otherwise).
+`application/json+fhir`, `json`, any type, or nothing at all; `fhirVersion` must be 4.0 where it stands, `charset`
+UTF-8. XML is known and not served yet: 406. Bodies that come in are JSON under the same names (415 otherwise).
 
 Source: FHIR R4 §3.1.0.1.11 (content types and encodings), RFC 9110 §12.5.1; fhir chapter §12.
 """
@@ -47,7 +47,7 @@ def _media_type(text: str, *, wild: bool = False) -> str | None:
             return None
         if key == "charset" and value not in ("utf-8", "utf8"):
             return None
-        if key == "q" and value.rstrip("0").rstrip(".") == "" and value != "":
+        if key == "q" and value.strip("0.") == "":
             return None
     return name
 

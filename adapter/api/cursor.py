@@ -1,8 +1,8 @@
 """Paging cursors: what a next page needs, sealed so that the server keeps nothing and the client learns nothing.
 
-`_cursor` = base64url(nonce (12) ‖ AES-256-GCM). Inside stand the request's path, its query, the transaction at page one, the
-place where the last page ended, and an end of life; the client is bound as associated data. A cursor of another client or
-with a changed byte is a page that does not exist (404); one too old says so (410).
+`_cursor` = base64url(nonce (12) ‖ AES-256-GCM). Inside stand the request's path, its query, the transaction at page
+one, the place where the last page ended, and an end of life; the client is bound as associated data. A cursor of
+another client or with a changed byte is a page that does not exist (404); one too old says so (410).
 
 Source: fhir chapter §10; NIST SP 800-38D.
 """

@@ -1,7 +1,8 @@
 """Errors as OperationOutcome: the one place where our error tree becomes FHIR.
 
-Each issue has the FHIR issue type, our stable code (`urn:chartbridge:issue`), one sentence without health data and, where
-it has a place, its FHIRPath. The same error gives the same bytes: what is hidden must answer exactly like what is absent.
+Each issue has the FHIR issue type, our stable code (`urn:chartbridge:issue`), one sentence without health data and,
+where it has a place, its FHIRPath. The same error gives the same bytes: what is hidden must answer exactly like what
+is absent.
 
 Source: FHIR R4 OperationOutcome; fhir chapter §13.
 """
@@ -25,6 +26,7 @@ from adapter.errors import (
 )
 from mappings.errors import MappingError
 from mappings.fhir.codec import BytesError, Fault, decode, encode
+from mappings.fhir.search import SearchError
 
 ISSUE_SYSTEM = "urn:chartbridge:issue"
 MAX_ISSUES = 100
@@ -79,8 +81,9 @@ def from_mapping(error: MappingError) -> ChartbridgeError:
     """An error of the pure core as an error of ours; its text names places, never values."""
     if isinstance(error, BytesError):
         return from_faults(error.faults, BadRequest, "the body cannot be read")
-    kind = FRAMEWORK.get(error.status_hint, BadRequest)
-    return kind(str(error), issue=getattr(error, "issue", None), code=getattr(error, "code", None))
+    if isinstance(error, SearchError):
+        return BadRequest(str(error), issue=error.code, code="search")
+    return FRAMEWORK.get(error.status_hint, BadRequest)(str(error))
 
 
 def from_status(status: int) -> ChartbridgeError:

@@ -1,0 +1,118 @@
+"""Refusals: counted, folded and bounded, so that probing neither fills the log nor tells hidden from absent.
+
+- The first refusal of one (client, thing asked for, patient) is an event at once; repeats within a minute are folded
+  into one more event with their count when the minute is over.
+- A client with over 60 distinct refusals in a minute is told to wait (429) before anything is looked up.
+- Patients whom a search found and did not release get their event from the minute's timer, padded with refusals of
+  nobody to 8, 16, 32 …: neither the time nor the number of entries tells what a search found.
+
+A book is one process's; what it has not yet folded when the process dies is lost, the first of each kind is not.
+Source: access chapter §6, §10.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from adapter.access import audit
+from adapter.access.audit import Asked, Fold
+from adapter.errors import Throttled
+from ledger.commitment import SubjectKey
+from ledger.event import Event
+
+WINDOW_S = 60
+MAX_DISTINCT = 60  # of one client in a window
+MAX_FOLDS = 8192  # kept at once, of all clients: beyond it a refusal would go uncounted
+SMALLEST_PAD = 8
+
+Key = tuple[str, str, int]
+
+
+@dataclass(slots=True)
+class _Folded:
+    ask: Asked
+    since: float
+    repeats: int = 0
+
+
+@dataclass(slots=True)
+class Book:
+    """The refusals of the last minute. `now` is a monotonic number of seconds."""
+
+    _folds: dict[Key, _Folded] = field(default_factory=dict)
+    _distinct: dict[str, dict[str, float]] = field(default_factory=dict)
+    _searched: dict[tuple[str, int], Asked] = field(default_factory=dict)
+    _empty: bool = False
+
+    def admit(self, client_id: str, now: float) -> None:
+        """Raises Throttled for a client that has been refused too often, or when the book is full."""
+        seen = self._distinct.get(client_id)
+        if seen is not None and len(seen) >= MAX_DISTINCT:
+            for key in [key for key, at in seen.items() if at <= now - WINDOW_S]:
+                del seen[key]
+            if len(seen) >= MAX_DISTINCT:
+                raise Throttled("too many refused requests within a minute", hint=str(WINDOW_S))
+        if len(self._folds) >= MAX_FOLDS:
+            raise Throttled("too many refused requests within a minute", hint=str(WINDOW_S))
+
+    def is_first(self, ask: Asked, thing: str, owner: int, now: float) -> bool:
+        """Note a refusal: True when it needs an event of its own, False when it was folded into an earlier one."""
+        client_id = ask.actor.client_id
+        self._distinct.setdefault(client_id, {})[thing] = now
+        folded = self._folds.get((client_id, thing, owner))
+        if folded is None:
+            self._folds[client_id, thing, owner] = _Folded(ask, now)
+            return True
+        folded.repeats += 1
+        return False
+
+    def forget(self, ask: Asked, thing: str, owner: int) -> None:
+        """Take a first refusal back: its event could not be appended, so the next one is the first."""
+        self._folds.pop((ask.actor.client_id, thing, owner), None)
+
+    def note_search(self, ask: Asked, owners: Iterable[int], *, nobody: bool) -> None:
+        """Note whom a search withheld, and whether it released nobody at all."""
+        self._empty = self._empty or nobody
+        for owner in owners:
+            self._searched.setdefault((ask.actor.client_id, owner), ask)
+
+    def take(self, now: float) -> "Taken":
+        """Take out what is over a window old, and all that searches withheld since the last call."""
+        over = {key: folded for key, folded in self._folds.items() if folded.since <= now - WINDOW_S}
+        for key in over:
+            del self._folds[key]
+        taken = Taken(
+            tuple((owner, folded.ask, folded.repeats) for (_, _, owner), folded in over.items() if folded.repeats),
+            tuple((owner, ask) for (_, owner), ask in self._searched.items()),
+            self._empty,
+        )
+        self._searched, self._empty = {}, False
+        for client_id in [name for name, seen in self._distinct.items() if max(seen.values()) <= now - WINDOW_S]:
+            del self._distinct[client_id]
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a minute left to tell. The owners' keys are loaded before `events`."""
+
+    folded: tuple[tuple[int, Asked, int], ...]
+    withheld: tuple[tuple[int, Asked], ...]
+    empty: bool
+
+    def owners(self) -> frozenset[int]:
+        return frozenset({0, *(owner for owner, _, _ in self.folded), *(owner for owner, _ in self.withheld)})
+
+    def events(self, at: datetime, org: str, key: Callable[[int], SubjectKey], entropy: audit.Entropy) -> list[Event]:
+        folded = [
+            audit.refused(ask, owner, key(owner), org, entropy, at=at, fold=Fold(repeats, WINDOW_S))
+            for owner, ask, repeats in self.folded
+        ]
+        # no count here: it would tell a withheld patient from the padding
+        withheld = [audit.refused(ask, owner, key(owner), org, entropy, at=at) for owner, ask in self.withheld]
+        if withheld or self.empty:
+            size = SMALLEST_PAD
+            while size < len(withheld):
+                size *= 2
+            withheld += [audit.padding(key(0), org, at, entropy) for _ in range(size - len(withheld))]
+        return folded + withheld

@@ -1,0 +1,89 @@
+"""The web application: FastAPI around the route table, with the framework's own refusals told as OperationOutcome.
+
+Routes are plain ASGI endpoints (`call.py`): a FHIR read needs none of the framework's parameter machinery, which costs
+more than the rest of the read. The lifespan runs the minute's timer of refusals.
+
+Source: fhir chapter §7, §13; operations chapter §2 (granian serves, uvicorn in tests).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from adapter.access.refusals import WINDOW_S
+from adapter.api import outcome
+from adapter.api.call import Answer, refusal, respond
+from adapter.api.routes import allowed, routes
+from adapter.errors import ChartbridgeError, Unavailable
+from adapter.services import Services
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over one node's services."""
+    app = FastAPI(
+        title="Chartbridge",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(services),
+    )
+    known = routes(services)
+    app.router.routes[:] = known
+
+    async def framework_refusal(request: Request, exc: Exception) -> Response:
+        status = exc.status_code if isinstance(exc, HTTPException) else 500
+        answer = refusal(outcome.from_status(status))
+        if status == 405:
+            allow = (b"allow", allowed(request.url.path, known).encode())
+            answer = Answer(answer.status, answer.body, (*answer.headers, allow))
+        return _Refusal(answer, services.entropy(16).hex())
+
+    app.add_exception_handler(HTTPException, framework_refusal)
+    app.add_exception_handler(Exception, framework_refusal)
+    return app
+
+
+class _Refusal(Response):
+    """An answer of ours where the framework wants one of its own."""
+
+    def __init__(self, answer: Answer, request_id: str) -> None:
+        super().__init__()
+        self._answer, self._request_id = answer, request_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(send, self._answer, self._request_id, head=scope["method"] == "HEAD")
+
+
+def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        timer = asyncio.create_task(_tell_refusals(services))
+        yield
+        timer.cancel()
+        await asyncio.wait({timer})
+        await _tell_once(services)
+
+    return lifespan
+
+
+async def _tell_refusals(services: Services) -> None:
+    while True:
+        await asyncio.sleep(WINDOW_S)
+        await _tell_once(services)
+
+
+async def _tell_once(services: Services) -> None:
+    """A log that cannot append now is tried again in a minute: the gate keeps what was not told."""
+    try:
+        await services.gate.flush_refusals(services.clock())
+    except Unavailable:
+        return
+    except ChartbridgeError:
+        return

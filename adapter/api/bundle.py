@@ -1,0 +1,62 @@
+"""Bundles of released resources, put together from stored bytes: nothing is encoded a second time.
+
+Members stand in the canonical order, so a Bundle is as canonical as what it holds. http://hl7.org/fhir/R4/bundle.html
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from adapter.access.disclose import Disclosed, Released
+from adapter.api.conditions import etag
+from ledger.event import timestamp
+from mappings.fhir.codec import encode
+
+Links = Sequence[tuple[str, str]]
+
+_METHODS = {"c": ("POST", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
+
+
+def searchset(released: Released, base: str, links: Links) -> bytes:
+    """The page of a search."""
+    entries = [
+        b'{"fullUrl":%s,"resource":%s,"search":{"mode":"match"}}' % (_text(f"{base}/{item.type}/{item.id}"), item.body)
+        for item in released.items
+    ]
+    return _bundle("searchset", entries, links, released.total)
+
+
+def history(released: Released, base: str, links: Links) -> bytes:
+    """The page of a history, newest first; a deletion is an entry without a resource."""
+    return _bundle("history", [_version(item, base) for item in released.items], links, released.total)
+
+
+def _version(item: Disclosed, base: str) -> bytes:
+    method, status = _METHODS[item.op]
+    created = method == "POST"
+    request = {"method": method, "url": item.type if created else f"{item.type}/{item.id}"}
+    response: dict[str, Any] = {
+        "etag": etag(item.version).decode(),
+        "lastModified": timestamp(datetime.fromtimestamp(item.at / 1000, UTC)),
+        "status": status,
+    }
+    resource = b'"resource":%s,' % item.body if item.body else b""
+    url = _text(f"{base}/{item.type}/{item.id}")
+    return b'{"fullUrl":%s,"request":%s,%s"response":%s}' % (url, encode(request), resource, encode(response))
+
+
+def _bundle(kind: str, entries: Sequence[bytes], links: Links, total: int | None) -> bytes:
+    parts = []
+    if entries:
+        parts.append(b'"entry":[%s]' % b",".join(entries))
+    listed = b",".join(b'{"relation":%s,"url":%s}' % (_text(relation), _text(url)) for relation, url in links)
+    parts.append(b'"link":[%s]' % listed)
+    parts.append(b'"resourceType":"Bundle"')
+    if total is not None:
+        parts.append(b'"total":%d' % total)
+    parts.append(b'"type":"%s"' % kind.encode())
+    return b"{%s}" % b",".join(parts)
+
+
+def _text(text: str) -> bytes:
+    return encode(text)

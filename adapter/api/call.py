@@ -1,0 +1,230 @@
+"""One request and its answer, without a framework's objects between them: the hot path is a few dictionary look-ups.
+
+`FhirEndpoint` is the ASGI application behind every route under `/fhir`: it names the request, finds the actor,
+negotiates, calls the interaction, turns every error of ours into an OperationOutcome and sets the headers that each
+answer has. It refuses to send what claims to be a disclosure and did not come from the gate.
+
+Source: ASGI 3; fhir chapter §7 (headers), §12, §13; RFC 9530 (Content-Digest), RFC 6750 §3 (WWW-Authenticate).
+"""
+
+import base64
+import hashlib
+import re
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from adapter.access.audit import Kind
+from adapter.access.disclose import Ask, Released
+from adapter.access.identity import Actor
+from adapter.access.scopes import Letter
+from adapter.api import outcome
+from adapter.api.content import MEDIA_TYPE, negotiate
+from adapter.errors import BadRequest, ChartbridgeError, Throttled, TooLarge, Unauthorised, Unavailable
+from adapter.services import Services
+from mappings.errors import MappingError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+Pairs = tuple[tuple[str, str], ...]
+
+MAX_QUERY_BYTES = 8192
+MAX_PAIRS = 200
+MAX_FORM_BYTES = 64 * 1024
+RETRY_AFTER_S = {429: b"60", 503: b"1", 409: b"1"}
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+_ALWAYS: tuple[Header, ...] = ((b"vary", b"Accept, Authorization"), (b"cache-control", b"no-store"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back. `released` is the gate's word for the body; without it a body may hold nobody's data."""
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+    headers: tuple[Header, ...] = ()
+    media_type: str = MEDIA_TYPE
+    released: Released | None = field(default=None, repr=False)
+    refs: tuple[str, ...] = ()  # of the entries that this answer rests on, where they are others than the release's
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through an interaction."""
+
+    services: Services
+    method: str
+    path: str
+    params: Mapping[str, str]
+    raw_query: str
+    headers: Mapping[bytes, bytes]
+    request_id: str
+    now: datetime
+    received: float
+    receive: Receive
+    _actor: Actor | None = None
+    _pairs: Pairs | None = None
+
+    @property
+    def actor(self) -> Actor:
+        if self._actor is None:
+            raise RuntimeError("this interaction runs without an actor")
+        return self._actor
+
+    def header(self, name: bytes) -> str | None:
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def pairs(self) -> Pairs:
+        """The parameters of the URL, in order, decoded."""
+        if self._pairs is None:
+            self._pairs = parse_pairs(self.raw_query)
+        return self._pairs
+
+    def ask(self, kind: Kind, interaction: str, resource_type: str, letter: Letter, thing: str) -> Ask:
+        """This request as the gate wants it."""
+        query = f"{self.path}?{self.raw_query}" if self.raw_query else self.path
+        return Ask(
+            self.actor,
+            kind,
+            interaction,
+            resource_type,
+            letter,
+            thing,
+            query,
+            self.request_id,
+            self.now,
+            self.received,
+        )
+
+    async def body(self, limit: int) -> bytes:
+        """The request's body. Raises TooLarge beyond `limit` bytes, before more of it is read."""
+        chunks, size = [], 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest("the request ended before its body did")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"the body is over {limit} bytes")
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+def parse_pairs(text: str) -> Pairs:
+    """A query string or form as pairs. Raises BadRequest where it is too long or no UTF-8."""
+    if len(text) > MAX_FORM_BYTES:
+        raise BadRequest("the query is too long")
+    try:
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PAIRS))
+    except ValueError as exc:
+        raise BadRequest("the query cannot be read") from exc
+
+
+class FhirEndpoint:
+    """One interaction as an ASGI application. `open` ones need no token; `discloses` ones must answer from the gate."""
+
+    def __init__(
+        self, services: Services, handler: Handler, *, authenticated: bool, discloses: bool, fhir: bool
+    ) -> None:
+        self._services = services
+        self._handler = handler
+        self._authenticated = authenticated
+        self._discloses = discloses
+        self._fhir = fhir
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = self._call(scope, receive)
+        try:
+            answer = await self._answer(call, scope)
+        except ChartbridgeError as error:
+            answer = refusal(error)
+        except MappingError as error:
+            answer = refusal(outcome.from_mapping(error))
+        await respond(send, answer, call.request_id, head=call.method == "HEAD")
+
+    async def _answer(self, call: Call, scope: Scope) -> Answer:
+        if len(call.raw_query) > MAX_QUERY_BYTES:
+            raise BadRequest("the query is too long")
+        if self._authenticated:
+            client = scope.get("client")
+            address = client[0] if client else ""
+            call._actor = self._services.identities.actor(call.header(b"authorization"), address)
+            self._services.gate.admit(call._actor)
+        if self._fhir:
+            negotiate(call.header(b"accept"), _last(call, "_format") if "_format" in call.raw_query else None)
+        answer = await self._handler(call)
+        if self._discloses and answer.body and answer.released is None:
+            raise RuntimeError("a body that did not come from the gate")
+        if self._fhir and answer.body and "_pretty" in call.raw_query and _last(call, "_pretty") == "true":
+            answer = replace(answer, body=msgspec.json.format(answer.body, indent=2))
+        return answer
+
+    def _call(self, scope: Scope, receive: Receive) -> Call:
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            headers[name] = value if name not in headers else headers[name] + b"," + value
+        return Call(
+            services=self._services,
+            method=scope["method"],
+            path=scope["path"],
+            params=scope.get("path_params", {}),
+            raw_query=cast(bytes, scope["query_string"]).decode("latin-1"),
+            headers=headers,
+            request_id=self._request_id(headers.get(b"x-request-id")),
+            now=self._services.clock(),
+            received=get_running_loop().time(),
+            receive=receive,
+        )
+
+    def _request_id(self, given: bytes | None) -> str:
+        if given is not None and _REQUEST_ID.fullmatch(text := given.decode("latin-1")):
+            return text
+        return self._services.entropy(16).hex()
+
+
+def _last(call: Call, name: str) -> str | None:
+    found = [value for key, value in call.pairs if key == name]
+    return found[-1] if found else None
+
+
+def refusal(error: ChartbridgeError) -> Answer:
+    """An error as its answer; the same error is the same bytes."""
+    headers: list[Header] = []
+    if isinstance(error, Unauthorised):
+        challenge = b"Bearer" if error.code == "token-missing" else b'Bearer error="invalid_token"'
+        headers.append((b"www-authenticate", challenge))
+    if isinstance(error, Throttled | Unavailable) or error.status_hint in RETRY_AFTER_S:
+        headers.append((b"retry-after", RETRY_AFTER_S.get(error.status_hint, b"1")))
+    return Answer(error.status_hint, outcome.of_error(error), tuple(headers))
+
+
+async def respond(send: Send, answer: Answer, request_id: str, *, head: bool = False) -> None:
+    """Send an answer with the headers that every answer has."""
+    headers: list[Header] = [*_ALWAYS, (b"x-request-id", request_id.encode()), *answer.headers]
+    if answer.body:
+        digest = base64.b64encode(hashlib.sha256(answer.body).digest())
+        headers.append((b"content-type", answer.media_type.encode()))
+        headers.append((b"content-digest", b"sha-256=:" + digest + b":"))
+    refs = answer.refs or (answer.released.refs if answer.released is not None else ())
+    if refs:
+        headers.append((b"x-ledger-index", ", ".join(refs).encode()))
+    if answer.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else answer.body})

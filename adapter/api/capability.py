@@ -1,0 +1,90 @@
+"""capabilities: `GET /fhir/metadata`, without a token. http://hl7.org/fhir/R4/http.html#capabilities
+
+Built from the route table and the compiled schema, so it claims what there is: a test calls everything it claims and
+finds every route claimed. `fhir.resources` types it, our codec makes its bytes.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+from fhir.resources.R4B.capabilitystatement import CapabilityStatement
+
+from adapter.api.call import Answer, Call
+from adapter.api.parameters import check_read_parameters
+from mappings.fhir.codec import decode, encode
+from mappings.fhir.schema import Param, schema
+from mappings.fhir.search import is_searchable
+
+SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+TIERS = {
+    "T1": "by a keyed index of the organisation",
+    "T2": "within one patient, by her own keyed index",
+    "T3": "within one patient, by opening what the other parameters leave",
+}
+INDEXED = frozenset({"token", "date", "reference", "uri"})
+WRITTEN = frozenset({"Consent"})
+
+
+async def capabilities(call: Call) -> Answer:
+    """The CapabilityStatement of this node, made once."""
+    check_read_parameters(call.pairs, frozenset({"mode"}))
+    services = call.services
+    body = services.capability.get("metadata")
+    if body is None:
+        body = services.capability["metadata"] = statement(services.base, services.settings.node.name, services.started)
+    return Answer(200, body)
+
+
+def statement(base: str, name: str, at: datetime) -> bytes:
+    """The canonical bytes of the statement."""
+    built = CapabilityStatement.model_validate(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": at.isoformat(timespec="seconds"),
+            "kind": "instance",
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "json"],
+            "software": {"name": "Chartbridge", "version": version("chartbridge")},
+            "implementation": {"description": name, "url": base},
+            "rest": [{"mode": "server", "security": _security(), "resource": list(_resources())}],
+        }
+    )
+    return encode(decode(built.model_dump_json(exclude_none=True).encode()))
+
+
+def _security() -> dict[str, Any]:
+    return {
+        "cors": False,
+        "service": [{"coding": [{"system": SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
+        "description": "Bearer tokens (ES256, at+jwt) with SMART scopes; each access is recorded before its answer.",
+    }
+
+
+def _resources() -> Iterable[dict[str, Any]]:
+    for name in sorted(schema().resource_types):
+        written = name in WRITTEN
+        codes = ["read", "vread", "history-instance", "search-type", *(["create", "update"] if written else [])]
+        yield {
+            "type": name,
+            "interaction": [{"code": code} for code in codes],
+            "versioning": "versioned",
+            "readHistory": True,
+            "updateCreate": written,
+            "conditionalCreate": False,
+            "conditionalRead": "full-support",
+            "conditionalUpdate": False,
+            "conditionalDelete": "not-supported",
+            "searchParam": [_param(param) for param in _params(name)],
+        }
+
+
+def _params(name: str) -> list[Param]:
+    return [param for code, param in sorted(schema().params(name).items()) if is_searchable(name, code)]
+
+
+def _param(param: Param) -> dict[str, Any]:
+    tier = "T1" if param.code == "identifier" else "T2" if param.type in INDEXED else "T3"
+    return {"name": param.code, "type": param.type, "definition": param.url, "documentation": f"{tier}: {TIERS[tier]}"}

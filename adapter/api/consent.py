@@ -1,0 +1,215 @@
+"""create and update of Consent, the one type that a client may write here yet. http://hl7.org/fhir/R4/consent.html
+
+1. Only a client of the custodian's own organisation may, with the scopes `c` (create) or `u` (update; an id that does
+   not exist yet needs both): 403 otherwise, whatever it asks for.
+2. The body is a Consent of R4 (400 bytes, 422 schema), and says no more than the gate can enforce (422 at each place).
+3. Its patient is a Patient of this node, and stays the same: 422.
+4. Write it; in the same transaction her epoch rises and the log is owed `consent.granted`, `.amended` or `.revoked`.
+5. Wait until the log has it. It cannot: 503, while the data already denies; a retry waits for the same entry.
+6. Answer with where the entry stands.
+
+A consent is known to the log by a handle of 32 bytes that only the holder of the patient's key can make. A revoked one
+stays revoked: granting again is another Consent. Source: access chapter §9; ledger chapter §10.
+"""
+
+import hmac
+import re
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection
+
+from adapter.access import audit, consent
+from adapter.access.consent import Rule
+from adapter.access.disclose import Ask
+from adapter.access.scopes import Letter
+from adapter.api import outcome
+from adapter.api.call import Answer, Call, Header
+from adapter.api.conditions import etag, last_modified, tags
+from adapter.api.content import check_json_body
+from adapter.api.parameters import check_read_parameters, resource_id
+from adapter.errors import BadRequest, Forbidden, IssueItem, NotFound, PreconditionFailed, Unprocessable
+from adapter.seal.keyring import OwnerKeys
+from adapter.store import outbox, resources
+from adapter.store.unit import Change, EventParts, Replace, Unit, Written
+from adapter.store.writing import commit_unit
+from ledger.event import timestamp
+from mappings.fhir.codec import RESOURCE, check_bytes, decode
+from mappings.fhir.validate import validate
+
+Json = dict[str, Any]
+
+HANDLE_LABEL = b"consent handle\x00"
+_PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})")
+
+
+async def create(call: Call) -> Answer:
+    """`POST /fhir/Consent`: a new consent under an id of ours."""
+    ask = await _admit(call, "create", "c")
+    if call.header(b"if-none-exist") is not None:
+        raise PreconditionFailed("conditional create is not supported", issue="not-supported")
+    logical_id = str(uuid.UUID(bytes=call.services.entropy(16), version=4))
+    return await _write(call, ask, await _resource(call) | {"id": logical_id}, None)
+
+
+async def update(call: Call) -> Answer:
+    """`PUT /fhir/Consent/id`: change a consent, or write one under an id of the client's."""
+    logical_id = resource_id(call)
+    ask = await _admit(call, "update", "u")
+    resource = await _resource(call)
+    if resource.get("id") != logical_id:
+        raise BadRequest("the body has no id, or another than the address", issue="invalid", expression="Consent.id")
+    return await _write(call, ask, resource, call.header(b"if-match"))
+
+
+async def _admit(call: Call, interaction: str, letter: Letter) -> Ask:
+    """Step 1. A refusal is recorded like every other."""
+    check_read_parameters(call.pairs)
+    ask = call.ask("access.read", interaction, "Consent", letter, f"Consent.{letter}")
+    if not call.actor.scopes.judge("Consent", letter).permitted:
+        await call.services.gate.refuse_scope(ask)
+    if not call.actor.own:
+        await call.services.gate.refuse_writer(ask)
+    return ask
+
+
+async def _resource(call: Call) -> Json:
+    """Step 2, the bytes and the schema."""
+    check_json_body(call.header(b"content-type"))
+    resource = check_bytes(await call.body(RESOURCE.max_bytes))
+    if resource.get("resourceType") != "Consent":
+        raise BadRequest("the body is no Consent", issue="invalid", expression="resourceType")
+    faults = tuple(fault for fault in validate(resource) if fault.severity == "error")
+    if faults:
+        raise outcome.from_faults(faults, Unprocessable, "the consent does not fit FHIR R4")
+    return resource
+
+
+async def _write(call: Call, ask: Ask, resource: Json, if_match: str | None) -> Answer:
+    """Steps 2 to 6."""
+    services = call.services
+    rule = consent.read(resource, services.zone)
+    writing = _Writing(call, ask, resource, rule, _expected(if_match))
+    written, created = await services.keyring.retrying(services.store.write, writing.work)  # 3, 4
+    change = written.results[0]
+    if change is None:
+        raise RuntimeError("a replaced consent has a version")
+    await services.delivery.deliver_owners({change.owner, *written.epochs})  # 5
+    ref = await services.store.read(lambda conn: outbox.reference(conn, change.rid, change.ver))
+    return await _answer(call, change, resource["id"], ref, created=created)  # 6
+
+
+def _expected(if_match: str | None) -> int | None:
+    if if_match is None:
+        return None
+    found = [int(tag) for tag in tags(if_match) if tag.isascii() and tag.isdigit() and len(tag) < 10]
+    if len(found) != 1:
+        raise PreconditionFailed("If-Match names no version")
+    return found[0]
+
+
+class _Writing:
+    """One unit of work: what stands, what it becomes, and what the log is told of it."""
+
+    def __init__(self, call: Call, ask: Ask, resource: Json, rule: Rule, if_match: int | None) -> None:
+        self._call, self._ask, self._resource, self._rule, self._if_match = call, ask, resource, rule, if_match
+        self._services = call.services
+        self._keys = call.services.keyring.organisation()
+
+    def work(self, conn: Connection) -> tuple[Written, bool]:
+        """What was written, and whether the consent is a new one. Run again after NeedKeys."""
+        owner = self._patient(conn)
+        stands = resources.current(conn, self._keys, "Consent", self._resource["id"])
+        before = self._before(stands)
+        if before is None and self._call.method == "PUT" and not self._may_create():
+            raise NotFound("there is no such resource here")
+        kind = self._kind(before)
+        owner_keys = self._services.keyring.owner(stands.owner if stands is not None else owner)
+        entry = Replace(
+            self._resource,
+            self._if_match,
+            None if kind is None else lambda body, version, epoch, at: self._event(kind, owner_keys, body, version),
+        )
+        unit = Unit(
+            kind="resource.written",
+            who=self._call.actor.client_id,
+            at=self._call.now,
+            entries=(entry,),
+            secret={"actor": self._call.actor.client_id},
+        )
+        return commit_unit(conn, unit, self._services.keyring), stands is None
+
+    def _patient(self, conn: Connection) -> int:
+        """The owner of the patient that the consent names. Raises Unprocessable."""
+        reference = self._resource["patient"].get("reference", "")
+        named = _PATIENT.fullmatch(reference.removeprefix(f"{self._services.base}/"))
+        found = named and resources.current(conn, self._keys, "Patient", named[1])
+        if not found or found.deleted:
+            raise _unprocessable("Consent.patient", "this is no Patient of this node", "not-found")
+        return int(found.owner)
+
+    def _before(self, stands: resources.Sealed | None) -> Json | None:
+        if stands is None or stands.deleted:
+            return None
+        before = decode(stands.open(self._services.keyring.owner(stands.owner)))
+        if before["patient"].get("reference") != self._resource["patient"].get("reference"):
+            raise _unprocessable("Consent.patient", "a consent keeps its patient", "business-rule")
+        return before
+
+    def _may_create(self) -> bool:
+        return self._call.actor.scopes.judge("Consent", "c").permitted
+
+    def _kind(self, before: Json | None) -> str | None:
+        """The log's word for this change (ledger chapter §10): revoked is terminal, and nothing begins revoked."""
+        active, was = self._resource["status"] == "active", None if before is None else before["status"]
+        if was is None:
+            if not active:
+                raise _unprocessable("Consent.status", "a consent begins as active", "business-rule")
+            return "consent.granted"
+        if was == "active":
+            return "consent.amended" if active else "consent.revoked"
+        if active:
+            raise _unprocessable("Consent.status", "a revoked consent stays so: write another", "business-rule")
+        return None
+
+    def _event(self, kind: str, keys: OwnerKeys, body: bytes, version: int) -> EventParts:
+        """The facts of the entry; its detail holds the Consent's bytes, from which a restore replays."""
+        handle = hmac.digest(keys.commitment, HANDLE_LABEL + self._resource["id"].encode(), "sha256").hex()
+        detail = audit.consent_detail(self._ask, handle, self._resource["id"], version, body)
+        secret = {"handle": handle}
+        if kind != "consent.revoked":
+            secret |= {
+                "scope": audit.digest(body),
+                "nb": timestamp(self._rule.start),
+                "exp": timestamp(self._rule.end) if self._rule.end < consent.END else audit.NO_END,
+            }
+        return EventParts(kind, secret=secret, detail=detail)
+
+
+def _unprocessable(expression: str, text: str, issue: str) -> Unprocessable:
+    return Unprocessable(text, issue=issue, items=(IssueItem(issue, expression, text),))
+
+
+async def _answer(call: Call, change: Change, logical_id: str, ref: str | None, *, created: bool) -> Answer:
+    """Step 6: the version's headers, and its body where the client may read it."""
+    headers: list[Header] = [(b"etag", etag(change.ver)), (b"last-modified", last_modified(change.at))]
+    if created:
+        place = f"{call.services.base}/Consent/{logical_id}/_history/{change.ver}"
+        headers.append((b"location", place.encode()))
+    status, refs = (201 if created else 200), (ref,) if ref else ()
+    if _wants_body(call) and call.actor.scopes.judge("Consent", "r").permitted:
+        ask = call.ask("access.read", "read", "Consent", "r", f"Consent/{logical_id}")
+        org = call.services.keyring.organisation()
+        try:
+            released = await call.services.gate.disclose(
+                ask, lambda conn: [one for one in [resources.current(conn, org, "Consent", logical_id)] if one]
+            )
+        except (NotFound, Forbidden):  # may write it and not read it: the answer is minimal
+            return Answer(status, headers=tuple(headers), refs=refs)
+        return Answer(status, released.items[0].body, tuple(headers), released=released, refs=refs)
+    return Answer(status, headers=tuple(headers), refs=refs)
+
+
+def _wants_body(call: Call) -> bool:
+    prefer = call.header(b"prefer") or ""
+    return "return=minimal" not in prefer.replace(" ", "").lower()

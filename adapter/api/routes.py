@@ -1,0 +1,88 @@
+"""The route table: every address of the API, what answers it, and what it owes.
+
+The capability page, the permission tests and `tests/test_gate.py` read this table; a route that is not here does not
+exist. An address under `/fhir` with a trailing slash is the same address.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.routing import Route
+
+from adapter.api.call import FhirEndpoint, Handler
+from adapter.api.capability import capabilities
+from adapter.api.consent import create, update
+from adapter.api.health import livez, readyz
+from adapter.api.history import history
+from adapter.api.hl7v2 import receive
+from adapter.api.log import checkpoint, tile
+from adapter.api.read import read
+from adapter.api.search import search_compartment, search_type
+from adapter.api.vread import vread
+from adapter.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One row: `discloses` means that a body must come from the gate, `authenticated` that a token is needed."""
+
+    name: str
+    methods: tuple[str, ...]
+    path: str
+    handler: Handler
+    discloses: bool = True
+    authenticated: bool = True
+
+
+# The most asked for stand first; a literal path stands before a pattern that would take it.
+TABLE: tuple[Interaction, ...] = (
+    Interaction("capabilities", ("GET",), "/fhir/metadata", capabilities, discloses=False, authenticated=False),
+    Interaction("read", ("GET",), "/fhir/{type}/{id}", read),
+    Interaction("search-type", ("GET",), "/fhir/{type}", search_type),
+    Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type),
+    Interaction("vread", ("GET",), "/fhir/{type}/{id}/_history/{version}", vread),
+    Interaction("history-instance", ("GET",), "/fhir/{type}/{id}/_history", history),
+    Interaction("search-compartment", ("GET",), "/fhir/Patient/{id}/{type}", search_compartment),
+    Interaction("search-compartment", ("POST",), "/fhir/Patient/{id}/{type}/_search", search_compartment),
+    Interaction("create", ("POST",), "/fhir/Consent", create),
+    Interaction("update", ("PUT",), "/fhir/Consent/{id}", update),
+    Interaction("hl7v2", ("POST",), "/hl7v2", receive, discloses=False),
+    Interaction("checkpoint", ("GET",), "/log/{shard}/checkpoint", checkpoint, discloses=False, authenticated=False),
+    Interaction("tile", ("GET",), "/log/{shard}/tile/{tile:path}", tile, discloses=False, authenticated=False),
+    Interaction("livez", ("GET",), "/livez", livez, discloses=False, authenticated=False),
+    Interaction("readyz", ("GET",), "/readyz", readyz, discloses=False, authenticated=False),
+)
+
+
+class _SlashRoute(Route):
+    """A route that takes a trailing slash for what it is: the same address."""
+
+    def __init__(self, path: str, endpoint: FhirEndpoint, *, methods: Sequence[str], name: str) -> None:
+        super().__init__(path, endpoint, methods=list(methods), name=name)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
+
+
+def routes(services: Services, table: Sequence[Interaction] = TABLE) -> list[Route]:
+    """The table as routes of the framework."""
+    return [
+        _SlashRoute(
+            row.path,
+            FhirEndpoint(
+                services,
+                row.handler,
+                authenticated=row.authenticated,
+                discloses=row.discloses,
+                fhir=row.path.startswith("/fhir"),
+            ),
+            methods=row.methods,
+            name=row.name,
+        )
+        for row in table
+    ]
+
+
+def allowed(path: str, known: Sequence[Route]) -> str:
+    """The methods of an address, for `Allow`."""
+    methods = {method for route in known if route.path_regex.match(path) for method in route.methods or ()}
+    return ", ".join(sorted(methods))

@@ -1,0 +1,27 @@
+"""vread: `GET /fhir/Type/id/_history/version`. http://hl7.org/fhir/R4/http.html#vread
+
+A version that is a delete marker is 410; one that never was is 404, like one that is hidden.
+"""
+
+from adapter.api.call import Answer, Call
+from adapter.api.parameters import check_read_parameters, resource_id, resource_type, version_number
+from adapter.api.read import resource_answer
+from adapter.errors import Gone
+from adapter.store import resources
+
+
+async def vread(call: Call) -> Answer:
+    """Answer with one stored version."""
+    kind, logical_id, number = resource_type(call), resource_id(call), version_number(call)
+    check_read_parameters(call.pairs)
+    org = call.services.keyring.organisation()
+    released = await call.services.gate.disclose(
+        call.ask("access.read", "vread", kind, "r", f"{kind}/{logical_id}"),
+        lambda conn: [
+            sealed for sealed in [resources.version(conn, org, kind, logical_id, number)] if sealed is not None
+        ],
+    )
+    item = released.items[0]
+    if item.op == "d":
+        raise Gone("this version is a deletion", code="deleted")
+    return resource_answer(item, released)

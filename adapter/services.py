@@ -1,0 +1,141 @@
+"""What the API, the workers and the CLI share of one running node: its stores, keys, log, gate and clock.
+
+`assemble` puts it together from parts that are already open; it opens and closes none of them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
+
+from adapter.access import policy
+from adapter.access.deliver import Delivery
+from adapter.access.disclose import Gate, House, Matches
+from adapter.access.identity import Identities, Organisation
+from adapter.access.token import TokenKey, Tokens
+from adapter.api.cursor import Cursors
+from adapter.errors import IntegrityFault
+from adapter.inbound.intake import Intake
+from adapter.seal.keyring import Keyring
+from adapter.settings import Settings
+from adapter.store.engine import DataStore
+from ledger.log import Ledger
+from mappings.fhir.search import SearchError, matcher, parse
+
+Clock = Callable[[], datetime]
+Entropy = Callable[[int], bytes]
+
+POLICY_CHUNK = 4096  # entries read at a time when the policies are folded
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a node. `intakes` are the feeds that take messages, by name."""
+
+    settings: Settings
+    site: Path
+    base: str
+    zone: ZoneInfo
+    store: DataStore
+    ledger: Ledger
+    keyring: Keyring
+    gate: Gate
+    delivery: Delivery
+    house: House
+    identities: Identities
+    cursors: Cursors
+    clock: Clock
+    entropy: Entropy
+    started: datetime
+    intakes: Mapping[str, Intake] = field(default_factory=dict)
+    capability: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def www(self) -> Path:
+        return self.site / self.settings.ledger.www
+
+
+async def read_policies(ledger: Ledger) -> policy.Policies:
+    """The policies that the log adopted last. Raises IntegrityFault for a log that never adopted any."""
+    folded = policy.Folding()
+    start = 0
+    while chunk := await ledger.entries(start, start + POLICY_CHUNK):
+        folded.take((f"{ledger.shard}:{entry.index}", entry.body) for entry in chunk)
+        start += len(chunk)
+    if not folded.adopted:
+        raise IntegrityFault("the log has adopted no policy, so nothing can be permitted", hint="chartbridge init DIR")
+    return dict(folded.adopted)
+
+
+def scope_matcher(base: str, zone: ZoneInfo) -> Callable[[str, str, datetime], Matches]:
+    """Granular scopes as predicates: a query that cannot be read finds nothing, so it opens nothing."""
+
+    def build(resource_type: str, query: str, now: datetime) -> Matches:
+        try:
+            parsed = parse(resource_type, parse_qsl(query, keep_blank_values=True), base=base)
+        except SearchError:
+            return lambda resource: False
+        if any(criterion.chain is not None for criterion in parsed.criteria) or parsed.results.asked:
+            return lambda resource: False  # what a chain leads to passed no gate
+        return matcher(parsed, lambda reference: None, now=now, zone=zone)
+
+    return build
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `assemble` takes: the stores, opened and checked."""
+
+    settings: Settings
+    site: Path
+    store: DataStore
+    ledger: Ledger
+    keyring: Keyring
+    token_key: TokenKey
+    clock: Clock
+    entropy: Entropy
+    intakes: Mapping[str, Intake] = field(default_factory=dict)
+
+
+async def assemble(parts: Parts) -> Services:
+    """The services of a node whose keyring is open and whose log has started. Raises IntegrityFault."""
+    settings, ledger = parts.settings, parts.ledger
+    zone, base = ZoneInfo(settings.node.zone), base_url(settings)
+    house = House(await read_policies(ledger), lambda: read_policies(ledger), scope_matcher(base, zone))
+    own = Organisation(settings.node.system, settings.node.identifier)
+    return Services(
+        settings=settings,
+        site=parts.site,
+        base=base,
+        zone=zone,
+        store=parts.store,
+        ledger=ledger,
+        keyring=parts.keyring,
+        gate=Gate(
+            zone=zone,
+            store=parts.store,
+            ledger=ledger,
+            keyring=parts.keyring,
+            house=house,
+            entropy=parts.entropy,
+        ),
+        delivery=Delivery(parts.store, ledger, parts.keyring, settings.node.org, parts.clock),
+        house=house,
+        identities=Identities(Tokens(parts.token_key, base, parts.clock), settings.access.client, own),
+        cursors=Cursors(parts.token_key.cursor_key(), parts.entropy),
+        clock=parts.clock,
+        entropy=parts.entropy,
+        started=parts.clock(),
+        intakes=parts.intakes,
+    )
+
+
+def base_url(settings: Settings) -> str:
+    """The public URL of `/fhir`, which is also the audience of the tokens."""
+    if settings.http.base:
+        return settings.http.base.rstrip("/")
+    scheme = "https" if settings.http.tls_cert_file else "http"
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    return f"{scheme}://{host}:{settings.http.port}/fhir"
