@@ -1,0 +1,321 @@
+"""Consent, thin, end to end: written by the custodian, in the log before the answer, and in force at the next request.
+
+FHIR R4 Consent; access chapter §6, §7, §9; ledger chapter §5, §10.
+"""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from adapter.store import owners
+from adapter.store.engine import Hot
+from mappings.fhir.codec import decode
+from tests.adapter.api.conftest import Json, Node, consent, decode_json, observation, patient
+
+
+async def grant(ward: httpx.AsyncClient, resource: Json | None = None) -> Json:
+    answer = await ward.post("/fhir/Consent", json=resource or consent())
+    assert answer.status_code == 201, answer.text
+    made: Json = decode_json(answer.content)
+    return made
+
+
+async def status(client: httpx.AsyncClient, path: str = "/fhir/Observation/o1") -> int:
+    return (await client.get(path)).status_code
+
+
+async def test_granted_opens_revoked_closes_and_the_log_tells_it_in_order(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    before = node.services.ledger.size
+    async with node.client() as ward, node.client("north") as north:
+        assert await status(north) == 404
+        made = await grant(ward)
+        opened = await north.get("/fhir/Observation/o1")
+        assert opened.status_code == 200
+        revoked = await ward.put(f"/fhir/Consent/{made['id']}", json=made | {"status": "inactive"})
+        assert revoked.status_code == 200
+        assert await status(north) == 404
+    told = [kind for kind in await node.kinds(before) if kind != "resource.written"]
+    assert told == [
+        "access.denied",
+        "consent.granted",
+        "access.read",  # the answer to the grant
+        "access.read",  # what it opened
+        "consent.revoked",
+        "access.read",
+    ]
+
+
+async def test_the_permit_rests_on_the_entry_of_the_consent(node: Node) -> None:
+    written = await node.put(patient(), observation("o1"))
+    owner = written.results[0].owner  # type: ignore[union-attr]
+    async with node.client() as ward, node.client("north") as north:
+        answer = await ward.post("/fhir/Consent", json=consent())
+        granted = answer.headers["x-ledger-index"]
+        read = await north.get("/fhir/Observation/o1")
+    entries = await node.entries()
+    assert entries[int(granted.rpartition(":")[2])]["type"] == "consent.granted"
+    entry = entries[int(read.headers["x-ledger-index"].rpartition(":")[2])]
+    assert (await node.detail(entry, owner))["basis"] == granted
+
+
+async def test_the_detail_of_a_grant_holds_the_consent_as_it_is_kept(node: Node) -> None:
+    written = await node.put(patient())
+    owner = written.results[0].owner  # type: ignore[union-attr]
+    async with node.client() as ward:
+        answer = await ward.post("/fhir/Consent", json=consent())
+    entry = (await node.entries())[int(answer.headers["x-ledger-index"].rpartition(":")[2])]
+    detail = await node.detail(entry, owner)
+    assert detail["consent"].encode() == answer.content
+    assert (detail["version"], len(detail["handle"])) == (1, 64)
+    assert answer.headers["location"] == f"{node.services.base}/{detail['reference']}/_history/1"
+
+
+async def test_another_country_another_purpose_and_another_patient_stay_closed(node: Node) -> None:
+    await node.put(patient(), observation("o1"), patient("p2"), observation("o2", of="p2"))
+    async with node.client() as ward:
+        await grant(ward)
+    async with node.client("south") as south, node.client("north", "system/*.rs", "HRESCH") as research:
+        assert await status(south) == 404
+        assert await status(research) == 404
+    async with node.client("north") as north:
+        assert await status(north, "/fhir/Observation/o2") == 404
+        assert await status(north, "/fhir/Patient/p1") == 200
+
+
+async def test_a_deny_closes_even_the_own_house(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward:
+        assert await status(ward) == 200
+        denied = await ward.post("/fhir/Consent", json=consent("deny", to=None))
+        assert denied.status_code == 201
+        assert denied.content == b""  # she may not read it any more, so the answer is minimal
+        assert await status(ward) == 404
+
+
+async def test_an_amendment_ends_the_grant_before_it(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward, node.client("north") as north, node.client("south") as south:
+        made = await grant(ward)
+        made["provision"]["actor"][0]["reference"]["identifier"]["value"] = "south"
+        amended = await ward.put(f"/fhir/Consent/{made['id']}", json=made)
+        assert amended.status_code == 200
+        assert (await status(north), await status(south)) == (404, 200)
+    kinds = await node.kinds()
+    granted, ended = (
+        f"{node.services.ledger.shard}:{kinds.index(kind)}" for kind in ("consent.granted", "consent.amended")
+    )
+    assert await node.services.ledger.ended([granted, ended]) == {granted: ended}
+
+
+async def test_the_same_content_again_is_the_same_version_and_no_entry(node: Node) -> None:
+    await node.put(patient())
+    async with node.client() as ward:
+        made = await grant(ward)
+        before = await node.kinds()
+        again = await ward.put(f"/fhir/Consent/{made['id']}", json=made)
+    assert (again.status_code, again.headers["etag"]) == (200, 'W/"1"')
+    assert [kind for kind in (await node.kinds())[len(before) :] if not kind.startswith("access.")] == []
+
+
+async def test_with_the_log_down_a_revoke_is_not_answered_but_already_closes(node: Node) -> None:
+    """The retry waits for the same entry: no second version, no second event."""
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward, node.client("north") as north:
+        made = await grant(ward)
+        inactive = made | {"status": "inactive"}
+        working, broken = node.services.delivery._ledger, _Broken()
+        node.services.delivery._ledger = broken  # type: ignore[assignment]
+        assert (await ward.put(f"/fhir/Consent/{made['id']}", json=inactive)).status_code == 503
+        assert await status(north) == 404
+        node.services.delivery._ledger = working
+        again = await ward.put(f"/fhir/Consent/{made['id']}", json=inactive)
+    assert (again.status_code, again.headers["etag"]) == (200, 'W/"2"')
+    assert (await node.kinds()).count("consent.revoked") == 1
+
+
+class _Broken:
+    async def append(self, events: Any) -> Any:
+        from ledger.errors import AppendFailed
+
+        raise AppendFailed("disk full")
+
+
+async def test_a_grant_that_is_not_in_the_log_opens_nothing_and_revoking_it_still_works(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward, node.client("north") as north:
+        working = node.services.delivery._ledger
+        node.services.delivery._ledger = _Broken()  # type: ignore[assignment]
+        body = consent() | {"id": "mine"}
+        assert (await ward.put("/fhir/Consent/mine", json=body)).status_code == 503
+        assert await status(north) == 404
+        assert (await ward.put("/fhir/Consent/mine", json=body | {"status": "inactive"})).status_code == 503
+        node.services.delivery._ledger = working
+        assert (await ward.put("/fhir/Consent/mine", json=body | {"status": "inactive"})).status_code == 200
+        assert await status(north) == 404
+    kinds = await node.kinds()
+    assert kinds.index("consent.granted") < kinds.index("consent.revoked")
+    granted = f"{node.services.ledger.shard}:{kinds.index('consent.granted')}"
+    assert granted in await node.services.ledger.ended([granted])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_a_foreign_client_cannot_grant_itself_anything(node: Node, method: str) -> None:
+    await node.put(patient())
+    async with node.client("north") as north:
+        path = "/fhir/Consent" if method == "POST" else "/fhir/Consent/mine"
+        answer = await north.request(method, path, json=consent() | {"id": "mine"})
+    assert answer.status_code == 403
+    assert (await node.kinds())[-1] == "access.denied"
+
+
+async def test_the_scope_must_cover_the_letter(node: Node) -> None:
+    await node.put(patient())
+    async with node.client("ward", "system/*.rs") as reader, node.client("ward", "system/Consent.u") as updater:
+        assert (await reader.post("/fhir/Consent", json=consent())).status_code == 403
+        absent = await updater.put("/fhir/Consent/mine", json=consent() | {"id": "mine"})
+    assert absent.status_code == 404
+
+
+REFUSED: list[tuple[str, Any, dict[str, str], int]] = [
+    ("not JSON", b"{", {}, 400),
+    ("twice", b'{"resourceType":"Consent","status":"active","status":"inactive"}', {}, 400),
+    ("another type", patient(), {}, 400),
+    ("no status", {k: v for k, v in consent().items() if k != "status"}, {}, 422),
+    ("an unknown member", consent() | {"nickname": "x"}, {}, 422),
+    ("wider", consent() | {"provision": {"type": "permit", "class": [{"code": "Observation"}]}}, {}, 422),
+    ("revoked from the start", consent() | {"status": "inactive"}, {}, 422),
+    ("no such patient", consent(of="nobody"), {}, 422),
+    ("a patient elsewhere", consent() | {"patient": {"reference": "https://other.example/Patient/p1"}}, {}, 422),
+    ("a patient by identifier", consent() | {"patient": {"identifier": {"value": "MR-p1"}}}, {}, 422),
+    ("not declared as JSON", consent(), {"Content-Type": "text/plain"}, 415),
+    ("conditional", consent(), {"If-None-Exist": "identifier=x"}, 412),
+]
+
+
+@pytest.mark.parametrize(("case", "body", "headers", "expected"), REFUSED, ids=lambda value: str(value)[:24])
+async def test_what_cannot_be_kept_is_refused_and_leaves_nothing(
+    node: Node, case: str, body: Any, headers: dict[str, str], expected: int
+) -> None:
+    await node.put(patient())
+    before = node.services.ledger.size
+    async with node.client() as ward:
+        content = body if isinstance(body, bytes) else httpx.Request("POST", "/", json=body).content
+        answer = await ward.post(
+            "/fhir/Consent", content=content, headers={"Content-Type": "application/fhir+json"} | headers
+        )
+    assert answer.status_code == expected, answer.text
+    assert decode(answer.content)["resourceType"] == "OperationOutcome"
+    assert node.services.ledger.size == before
+
+
+async def test_a_wider_consent_is_refused_at_its_place(node: Node) -> None:
+    await node.put(patient())
+    body = consent()
+    body["provision"]["dataPeriod"] = {"end": "2019"}
+    async with node.client() as ward:
+        answer = await ward.post("/fhir/Consent", json=body)
+    (issue,) = decode(answer.content)["issue"]
+    assert (issue["code"], issue["expression"]) == ("not-supported", ["Consent.provision.dataPeriod"])
+
+
+async def test_an_update_must_name_its_id_and_keep_its_patient(node: Node) -> None:
+    await node.put(patient(), patient("p2"))
+    async with node.client() as ward:
+        made = await grant(ward)
+        path = f"/fhir/Consent/{made['id']}"
+        assert (await ward.put(path, json=consent())).status_code == 400
+        assert (await ward.put(path, json=made | {"patient": {"reference": "Patient/p2"}})).status_code == 422
+        assert (await ward.put(path, json=made, headers={"If-Match": 'W/"7"'})).status_code == 412
+        assert (await ward.put(path, json=made, headers={"If-Match": "x"})).status_code == 412
+        assert (await ward.put(path, json=made, headers={"If-Match": 'W/"1"'})).status_code == 200
+
+
+async def test_revoked_is_the_end_of_a_consent(node: Node) -> None:
+    await node.put(patient())
+    async with node.client() as ward:
+        made = await grant(ward)
+        path = f"/fhir/Consent/{made['id']}"
+        await ward.put(path, json=made | {"status": "inactive"})
+        assert (await ward.put(path, json=made)).status_code == 422
+        noted = made | {"status": "inactive", "language": "de"}
+        assert (await ward.put(path, json=noted)).status_code == 200
+    assert (await node.kinds()).count("consent.revoked") == 1
+
+
+async def test_minimal_is_answered_without_a_body(node: Node) -> None:
+    await node.put(patient())
+    async with node.client() as ward:
+        answer = await ward.post("/fhir/Consent", json=consent(), headers={"Prefer": "return=minimal"})
+    assert (answer.status_code, answer.content) == (201, b"")
+    assert answer.headers["x-ledger-index"]
+
+
+async def test_an_expired_consent_opens_nothing(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    body = consent()
+    body["provision"]["period"] = {"start": "2019", "end": "2020"}
+    async with node.client() as ward, node.client("north") as north:
+        await grant(ward, body)
+        assert await status(north) == 404
+
+
+async def test_after_a_merge_both_patients_must_permit(node: Node) -> None:
+    written = await node.put(patient("p1"), observation("o1"), patient("p2"), observation("o2", of="p2"))
+    first, _, second, _ = (change.owner for change in written.results if change)
+    async with node.client() as ward, node.client("north") as north:
+        await grant(ward, consent(of="p1"))
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (200, 404)
+        await merge(node, second, first)
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (404, 404)
+        before = node.services.ledger.size
+        assert await status(ward) == 200
+    assert await node.kinds(before) == ["access.read", "access.read"]  # one for each tag
+
+
+async def merge(node: Node, retired: int, into: int) -> None:
+    def work(conn: Any) -> None:
+        hot = Hot(conn)
+        owners.merge(hot, retired, into)
+        for owner in (retired, into):
+            owners.raise_epoch(hot, owner)
+
+    await node.services.store.write(work)
+
+
+async def test_both_consents_of_a_merged_patient_open_together(node: Node) -> None:
+    written = await node.put(patient("p1"), observation("o1"), patient("p2"), observation("o2", of="p2"))
+    first, _, second, _ = (change.owner for change in written.results if change)
+    async with node.client() as ward, node.client("north") as north:
+        await grant(ward, consent(of="p1"))
+        kept = await grant(ward, consent(of="p2"))
+        await merge(node, second, first)
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (200, 200)
+        await ward.put(f"/fhir/Consent/{kept['id']}", json=kept | {"status": "inactive"})
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (404, 404)
+
+
+@pytest.mark.parametrize("kind", ["revoke", "deny"])
+async def test_no_permit_stands_after_the_end_of_its_basis(node: Node, kind: str) -> None:
+    """Reads race a revocation and a new deny: by log index, none that was permitted comes after."""
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward, node.client("north") as north:
+        made = await grant(ward)
+        before = node.services.ledger.size
+        reads = [asyncio.create_task(status(north)) for _ in range(30)]
+        await asyncio.sleep(0.005)
+        if kind == "revoke":
+            closed = await ward.put(f"/fhir/Consent/{made['id']}", json=made | {"status": "inactive"})
+        else:
+            closed = await ward.post("/fhir/Consent", json=consent("deny", to="north"))
+        assert closed.status_code in (200, 201)
+        reads += [asyncio.create_task(status(north)) for _ in range(10)]
+        answers = await asyncio.gather(*reads)
+    assert set(answers) <= {200, 404}
+    assert set(answers[30:]) == {404}
+    entries = (await node.entries())[before:]
+    end = next(n for n, one in enumerate(entries) if one["type"] in ("consent.revoked", "consent.granted"))
+    after = [one for one in entries[end:] if one["type"] == "access.read" and one["outcome"] == "permit"]
+    assert len(after) <= 1  # the ward's own, the body of its answer
