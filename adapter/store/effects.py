@@ -140,6 +140,8 @@ def _history(commit: "Commit", known: Known) -> list[Json]:
     """Older versions, newest first."""
     sql = "SELECT ver, owner, body FROM version WHERE rid = ? AND ver < ? AND body IS NOT NULL ORDER BY ver DESC"
     return [
-        decode(envelope.unseal(commit.keyring.owner(owner), envelope.Row(commit.org.org, known.type, known.fid, ver), body))
+        decode(
+            envelope.unseal(commit.keyring.owner(owner), envelope.Row(commit.org.org, known.type, known.fid, ver), body)
+        )
         for ver, owner, body in commit.hot.all(sql, (known.rid, known.ver))
     ]

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from adapter.seal.blind import Mac, name_of, token_of
 from adapter.store.tables import LOCATOR_OWNER
 from mappings.fhir.codec import Json
+from mappings.fhir.schema import schema
 from mappings.fhir.search import (
     DateValue,
     ReferenceValue,
@@ -113,14 +114,13 @@ def _prefixes(resource_type: str) -> dict[str, str]:
 
 def spellings(value: Value) -> Iterable[str]:
     """The texts under which a value is found."""
-    kind = type(value)
-    if kind is TokenValue:
+    if isinstance(value, TokenValue):
         return token_spellings(value)
-    if kind is DateValue:
+    if isinstance(value, DateValue):
         return date_spellings(value)
-    if kind is UriValue:
+    if isinstance(value, UriValue):
         return (value.uri,)
-    return reference_spellings(value) if kind is ReferenceValue else ()
+    return reference_spellings(value) if isinstance(value, ReferenceValue) else ()
 
 
 def token_spellings(value: TokenValue) -> tuple[str, ...]:
@@ -131,6 +131,26 @@ def token_spellings(value: TokenValue) -> tuple[str, ...]:
     if value.system is None or value.implied:
         return (code,)
     return code, f"{value.system.casefold()}|{code}"
+
+
+@cache
+def says_system(resource_type: str, param: str) -> bool:
+    """Whether each value of a token parameter names its system itself, so that `system|code` finds them all.
+
+    A `code` or `boolean` has the system of its element; it stands in no resource, and in no token.
+    """
+    expression = schema().params(resource_type)[param].expression or ""
+    return all(_says_system(resource_type, branch.strip().strip("()")) for branch in expression.split("|"))
+
+
+def _says_system(resource_type: str, branch: str) -> bool:
+    head, _, kind = branch.partition(" as ")
+    first, *names = head.split(".")
+    types: tuple[str, ...] = (first,) if first == resource_type else ()
+    for name in names:
+        element = schema().element(types[0], name) if len(types) == 1 else None
+        types = element.types if element is not None else ()
+    return bool(types) and set((kind,) if kind else types) <= {"CodeableConcept", "Coding"}
 
 
 def reference_spellings(value: ReferenceValue) -> Iterator[str]:

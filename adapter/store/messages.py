@@ -100,7 +100,8 @@ _COLUMNS = "seq, feed, state, stamp, attempt, txn, fingerprint, code, at"
 
 def claim(conn: Connection, org: str, worker: str, lanes: Iterable[int], now: int, lease_ms: int) -> Lease:
     """Take or keep what is free of these lanes. A new holder's token is higher than every one before it."""
-    hot, until, tokens = Hot(conn), now + lease_ms, {}
+    hot, until = Hot(conn), now + lease_ms
+    tokens: dict[int, int] = {}
     sql = """
         INSERT INTO lane(org, scheme, lane, worker, token, until) VALUES (?, ?, ?, ?, 1, ?)
         ON CONFLICT(org, scheme, lane) DO UPDATE SET
@@ -169,7 +170,7 @@ def logged(hot: Hot, org: str, txns: Iterable[int], at: int) -> None:
 def _advance(hot: Hot, org: str, seqs: Sequence[int], at: int) -> None:
     """`mapped` → `logged` → `delivered`: without sinks the last step follows at once."""
     sql = "SELECT seq, attempt FROM message_state WHERE org = ? AND state = 'mapped' AND seq IN (…)"
-    found = dict(hot.each_in(sql, sorted(set(seqs)), (org,)))
+    found: dict[int, int] = {row[0]: row[1] for row in hot.each_in(sql, sorted(set(seqs)), (org,))}
     for from_state, to_state in ((MAPPED, LOGGED), (LOGGED, DELIVERED)):
         _log(hot, org, [(seq, found[seq], from_state, to_state, at, "ledger", "", None) for seq in found])
     hot.many(

@@ -22,6 +22,7 @@ from adapter.store.tables import LOCATOR_OWNER
 from mappings.fhir.codec import Json, decode, encode
 
 _ROW = "SELECT rid, type, fid, owner, ver, deleted, clock FROM resource"
+_NEWEST = "SELECT ver, owner, same, body FROM version WHERE rid = ? AND body IS NOT NULL ORDER BY ver DESC LIMIT 1"
 NUMBERS = 64
 _REFERENCE = re.compile(rb'"reference":"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})["/]')
 
@@ -141,8 +142,7 @@ class Names:
     def read(self, known: Known) -> Json | None:
         """The stored content of a live resource, opened once; its name is learnt from it. Raises NeedKeys."""
         if known.body is None and known.ver:
-            sql = "SELECT ver, owner, same, body FROM version WHERE rid = ? AND body IS NOT NULL ORDER BY ver DESC LIMIT 1"
-            row = self._hot.one(sql, (known.rid,))
+            row = self._hot.one(_NEWEST, (known.rid,))
             if row is None:
                 return None
             place = envelope.Row(self._org.org, known.type, known.fid, row[0])

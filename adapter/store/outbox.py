@@ -1,10 +1,9 @@
 """What the ledger must be told, written with the change it is about.
 
-A row fixes the event's id, so that a retry is the same event, and holds its facts sealed under the owner's body key. The
-rows of one owner are appended in order. Once an event is durable its row keeps only where it stands: the facts are in
-the log's commitments and, where the type has one, in the vault's sealed detail.
-Source: fhir chapter §5; access chapter §9; ledger chapter §6.
-"""
+A row fixes the event's id, so that a retry is the same event, and holds its facts sealed under the owner's body key.
+The rows of one owner are appended in order. Once an event is durable its row keeps only where it stands: the facts are
+in the log's commitments and, where the type has one, in the vault's sealed detail.
+Source: fhir chapter §5; access chapter §9; ledger chapter §6."""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -28,7 +27,7 @@ _decode = msgspec.msgpack.Decoder(EventParts).decode
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One event that is not in the log yet. `epoch` is the owner's as of its transaction, for the types that raise it."""
+    """One event that is not in the log yet. `epoch`: the owner's in its transaction, for the types that raise it."""
 
     n: int
     org: str

@@ -1,8 +1,8 @@
 """What goes into one unit of work, and what comes out: a message's conversion, or a REST write.
 
-A unit is committed whole or not at all. Its entries are of three kinds: `Convert` (a conversion's resource, merged into
-what is stored), `Replace` (a create or an update with the content as it shall stand) and `Delete`. What else a unit does
-is said by the conversion's effects.
+A unit is committed whole or not at all. Its entries are of three kinds: `Convert` (a conversion's resource, merged
+into what is stored), `Replace` (a create or an update with the content as it shall stand) and `Delete`. What else a
+unit does is said by the conversion's effects.
 """
 
 from collections.abc import Callable, Mapping

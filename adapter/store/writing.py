@@ -253,6 +253,8 @@ class Commit:
         self._was(known, old)
         if known.live and owner != known.owner and owners.survivor(self.hot, known.owner) != owner:
             self.delete(known)  # changing a resource's patient is a delete and a create
+        elif known.live and owner != known.owner and known.type == CONSENT:
+            self.raise_epoch(known.owner)  # merged: what was decided under the retired owner is void, too
         ver, op = known.ver + 1, "u" if known.live else "c"
         stamped = bare | {"meta": {**bare.get("meta", {}), "versionId": str(ver), "lastUpdated": self.stamp}}
         _check_content(stamped)
@@ -386,16 +388,16 @@ class Commit:
         """Write what was planned: rows first, then what hangs on them."""
         old, new = self._edges(self.before), self._edges(self.after)
         org, many = self.org.org, self.hot.many
-        many(_VERSION, self.versions)
-        many(_RESOURCE, [self._resource(known) for known in self.rows.values()])
+        many(_VERSION_SQL, self.versions)
+        many(_RESOURCE_SQL, [self._resource(known) for known in self.rows.values()])
         for known in self.rows.values():
             known.new = False
         many("UPDATE resource SET clock = ? WHERE rid = ?", self.clocks.values())
         gone, came = _tokens(self.before), _tokens(self.after)
         many("DELETE FROM token WHERE owner = ? AND tok = ? AND rid = ?", gone - came)
-        many(_TOKEN, [(*row, org) for row in sorted(came - gone)])
+        many(_POSTING_SQL, [(*row, org) for row in sorted(came - gone)])
         many("DELETE FROM edge WHERE src = ? AND param = ? AND dst = ?", old - new)
-        many(_EDGE, [(*row, org) for row in sorted(new - old)])
+        many(_EDGE_SQL, [(*row, org) for row in sorted(new - old)])
         self._clear_rows()
 
     def _resource(self, known: Known) -> Row:
@@ -411,7 +413,7 @@ class Commit:
         }
 
     def _target(self, reference: str, source: int) -> int | None:
-        """The row that a reference points to; one that nobody has seen gets an empty one, under its referrer's owner."""
+        """The row that a reference points to; what nobody has seen gets an empty one, under its referrer's owner."""
         target = self.names.target(reference)
         if target.new and target.rid not in self.rows:
             if target.type not in schema().resource_types:
@@ -443,18 +445,18 @@ class Commit:
         return outbox.row(number, event_id, keys, self.begin(), parts, nonce, about, epoch)
 
 
-_VERSION = """
+_VERSION_SQL = """
     INSERT INTO version(rid, ver, org, owner, gen, txn, at, op, schema, same, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_RESOURCE = """
+_RESOURCE_SQL = """
     INSERT INTO resource(rid, org, type, fid, owner, ver, txn, updated, deleted, clock)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(rid) DO UPDATE SET owner = excluded.owner, ver = excluded.ver, txn = excluded.txn,
       updated = excluded.updated, deleted = excluded.deleted, clock = excluded.clock
 """
-_TOKEN = "INSERT INTO token(owner, tok, rid, org) VALUES (?, ?, ?, ?)"
-_EDGE = "INSERT INTO edge(src, param, dst, org) VALUES (?, ?, ?, ?)"
+_POSTING_SQL = "INSERT INTO token(owner, tok, rid, org) VALUES (?, ?, ?, ?)"
+_EDGE_SQL = "INSERT INTO edge(src, param, dst, org) VALUES (?, ?, ?, ?)"
 
 
 def _tokens(found: dict[int, Postings]) -> set[tuple[int, int, int]]:
