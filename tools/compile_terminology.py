@@ -26,6 +26,7 @@ _ROWS = _HERE / "terminology_rows.csv"
 _V2 = "http://terminology.hl7.org/CodeSystem/v2-"
 _GUIDE = "v2-to-FHIR guide, {sheet}"
 _THO = "hl7.terminology.r4 7.0.1"
+_R4 = "hl7.fhir.r4.examples 4.0.1"
 
 # map -> sheet of the guide ("" where only terminology_rows.csv fills it)
 _MAPS = {
@@ -158,14 +159,16 @@ def systems(tho: Path) -> list[list[str]]:
 # tables.csv ---------------------------------------------------------------------------------------------------------
 
 
-def tables(tho: Path) -> list[list[str]]:
+def tables(r4: Path, tho: Path) -> list[list[str]]:
     """The codes of HL7's tables; 0396, 0354 and 0399 name systems, structures and countries and are not needed."""
-    found: set[tuple[str, str]] = set()
-    for system in package(tho, "CodeSystem-v2-"):
-        table = system["url"].removeprefix(_V2)
-        if len(table) == 4 and table.isdigit() and table not in ("0396", "0354", "0399"):
-            found |= {(table, concept["code"]) for concept in concepts(system)}
-    rows = [[table, code, f"{_V2}{table}", _THO] for table, code in found if code.strip(".")]
+    found: dict[tuple[str, str], str] = {}
+    for path, source in ((tho, _THO), (r4, _R4)):
+        for system in package(path, "CodeSystem-v2-"):
+            table = system["url"].removeprefix(_V2)
+            if len(table) == 4 and table.isdigit() and table not in ("0396", "0354", "0399"):
+                for concept in concepts(system):
+                    found.setdefault((table, concept["code"]), source)
+    rows = [[table, code, f"{_V2}{table}", source] for (table, code), source in found.items() if code.strip(".")]
     own = [row for row in read_rows() if row["map"].startswith("table-")]
     rows += [[row["map"].removeprefix("table-"), row["code"], row["system"], row["source"]] for row in own]
     return sorted(rows)
@@ -238,7 +241,7 @@ def main() -> int:
     parser.add_argument("--guide", type=Path, required=True, help="the guide's folder codesystems")
     given = parser.parse_args()
     write(_OUT / "systems.csv", ["key", "kind", "uri", "source"], systems(given.tho))
-    write(_OUT / "tables.csv", ["table", "code", "system", "source"], tables(given.tho))
+    write(_OUT / "tables.csv", ["table", "code", "system", "source"], tables(given.r4, given.tho))
     write(_OUT / "ucum.csv", ["unit", "code", "source"], ucum(given.r4))
     official = displays(given.r4, given.tho)
     for name, sheet in _MAPS.items():

@@ -122,7 +122,9 @@ def decode(data: bytes, default: str | None = None, trust: str = DETECT) -> Deco
     codecs_declared = tuple(codec for name in names if (codec := codec_of(name)))
     issues = ("charset-unknown",) if len(codecs_declared) < len(names) else ()
     codec = _chosen(data, codecs_declared)
-    if data.isascii() and codec not in ISO_2022 and codec not in ("utf_16", "utf_32"):
+    if codec in ("utf_16", "utf_32"):  # then the header could not have been read byte by byte
+        codec, issues = "utf_8", (*issues, "charset-lies") if data.isascii() else issues
+    if data.isascii() and codec not in ISO_2022:
         return Decoded(data.decode("ascii"), codec or "ascii", 0, codecs_declared, issues)
     fallback = codec_of(default) if default else None
     text, used, found = _believe(data, codec, fallback) if trust == DECLARED else _detect(data, codec, fallback)
@@ -163,9 +165,8 @@ def _detect(data: bytes, codec: str | None, fallback: str | None) -> tuple[str, 
         return text, codec, ()
     if (text := _strict(data, "utf_8")) is not None:
         return text, "utf_8", ("charset-lies",)
-    if codec not in ("utf_16", "utf_32"):  # one bad character must not turn all the others into another alphabet
-        return data.decode(codec, "replace"), codec, ("charset-invalid",)
-    return *_total(data, fallback or "cp1252"), ("charset-lies",)
+    # one bad character must not turn all the others into another alphabet
+    return data.decode(codec, "replace"), codec, ("charset-invalid",)
 
 
 def _believe(data: bytes, codec: str | None, fallback: str | None) -> tuple[str, str, tuple[str, ...]]:

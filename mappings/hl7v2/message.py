@@ -9,6 +9,7 @@ a field, separators of their own) the reader follows them and says so in an issu
 import codecs
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mappings.hl7v2 import charset as charsets
@@ -27,6 +28,10 @@ _SKIP_BYTES = b"\x0b\0 \t\r\n"
 _BLANK = "\x1c\x0b\0 \t"
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
+# Names that need no look at their letters: nearly every segment of nearly every feed
+_COMMON = frozenset(
+    "MSH SFT EVN PID PD1 NK1 PV1 PV2 ROL PRT AL1 IAM DG1 PR1 IN1 IN2 GT1 MRG ORC OBR OBX NTE SPM TQ1 FT1 TXA".split()
+)
 _HEADER_BYTES = 64 * 1024  # longest header line `peek` reads
 
 
@@ -68,7 +73,7 @@ class Segment:
         self.line = line
         self.sep = sep
         self._fields: list[str] | None = None
-        self._reps: dict[int, list[str]] = {}
+        self._reps: dict[int, list[str]] | None = None
 
     @property
     def fields(self) -> list[str]:
@@ -86,7 +91,10 @@ class Segment:
         return fields[n] if n < len(fields) else ""
 
     def reps(self, n: int) -> list[str]:
-        if (cached := self._reps.get(n)) is not None:
+        cache = self._reps
+        if cache is None:
+            cache = self._reps = {}
+        elif (cached := cache.get(n)) is not None:
             return cached
         raw = self.field(n)
         if not raw:
@@ -95,7 +103,7 @@ class Segment:
             found = [raw]  # MSH-2 holds the repetition separator and does not repeat
         else:
             found = raw.split(self.sep.rep)
-        self._reps[n] = found
+        cache[n] = found
         return found
 
     def place(self, field: int = 0, rep: int = 0, comp: int = 0, sub: int = 0) -> Place:
@@ -152,7 +160,7 @@ class Message:
 def parse(data: bytes, *, charset: str | None = None, trust: str = charsets.DETECT, limits: Limits = LIMITS) -> Message:
     """Read a message. `charset`: the feed's set where MSH-18 is silent; `trust`: "detect" or "declared".
 
-    Raises UnreadableMessage (no-message, bad-separators, over-limit) and nothing else.
+    Raises UnreadableMessage (no-message, batch, bad-separators, over-limit) and nothing else.
     """
     if len(data) > limits.message_bytes:
         raise UnreadableMessage("over-limit", text="the message is too long")
@@ -163,7 +171,9 @@ def parse(data: bytes, *, charset: str | None = None, trust: str = charsets.DETE
         skipped, decoded = 0, charsets.decode(data, charset, trust)
     text = decoded.text
     begin = len(text) - len(text.lstrip(_SKIP)) if text[:3] != "MSH" else 0
-    sep, repeated = separators(text[begin:])
+    sep, repeated = separators(text[begin : begin + 64] if begin else text)
+    if text[begin : begin + 3].upper() != "MSH":
+        raise UnreadableMessage("batch", text="a batch must be split first")
     issues = [issue(code, Place("MSH", field=18)) for code in decoded.issues]
     if repeated:
         issues.append(issue("separators-repeat", Place("MSH", field=2)))
@@ -194,67 +204,71 @@ def _segments(text: str, begin: int, sep: Separators, issues: list[Issue], limit
     """Lines to segments; a line that begins no segment continues the one before it."""
     segments: list[Segment] = []
     counts: dict[str, int] = {}
-    blanks = 0
+    field, longest = sep.field, min(limits.fields, limits.repetitions)
+    loose: list[str] = []  # lines since the last segment's own
     for start, line in _lines(text, begin):
         name = line[:3]
-        if not _opens(line, name, sep.field):
-            if not line.strip(_BLANK):
-                blanks += 1  # a blank line belongs to the text only if the text goes on
-            elif segments:
-                _continue(segments[-1], "\n" * (blanks + 1) + line, issues)
-                blanks = 0
-            continue
-        blanks = 0
+        if name not in _COMMON or line[3:4] != field:
+            if not _opens(line, name, field):
+                loose.append(line)
+                continue
+            if not name.isupper() and not name.isdigit():
+                name = name.upper()
+                issues.append(issue("segment-case", Place(name, counts.get(name, 0) + 1)))
+        if loose:
+            _join(segments, loose, issues)
         nth = counts[name] = counts.get(name, 0) + 1
-        if not name.isupper() and name != (upper := name.upper()):
-            counts[name] -= 1
-            nth = counts[upper] = counts.get(upper, 0) + 1
-            name = upper
-            issues.append(issue("segment-case", Place(name, nth)))
-        if len(line) > limits.fields and line.count(sep.field) > limits.fields:
-            raise UnreadableMessage("over-limit", Place(name, nth), "too many fields")
+        if len(line) > longest:
+            _check_width(line, Place(name, nth), sep, limits)
+        if len(segments) == limits.segments:
+            raise UnreadableMessage("over-limit", text="too many segments")
         segments.append(Segment(name, len(segments), nth, start, line, sep))
-    if len(segments) > limits.segments:
-        raise UnreadableMessage("over-limit", text="too many segments")
-    _check_repetitions(segments, sep, limits)
+    if loose:
+        _join(segments, loose, issues)
     return tuple(segments)
 
 
-def _lines(text: str, begin: int) -> list[tuple[int, str]]:
+def _join(segments: list[Segment], loose: list[str], issues: list[Issue]) -> None:
+    """Loose lines to the segment before them; blank ones count only between others. Once a segment, to stay linear."""
+    lines = list(loose)
+    loose.clear()
+    while lines and not lines[-1].strip(_BLANK):
+        lines.pop()
+    if lines and segments:
+        last = segments[-1]
+        last.line = "\n".join([last.line, *("" if not line.strip(_BLANK) else line for line in lines)])
+        issues.append(issue("continuation-line", last.place()))
+
+
+def _check_width(line: str, place: Place, sep: Separators, limits: Limits) -> None:
+    if line.count(sep.field) > limits.fields:
+        raise UnreadableMessage("over-limit", place, "too many fields")
+    if line.count(sep.rep) >= limits.repetitions:
+        for number, raw in enumerate(line.split(sep.field)):
+            if raw.count(sep.rep) >= limits.repetitions:
+                raise UnreadableMessage("over-limit", Place(place.segment, place.nth, number), "too many repetitions")
+
+
+def _lines(text: str, begin: int) -> Iterator[tuple[int, str]]:
     """(start, line) for each line; a trailing end-of-block character is no part of the message."""
     body = text[begin:] if begin else text
     if body.endswith(("\x1c", "\x1c\r", "\x1c\r\n")):
         body = body.rstrip("\r\n\x1c")
-    found, start = [], begin
+    start = begin
     if "\n" not in body:
         for line in body.split("\r"):
-            found.append((start, line))
+            yield start, line
             start += len(line) + 1
-        return found
+        return
     at = 0
     for end in _LINE_END.finditer(body):
-        found.append((begin + at, body[at : end.start()]))
+        yield begin + at, body[at : end.start()]
         at = end.end()
-    found.append((begin + at, body[at:]))
-    return found
+    yield begin + at, body[at:]
 
 
 def _opens(line: str, name: str, field: str) -> bool:
     return len(name) == 3 and name.isalnum() and name.isascii() and (len(line) == 3 or line[3] == field)
-
-
-def _continue(segment: Segment, addition: str, issues: list[Issue]) -> None:
-    segment.line += addition
-    if not (issues and issues[-1].code == "continuation-line" and issues[-1].place == segment.place()):
-        issues.append(issue("continuation-line", segment.place()))
-
-
-def _check_repetitions(segments: list[Segment], sep: Separators, limits: Limits) -> None:
-    for segment in segments:
-        if len(segment.line) > limits.repetitions and segment.line.count(sep.rep) > limits.repetitions:
-            for number, field in enumerate(segment.fields):
-                if field.count(sep.rep) >= limits.repetitions:
-                    raise UnreadableMessage("over-limit", segment.place(number), "too many repetitions")
 
 
 # Places to bytes ----------------------------------------------------------------------------------------------------
@@ -317,10 +331,11 @@ def _joined_extra(text: str, segment: Segment, offset: int) -> int:
 
 def _byte_offset(message: Message, chars: int) -> int:
     """Bytes of `raw[lead:]` that make the first `chars` characters, for any codec, stateful ones too."""
-    if message.charset in charsets.SINGLE_BYTE or message.raw.isascii():
-        return chars
-    if message.charset == "utf_8":
-        return len(message.text[:chars].encode("utf_8", "surrogatepass"))
+    if len(message.text) == len(message.raw) - message.lead:
+        return chars  # a byte each
+    before = message.text[:chars]
+    if message.charset == "utf_8" and "\ufffd" not in before:
+        return len(before.encode("utf_8"))
     data, low, high = message.raw[message.lead :], 0, len(message.raw) - message.lead
     decoder = codecs.getincrementaldecoder(message.charset)
     while low < high:
@@ -418,7 +433,8 @@ def peek(data: bytes) -> Header | None:
 def _header(data: bytes, line: str, sep: Separators, codec: str, lead: int) -> Header:
     fields = line.split(sep.field)
     fields.insert(1, sep.field)
-    lengths = [len(field.encode(codec)) for field in (fields[0], *fields[2:])]
+    whole = (fields[0], *fields[2:])
+    lengths = [len(field) if codec == "latin_1" else len(field.encode(codec)) for field in whole]
     width = len(sep.field.encode(codec))
     skip = 0 if codec == "latin_1" else data.find("MSH".encode(codec), lead) - lead
     starts = [lead + max(skip, 0)]

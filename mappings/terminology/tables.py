@@ -1,8 +1,8 @@
 """Which codes HL7's own tables hold, and whose they are.
 
 `tables.csv` has columns `table, code, system, source`. A code outside its table is a site's own addition and must not
-be given HL7's system: the datatype functions scope it to the feed. Some tables hold codes of others: 0005 (race) those of
-the CDC.
+be given HL7's system: the datatype functions scope it to the feed. Some tables hold codes of others: 0005 (race) those
+of the CDC.
 """
 
 import csv

@@ -72,7 +72,7 @@ def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
         if vocab is not None and mapped is None and _of_table(name, oid, vocab):
             mapped = _mapped(code, vocab)
             missed = code if mapped is None and code not in vocab.known else None
-        system = system_of(code, name, oid, ctx)
+        system = system_of(code, name, oid, ctx, vocab.table if vocab else "")
         made = values.coding(system, code, shown, part(parts, version_n, ctx))
         if made and not any(_same(made, known) for known in codings):
             codings.append(made)
@@ -105,8 +105,8 @@ def _mapped(code: str, vocab: ConceptMap) -> Json | None:
     return None if hit is None else values.coding(hit.system or None, hit.code, hit.display)
 
 
-def system_of(code: str, name: str | None, oid: str | None, ctx: Context) -> str | None:
-    """The URI of a code's system, in the order of belief of the module docstring."""
+def system_of(code: str, name: str | None, oid: str | None, ctx: Context, table: str = "") -> str | None:
+    """The URI of a code's system, in the order of belief of the module docstring. `table`: the row's own."""
     if name is not None:
         upper = name.upper()
         if upper.startswith("HL7") and upper[-4:].isdigit():
@@ -119,7 +119,7 @@ def system_of(code: str, name: str | None, oid: str | None, ctx: Context) -> str
         if (site := ctx.profile.codes.get(name)) is not None:
             return str(site["system"])
         return scoped(ctx, "codes", name)
-    if table := fields.table_of(ctx.seg.name, ctx.field):
+    if table := table or fields.table_of(ctx.seg.name, ctx.field):
         return table_system(table, code, ctx)
     return scoped(ctx, "field", f"{ctx.seg.name}-{ctx.field}")
 

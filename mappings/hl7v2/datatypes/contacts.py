@@ -39,11 +39,14 @@ def xad_address(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json
             lines.append(more)
     if lines:
         found["line"] = lines
-    for name, n in (("city", 3), ("district", 9), ("state", 4), ("postalCode", 5), ("country", 6)):
+    for name, n in (("city", 3), ("state", 4), ("postalCode", 5), ("country", 6)):
         if value := part(parts, n, ctx):
             found[name] = value
-    if tract := part(parts, 10, ctx):
-        _census(found, tract)
+    if len(parts) > 8:
+        if district := _coded_text(at(parts, 9), ctx):
+            found["district"] = district
+        if tract := _coded_text(at(parts, 10), ctx):
+            _census(found, tract)
     if found and (kind := part(parts, 7, ctx)):
         address_use(found, kind, ctx)
     if found and len(parts) > 11:
@@ -63,6 +66,12 @@ def _street(raw: str, ctx: Context) -> list[str]:
     if whole and extra and all(piece in whole for piece in (street, number) if piece):
         extra = None  # many senders give the line and its parts again
     return [line for line in (whole, extra) if line]
+
+
+def _coded_text(raw: str, ctx: Context) -> str | None:
+    """County and census tract are a code in old versions, a CWE in subcomponents in new ones."""
+    pieces = raw.split(ctx.sub)
+    return part(pieces, 2, ctx) or part(pieces, 1, ctx)
 
 
 def _census(found: Json, tract: str) -> None:

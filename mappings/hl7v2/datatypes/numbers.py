@@ -6,6 +6,7 @@ Source: HL7 v2.9 §2A; FHIR R4 Quantity, Range, Ratio; UCUM.
 """
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from mappings.fhir import values
@@ -115,6 +116,8 @@ def _other_system(name: str) -> bool:
 
 def quantity(found: str, unit: Json | None, ctx: Context) -> Json | None:
     """A Quantity of a number's text, or None where it is no number (the caller keeps the text)."""
+    if found.isdecimal() and found.isascii() and found[0] != "0" and len(found) <= _LONGEST:
+        return {"value": Decimal(found), **unit} if unit else {"value": Decimal(found)}
     read = lexeme_of(found, ctx)
     if read is None:
         return None
@@ -294,10 +297,22 @@ def st_reference_range(raw: str, ctx: Context, vocab: ConceptMap | None = None) 
     """OBX-7: always as text; low and high too where it is `3.5-5.0`, `<=5` or `>=10`. FHIR's bounds are inclusive, so
     `<5` and `>10` stay text alone.
     """
+    unit_raw = ctx.seg.field(6) if ctx.seg.name == "OBX" else ""
+    key = ("range", raw, unit_raw)
+    cached: Json | None = ctx.cache.get(key)
+    if cached is None:
+        before = len(ctx.issues)
+        cached = _reference_range(raw, unit_raw, ctx)
+        if cached is not None and len(ctx.issues) == before and len(raw) <= _LONGEST:
+            ctx.cache[key] = cached
+    return {name: found if isinstance(found, str) else dict(found) for name, found in (cached or {}).items()} or None
+
+
+def _reference_range(raw: str, unit_raw: str, ctx: Context) -> Json | None:
     written = text(raw, ctx)
     if written is None:
         return None
-    unit = sibling_unit(ctx)
+    unit = unit_of(unit_raw, ctx)
     low = high = None
     if found := _RANGE.fullmatch(written):
         low, high = quantity(found[1], unit, ctx), quantity(found[2], unit, ctx)
