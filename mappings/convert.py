@@ -1,0 +1,191 @@
+"""READ FIRST. Bytes of one message or document in, FHIR R4 out: `to_fhir(data, profile) -> Conversion`.
+
+0. look at the first bytes: `MSH` is HL7 v2; a batch header means "split first"
+1. read the message (`hl7v2/message.py`)
+2. its structure, family and groups (`hl7v2/structure.py`)
+3. run the rows, link, apply the named rules (`hl7v2/assemble.py`)
+4. hand out what was made, in the order of the message, with every issue
+
+Pure: the profile carries the ids' key, `at` the time of receipt. Same input, same output. What is stored is not known here:
+`merge.py` joins a conversion with it.
+
+Source: design chapter HL7 v2 §1, §6.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from mappings.hl7v2 import keys, message, structure
+from mappings.hl7v2.assemble import Assembly, Builder, assemble
+from mappings.hl7v2.effects import Close, Effect, Repoint, Undo
+from mappings.hl7v2.errors import UnreadableMessage
+from mappings.hl7v2.issues import Issue, issue
+from mappings.hl7v2.place import Place
+from mappings.hl7v2.time import moment_of
+from mappings.profile import KEPT, Profile, load_profile
+from mappings.rows.trace import Trace
+
+Json = dict[str, Any]
+Mode = Literal["state", "update", "stub", "event"]
+
+BATCH_HEADERS = (b"FHS", b"BHS")
+RESULT_TYPES = frozenset({"DiagnosticReport", "Observation"})
+
+__all__ = [
+    "Close", "Conversion", "Effect", "Issue", "Mapped", "Mode", "PatientKey", "Profile", "Repoint", "Trace", "Undo",
+    "UnreadableMessage", "load_profile", "patient_keys", "to_fhir",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """One resource that the message speaks of, and how it is to be joined with what is stored (`merge.py`)."""
+
+    body: Json
+    mode: Mode
+    clear: tuple[str, ...]  # elements the sender nulled
+    filled: tuple[str, ...]  # elements a `??` row put there: used only where nothing is stored
+    own: tuple[str, ...]  # the event's own effect: applies though the message is late
+    at: str  # event time
+    source: tuple[int, ...]  # ordinals of the segments it comes from
+    into: str | None  # id of the survivor of a merge
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """All that one message says. `digest` is SHA-256 of the bytes, `rows` the version of the compiled rows."""
+
+    resources: tuple[Mapped, ...]
+    effects: tuple[Effect, ...]
+    issues: tuple[Issue, ...]
+    trace: Trace | None
+    digest: bytes
+    rows: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatientKey:
+    """A patient that a message names: the id its facts will have, and the number it was made of."""
+
+    id: str
+    key: tuple[str, ...]
+    retired: bool = False  # named by MRG
+
+
+def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace: bool = False) -> Conversion:
+    """The whole conversion. `at`: time of receipt, the last resort for an instant. Raises UnreadableMessage."""
+    if data.lstrip()[:3] in BATCH_HEADERS:  # 0
+        raise UnreadableMessage("batch", text="a batch: split it first")
+    read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)  # 1
+    assembly = _prepare(read, profile, at)
+    if trace:
+        _trace(assembly, profile)
+    assemble(assembly)  # 3
+    made = sorted(assembly.made, key=_first_segment)  # 4
+    if len(made) > profile.most_resources:
+        raise UnreadableMessage("over-limit", text="too many resources")
+    times = _times(assembly)
+    return Conversion(
+        resources=tuple(_mapped(builder, times) for builder in made),
+        effects=tuple(assembly.effects),
+        issues=tuple(assembly.issues),
+        trace=assembly.trace,
+        digest=bytes.fromhex(assembly.shared["digest"]),
+        rows=profile.maps.digest,
+    )
+
+
+def _prepare(read: message.Message, profile: Profile, at: datetime | None) -> Assembly:
+    """Step 2: structure and groups; an unknown structure keeps every segment."""
+    row = structure.structure_of(read)
+    wiring = profile.family(row.family if row is not None else KEPT)
+    grouped = structure.group(read, wiring.family)
+    assembly = Assembly(read, profile, wiring, grouped.root, _digest(read))
+    assembly.shared["digest"] = hashlib.sha256(read.raw).hexdigest()
+    assembly.at = at.isoformat() if at is not None else None
+    if wiring.name != KEPT:
+        assembly.issues += grouped.issues
+    if row is None:
+        assembly.issues.append(issue("unknown-event", Place("MSH", field=9)))
+    return assembly
+
+
+def _digest(read: message.Message) -> bytes:
+    """The message's digest with MSH-7 blanked: a sender that repeats a message stamps it anew. Only keys of last
+    resort need it, so it is made when asked for."""
+    return message.digest_without_time(read.raw)
+
+
+def _trace(assembly: Assembly, profile: Profile) -> None:
+    found = assembly.trace = Trace()
+    assembly.traced = profile.maps.rows.traced.bind(found.hit, found.miss, found.place_hits)
+
+
+def _first_segment(builder: Builder) -> tuple[int, int]:
+    """MessageHeader first, then by first segment; the sort is stable."""
+    return (0 if builder.type == "MessageHeader" else 1, builder.sources[0] if builder.sources else 0)
+
+
+def _times(assembly: Assembly) -> tuple[str, dict[int, str]]:
+    """(time of the message's statements: EVN-2, else MSH-7, else receipt; result time by segment: OBR-22)."""
+    evn = assembly.message.first("EVN")
+    general = _instant(evn.field(2), assembly) if evn is not None else ""
+    general = general or _instant(assembly.message.msh.field(7), assembly) or assembly.at or ""
+    results: dict[int, str] = {}
+    latest = ""
+    for segment in assembly.message.segments:
+        if segment.name == "OBR":
+            latest = _instant(segment.field(22), assembly)
+        if latest:
+            results[segment.ordinal] = latest
+    return general, results
+
+
+def _instant(raw: str, assembly: Assembly) -> str:
+    found = moment_of(raw.split(assembly.rep, 1)[0].split(assembly.comp, 1)[0].strip(), assembly.zone) if raw else None
+    return found.value or "" if found is not None else ""
+
+
+def _mapped(builder: Builder, times: tuple[str, dict[int, str]]) -> Mapped:
+    general, results = times
+    at = general
+    if results and builder.type in RESULT_TYPES and builder.segment is not None:
+        at = results.get(builder.segment.ordinal, general)
+    return Mapped(
+        body=builder.body,
+        mode=builder.mode,  # type: ignore[arg-type] # wiring checks the word
+        clear=tuple(dict.fromkeys(builder.clear)),
+        filled=tuple(builder.filled),
+        own=tuple(builder.own),
+        at=at,
+        source=tuple(builder.sources),
+        into=builder.into,
+    )
+
+
+def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
+    """The patients a message names, by the rule that gives their resources ids: PID-3 (else PID-2) and MRG-1.
+
+    For lanes at receipt: a scan of these segments only. Bytes that are no message name nobody.
+    """
+    try:
+        read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+    except UnreadableMessage:
+        return ()
+    assembly = Assembly(read, profile, profile.family(KEPT), structure.Group(structure.ROOT), b"")
+    found: dict[str, PatientKey] = {}
+    for segment in read.segments:
+        assembly.seg = segment
+        if segment.name == "PID":
+            assembly.digest = assembly.digest or _digest(read)
+            key: keys.Key | None = keys.patient(segment, assembly)
+        elif segment.name == "MRG":
+            key = keys.choose_identity(segment.reps(1), assembly)
+        else:
+            continue
+        if key is not None:
+            id_ = profile.identities.make("Patient", key)
+            found.setdefault(id_, PatientKey(id_, key, segment.name == "MRG"))
+    return tuple(found.values())

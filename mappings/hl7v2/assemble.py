@@ -1,0 +1,359 @@
+"""Puts one message together: walks its groups, runs the maps, links what they made.
+
+1. every segment in document order: the resources its wiring makes get an id and the facts of their rows
+2. references between them, once all have their ids
+3. named rules beside the rows: of each resource, then over the whole message
+4. what was not mapped becomes an issue at its place
+
+The rows do the mapping; this file knows no segment and no resource type by name. Pure: ids, time and profile arrive with
+the profile and the call.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from mappings.fhir.values import absent
+from mappings.hl7v2.context import Context
+from mappings.hl7v2.issues import issue
+from mappings.hl7v2.message import Message, Segment
+from mappings.hl7v2.place import Place
+from mappings.hl7v2.structure import ROOT, Group
+from mappings.hl7v2.wiring import Add, Link, Make, Wiring
+from mappings.identity import Identities
+from mappings.rows.condition import version
+from mappings.rows.trace import Trace
+
+Json = dict[str, Any]
+
+
+class Builder:
+    """One resource under construction."""
+
+    __slots__ = (
+        "at", "body", "clear", "contained", "filled", "group", "id", "into", "key", "make", "mode", "own", "place",
+        "ref", "segment", "sources", "tail", "type",
+    )  # fmt: skip
+
+    def __init__(
+        self, kind: str, id_: str, mode: str, segment: Segment | None, group: Group | None, make: Make | None
+    ) -> None:
+        self.type = kind
+        self.id = id_
+        self.ref = f"{kind}/{id_}"
+        self.body: Json = {"resourceType": kind, "id": id_}
+        self.mode = mode
+        self.segment = segment
+        self.tail = segment  # the last segment that goes on with it
+        self.group = group
+        self.make = make
+        self.clear: list[str] = []
+        self.filled: list[str] = []
+        self.own: list[str] = []
+        self.contained = 0
+        self.into: str | None = None
+        self.at: str | None = None
+        self.sources: list[int] = [] if segment is None else [segment.ordinal]
+        self.place = "" if segment is None else segment.name
+        self.key: tuple[str, ...] = ()
+
+
+class Maps(Protocol):
+    """Map functions by name: the fast ones or the traced ones."""
+
+    def __getitem__(self, name: str) -> Callable[[Any, Any, Json], None]: ...
+
+
+class Assembly(Context):
+    """The context of one message's conversion, and everything that it makes."""
+
+    __slots__ = (
+        "builder", "by_group", "by_ref", "clear", "digest", "effects", "feed", "filled", "group", "identities", "made",
+        "patient_scope", "root", "seen_keys", "shared", "trace", "traced", "wiring",
+    )  # fmt: skip
+
+    def __init__(self, message: Message, profile: Any, wiring: Wiring, root: Group, digest: bytes) -> None:
+        super().__init__(message, profile, profile.cache)
+        self.version = _version(message.version)
+        self.event = message.event
+        self.wiring = wiring
+        self.root = root
+        self.group = root
+        self.identities: Identities = profile.identities
+        self.feed: str = profile.namespace
+        self.digest = digest
+        self.made: list[Builder] = []
+        self.by_ref: dict[str, Builder] = {}
+        self.by_group: dict[tuple[int, str], Builder] = {}
+        self.seen_keys: dict[tuple[str, ...], int] = {}
+        self.shared: dict[str, Any] = {}  # rules of one message leave word for each other here
+        self.effects: list[Any] = []
+        self.trace: Trace | None = None
+        self.traced: Maps | None = None
+        self.clear: list[str] = []
+        self.filled: list[str] = []
+        self.builder: Builder | None = None
+        self.make = self._make_stub
+        self.contained = self._contain
+
+    # what rows, keys and rules ask ----------------------------------------------------------------------------------
+
+    def near(self, name: str) -> Segment | None:
+        """A segment by name: in this group, in each around it, and an ORC that later OBRs of its order share."""
+        if (found := self.group.find(name)) is not None:
+            return found
+        if name == "ORC" and self.group.parent is not None:
+            return self._shared_order()
+        return None
+
+    def _shared_order(self) -> Segment | None:
+        """The ORC of the group before: further OBRs under one ORC share its facts."""
+        siblings = self.group.parent.groups if self.group.parent else []
+        for group in reversed(siblings[: siblings.index(self.group)] if self.group in siblings else []):
+            for segment in group.segments:
+                if segment.name == "ORC":
+                    return segment
+        return None
+
+    def made_near(self, kind: str) -> Builder | None:
+        """The resource of that type made last in this group, else in each around it."""
+        group: Group | None = self.group
+        while group is not None:
+            if (found := self.by_group.get((id(group), kind))) is not None:
+                return found
+            group = group.parent
+        return None
+
+    def null(self) -> None:
+        """A null that cannot be carried out: other fields fill the same list."""
+        self.issue("null-not-applied")
+
+    # making -----------------------------------------------------------------------------------------------------------
+
+    def build(self, make: Make, segment: Segment) -> None:
+        """One resource of one segment: id first, so that everything may refer to it, then its rows."""
+        self.seg = segment
+        if make.when is not None and not make.when(segment, self):
+            return
+        key = make.key(segment, self)
+        if key is None:
+            return
+        builder = Builder(make.type, self.identities.make(make.type, key), make.mode, segment, self.group, make)
+        if (known := self.by_ref.get(builder.ref)) is not None:
+            builder = self._again(known, builder)
+        else:
+            builder.key = key
+            self.made.append(builder)
+            self.by_ref[builder.ref] = builder
+        group: Group | None = self.group
+        self.by_group[id(group), make.type] = builder
+        while group is not None and make.scope and group.name != make.scope:
+            group = group.parent
+        if make.scope and group is not None:
+            self.by_group[id(group), make.type] = builder
+        self.run(make.map, make.function, builder, segment)
+        for name, map_name, function in make.beside:
+            if (beside := self.near(name)) is not None:
+                builder.sources.append(beside.ordinal)
+                self.run(map_name, function, builder, beside)
+
+    def _again(self, known: Builder, builder: Builder) -> Builder:
+        """The same thing a second time in one message: a stub gives way, else the later segment speaks."""
+        if known.mode == "stub":
+            known.mode, known.make, known.group = builder.mode, builder.make, builder.group
+            known.body = builder.body
+        known.segment = known.tail = builder.segment
+        known.sources += builder.sources
+        if builder.mode != "stub":
+            _forget(known)
+        return known
+
+    def extend(self, add: Add, segment: Segment) -> None:
+        """A map that writes into what another segment made."""
+        self.seg = segment
+        if add.when is not None and not add.when(segment, self):
+            return
+        if (builder := self.made_near(add.to)) is not None:
+            builder.sources.append(segment.ordinal)
+            self.run(add.map, add.function, builder, segment)
+
+    def run(self, name: str, function: Callable[[Any, Any, Json], None], builder: Builder, segment: Segment) -> None:
+        """One map on one segment."""
+        self.builder = builder
+        self.clear = builder.clear
+        self.filled = builder.filled
+        if self.traced is not None and self.trace is not None:
+            self.trace.resource = builder.ref
+            function = self.traced[name]
+        function(segment, self, builder.body)
+        self.field = self.rep_index = 0
+        self.row = ""
+
+    def _make_stub(self, resource_type: str, key_parts: tuple[str, ...], body: Json) -> str | None:
+        """A resource a datatype function meets on its way: created only where nothing is stored."""
+        ref = self.stub(resource_type, key_parts, body)
+        if self.trace is not None:
+            place = self.place()
+            for path in leaves(body):
+                self.trace.rule(self.row, ref, path, place)
+        return ref
+
+    def stub(self, resource_type: str, key: tuple[str, ...], body: Json) -> str:
+        builder = Builder(resource_type, self.identities.make(resource_type, key), "stub", None, None, None)
+        known = self.by_ref.get(builder.ref)
+        if known is None:
+            builder.body.update(body)
+            builder.sources.append(self.seg.ordinal)
+            self.made.append(builder)
+            self.by_ref[builder.ref] = builder
+        elif known.mode == "stub":
+            for name, value in body.items():
+                known.body.setdefault(name, value)
+        return builder.ref
+
+    def _contain(self, body: Json) -> str | None:
+        """A thing without an id of its own lives inside the resource that speaks of it."""
+        if self.builder is None:
+            return None
+        self.builder.contained += 1
+        id_ = f"c{self.builder.contained}"
+        self.builder.body.setdefault("contained", []).append({**body, "id": id_})
+        return f"#{id_}"
+
+
+def _forget(known: Builder) -> None:
+    """Facts of an earlier segment about the same thing: kept for elements that the later one does not name."""
+    known.body = {"resourceType": known.type, "id": known.id}
+    known.clear.clear()
+    known.filled.clear()
+
+
+def _version(text: str) -> tuple[int, ...]:
+    try:
+        return version(text)
+    except ValueError:
+        return ()
+
+
+def leaves(value: Any, path: str = "") -> Iterator[str]:
+    """The paths of every primitive in a body."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from leaves(inner, f"{path}[{index}]")
+    else:
+        yield path
+
+
+def assemble(assembly: Assembly) -> None:
+    """Steps 1 to 4 for one message."""
+    wiring = assembly.wiring
+    for group in assembly.root.walk():
+        _walk(assembly, group, wiring)
+    for builder in assembly.made:
+        if builder.make is not None:
+            _link(assembly, builder)
+    for builder in list(assembly.made):
+        if builder.make is not None:
+            _finish(assembly, builder)
+    for name, rule in wiring.after:
+        assembly.row = "@" + name
+        rule(assembly)
+    assembly.row = ""
+    _report_unmapped(assembly)
+
+
+def _walk(assembly: Assembly, group: Group, wiring: Wiring) -> None:
+    makes, adds, name = wiring.makes, wiring.adds, group.name
+    assembly.group = group
+    for segment in group.segments:
+        place = (name, segment.name)
+        for make in makes.get(place, ()):
+            assembly.build(make, segment)
+        for add in adds.get(place, ()):
+            assembly.extend(add, segment)
+
+
+def _link(assembly: Assembly, builder: Builder) -> None:
+    """References to what is near, and to what was made below."""
+    make, group = builder.make, builder.group
+    if make is None or group is None:
+        return
+    assembly.group = group
+    for link in make.links:
+        found = assembly.made_near(link.type)
+        if found is not None and found is not builder:
+            reference = {"reference": found.ref}
+            builder.body[link.name] = [reference] if link.many else reference
+            if assembly.trace is not None:
+                assembly.trace.rule("link", builder.ref, f"{link.name}[0]" if link.many else link.name)
+        elif found is None and link.required:
+            _missing_link(assembly, builder, link)
+    for link in make.gathers:
+        below = {id(each) for each in group.walk()}
+        found_all = [
+            {"reference": other.ref}
+            for other in assembly.made
+            if other.type == link.type and other is not builder and id(other.group) in below
+        ]
+        if found_all:
+            builder.body[link.name] = found_all
+            if assembly.trace is not None:
+                for index in range(len(found_all)):
+                    assembly.trace.rule("gather", builder.ref, f"{link.name}[{index}]")
+
+
+def _missing_link(assembly: Assembly, builder: Builder, link: Link) -> None:
+    """R4 demands the reference and the message names nobody."""
+    builder.body[link.name] = [absent("unknown")] if link.many else absent("unknown")
+    if builder.segment is not None:
+        assembly.issues.append(issue("no-patient", builder.segment.place(), row="@link"))
+
+
+def _finish(assembly: Assembly, builder: Builder) -> None:
+    """The named rules of the wiring, in its order."""
+    if builder.make is None or builder.group is None or builder.segment is None:
+        return
+    if not builder.make.finish:
+        return
+    assembly.group, assembly.seg, assembly.builder = builder.group, builder.segment, builder
+    before = _snapshot(builder) if assembly.trace is not None else None
+    for name, rule in builder.make.finish:
+        assembly.row = "@" + name
+        rule(assembly, builder)
+        if before is not None and assembly.trace is not None:
+            after = _snapshot(builder)
+            for path in after.keys() - before.keys() | {p for p in before if after.get(p, p) != before[p]}:
+                assembly.trace.rule(name, builder.ref, path)
+            before = after
+    assembly.row = ""
+
+
+def _snapshot(builder: Builder) -> dict[str, str]:
+    return {name: repr(value) for name, value in builder.body.items()}
+
+
+def _report_unmapped(assembly: Assembly) -> None:
+    """A segment that nothing reads, and a valued field of one that something reads: an issue each."""
+    read: Mapping[str, tuple[tuple[int, ...], int]] = assembly.profile.reads(assembly.wiring.name)
+    for segment in assembly.message.segments:
+        known = read.get(segment.name)
+        if known is None:
+            assembly.issues.append(issue("unsupported-structure", Place(segment.name, segment.nth)))
+            continue
+        unread, last = known
+        fields = segment.fields
+        length = len(fields)
+        for number in unread:
+            if number >= length:
+                break
+            if fields[number]:
+                assembly.issues.append(issue("no-row", Place(segment.name, segment.nth, number)))
+        if length > last:
+            for number in range(last, length):
+                if fields[number]:
+                    assembly.issues.append(issue("no-row", Place(segment.name, segment.nth, number)))
+
+
+__all__ = ["ROOT", "Assembly", "Builder", "assemble", "leaves"]

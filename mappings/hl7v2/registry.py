@@ -1,0 +1,59 @@
+"""What rows and wiring may name, gathered: datatype functions, resolvers, keys and rules; and what each family reads.
+
+Source: design chapter HL7 v2 §3. Fields that the reader itself consumes (separators, set ids, OBX-2) stand in
+`crosswalk.csv` with status `reader`.
+"""
+
+import csv
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mappings.hl7v2 import datatypes, keys, rules
+from mappings.hl7v2.rules import (
+    clinical, encounters, labels, merges, messages, orders, patients, readers, results, snapshots, vitals,
+)  # fmt: skip
+from mappings.hl7v2.wiring import Registry, Wiring
+from mappings.rows.compiler import CompiledRows
+
+_REGISTERED = (clinical, encounters, labels, merges, messages, orders, patients, readers, results, snapshots, vitals)
+_CROSSWALK = Path(__file__).with_name("crosswalk.csv")
+
+
+def functions() -> Mapping[str, Any]:
+    """Every datatype function by the name that rows use."""
+    return datatypes.FUNCTIONS | rules.FUNCTIONS
+
+
+def resolvers() -> Mapping[str, Callable[[Any], Any]]:
+    """Every `@name` of a row's value."""
+    return rules.RESOLVERS
+
+
+def wiring() -> Registry:
+    """Keys and rules by the names that `messages/*.toml` uses."""
+    return Registry(keys.KEYS, rules.FINISH, rules.AFTER)
+
+
+@cache
+def crosswalk() -> Mapping[str, tuple[str, str]]:
+    """Field → (status, why), of fields without a row of their own."""
+    with _CROSSWALK.open(encoding="utf-8", newline="") as file:
+        return {row["field"]: (row["status"], row["why"]) for row in csv.DictReader(file)}
+
+
+def reads(family: Wiring, rows: CompiledRows) -> Mapping[str, tuple[tuple[int, ...], int]]:
+    """Segment → (fields below the last read one that nothing reads, first field behind all that are read)."""
+    fields: dict[str, set[int]] = {name: set() for name in family.segments}
+    for name in family.maps:
+        for segment, number in rows[name].fields:
+            fields.setdefault(segment, set()).add(number)
+    for place, (status, _) in crosswalk().items():
+        segment, _, number_text = place.partition("-")
+        if status in ("reader", "rule") and segment in fields:
+            fields[segment].add(int(number_text))
+    return {
+        segment: (tuple(n for n in range(1, max(numbers, default=0)) if n not in numbers), max(numbers, default=0) + 1)
+        for segment, numbers in fields.items()
+    }

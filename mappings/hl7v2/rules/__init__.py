@@ -1,0 +1,57 @@
+"""Named rules beside the rows: what a condition of the closed language cannot say.
+
+Four kinds, each in one table that wiring and rows name them from: datatype functions that read several fields (`FUNCTIONS`),
+resolvers for `@name` values (`RESOLVERS`), rules that finish one resource (`FINISH`), and rules over the whole message
+(`AFTER`). Importing a module of this folder registers what it holds. A rule leaves trace steps through its caller.
+
+Source: design chapter HL7 v2 §6 lists them; each cites its own section.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mappings.hl7v2.datatypes.registry import DatatypeFunction
+
+Json = dict[str, Any]
+Rule = Callable[..., Any]
+R = TypeVar("R", bound=Rule)
+
+FUNCTIONS: dict[str, DatatypeFunction] = {}
+RESOLVERS: dict[str, Rule] = {}
+FINISH: dict[str, Rule] = {}
+AFTER: dict[str, Rule] = {}
+
+
+def _into(table: dict[str, Rule], name: str) -> Callable[[R], R]:
+    def register(function: R) -> R:
+        if name in table:
+            raise RuntimeError(f"two rules named {name}")
+        table[name] = function
+        return function
+
+    return register
+
+
+def resolver(name: str) -> Callable[[R], R]:
+    """`f(ctx) -> value or None`, for `@name` in a row."""
+    return _into(RESOLVERS, name)
+
+
+def finish(name: str) -> Callable[[R], R]:
+    """`f(ctx, builder)`, once all resources are made and linked."""
+    return _into(FINISH, name)
+
+
+def after(name: str) -> Callable[[R], R]:
+    """`f(ctx)`, last, over everything that was made."""
+    return _into(AFTER, name)
+
+
+def function(name: str, gives: str, takes: str = "one") -> Callable[[R], R]:
+    """A datatype function that reads more than its own field."""
+
+    def register(call: R) -> R:
+        FUNCTIONS[name] = DatatypeFunction(call, gives, takes)
+        return call
+
+    return register

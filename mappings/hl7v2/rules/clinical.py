@@ -1,0 +1,88 @@
+"""Withdrawals and statuses of allergies, diagnoses and procedures; who pays and who is insured.
+
+A statement is withdrawn aloud: an action code D makes it entered-in-error and takes the clinical status away (ait-2, con-5).
+
+Source: design chapter HL7 v2 §8 (action codes, IAM-17), §4 (insurance).
+"""
+
+from mappings.fhir.values import absent
+from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.rules import Json, finish
+from mappings.hl7v2.rules.patients import patient_group
+
+_SYSTEM = "http://terminology.hl7.org/CodeSystem/"
+DELETED = frozenset({"D", "DE"})
+# IAM-17, table 0438: clinical status, verification status; empty and unknown codes are active
+_ALLERGY = {
+    "C": ("active", "confirmed"),
+    "I": ("inactive", "confirmed"),
+    **dict.fromkeys(("U", "P", "S", "D"), ("active", "unconfirmed")),
+}
+
+
+def _status(system: str, code: str) -> Json:
+    return {"coding": [{"system": _SYSTEM + system, "code": code}]}
+
+
+def _code(builder: Builder, field: int, ctx: Assembly) -> str:
+    segment = builder.segment
+    return segment.field(field).split(ctx.comp, 1)[0].strip() if segment is not None else ""
+
+
+@finish("allergy_status")
+def allergy_status(ctx: Assembly, builder: Builder) -> None:
+    """IAM-17, and IAM-6 over it."""
+    if builder.segment is None or builder.segment.name != "IAM":
+        return
+    code = _code(builder, 17, ctx)
+    if _code(builder, 6, ctx) in DELETED or code == "E":
+        builder.body.pop("clinicalStatus", None)
+        builder.body["verificationStatus"] = _status("allergyintolerance-verification", "entered-in-error")
+        builder.clear.append("clinicalStatus")
+        return
+    clinical, verification = _ALLERGY.get(code, ("active", ""))
+    builder.body["clinicalStatus"] = _status("allergyintolerance-clinical", clinical)
+    if verification:
+        builder.body["verificationStatus"] = _status("allergyintolerance-verification", verification)
+
+
+@finish("condition_status")
+def condition_status(ctx: Assembly, builder: Builder) -> None:
+    """DG1-21 D withdraws the diagnosis."""
+    if _code(builder, 21, ctx) in DELETED:
+        builder.body["verificationStatus"] = _status("condition-ver-status", "entered-in-error")
+        builder.clear.append("clinicalStatus")
+
+
+@finish("procedure_status")
+def procedure_status(ctx: Assembly, builder: Builder) -> None:
+    """PR1-20 D withdraws the procedure."""
+    if _code(builder, 20, ctx) in DELETED:
+        builder.body["status"] = "entered-in-error"
+        if "status" in builder.filled:
+            builder.filled.remove("status")
+
+
+@finish("coverage_parties")
+def coverage_parties(ctx: Assembly, builder: Builder) -> None:
+    """The subscriber: the patient herself, or the person IN1-16 names; a payor that no one named is absent, not guessed."""
+    body = builder.body
+    if _code(builder, 17, ctx) == "SEL":
+        body["subscriber"] = body["beneficiary"]
+    else:
+        for other in ctx.made:
+            if other.type == "RelatedPerson" and other.segment is builder.segment:
+                body["subscriber"] = {"reference": other.ref}
+    if "payor" not in body:
+        body["payor"] = [absent("unknown")]
+
+
+@finish("account_coverage")
+def account_coverage(ctx: Assembly, builder: Builder) -> None:
+    """The plans of this patient's account, in their order."""
+    mine = patient_group(builder.group)
+    plans = [other for other in ctx.made if other.type == "Coverage" and patient_group(other.group) is mine]
+    if plans:
+        builder.body["coverage"] = [
+            {"coverage": {"reference": plan.ref}, "priority": number} for number, plan in enumerate(plans, 1)
+        ]

@@ -1,0 +1,367 @@
+"""Reports and their lines: statuses the tables alone cannot say, text lines, notes, parents, attachments.
+
+- notes: NTE belong to the segment before them; neighbours join by newline, empty lines kept
+- parents: OBR-26, OBR-29, OBR-50 name the line that a child report comes from
+
+Text over several lines is `lines.py`'s. Source: design chapter HL7 v2 §4 (NTE), §5 (ED RP), §9 (tables, corrections, parents).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mappings.fhir.values import CANONICAL, DATA_ABSENT_REASON
+from mappings.hl7v2 import keys
+from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.datatypes import FUNCTIONS, coded
+from mappings.hl7v2.datatypes import text as texts
+from mappings.hl7v2.issues import issue
+from mappings.hl7v2.message import Segment
+from mappings.hl7v2.place import Place
+from mappings.hl7v2.rules import Json, finish, resolver
+from mappings.hl7v2.structure import Group
+from mappings.rows.runtime import NULL
+from mappings.terminology import concept_map
+
+OBSERVATION_SYSTEM = f"{CANONICAL}:observation"  # identifier: filler order ␟ code ␟ sub-id
+UNIT_SEPARATOR = "\u241f"
+NOTE = "http://hl7.org/fhir/StructureDefinition/note"
+_REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+_ABSENT = {"X": "not-performed", "N": "not-asked"}  # whatever stands in OBX-5
+_PENDING = frozenset({"I", "O"})
+_REPORT_OF_LINE = {"partial": "preliminary"}
+
+
+def status_of(raw: str, name: str, ctx: Any) -> str | None:
+    """A status code through its table."""
+    found = concept_map.load(name).get(raw.split(ctx.comp, 1)[0].strip())
+    return found.code if found is not None else None
+
+
+# statuses ------------------------------------------------------------------------------------------------------------
+
+
+@resolver("observation_status")
+def observation_status(ctx: Any) -> str:
+    """OBX-11 is empty: OBR-25's row, else unknown."""
+    obr = ctx.near("OBR")
+    found = status_of(obr.field(25), "v2-0123.diagnostic-report-status", ctx) if obr is not None else None
+    return _REPORT_OF_LINE.get(found, found) if found else "unknown"
+
+
+def lines_of(group: Group) -> Iterator[Segment]:
+    """The OBX of a report, in order."""
+    for each in group.walk():
+        for segment in each.segments:
+            if segment.name == "OBX":
+                yield segment
+
+
+@resolver("report_status")
+def report_status(ctx: Any) -> str:
+    """OBR-25 is empty: all lines final → final, some → partial, else unknown."""
+    statuses = [status_of(line.field(11), "v2-0085.observation-status", ctx) for line in lines_of(ctx.group)]
+    final = [status in ("final", "corrected", "amended") for status in statuses]
+    if not final:
+        return "unknown"
+    return "final" if all(final) else "partial" if any(final) else "unknown"
+
+
+@finish("report_correction")
+def report_correction(ctx: Assembly, builder: Builder) -> None:
+    """A final report with a corrected line is a corrected report; Y and Z know no order."""
+    group = builder.group
+    assert group is not None  # noqa: S101 - rules run on resources that a segment made
+    if builder.body.get("status") == "final" and any(line.field(11).strip() == "C" for line in lines_of(group)):
+        builder.body["status"] = "corrected"
+    if builder.segment is not None and builder.segment.field(25).strip() in ("Y", "Z"):
+        ctx.issues.append(issue("report-without-order", Place("OBR", builder.segment.nth, 25)))
+
+
+@finish("observation_line")
+def observation_line(ctx: Assembly, builder: Builder) -> None:
+    """What OBX-11 says beside the status, the line's identifier, its attachment and further text."""
+    body, segment = builder.body, builder.segment
+    assert segment is not None  # noqa: S101 - rules run on resources that a segment made
+    status = segment.field(11).strip()
+    value = _value_name(body)
+    if status in _ABSENT:
+        if value is not None:
+            _value_to_note(body, value)
+        _absent(body, _ABSENT[status])
+    elif value is None and "component" not in body:
+        if status == "U":
+            builder.mode = "update"  # final now; the value is the one that is stored
+        elif status in _PENDING:
+            _absent(body, "temp-unknown")
+        else:
+            _absent_by_sender(ctx, builder, segment)
+    if "valueAttachment" in body:
+        _attach(ctx, builder)
+    _identify(ctx, builder, segment)
+
+
+def _value_name(body: Json) -> str | None:
+    for name in body:
+        if name.startswith("value"):
+            return name
+    return None
+
+
+def _absent(body: Json, reason: str) -> None:
+    body["dataAbsentReason"] = {"coding": [{"system": _REASONS, "code": reason}]}
+
+
+def _absent_by_sender(ctx: Assembly, builder: Builder, segment: Segment) -> None:
+    """OBX-32 says why there is no value; a line with neither is left as it is: it may head others."""
+    if segment.field(5) == NULL:
+        _absent(builder.body, "unknown")
+
+
+def _value_to_note(body: Json, name: str) -> None:
+    """X and N with a value: the line has none, and what was written must not get lost (obs-6)."""
+    written = readable(body.pop(name))
+    body.pop("_" + name, None)
+    if written:
+        body.setdefault("note", []).append({"text": written})
+
+
+def readable(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, dict):
+        if "value" in value:
+            return " ".join(str(value[part]) for part in ("comparator", "value", "unit") if part in value)
+        if "text" in value or "coding" in value:
+            codings = value.get("coding", ())
+            shown = [coding.get("display") or coding.get("code", "") for coding in codings]
+            return str(value.get("text") or next((each for each in shown if each), ""))
+        return " ".join(filter(None, (readable(each) for each in value.values())))
+    return "" if value is None else str(value)
+
+
+def _identify(ctx: Assembly, builder: Builder, segment: Segment) -> None:
+    """Filler order, code and sub-id: what a child names its parent by, also from another message."""
+    found = _line_number(ctx, segment)
+    if found is not None:
+        builder.body.setdefault("identifier", []).append({"system": OBSERVATION_SYSTEM, "value": found})
+
+
+def _line_number(ctx: Assembly, segment: Segment) -> str | None:
+    obr = ctx.near("OBR")
+    filler = keys.components(obr.field(3), ctx) if obr is not None else []
+    code = keys.components(segment.field(3), ctx)
+    if not filler or not filler[0] or not code:
+        return None
+    return UNIT_SEPARATOR.join((filler[0], code[0], segment.field(4).strip()))
+
+
+# attachments ---------------------------------------------------------------------------------------------------------
+
+
+def _attach(ctx: Assembly, builder: Builder) -> None:
+    """R4's Observation holds no attachment: the report presents it, the line derives from a DocumentReference."""
+    body = builder.body
+    attachment = body.pop("valueAttachment")
+    report = ctx.made_near("DiagnosticReport")
+    if report is not None and report.make is not None:
+        report.body.setdefault("presentedForm", []).append(attachment)
+        _remember(ctx, report, "presentedForm", builder.segment)
+    document: Json = {
+        "status": "current",
+        "content": [{"attachment": attachment}],
+        **{name: body[name] for name in ("subject",) if name in body},
+    }
+    ref = ctx.stub("DocumentReference", (*builder.key, "attachment"), document)
+    ctx.by_ref[ref].mode = "state"
+    body.setdefault("derivedFrom", []).append({"reference": ref})
+    if not _value_name(body):
+        _absent(body, "as-text")
+        body["dataAbsentReason"]["text"] = "see the document"
+
+
+def _remember(ctx: Assembly, builder: Builder, path: str, segment: Segment | None) -> None:
+    if ctx.trace is not None and segment is not None:
+        place = Place(segment.name, segment.nth, 5, 1)
+        ctx.trace.rule("attachment", builder.ref, f"{path}[{len(builder.body[path]) - 1}]", place)
+
+
+# notes ---------------------------------------------------------------------------------------------------------------
+
+
+@finish("notes")
+def notes(ctx: Assembly, builder: Builder) -> None:
+    """The NTE behind the segment: one annotation."""
+    if builder.tail is not None and (found := annotation(ctx, builder.tail, builder)) is not None:
+        builder.body.setdefault("note", []).append(found)
+
+
+@finish("notes_extension")
+def notes_extension(ctx: Assembly, builder: Builder) -> None:
+    """The same where the resource has no `note`: Patient, DiagnosticReport."""
+    if builder.tail is not None and (found := annotation(ctx, builder.tail, builder)) is not None:
+        builder.body.setdefault("extension", []).append({"url": NOTE, "valueAnnotation": found})
+
+
+def annotation(ctx: Assembly, segment: Segment, builder: Builder) -> Json | None:
+    """The consecutive NTE directly behind a segment, as one Annotation."""
+    segments, at = ctx.message.segments, segment.ordinal + 1
+    if at >= len(segments) or segments[at].name != "NTE":
+        return None
+    lines: list[str] = []
+    found: Json = {}
+    kept = ctx.seg
+    while at < len(segments) and segments[at].name == "NTE":
+        note = ctx.seg = segments[at]
+        lines += _note_lines(ctx, note)
+        for number, name, kind in (
+            (5, "authorReference", "XCN[Reference(Practitioner)]"),
+            (6, "time", "DTM[dateTime]"),
+        ):
+            raw = note.field(number)
+            if raw and raw != NULL and name not in found:
+                ctx.field = number
+                made = FUNCTIONS[kind].call(raw.split(ctx.rep, 1)[0], ctx, None)
+                if isinstance(made, dict | str):
+                    found[name] = made
+        if ctx.trace is not None:
+            for number, raw in enumerate(note.fields):
+                if number and raw and number in (3, 5, 6):
+                    ctx.trace.rule("notes", builder.ref, "note", Place("NTE", note.nth, number))
+        builder.sources.append(note.ordinal)
+        at += 1
+    ctx.seg = kept
+    words = "\n".join(lines).strip("\n")
+    return {**found, "text": words} if words else None
+
+
+def _note_lines(ctx: Assembly, note: Segment) -> list[str]:
+    """NTE-3: repetitions are lines; an empty one is an empty line; NTE-9 where there is no text."""
+    ctx.field = 3
+    raw = note.field(3)
+    if not raw or raw == NULL:
+        coded_note = note.field(9)
+        if coded_note and coded_note != NULL:
+            ctx.field = 9
+            return [coded.cwe_string(coded_note.split(ctx.rep, 1)[0], ctx) or ""]
+        return [""]
+    return [texts.text(line, ctx) or "" for line in raw.split(ctx.rep)]
+
+
+# parents and children ------------------------------------------------------------------------------------------------
+
+
+@finish("parent")
+def parent(ctx: Assembly, builder: Builder) -> None:
+    """A line of a child report comes from the line its OBR-26 and OBR-29 name."""
+    obr = ctx.near("OBR")
+    if obr is None or not obr.field(26):
+        return
+    ctx.seg, ctx.field = obr, 26
+    parts = [each.split(ctx.sub) for each in keys.components(obr.field(26), ctx)]
+    if not parts or not parts[0][0]:
+        return
+    filler = _parent_order(ctx, obr, 2)
+    sub = parts[1][0].strip() if len(parts) > 1 else ""
+    found = _parent_in_message(ctx, obr, parts[0], sub) or _parent_by_key(ctx, obr, parts[0], sub)
+    if found is not None:
+        reference: Json = {"reference": found}
+    elif filler is not None:
+        value = UNIT_SEPARATOR.join((filler[1], parts[0][0].strip(), sub))
+        reference = {"type": "Observation", "identifier": {"system": OBSERVATION_SYSTEM, "value": value}}
+    else:
+        return
+    builder.body.setdefault("derivedFrom", []).append(reference)
+    if ctx.trace is not None:
+        ctx.trace.rule("parent", builder.ref, "derivedFrom[0]", Place("OBR", obr.nth, 26, 1))
+        ctx.trace.rule("parent", builder.ref, "derivedFrom[0]", Place("OBR", obr.nth, 29, 1))
+
+
+def _parent_order(ctx: Any, obr: Segment, component: int) -> keys.Key | None:
+    """OBR-29.1 the placer's, .2 the filler's number of the parent order, each an EI in subcomponents."""
+    parts = keys.components(obr.field(29), ctx)
+    if len(parts) < component or not parts[component - 1]:
+        return None
+    return keys.entity(parts[component - 1].replace(ctx.sub, ctx.comp), ctx)
+
+
+def _parent_in_message(ctx: Assembly, obr: Segment, code: list[str], sub: str) -> str | None:
+    """A line of the OBR of this message that OBR-29 names."""
+    wanted = {_parent_order(ctx, obr, 1), _parent_order(ctx, obr, 2)} - {None}
+    for other in ctx.made:
+        segment = other.segment
+        if other.type != "Observation" or segment is None or segment.name != "OBX" or other.group is None:
+            continue
+        order = other.group.find("OBR")
+        if order is None or order is obr or not wanted & {keys.entity(order.field(n), ctx) for n in (2, 3)}:
+            continue
+        if keys.components(segment.field(3), ctx)[:1] == [code[0].strip()] and segment.field(4).strip() == sub:
+            return other.ref
+    return None
+
+
+def _parent_by_key(ctx: Assembly, obr: Segment, code: list[str], sub: str) -> str | None:
+    """OBR-50 names the parent's service: then its key is known, wherever it is stored."""
+    service, filler = keys.code(obr.field(50), ctx), _parent_order(ctx, obr, 2)
+    if service is None or filler is None:
+        return None
+    system = code[2].strip() if len(code) > 2 else ""
+    key = ("report", "filler", *filler, *service, "|", system, code[0].strip(), sub)
+    return f"Observation/{ctx.identities.make('Observation', key)}"
+
+
+@finish("parent_order")
+def parent_order(ctx: Assembly, builder: Builder) -> None:
+    """A child order is based on its parent's."""
+    obr = builder.segment
+    if obr is None or not obr.field(29):
+        return
+    wanted = {_parent_order(ctx, obr, 1), _parent_order(ctx, obr, 2)} - {None}
+    for other in ctx.made:
+        segment = other.segment
+        if other.type == "ServiceRequest" and segment is not None and segment is not obr:
+            if wanted & {keys.entity(segment.field(n), ctx) for n in (2, 3)}:
+                builder.body["basedOn"] = [{"reference": other.ref}]
+                return
+    for number, kind in ((1, "PLAC"), (2, "FILL")):
+        if (found := _parent_order(ctx, obr, number)) is not None:
+            identifier = {"system": found[0], "value": found[1]}
+            builder.body["basedOn"] = [{"type": "ServiceRequest", "identifier": identifier}]
+            if kind == "PLAC":
+                return
+
+
+# components ------------------------------------------------------------------------------------------------------------
+
+
+@resolver("observation_code")
+def observation_code(ctx: Any) -> Json | None:
+    """The code of the line, for each component of its repeated value."""
+    field = ctx.field
+    ctx.field = 3
+    found: Json | None = FUNCTIONS["CWE[CodeableConcept]"].call(ctx.seg.field(3).split(ctx.rep, 1)[0], ctx, None)
+    ctx.field = field
+    return found or {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "unknown"}]}
+
+
+@finish("split_values")
+def split_values(ctx: Assembly, builder: Builder) -> None:
+    """`policy.obx5_repeat = "split"`: each repetition is a line of its own."""
+    if ctx.profile.policy["obx5_repeat"] != "split" or "component" not in builder.body:
+        return
+    values = builder.body.pop("component")
+    shared = {name: value for name, value in builder.body.items() if name != "id"}
+    for number, component in enumerate(values):
+        value = {name: each for name, each in component.items() if name != "code"}
+        if number == 0:
+            builder.body.update(value)
+            continue
+        key = (*builder.key, f"~{number + 1}")
+        twin = Builder(
+            "Observation", ctx.identities.make("Observation", key), builder.mode, builder.segment, builder.group, None
+        )
+        twin.body = {**shared, "id": twin.id, **value}
+        twin.key = key
+        ctx.made.insert(ctx.made.index(builder) + number, twin)
+        ctx.by_ref[twin.ref] = twin
+        report = ctx.made_near("DiagnosticReport")
+        if report is not None and "result" in report.body:
+            report.body["result"].append({"reference": twin.ref})

@@ -1,0 +1,309 @@
+"""How a message family is put together: `messages/*.toml` read, checked, indexed by (group, segment).
+
+    root = ["MSH", "EVN"]    what stands outside of every group (MESSAGE)
+    reads = ["NTE", "MRG.Patient"]  segments and maps that rules read
+
+    [group.VISIT]            which segments form a group: what opens it, what it holds besides
+    in = "PATIENT"
+    opens = ["PV1"]
+    holds = ["PV2", "ROL"]
+
+    [[make]]                 which group makes which resource
+    group = "VISIT"          from the segment its map names (PV1.Encounter)
+    map = "PV1.Encounter"
+    when = "PV1-2 != N"      the language of `rows/condition.py`
+    key = "encounter"        a function of `keys.py`: what identifies it
+    mode = "update"          state, update, stub or event
+    scope = "PATIENT"        the ancestor group whose segments may refer to it, too
+    link = { subject = "Patient" }          element = type of the resource it points to
+    gather = { "result[]" = "Observation" } element = every resource of that type made below
+    with = ["ORC.ServiceRequest"]           maps of segments near it that write into the same resource
+    finish = ["encounter_status"]           named rules of `rules/`
+
+    [[add]]                  a map that writes into a resource made elsewhere
+    group = "PATIENT"
+    map = "PD1.Patient"
+
+    after = ["labels"]       named rules over everything the message made, in this order
+
+Source: design chapter HL7 v2 §3, §4; the guide's message maps say which segment feeds which resource.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mappings.fhir.schema import Schema
+from mappings.hl7v2.structure import ROOT, Family, GroupRule
+from mappings.rows.check import missing
+from mappings.rows.compiler import CompiledRows, resource_type
+from mappings.rows.condition import Condition, fold, parse_condition, python
+from mappings.rows.emit import MapNames
+from mappings.rows.errors import RowsError
+from mappings.rows.runtime import NIL, NULL, PAD, count, part, text
+
+Json = dict[str, Any]
+Mode = Literal["state", "update", "stub", "event"]
+MODES = ("state", "update", "stub", "event")
+
+_MAKE = frozenset({"group", "map", "when", "key", "mode", "scope", "link", "gather", "with", "finish", "provides"})
+_ADD = frozenset({"group", "map", "when", "to"})
+_GROUP = frozenset({"in", "opens", "holds"})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One reference: `subject` is a value, `result[]` an element of a list."""
+
+    name: str
+    many: bool
+    type: str  # resource type it points to
+    required: bool  # absent, it says so
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """One resource that a segment of a group makes."""
+
+    map: str
+    type: str
+    when: Callable[[Any, Any], bool] | None
+    key: Callable[[Any, Any], tuple[str, ...] | None]
+    mode: Mode
+    scope: str
+    links: tuple[Link, ...]
+    gathers: tuple[Link, ...]
+    beside: tuple[tuple[str, str, Callable[[Any, Any, Json], None]], ...]  # (segment, map, function)
+    finish: tuple[tuple[str, Callable[..., None]], ...]
+    function: Callable[[Any, Any, Json], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """One map that writes into a resource already made."""
+
+    map: str
+    to: str
+    when: Callable[[Any, Any], bool] | None
+    function: Callable[[Any, Any, Json], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """One family, ready: its groups, and what each segment in each group does."""
+
+    name: str
+    family: Family
+    makes: Mapping[tuple[str, str], tuple[Make, ...]]
+    adds: Mapping[tuple[str, str], tuple[Add, ...]]
+    after: tuple[tuple[str, Callable[..., None]], ...]
+    maps: frozenset[str]
+    segments: frozenset[str]  # that some map or rule reads
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What wiring may name: functions of `keys.py` and `rules/`."""
+
+    keys: Mapping[str, Callable[[Any, Any], tuple[str, ...] | None]]
+    rules: Mapping[str, Callable[..., None]]
+    after: Mapping[str, Callable[..., None]]
+
+
+class _Reader:
+    """One TOML file to a Wiring; collects every fault."""
+
+    def __init__(self, path: Path, rows: CompiledRows, registry: Registry, policy: Mapping[str, str], schema: Schema):
+        self.path, self.rows, self.registry, self.policy, self.schema = path, rows, registry, policy, schema
+        self.faults: list[str] = []
+        self.table: Json = tomllib.loads(path.read_text("utf-8"))
+
+    def fault(self, words: str) -> None:
+        self.faults.append(f"messages/{self.path.name}: {words}")
+
+    def family(self, extra: Mapping[str, str]) -> Family:
+        """The groups; `extra` puts a profile's Z segments where they hang."""
+        groups: dict[str, GroupRule] = {}
+        for name, entry in self.table.get("group", {}).items():
+            self._keys(f"group.{name}", entry, _GROUP)
+            holds = (*entry.get("holds", ()), *(segment for segment, group in extra.items() if group == name))
+            groups[name] = GroupRule(name, entry.get("in", ""), tuple(entry.get("opens", ())), holds)
+        for name, rule in groups.items():
+            if rule.parent and rule.parent not in groups:
+                self.fault(f"group {name} lies in {rule.parent}, which is none")
+        return Family(self.path.stem, groups, tuple(self.table.get("root", ())))
+
+    def _keys(self, where: str, entry: Json, known: frozenset[str]) -> None:
+        for key in entry.keys() - known:
+            self.fault(f"{where}: unknown key {key}")
+
+    def make(self, entry: Json, groups: Mapping[str, GroupRule]) -> Make | None:
+        self._keys(f"make {entry.get('map')}", entry, _MAKE)
+        name, key = entry.get("map", ""), entry.get("key", "")
+        if not self._known(name, entry.get("group", ""), groups):
+            return None
+        if key not in self.registry.keys:
+            self.fault(f"make {name}: no key function {key}")
+        rules = tuple(rule for rule in entry.get("finish", ()) if self._rule(name, rule))
+        if (mode := entry.get("mode", "update")) not in MODES:
+            self.fault(f"make {name}: no mode {mode}")
+        if self.faults:
+            return None
+        kind = resource_type(name)
+        return Make(
+            map=name,
+            type=kind,
+            when=self._when(entry, name),
+            key=self.registry.keys[key],
+            mode=mode,
+            scope=entry.get("scope", ""),
+            links=self._links(kind, entry.get("link", {})),
+            gathers=self._links(kind, entry.get("gather", {})),
+            beside=tuple(
+                (each[:3], each, self.rows[each].fast) for each in entry.get("with", ()) if self._beside(each)
+            ),
+            finish=tuple((rule, self.registry.rules[rule]) for rule in rules),
+            function=self.rows[name].fast,
+        )
+
+    def add(self, entry: Json, groups: Mapping[str, GroupRule]) -> Add | None:
+        self._keys(f"add {entry.get('map')}", entry, _ADD)
+        name = entry.get("map", "")
+        if not self._known(name, entry.get("group", ""), groups):
+            return None
+        return Add(name, entry.get("to", resource_type(name)), self._when(entry, name), self.rows[name].fast)
+
+    def _known(self, name: str, group: str, groups: Mapping[str, GroupRule]) -> bool:
+        if name not in self.rows.maps:
+            self.fault(f"no map {name}")
+        elif group != ROOT and group not in groups:
+            self.fault(f"{name}: no group {group}")
+        elif name[:3] not in self._segments(group, groups):
+            self.fault(f"{name}: group {group} never holds {name[:3]}")
+        else:
+            return True
+        return False
+
+    def _beside(self, name: str) -> bool:
+        if name not in self.rows.maps:
+            self.fault(f"no map {name}")
+            return False
+        return True
+
+    def _segments(self, group: str, groups: Mapping[str, GroupRule]) -> tuple[str, ...]:
+        if group == ROOT:
+            return tuple(self.table.get("root", ()))
+        return (*groups[group].opens, *groups[group].holds)
+
+    def _rule(self, name: str, rule: str) -> bool:
+        if rule not in self.registry.rules:
+            self.fault(f"make {name}: no rule {rule}")
+            return False
+        return True
+
+    def _when(self, entry: Json, name: str) -> Callable[[Any, Any], bool] | None:
+        if not (words := entry.get("when", "")):
+            return None
+        try:
+            condition = fold(parse_condition(words), self.policy)
+            if isinstance(condition, bool):
+                return (lambda seg, ctx: True) if condition else (lambda seg, ctx: False)
+            return predicate(condition, name[:3])
+        except ValueError as exc:
+            self.fault(f"{name}: {exc.args[0]}")
+            return None
+
+    def _links(self, kind: str, entries: Mapping[str, str]) -> tuple[Link, ...]:
+        links = []
+        for target, points_to in entries.items():
+            name = target.removesuffix("[]")
+            element = self.schema.element(kind, name)
+            if element is None or element.types != ("Reference",) or element.many != target.endswith("[]"):
+                self.fault(f"{kind}.{target} takes no such reference")
+            elif element.targets and points_to not in element.targets and element.targets != ("Resource",):
+                self.fault(f"{kind}.{name} does not refer to {points_to}")
+            links.append(Link(name, target.endswith("[]"), points_to, element is not None and element.min > 0))
+        return tuple(links)
+
+
+def read_wiring(
+    path: Path,
+    rows: CompiledRows,
+    registry: Registry,
+    policy: Mapping[str, str],
+    schema: Schema,
+    extra: Mapping[str, str],
+) -> Wiring:
+    """One family's file; `extra`: Z segment → group, each with its own maps. Raises RowsError with every fault."""
+    reader = _Reader(path, rows, registry, policy, schema)
+    family = reader.family(extra)
+    makes: dict[tuple[str, str], list[Make]] = {}
+    adds: dict[tuple[str, str], list[Add]] = {}
+    for entry in reader.table.get("make", ()):
+        if (make := reader.make(entry, family.groups)) is not None:
+            makes.setdefault((entry["group"], make.map[:3]), []).append(make)
+            _check_required(reader, make, entry.get("provides", ()))
+    entries = [*reader.table.get("add", ()), *_site_adds(rows, extra, family.groups)]
+    for entry in entries:
+        if (add := reader.add(entry, family.groups)) is not None:
+            adds.setdefault((entry["group"], add.map[:3]), []).append(add)
+    after = [name for name in reader.table.get("after", ()) if name in registry.after]
+    for name in set(reader.table.get("after", ())) - set(after):
+        reader.fault(f"no rule {name}")
+    for key in reader.table.keys() - {"root", "group", "make", "add", "after", "reads"}:
+        reader.fault(f"unknown key {key}")
+    if reader.faults:
+        raise RowsError(tuple(reader.faults))
+    maps = {make.map for found in makes.values() for make in found} | {
+        add.map for found in adds.values() for add in found
+    }
+    maps |= {name for found in makes.values() for make in found for _, name, _ in make.beside}
+    maps |= {name for name in reader.table.get("reads", ()) if len(name) > 3}
+    return Wiring(
+        name=path.stem,
+        family=family,
+        makes={place: tuple(found) for place, found in makes.items()},
+        adds={place: tuple(found) for place, found in adds.items()},
+        after=tuple((name, registry.after[name]) for name in after),
+        maps=frozenset(maps),
+        segments=frozenset({name[:3] for name in maps} | {name[:3] for name in reader.table.get("reads", ())}),
+    )
+
+
+def _site_adds(rows: CompiledRows, extra: Mapping[str, str], groups: Mapping[str, GroupRule]) -> list[Json]:
+    """A Z segment's maps write into the resources of the group where it hangs."""
+    return [
+        {"group": group, "map": name}
+        for segment, group in extra.items()
+        if group in groups
+        for name in rows.maps
+        if name[:3] == segment
+    ]
+
+
+def _check_required(reader: _Reader, make: Make, provides: tuple[str, ...]) -> None:
+    """Every required element has a row, a link, a rule that says so, or a default."""
+    written = {step.name.removeprefix("_") for fact in reader.rows[make.map].facts for step in fact.target.steps[:1]}
+    written |= {link.name for link in (*make.links, *make.gathers)} | set(provides)
+    written |= {fact.target.root for _, name, _ in make.beside for fact in reader.rows[name].facts}
+    for name in missing(reader.schema, make.type, written):
+        reader.fault(f"make {make.map}: nothing writes {name}, which {make.type} requires")
+
+
+def predicate(condition: Condition, segment: str) -> Callable[[Any, Any], bool]:
+    """A condition as a function of (segment, ctx)."""
+    names = MapNames(segment)
+    expression = python(condition, names)
+    lines = ["def holds(seg, ctx):", "    rep = ctx.rep", "    comp = ctx.comp"]
+    if names.width:
+        lines += [f"    f = seg.fields + PAD[{names.width + 1}]"]
+    for other, width in names.foreign.items():
+        lines += [f"    s = ctx.near({other!r})", f"    f_{other} = (s.fields if s else []) + PAD[{width + 1}]"]
+    lines += [f"    {name} = {value}" for name, value in names.texts.items()]
+    lines += [f"    return {expression}"]
+    scope: dict[str, Any] = {"PAD": PAD, "NIL": NIL, "NULL": NULL, "text": text, "part": part, "count": count}
+    exec("\n".join(lines), scope)  # noqa: S102 - emitted from a parsed condition
+    holds: Callable[[Any, Any], bool] = scope["holds"]
+    return holds

@@ -1,0 +1,377 @@
+"""A feed's profile: what its sender means where the standard leaves it open, and the rows that say so.
+
+    profile = load_profile("default", identity_key)
+    conversion = to_fhir(data, profile)
+
+A profile is a folder with `profile.toml` and, where needed, `segments/*.csv`, `messages/*.toml`, `codes/*.csv`, or the name of
+a shipped one. It may extend another: base < version < country < site < feed; same row id replaces, `never` disables, a
+new id adds; nobody edits base rows. Everything is checked when it is loaded: an unknown key is an error that names the nearest
+known one. Compiled rows are kept by the digest of all that went into them.
+
+Source: design chapter HL7 v2 §3, §12.
+"""
+
+import difflib
+import fnmatch
+import hashlib
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from mappings.errors import MappingError
+from mappings.fhir.schema import schema
+from mappings.fhir.values import SOURCE_CODE
+from mappings.hl7v2 import message as messages
+from mappings.hl7v2.wiring import Registry, Wiring, read_wiring
+from mappings.identity import PUBLIC_KEY, Identities
+from mappings.rows.compiler import CompiledRows, Environment, compile_maps
+from mappings.rows.errors import RowsError
+from mappings.rows.table import Row, lay_over, read_rows
+from mappings.terminology import concept_map
+
+Json = dict[str, Any]
+
+BASE = Path(__file__).parent / "hl7v2"
+PROFILES = Path(__file__).parent / "profiles"
+KEPT = "kept"  # the family of structures without a map of their own
+
+CACHE_ENTRIES = 8  # compiled row sets a process keeps
+
+POLICIES: Mapping[str, tuple[Any, ...]] = {
+    "obx5_repeat": ("component", "split"),
+    "nk1": ("guide", "contact", "related"),
+    "encounter_from_result": ("stub", "none"),
+    "comments": ("note", "observation"),
+    "unknown_code": ("keep",),
+    "downgrade": ("refuse", "apply"),
+    "visit": ("visit", "account"),
+    "pid19": ("none", "*"),  # or the URI of the system its numbers belong to
+    "decimal_comma": (False, True),
+    "con": ("keep", "map"),
+}  # the first value is the default
+_CHOICES: Mapping[str, tuple[str, ...]] = {"null": ("delete", "ignore"), "demographics": ("lead", "follow")}
+_KEYS = (
+    "name", "extends", "match", "filter", "namespace", "zone", "charset", "null", "demographics", "patient", "ack",
+    "authorities", "codes", "segments", "policy", "limits",
+)  # fmt: skip
+_MATCH = ("msh3", "msh4", "msh5", "msh6", "msh9", "msh11", "msh12")
+_ACK: Mapping[str, tuple[str, ...]] = {
+    "mode": ("auto", "original", "enhanced"),
+    "after": ("durable", "mapped"),
+    "unsupported": ("accept", "reject"),
+}
+_TABLES: Mapping[str, tuple[str, ...]] = {
+    "charset": ("default", "trust"),
+    "ack": (*_ACK, "processing", "reply_to"),
+    "patient": ("identity",),
+    "limits": tuple(each.name for each in fields(messages.Limits)) + ("resources", "seconds"),
+    "policy": tuple(POLICIES),
+    "match": _MATCH,
+}
+
+
+class ProfileError(MappingError):
+    """A profile that cannot be used; `faults` are `profile: where: what`."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Messages that are journaled and acknowledged, and not mapped."""
+
+    id: str
+    when: Any  # (MSH segment, context) -> bool
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """The compiled part of a profile: rows and families."""
+
+    rows: CompiledRows
+    families: Mapping[str, Wiring]
+    reads: Mapping[str, Mapping[str, tuple[tuple[int, ...], int]]]
+    table: Mapping[str, Row]  # every row by id, disabled ones too
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """One feed's profile, compiled. `cache` holds pure results of datatype functions between messages."""
+
+    name: str
+    namespace: str
+    zone: ZoneInfo | None
+    charset: str | None
+    trust: str
+    null: str
+    demographics: str  # lead, follow; "" by the kind of message
+    identity: tuple[str, ...]
+    match: Mapping[str, str]
+    filters: tuple[Filter, ...]
+    ack: Mapping[str, Any]
+    authorities: Mapping[str, str]
+    codes: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    limits: messages.Limits
+    most_resources: int
+    identities: Identities
+    maps: Maps
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def reads(self, family: str) -> Mapping[str, tuple[tuple[int, ...], int]]:
+        """Segment → (fields that nothing reads, first field behind all that anything reads)."""
+        return self.maps.reads[family]
+
+    def family(self, name: str) -> Wiring:
+        """The wiring of a family; what has none is kept."""
+        return self.maps.families.get(name) or self.maps.families[KEPT]
+
+    def matches(self, header: Any) -> bool:
+        """Whether the header's sender may use this feed; each pattern is a glob on the field's first component."""
+        return all(
+            fnmatch.fnmatchcase(header.component(int(name[3:]), 1), pattern) for name, pattern in self.match.items()
+        )
+
+
+def load_profile(where: str | Path, identity_key: bytes = PUBLIC_KEY) -> Profile:
+    """A profile by its folder, its `profile.toml` or the name of a shipped one. Raises ProfileError, RowsError."""
+    layers = list(_layers(_folder(where)))
+    merged: Json = {}
+    for _, table in layers:
+        merged = _merge(merged, table)
+    faults = list(_faults(merged))
+    if faults:
+        raise ProfileError(tuple(f"{merged.get('name', where)}: {fault}" for fault in faults))
+    folders = [folder for folder, _ in layers]
+    return _profile(merged, folders, Identities(identity_key))
+
+
+def _folder(where: str | Path) -> Path:
+    path = Path(where)
+    if path.name == "profile.toml":
+        path = path.parent
+    for candidate in (path, PROFILES / path):
+        if (candidate / "profile.toml").is_file():
+            return candidate
+    shipped = sorted(each.parent.name for each in PROFILES.glob("*/profile.toml"))
+    raise ProfileError((f"no profile {path.name}{_nearest(path.name, shipped)}",))
+
+
+def _layers(folder: Path, seen: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Json]]:
+    """(folder, table) of the profile and of all it extends, the most general first."""
+    if folder in seen:
+        raise ProfileError((f"{folder.name}: extends itself",))
+    try:
+        table = tomllib.loads((folder / "profile.toml").read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ProfileError((f"{folder.name}: not TOML: {exc}",)) from exc
+    if parent := table.get("extends"):
+        beside = folder.parent / str(parent)
+        yield from _layers(beside if (beside / "profile.toml").is_file() else _folder(str(parent)), (*seen, folder))
+    yield folder, table
+
+
+def _merge(base: Json, over: Json) -> Json:
+    """Tables merge, everything else replaces."""
+    merged = dict(base)
+    for key, value in over.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _faults(table: Json) -> Iterator[str]:
+    """Everything wrong with the keys and plain values of a profile."""
+    for key in table.keys() - set(_KEYS):
+        yield f"unknown key {key}{_nearest(key, _KEYS)}"
+    for key, known in _TABLES.items():
+        entry = table.get(key, {})
+        if not isinstance(entry, dict):
+            yield f"{key} is not a table"
+            continue
+        for inner in entry.keys() - set(known):
+            yield f"unknown key {key}.{inner}{_nearest(inner, known)}"
+    for key, allowed in _CHOICES.items():
+        if key in table and table[key] not in allowed:
+            yield f"{key} is one of {', '.join(allowed)}"
+    yield from _policy_faults(table)
+    for key in ("name", "namespace"):
+        if not isinstance(table.get(key), str) or not table[key]:
+            yield f"{key} is missing"
+    if ":" not in str(table.get("namespace", ":")):
+        yield "namespace is not a URI"
+
+
+def _policy_faults(table: Json) -> Iterator[str]:
+    for key, value in table.get("policy", {}).items():
+        allowed = POLICIES.get(key, ("*",))
+        if "*" not in allowed and value not in allowed:
+            yield f"policy.{key} is one of {', '.join(str(each).lower() for each in allowed)}"
+    for key, value in table.get("ack", {}).items():
+        if key in _ACK and value not in _ACK[key]:
+            yield f"ack.{key} is one of {', '.join(_ACK[key])}"
+    if table.get("charset", {}).get("trust", "detect") not in ("detect", "declared"):
+        yield "charset.trust is one of detect, declared"
+
+
+def _profile(table: Json, folders: list[Path], identities: Identities) -> Profile:
+    policy = {name: values[0] for name, values in POLICIES.items()} | table.get("policy", {})
+    limits = table.get("limits", {})
+    known = {each.name for each in fields(messages.Limits)}
+    charset = table.get("charset", {})
+    ack = {"mode": "auto", "after": "durable", "unsupported": "accept", "processing": ["P"]} | table.get("ack", {})
+    segments = {name: str(entry.get("group", "")) for name, entry in table.get("segments", {}).items()}
+    return Profile(
+        name=table["name"],
+        namespace=table["namespace"],
+        zone=_zone(table),
+        charset=charset.get("default"),
+        trust=charset.get("trust", "detect"),
+        null=table.get("null", "delete"),
+        demographics=table.get("demographics", ""),
+        identity=tuple(table.get("patient", {}).get("identity", ())),
+        match=table.get("match", {}),
+        filters=tuple(_filters(table, policy)),
+        ack=ack,
+        authorities=table.get("authorities", {}),
+        codes={name: _codes(table["name"], name, entry, folders) for name, entry in table.get("codes", {}).items()},
+        policy=policy,
+        limits=messages.Limits(**{key: value for key, value in limits.items() if key in known}),
+        most_resources=limits.get("resources", 20_000),
+        identities=identities,
+        maps=compiled(folders, policy, table.get("null", "delete") == "ignore", segments),
+    )
+
+
+def _zone(table: Json) -> ZoneInfo | None:
+    if "zone" not in table:
+        return None
+    try:
+        return ZoneInfo(table["zone"])
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        raise ProfileError((f"{table['name']}: zone is not an IANA time zone",)) from exc
+
+
+def _filters(table: Json, policy: Mapping[str, Any]) -> Iterator[Filter]:
+    from mappings.hl7v2.wiring import predicate
+    from mappings.rows.condition import fold, parse_condition
+
+    for entry in table.get("filter", ()):
+        try:
+            condition = fold(parse_condition(entry["when"]), _texts(policy))
+        except (KeyError, ValueError) as exc:
+            raise ProfileError((f"{table['name']}: filter: {exc.args[0] if exc.args else 'no condition'}",)) from exc
+        always = isinstance(condition, bool)
+        yield Filter(str(entry.get("id", "")), (lambda s, c, h=condition: h) if always else predicate(condition, "MSH"))
+
+
+def _codes(profile: str, name: str, entry: Json, folders: list[Path]) -> Json:
+    """One local coding system: its URI, and standard codes its map adds."""
+    if not isinstance(entry, dict) or "system" not in entry or entry.keys() - {"system", "map"}:
+        raise ProfileError((f"{profile}: codes.{name} takes system and map",))
+    if "map" not in entry:
+        return {"system": entry["system"], "table": {}}
+    path = next((folder / entry["map"] for folder in reversed(folders) if (folder / entry["map"]).is_file()), None)
+    if path is None:
+        raise ProfileError((f"{profile}: codes.{name}: no file {entry['map']}",))
+    found = concept_map.read(name, path)
+    table = {
+        code: ({"system": c.system, "code": c.code} | ({"display": c.display} if c.display else {}),)
+        for code, c in found.concepts.items()
+    }
+    return {"system": entry["system"], "table": table}
+
+
+# rows ------------------------------------------------------------------------------------------------------------------
+
+_compiled: dict[str, Maps] = {}
+
+
+def compiled(folders: list[Path], policy: Mapping[str, Any], ignore_null: bool, segments: Mapping[str, str]) -> Maps:
+    """The rows and families of these layers, compiled once by the digest of everything that went in."""
+    files = [*_files(BASE), *(file for folder in folders for file in _files(folder))]
+    digest = hashlib.sha256(f"{sys.version}{sorted(policy.items())}{ignore_null}{sorted(segments.items())}".encode())
+    for file in files:
+        content = file.read_bytes()
+        digest.update(f"{file.parent.name}/{file.name}:{len(content)}:".encode() + content)
+    name = digest.hexdigest()
+    if name not in _compiled:
+        if len(_compiled) >= CACHE_ENTRIES:
+            _compiled.pop(next(iter(_compiled)))
+        _compiled[name] = _compile(folders, policy, ignore_null, segments, name)
+    return _compiled[name]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*sorted((folder / "segments").glob("*.csv")), *sorted((folder / "messages").glob("*.toml"))]
+
+
+def _compile(
+    folders: list[Path], policy: Mapping[str, Any], ignore_null: bool, segments: Mapping[str, str], digest: str
+) -> Maps:
+    from mappings.hl7v2 import registry  # here: the functions it registers import this package's values
+
+    layers: list[tuple[Row, ...]] = []
+    for folder in (BASE, *folders):
+        overlay = "base" if folder == BASE else folder.name
+        rows = [
+            read_rows(file, overlay, f"segments/{file.name}") for file in sorted((folder / "segments").glob("*.csv"))
+        ]
+        layers.append(tuple(row for each in rows for row in each))
+    table = lay_over(layers)
+    by_map: dict[str, list[Row]] = {}
+    for row in table:
+        by_map.setdefault(row.map, []).append(row)
+    env = Environment(
+        schema=schema(),
+        functions=registry.functions(),
+        resolvers=registry.resolvers(),
+        vocabulary=concept_map.load,
+        policy=_texts(policy),
+        ignore_null=ignore_null,
+        source_code=SOURCE_CODE,
+    )
+    rows_compiled = compile_maps(by_map, env)
+    families = _families(folders, rows_compiled, registry.wiring(), _texts(policy), segments)
+    reads = {name: registry.reads(wiring, rows_compiled) for name, wiring in families.items()}
+    return Maps(rows_compiled, families, reads, {row.id: row for row in table}, digest)
+
+
+def _families(
+    folders: list[Path],
+    rows: CompiledRows,
+    functions: Registry,
+    policy: Mapping[str, str],
+    segments: Mapping[str, str],
+) -> dict[str, Wiring]:
+    """Each family by the last layer that has its file."""
+    paths: dict[str, Path] = {}
+    for folder in (BASE, *folders):
+        paths |= {path.stem: path for path in sorted((folder / "messages").glob("*.toml"))}
+    faults: list[str] = []
+    families: dict[str, Wiring] = {}
+    for name, path in paths.items():
+        try:
+            families[name] = read_wiring(path, rows, functions, policy, schema(), segments)
+        except RowsError as exc:
+            faults += exc.faults
+    if faults:
+        raise RowsError(tuple(faults))
+    return families
+
+
+def _texts(policy: Mapping[str, Any]) -> dict[str, str]:
+    """Policies as conditions compare them."""
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in policy.items()}

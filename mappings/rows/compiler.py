@@ -1,0 +1,371 @@
+"""Rows to Python, once a profile: read, check, emit one function a map, `exec`.
+
+    compiled = compile_maps(rows, environment)
+    compiled["PID.Patient"].fast(segment, ctx, body)
+
+Everything that can be wrong with a row is found here and stops the start: a path or cardinality that R4 does not have, a
+function, table or resolver that does not exist, a datatype that does not fit its element, a code outside its required
+binding, two rows that may both write one value. `check.py` holds the checks between rows, `emit.py` the text.
+
+Why generated Python: as fast as functions written by hand, several times faster than templates, and the rows stay
+something a clinician can review (design chapter HL7 v2 §3).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, Protocol
+
+from mappings.errors import MappingError
+from mappings.fhir.schema import Schema
+from mappings.rows import runtime
+from mappings.rows.condition import Condition, fields_of, fold, parse_condition
+from mappings.rows.emit import WHEN_ABSENT, WHEN_NOTHING, Fact, MapEmitter
+from mappings.rows.errors import RowsError
+from mappings.rows.table import FieldRef, Kind, Row, Step, parse_source, parse_target
+from mappings.rows.target import Resolved, resolve
+
+Json = dict[str, Any]
+MapFunction = Callable[[Any, Any, Json], None]
+
+ALTERNATE_CODES = "http://hl7.org/fhir/StructureDefinition/alternate-codes"
+TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
+_ABSENT = re.compile(r"absent\(([a-z-]+)\)\Z")
+_NUMERIC = frozenset({"integer", "positiveInt", "unsignedInt", "decimal"})
+# a value of the first fits an element of the second
+_FITS = frozenset({
+    ("string", "markdown"), ("code", "string"), ("id", "string"), ("uri", "url"), ("string", "code"), ("string", "id"),
+    ("code", "id"), ("integer", "positiveInt"), ("integer", "unsignedInt"), ("integer", "decimal"), ("date", "dateTime"),
+    ("markdown", "string"), ("Quantity", "SimpleQuantity"), ("Quantity", "Duration"), ("Quantity", "Age"),
+})  # fmt: skip
+
+
+class Function(Protocol):
+    """A datatype function as the registry describes it."""
+
+    @property
+    def call(self) -> Callable[..., Any]: ...
+    @property
+    def fhir_type(self) -> str: ...
+    @property
+    def takes(self) -> str: ...
+
+
+class Vocabulary(Protocol):
+    """A concept map, as far as the checks look into it."""
+
+    def targets(self) -> frozenset[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What rows may name."""
+
+    schema: Schema
+    functions: Mapping[str, Function]
+    resolvers: Mapping[str, Callable[[Any], Any]]
+    vocabulary: Callable[[str], Vocabulary]  # raises KeyError
+    policy: Mapping[str, str]
+    ignore_null: bool
+    source_code: str  # url of the extension that keeps a code its binding does not know
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledMap:
+    """One map, ready: its function, and what its rows read."""
+
+    name: str
+    resource_type: str
+    segment: str
+    facts: tuple[Fact, ...]
+    rows: tuple[Row, ...]
+    fast: MapFunction
+    fields: frozenset[tuple[str, int]]  # (segment, field) of every live row
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRows:
+    """All maps of one profile, the Python they became, and the twin that traces."""
+
+    maps: Mapping[str, CompiledMap]
+    source: str
+    traced: "Traced"
+
+    def __getitem__(self, name: str) -> CompiledMap:
+        return self.maps[name]
+
+
+class Traced:
+    """The traced variant, compiled when first asked for: production runs without it."""
+
+    def __init__(self, emit: Callable[[], str], names: Mapping[str, Any]) -> None:
+        self._emit = emit
+        self._names = names
+        self._functions: dict[str, MapFunction] | None = None
+
+    def bind(self, hit: Callable[..., None], miss: Callable[..., None], place: Callable[..., None]) -> "TracedMaps":
+        """The functions, reporting to one conversion's trace."""
+        code = _code(self._emit(), "<rows, traced>") if self._functions is None else None
+        if code is not None:
+            self._code = code
+            self._functions = {}
+        names = dict(self._names) | {"hit": hit, "miss": miss, "place_hits": place}
+        exec(self._code, names)  # noqa: S102 - our own rows, emitted by emit.py from checked parts
+        return TracedMaps(names)
+
+
+class TracedMaps:
+    """The traced functions by map name."""
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
+
+    def __getitem__(self, name: str) -> MapFunction:
+        function: MapFunction = self._names[python_name(name)]
+        return function
+
+
+def python_name(name: str) -> str:
+    """The name of a map's function: `PID_Patient`."""
+    return name.replace(".", "_").replace("-", "_")
+
+
+def _code(source: str, label: str) -> CodeType:
+    return compile(source, label, "exec", dont_inherit=True, optimize=1)
+
+
+class _Compiler:
+    """Reads rows into facts; collects every fault before it gives up."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.faults: list[str] = []
+        self.names: dict[str, Any] = {
+            name: getattr(runtime, name)
+            for name in (
+                "NIL", "NULL", "PAD", "count", "inner_extension", "part", "push_primitive", "put_primitive",
+                "repetitions", "source_code", "text",
+            )
+        } | {"SOURCE_CODE": env.source_code}  # fmt: skip
+
+    def fact(self, row: Row, resource_type: str) -> Fact | None:
+        """One row made ready; None where it is folded away or faulty."""
+        try:
+            when = fold(parse_condition(row.when), self.env.policy) if row.when else True
+            if when is False:
+                parse_target(row.target)
+                return None
+            target = resolve(self.env.schema, resource_type, parse_target(row.target))
+            return self._fact(row, target, None if when is True else when)
+        except (ValueError, KeyError, MappingError) as exc:
+            self.faults.append(f"{row.place}: {row.id}: {exc.args[0] if exc.args else 'is not understood'}")
+            return None
+
+    def _fact(self, row: Row, target: Resolved, when: Condition | None) -> Fact:
+        default, value = _default(row.value)
+        function, takes_all = "", False
+        if not row.constant:
+            function, takes_all = self._function(row, target)
+        elif not row.value:
+            raise ValueError("a constant needs a value")
+        primitive = bool(target.type) and not self.env.schema.has_children(target.type)
+        target, constant = self._constant(value, target, primitive) if value else (target, "")
+        sources = parse_source(row.source)
+        return Fact(
+            row=row,
+            sources=sources,
+            when=when,
+            target=target,
+            function=function,
+            vocab=self._vocab(row, target),
+            takes_all=takes_all or (bool(sources) and sources[0].all),
+            constant=constant,
+            default=default,
+            primitive=primitive,
+            required_code=primitive and target.type == "code" and target.element.valueset is not None,
+            sibling_taken=False,
+            clear="",
+        )
+
+    def _function(self, row: Row, target: Resolved) -> tuple[str, bool]:
+        if (function := self.env.functions.get(row.type)) is None:
+            raise ValueError(f"no datatype function {row.type}")
+        if not _fits(function.fhir_type, row.type, target):
+            raise ValueError(f"{row.type} gives {function.fhir_type}, {row.target} takes {target.type or 'a choice'}")
+        name = "F_" + re.sub(r"\W+", "_", row.type).strip("_")
+        self.names[name] = function.call
+        return name, function.takes == "all"
+
+    def _vocab(self, row: Row, target: Resolved) -> str:
+        if not row.vocab:
+            return "None"
+        vocabulary = self.env.vocabulary(row.vocab)
+        name = "V_" + re.sub(r"\W", "_", row.vocab)
+        self.names[name] = vocabulary
+        if target.type == "code" and target.element.valueset is not None:
+            allowed = _codes(self.env.schema, target.element.valueset)
+            if allowed is not None and (outside := vocabulary.targets() - allowed):
+                raise ValueError(f"{row.vocab} gives {sorted(outside)[0]}, which {row.target} cannot hold")
+        return name
+
+    def _constant(self, value: str, target: Resolved, primitive: bool) -> tuple[Resolved, str]:
+        """(target, Python expression of the value); an absent reason of a primitive stands beside it."""
+        if value.startswith("@"):
+            return target, self._resolver(value[1:])
+        if (match := _ABSENT.match(value)) is not None:
+            steps = target.steps
+            if primitive:
+                steps = (*steps[:-1], Step(Kind.PLAIN, "_" + target.last.name))
+            reason = {"extension": [{"url": runtime.ABSENT, "valueCode": match[1]}]}
+            return Resolved(steps, target.holder, target.element, target.type), repr(reason)
+        return target, repr(self._literal(value, target))
+
+    def _resolver(self, name: str) -> str:
+        if name.startswith("policy."):
+            return repr(self.env.policy[name.removeprefix("policy.")])
+        if (resolver := self.env.resolvers.get(name)) is None:
+            raise ValueError(f"no resolver @{name}")
+        self.names["R_" + name] = resolver
+        return f"R_{name}(ctx)"
+
+    def _literal(self, value: str, target: Resolved) -> Any:
+        if target.type in ("Coding", "CodeableConcept"):
+            system, _, rest = value.rpartition("#")
+            code, _, display = rest.partition("|")
+            coding = {"system": system if "://" in system else TERMINOLOGY + system, "code": code}
+            if not system or not code:
+                raise ValueError("a coded constant is system#code|display")
+            coding |= {"display": display} if display else {}
+            return coding if target.type == "Coding" else {"coding": [coding]}
+        if target.type == "boolean":
+            return {"true": True, "false": False}[value]
+        if target.type in _NUMERIC:
+            return int(value)
+        if not target.type or self.env.schema.has_children(target.type):
+            raise ValueError(f"no constant can be written for {target.type or 'a choice'}")
+        if target.element.valueset is not None:
+            allowed = _codes(self.env.schema, target.element.valueset)
+            if allowed is not None and value not in allowed:
+                raise ValueError(f"{value} is outside of the required value set")
+        return value
+
+
+def _default(value: str) -> tuple[str, str]:
+    for mark in (WHEN_ABSENT, WHEN_NOTHING):
+        if value.startswith(mark):
+            return mark, value.removeprefix(mark)
+    return "", value
+
+
+def _fits(given: str, name: str, target: Resolved) -> bool:
+    if target.last.kind is Kind.CHOICE:
+        return given.endswith("[x]")
+    if given == "Reference":
+        wanted = target.element.targets
+        kind = name.partition("(")[2].partition(")")[0]  # XCN[Reference(Practitioner)]
+        return target.type == "Reference" and (not wanted or wanted == ("Resource",) or kind in wanted)
+    return given == target.type or (given, target.type) in _FITS
+
+
+def _codes(schema: Schema, valueset: str) -> frozenset[str] | None:
+    systems = schema.valueset(valueset)
+    return None if systems is None else frozenset().union(*systems.values())
+
+
+def _finished(facts: Sequence[Fact]) -> tuple[Fact, ...]:
+    """Facts with what only the whole map tells: shared lists, siblings written by another row."""
+    siblings = {fact.target.root for fact in facts if _writes_alternate_codes(fact)}
+    return tuple(
+        _replace(fact, clear=clear_path(fact, facts), sibling_taken=fact.target.root in siblings) for fact in facts
+    )
+
+
+def _writes_alternate_codes(fact: Fact) -> bool:
+    steps = fact.target.steps
+    return steps[0].name.startswith("_") and len(steps) > 1 and steps[1].key == ALTERNATE_CODES
+
+
+def _replace(fact: Fact, *, clear: str, sibling_taken: bool) -> Fact:
+    values = {name: getattr(fact, name) for name in Fact.__slots__} | {"clear": clear, "sibling_taken": sibling_taken}
+    return Fact(**values)
+
+
+def clear_path(fact: Fact, facts: Sequence[Fact]) -> str:
+    """What a null in this row's field takes away: a path for `merge`, "" where other fields fill the same list.
+
+    `gender`, `period.start`, `value[x]`; `extension(url)`; `participant[type=ATND]` where a constant row of the slot tells
+    its element from the others.
+    """
+    target, anchor = fact.target, fact.target.anchor
+    if target.steps[0].name.startswith("_"):
+        return target.root
+    names = [step.name for step in target.steps[: anchor + 1 or None]]
+    if anchor >= 0 and target.steps[anchor].kind is Kind.EXTENSION:
+        return ".".join([*names[:-1], f"extension({target.steps[anchor].key})"])
+    if anchor < 0 and target.last.kind is not Kind.APPEND:
+        return ".".join([*names[:-1], target.element.name])
+    path = ".".join(names)
+    sharing = [other for other in facts if _path_names(other)[: len(names)] == names and other.function]
+    if all(other.sources[:1] == fact.sources[:1] for other in sharing):
+        return path
+    told = next((code for other in facts if (code := _telling(other, fact))), "")
+    return f"{path}[{told}]" if told else ""
+
+
+def _path_names(fact: Fact) -> list[str]:
+    return [step.name for step in fact.target.steps]
+
+
+def _telling(other: Fact, fact: Fact) -> str:
+    """`type=ATND`: the constant row that marks the element of this fact's slot."""
+    anchor = fact.target.anchor
+    same = other.target.steps[: anchor + 1] == fact.target.steps[: anchor + 1]
+    rest = other.target.steps[anchor + 1 :]
+    if anchor < 0 or other.function or not same or len(rest) != 1:
+        return ""
+    _, value = _default(other.row.value)
+    return f"{rest[0].name}={value.rpartition('#')[2].partition('|')[0]}" if not value.startswith("@") else ""
+
+
+def compile_maps(maps: Mapping[str, Sequence[Row]], env: Environment) -> CompiledRows:
+    """Every map of a profile; raises RowsError with every fault."""
+    from mappings.rows.check import faults_between  # here, for check.py reads facts made in this file
+
+    compiler = _Compiler(env)
+    facts: dict[str, tuple[Fact, ...]] = {}
+    for name, rows in maps.items():
+        made = [compiler.fact(row, resource_type(name)) for row in rows if row.live]
+        facts[name] = _finished([fact for fact in made if fact is not None])
+    faults = compiler.faults + faults_between(facts, env.schema)
+    if faults:
+        raise RowsError(tuple(faults))
+    source = _emit_all(facts, env, trace=False)
+    names = dict(compiler.names)
+    exec(_code(source, "<rows>"), names)  # noqa: S102 - our own rows, emitted by emit.py from checked parts
+    compiled = {
+        name: CompiledMap(
+            name, resource_type(name), name[:3], facts[name], tuple(rows), names[python_name(name)], _reads(facts[name])
+        )
+        for name, rows in maps.items()
+    }
+    return CompiledRows(compiled, source, Traced(lambda: _emit_all(facts, env, trace=True), compiler.names))
+
+
+def resource_type(name: str) -> str:
+    """`PID.Patient` → Patient; `OBX.Observation-Component` → Observation."""
+    return name[4:].partition("-")[0]
+
+
+def _emit_all(facts: Mapping[str, tuple[Fact, ...]], env: Environment, *, trace: bool) -> str:
+    return "\n\n".join(
+        MapEmitter(name, each, trace=trace, ignore_null=env.ignore_null).source() for name, each in facts.items()
+    )
+
+
+def _reads(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
+    refs: list[FieldRef] = []
+    for fact in facts:
+        refs += fact.sources
+        refs += fields_of(fact.when) if fact.when is not None else ()
+    return frozenset((ref.segment, ref.field) for ref in refs)
