@@ -194,14 +194,13 @@ class _Parser:
         if self.accept("{"):
             self.expect("}")
             return Literal("", None)
-        read = _TERMS.get(token.kind)
-        if read is None:
-            raise FhirpathError(f"expected a term at token {self.at}, got {token.kind}")
         if token.text in ("true", "false"):
             return Literal("boolean", self.take().text == "true")
         if token.kind == "name":
             return self.invocation(None)
-        return read(self.take().text)
+        if token.kind not in _TERMS:
+            raise FhirpathError(f"expected a term at token {self.at}, got {token.kind}")
+        return _TERMS[token.kind](self.take().text)
 
     def invocation(self, base: Expression | None) -> Expression:
         """A member or a call behind `base`; words that are operators elsewhere are names here (`is(T)`,
@@ -263,7 +262,6 @@ _TERMS: Final[dict[str, Callable[[str], Expression]]] = {
     "date": _date,
     "string": lambda text: Literal("string", unescape(text)),
     "variable": _variable,
-    "name": lambda text: Member(None, text),
 }
 
 

@@ -223,14 +223,12 @@ def read_uri(text: str, modifier: str, base: str) -> Operand:
 
 # --- date, number, quantity -------------------------------------------------------------------------------------------
 
-_PREFIXED: Final = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
+PREFIXES: Final = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def _prefixed(text: str) -> tuple[str, str]:
-    match = _PREFIXED.fullmatch(text)
-    assert match is not None  # noqa: S101 - the pattern fits any text
-    return match[1] or "eq", match[2]
+    return (text[:2], text[2:]) if text[:2] in PREFIXES else ("eq", text)
 
 
 def read_date(text: str, modifier: str, base: str) -> Operand:

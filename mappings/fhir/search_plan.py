@@ -88,12 +88,25 @@ def _add(found: Extracted, codes: Iterable[str], values: Values) -> None:
 # --- reading an expression as a path ----------------------------------------------------------------------------------
 
 
-class Step(NamedTuple):
-    """One step of a path: `member` and `as` by a name, `where` by a condition on the item."""
+class Into(NamedTuple):
+    """A step to the children of this name."""
 
-    kind: str
-    name: str = ""
-    guard: Guard | None = None
+    name: str
+
+
+class Only(NamedTuple):
+    """A step that goes on from items of this type: `as T`, and the type in front of a path."""
+
+    type: str
+
+
+class Where(NamedTuple):
+    """A step that goes on from items that meet a condition."""
+
+    guard: Guard
+
+
+Step: TypeAlias = Into | Only | Where
 
 
 class NoPath(Exception):
@@ -104,13 +117,13 @@ def path_of(tree: Expression) -> list[Step]:
     """The steps of a path, its head first. Raises NoPath."""
     match tree:
         case Member(base=None, name=name):
-            return [Step("root" if name[0].isupper() else "member", name)]
+            return [Only(name) if name[0].isupper() else Into(name)]
         case Member(base=base, name=name) if base is not None:
-            return [*path_of(base), Step("member", name)]
+            return [*path_of(base), Into(name)]
         case TypeTest(base=base, name="as", type=wanted) if base is not None:
-            return [*path_of(base), Step("as", type_name(wanted))]
+            return [*path_of(base), Only(type_name(wanted))]
         case Call(base=base, name="where", arguments=(condition,)) if base is not None:
-            return [*path_of(base), Step("where", guard=_guard_of(condition))]
+            return [*path_of(base), Where(_guard_of(condition))]
         case _:
             raise NoPath
 
@@ -194,19 +207,15 @@ class _Growth:
 
 
 def _step(place: _Place, step: Step) -> list[_Place]:
-    match step.kind:
-        case "root":
-            return [place] if is_type(place.type, step.name) else []
-        case "as":
-            return [place] if is_type(place.type, step.name) else []
-        case "where":
-            if step.guard is None:
-                raise RuntimeError("a where step has a guard")
+    match step:
+        case Into(name=name):
+            return _members(place, name)
+        case Only(type=wanted):
+            return [place] if is_type(place.type, wanted) else []
+        case Where(guard=guard):
             branch = Branch()
-            place.branch.guards.append((step.guard, branch))
+            place.branch.guards.append((guard, branch))
             return [place._replace(branch=branch)]
-        case _:
-            return _members(place, step.name)
 
 
 def _members(place: _Place, name: str) -> list[_Place]:

@@ -134,6 +134,8 @@ def test_a_document_is_its_subjects_and_any_other_bundle_all_its_patients() -> N
     assert owner_references(resource("Bundle", type="collection", entry=entries)) == owners
     assert owner_references(resource("Bundle", type="collection", entry=entries[2:3])) == Follow(("Observation/o",))
     assert owner_references(resource("Bundle", type="document")) == ()
+    unnamed = [{"resource": {"resourceType": "Patient", "identifier": [{"system": "urn:mrn"}]}}]
+    assert owner_references(resource("Bundle", type="collection", entry=unnamed)) == ("Patient?identifier=",)
 
 
 def test_what_can_be_nobodys_is_not_followed() -> None:

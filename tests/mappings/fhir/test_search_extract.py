@@ -5,12 +5,14 @@ The extractor walks one tree for all parameters of a type; the second opinion he
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from mappings.fhir import fhirpath
 from mappings.fhir.codec import Json
 from mappings.fhir.fhirpath import Env
+from mappings.fhir.fhirpath_syntax import parse
 from mappings.fhir.schema import schema
 from mappings.fhir.search import (
     CompositeValue,
@@ -25,6 +27,7 @@ from mappings.fhir.search import (
     codes,
     extract,
 )
+from mappings.fhir.search_plan import NoPath, path_of
 from mappings.fhir.search_values import BOOLEANS, CURRENCIES, converter
 from tests.mappings.fhir.samples import RESOURCES
 
@@ -163,6 +166,47 @@ def test_some_parameters_alone_give_what_they_give_among_all(name: str) -> None:
     assert extract(type_, resource, tokens) == {code: found[code] for code in found if code in tokens}
     for code, values in found.items():
         assert extract(type_, resource, frozenset({code})) == {code: values}
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "element", "wanted"),
+    [
+        ("quantity", "Quantity", {"unit": "mg"}, ()),
+        ("quantity", "Quantity", {"value": 5, "comparator": ">="},
+         (QuantityValue(Decimal(5), None, None, None, None),)),
+        ("quantity", "Quantity", {"value": 5, "comparator": ">"},
+         (QuantityValue(Decimal(5), None, None, None, None, above=True),)),
+        ("quantity", "Range", {"high": {"value": 5, "unit": "a", "code": "a", "system": UCUM}},
+         (QuantityValue(None, Decimal(5), "a", UCUM, "a"),)),
+        ("quantity", "Money", {"currency": "EUR"}, ()),
+        ("quantity", "SampledData", {"origin": {"value": 1}, "data": "E U"}, ()),
+        ("quantity", "SampledData", {"origin": {}, "data": "1"}, ()),
+        ("date", "Timing", {"code": {"text": "daily"}}, ()),
+        ("date", "Timing", {"event": [None]}, ()),
+        ("date", "Period", {"id": "p"}, ()),
+        ("reference", "Reference", {"reference": "Patient/a", "identifier": {"value": "1"}},
+         (ReferenceValue("Patient", "a", None, None, TokenValue(None, "1")),)),
+        ("reference", "canonical", "http://x.example/q|2", (ReferenceValue(None, None, "http://x.example/q", "2"),)),
+        ("reference", "canonical", "Questionnaire/q", (ReferenceValue("Questionnaire", "q"),)),
+        ("token", "Coding", {"display": "x"}, (TokenValue(None, None, "x"),)),
+        ("string", "HumanName", {"use": "official"}, ()),
+    ],
+)  # fmt: skip
+def test_a_datatype_becomes(kind: str, type_: str, element: Any, wanted: tuple[Value, ...]) -> None:
+    convert = converter(kind, type_)
+    assert convert is not None
+    assert convert(element) == wanted
+
+
+def test_a_datatype_that_a_search_type_does_not_read_has_no_converter() -> None:
+    assert converter("quantity", "Ratio") is None
+    assert converter("date", "string") is None
+
+
+@pytest.mark.parametrize("expression", ["a.b[0]", "a.where(b.exists())", "a.first()", "%resource.a", "a.exists()"])
+def test_more_than_a_path_is_left_to_fhirpath(expression: str) -> None:
+    with pytest.raises(NoPath):
+        path_of(parse(expression))
 
 
 def test_every_type_of_r4_has_a_tree() -> None:

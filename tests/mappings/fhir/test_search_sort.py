@@ -40,6 +40,20 @@ def test_the_next_key_decides_among_equals() -> None:
     assert order(FOUND, "-status,_id") == ["a", "c", "b", "d"]
 
 
+def test_numbers_sort_by_their_ranges_and_what_cannot_be_sorted_keeps_its_place() -> None:
+    def risk(id_: str, **probability: Any) -> Json:
+        return {"resourceType": "RiskAssessment", "id": id_, "prediction": [probability]}
+
+    risks = [
+        risk("a", probabilityRange={"low": {"value": 1}}),
+        risk("b", probabilityDecimal=2),
+        risk("c", probabilityRange={"high": {"value": 9}}),
+    ]
+    for sort, wanted in ((Sort("probability", False), "cab"), (Sort("probability", True), "acb")):
+        assert [one["id"] for one in sorted(risks, key=sort_key("RiskAssessment", (sort,), UTC))] == list(wanted)
+    assert sorted(risks, key=sort_key("RiskAssessment", (Sort("subject", False),), UTC)) == risks
+
+
 def test_strings_sort_as_they_are_compared() -> None:
     assert order(FOUND, "value-string")[:2] == ["c", "d"]
 
