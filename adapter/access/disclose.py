@@ -55,7 +55,6 @@ from ledger.sequence import Receipt
 from mappings.fhir.codec import decode
 
 Json = dict[str, Any]
-Finder = Callable[[Connection], Sequence[Sealed]]
 Matches = Callable[[Json], bool]
 
 STEP_S = 0.020  # refused and empty answers leave at multiples of this (access chapter §6)
@@ -77,6 +76,18 @@ class Ask:
     request_id: str
     now: datetime
     received: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Candidates of one snapshot, the search's own judge of them, and the transaction that a next page is cut at."""
+
+    sealed: Sequence[Sealed]
+    matches: Matches | None = None
+    txn: int = 0
+
+
+Finder = Callable[[Connection], Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,7 @@ class Released:
     total: int | None
     more: bool
     refs: tuple[str, ...]
+    txn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,7 @@ class _Gathered:
     permits: Mapping[int, tuple[_Permit, ...]]  # by the resource's owner
     total_owners: tuple[int, ...]  # owners of everything that the total counts
     withheld: tuple[int, ...]  # patients who were found and not released
+    txn: int
 
 
 class Gate:
@@ -159,17 +172,14 @@ class Gate:
         """Before anything is looked up: a client that was refused too often waits. Raises Throttled."""
         self.refusals.admit(actor.client_id, asyncio.get_running_loop().time())
 
-    async def disclose(
-        self, ask: Ask, find: Finder, *, matches: Matches | None = None, arrange: Arrange | None = None
-    ) -> Released:
+    async def disclose(self, ask: Ask, find: Finder, *, arrange: Arrange | None = None) -> Released:
         """Steps 1 to 10. Raises Forbidden (step 1), NotFound (hidden or absent), Unavailable (step 9)."""
         judgement = ask.actor.scopes.judge(ask.type, ask.letter)
         if not judgement.permitted:  # 1
             await self.refuse_scope(ask)
-        narrowed = self._narrowed(ask, judgement, matches)
         for _ in range(TRIES):
             gathered = await self._keyring.retrying(
-                self._store.read, lambda conn: self._gather(conn, ask, find, narrowed, arrange)
+                self._store.read, lambda conn: self._gather(conn, ask, judgement, find, arrange)
             )
             if not gathered.arranged.items and not gathered.total_owners:
                 return await self._nothing(ask, gathered)
@@ -181,7 +191,7 @@ class Gate:
             if ask.kind == "access.search":
                 self.refusals.note_search(ask, gathered.withheld, nobody=False)
             arranged = gathered.arranged
-            return Released(arranged.items, arranged.total, arranged.more, references(receipts))  # 10
+            return Released(arranged.items, arranged.total, arranged.more, references(receipts), gathered.txn)  # 10
         raise Unavailable("what this access rests on keeps changing; try again", code="basis-ended")
 
     async def _forget(self, gathered: _Gathered) -> None:
@@ -198,16 +208,18 @@ class Gate:
         return lambda resource: (matches is None or matches(resource)) and any(one(resource) for one in allowed)
 
     def _gather(
-        self, conn: Connection, ask: Ask, find: Finder, matches: Matches | None, arrange: Arrange | None
+        self, conn: Connection, ask: Ask, judgement: Judgement, find: Finder, arrange: Arrange | None
     ) -> _Gathered:
         """Steps 2 to 8, in the reader's thread. Raises NeedKeys, and is run again with them."""
         found = find(conn)
-        facts = {sealed.owner: owners.patients(conn, self._org, sealed.owner) for sealed in found}  # 2
+        matches = self._narrowed(ask, judgement, found.matches)
+        behind_of = {sealed.owner for sealed in found.sealed}
+        facts = {owner: owners.patients(conn, self._org, owner) for owner in behind_of}  # 2
         self._need_keys(facts)
         permits = {owner: self._permits(conn, ask, behind) for owner, behind in facts.items()}  # 3
         shown: list[Disclosed] = []
         withheld: dict[int, None] = {}
-        for sealed in found:
+        for sealed in found.sealed:
             behind = facts[sealed.owner]
             if any(one.erased for one in behind):
                 continue
@@ -220,7 +232,8 @@ class Gate:
                 withheld.update((one.owner, None) for one in behind[:1])
         arranged = arrange(shown) if arrange else Arranged(shown)  # 8
         counted = shown if arranged.total is not None else arranged.items
-        return _Gathered(arranged, permits, tuple({item.owner: None for item in counted}), tuple(withheld))
+        total_owners = tuple({item.owner: None for item in counted})
+        return _Gathered(arranged, permits, total_owners, tuple(withheld), found.txn)
 
     def _need_keys(self, facts: Mapping[int, Sequence[OwnerFacts]]) -> None:
         wanted = {SHARED, *facts, *(one.owner for behind in facts.values() for one in behind)}
@@ -312,7 +325,7 @@ class Gate:
             self.refusals.note_search(ask, gathered.withheld, nobody=True)
             receipts = await self._append([audit.empty(ask, self.subject_key(SHARED), self._org, self._entropy)])
             await self._leave(ask)
-            return Released((), gathered.arranged.total, False, references(receipts))
+            return Released((), gathered.arranged.total, False, references(receipts), gathered.txn)
         await self._refuse(ask, gathered.withheld[0] if gathered.withheld else SHARED)
         await self._leave(ask)
         raise not_found()

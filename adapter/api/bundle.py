@@ -17,12 +17,14 @@ Links = Sequence[tuple[str, str]]
 _METHODS = {"c": ("POST", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
 
 
-def searchset(released: Released, base: str, links: Links) -> bytes:
-    """The page of a search."""
+def searchset(released: Released, base: str, links: Links, outcome: bytes = b"") -> bytes:
+    """The page of a search; `outcome` says what was left out of it."""
     entries = [
         b'{"fullUrl":%s,"resource":%s,"search":{"mode":"match"}}' % (_text(f"{base}/{item.type}/{item.id}"), item.body)
         for item in released.items
     ]
+    if outcome:
+        entries.append(b'{"resource":%s,"search":{"mode":"outcome"}}' % outcome)
     return _bundle("searchset", entries, links, released.total)
 
 

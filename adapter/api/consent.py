@@ -28,6 +28,7 @@ from adapter.api.call import Answer, Call, Header
 from adapter.api.conditions import etag, last_modified, tags
 from adapter.api.content import check_json_body
 from adapter.api.parameters import check_read_parameters, resource_id
+from adapter.api.read import found
 from adapter.errors import BadRequest, Forbidden, IssueItem, NotFound, PreconditionFailed, Unprocessable
 from adapter.seal.keyring import OwnerKeys
 from adapter.store import outbox, resources
@@ -143,10 +144,10 @@ class _Writing:
         """The owner of the patient that the consent names. Raises Unprocessable."""
         reference = self._resource["patient"].get("reference", "")
         named = _PATIENT.fullmatch(reference.removeprefix(f"{self._services.base}/"))
-        found = named and resources.current(conn, self._keys, "Patient", named[1])
-        if not found or found.deleted:
+        kept = resources.current(conn, self._keys, "Patient", named[1]) if named else None
+        if kept is None or kept.deleted:
             raise _unprocessable("Consent.patient", "this is no Patient of this node", "not-found")
-        return int(found.owner)
+        return kept.owner
 
     def _before(self, stands: resources.Sealed | None) -> Json | None:
         if stands is None or stands.deleted:
@@ -202,7 +203,7 @@ async def _answer(call: Call, change: Change, logical_id: str, ref: str | None, 
         org = call.services.keyring.organisation()
         try:
             released = await call.services.gate.disclose(
-                ask, lambda conn: [one for one in [resources.current(conn, org, "Consent", logical_id)] if one]
+                ask, lambda conn: found(resources.current(conn, org, "Consent", logical_id))
             )
         except (NotFound, Forbidden):  # may write it and not read it: the answer is minimal
             return Answer(status, headers=tuple(headers), refs=refs)

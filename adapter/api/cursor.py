@@ -25,12 +25,16 @@ MAX_CURSOR_CHARS = 8192  # longer than any cursor of ours
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page begins: after `after` (a row, or a version in a history), seen as of transaction `txn`."""
+    """Where a page begins: after `after` (a row, or a version in a history), as of transaction `txn`.
+
+    `seen` counts what earlier pages held, for the case that `after` itself is no longer shown.
+    """
 
     path: str
     query: tuple[tuple[str, str], ...]
     txn: int
     after: int
+    seen: int
     expires: int
 
 

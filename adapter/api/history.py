@@ -3,10 +3,10 @@
 Each version passes the gate on its own. `_since` and `_count` narrow the page; a cursor leads to the older ones.
 """
 
-from adapter.access.disclose import Arrange, Arranged, Disclosed
+from adapter.access.disclose import Arrange, Arranged, Disclosed, Found
 from adapter.api import bundle
 from adapter.api.call import Answer, Call
-from adapter.api.paging import Page, links, page_of
+from adapter.api.paging import End, Page, links, page_of
 from adapter.api.parameters import check_read_parameters, instant, one, resource_id, resource_type
 from adapter.store import resources
 
@@ -23,10 +23,10 @@ async def history(call: Call) -> Answer:
     services, org = call.services, call.services.keyring.organisation()
     released = await services.gate.disclose(
         call.ask("access.read", "history-instance", kind, "r", f"{kind}/{logical_id}"),
-        lambda conn: resources.history(conn, org, kind, logical_id, before_ver=page.after, limit=page.count + 1),
+        lambda conn: Found(resources.history(conn, org, kind, logical_id, before_ver=page.after, limit=page.count + 1)),
         arrange=_since(since, page),
     )
-    relations = links(call, page, released.items[-1].version if released.more else None)
+    relations = links(call, page, End(released.items[-1].version) if released.more else None)
     return Answer(200, bundle.history(released, services.base, relations), released=released)
 
 

@@ -18,10 +18,14 @@ STATELESS = frozenset({"_format", "_pretty", "_cursor"})  # parameters of one an
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page: its query, where it begins, as of which transaction (None: now, this is page one), and its size."""
+    """A page: its query, where it begins, as of which transaction (None: now, this is page one), and its size.
+
+    It begins after the row or version `after`; where that is no longer shown, behind the first `seen`.
+    """
 
     query: Pairs
     after: int | None
+    seen: int
     txn: int | None
     count: int
 
@@ -30,27 +34,43 @@ class Page:
         return self.after is None
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a page ended that another follows."""
+
+    last: int
+    items: int = 0
+    txn: int = 0
+
+
 def page_of(call: Call, pairs: Pairs) -> Page:
     """The page that a request asks for. Raises NotFound or Gone for a cursor that leads nowhere."""
     text = one(pairs, "_cursor")
     if text is None:
         query = tuple(pair for pair in pairs if pair[0] not in STATELESS)
-        return Page(query, None, None, count(query))
+        return Page(query, None, 0, None, count(query))
     if any(name not in STATELESS for name, _ in pairs):
         raise BadRequest("a cursor stands alone", code="parameter")
-    cursor = call.services.cursors.open(text, call.actor.client_id, call.path, call.now.timestamp())
-    return Page(cursor.query, cursor.after, cursor.txn, count(cursor.query))
+    place = _place(call)
+    cursor = call.services.cursors.open(text, call.actor.client_id, place, call.now.timestamp())
+    return Page(cursor.query, cursor.after, cursor.seen, cursor.txn, count(cursor.query))
 
 
-def links(call: Call, page: Page, last: int | None, txn: int | None = None) -> list[tuple[str, str]]:
-    """`self` of this page, and `next` where another follows; `last` is where this page ended."""
-    services = call.services
-    address = services.base + call.path.removeprefix("/fhir").removesuffix("/_search")
+def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:
+    """`self` of this page, and `next` where another follows."""
+    services, place = call.services, _place(call)
+    address = services.base + place.removeprefix("/fhir")
     query = urlencode(page.query)
     found = [("self", f"{address}?{query}" if query else address)]
-    if last is not None:
-        now = int(call.now.timestamp())
-        cursor = Cursor(call.path, page.query, txn or page.txn or 0, last, now + LIFE_S)
+    if end is not None:
+        expires = int(call.now.timestamp()) + LIFE_S
+        txn = end.txn if page.txn is None else page.txn
+        cursor = Cursor(place, page.query, txn, end.last, page.seen + end.items, expires)
         sealed = services.cursors.seal(cursor, call.actor.client_id)
         found.append(("next", f"{address}?_cursor={sealed}"))
     return found
+
+
+def _place(call: Call) -> str:
+    """The address that a page is reached at: a search by form goes on with a link."""
+    return call.path.rstrip("/").removesuffix("/_search")

@@ -4,12 +4,13 @@
 304 goes through the gate and the log like any read: that nothing has changed is a fact about the patient too.
 """
 
-from adapter.access.disclose import Disclosed, Released
+from adapter.access.disclose import Disclosed, Found, Released
 from adapter.api.call import Answer, Call
 from adapter.api.conditions import is_unmodified, version_headers
 from adapter.api.parameters import check_read_parameters, resource_id, resource_type
 from adapter.errors import Gone
 from adapter.store import resources
+from adapter.store.resources import Sealed
 
 
 async def read(call: Call) -> Answer:
@@ -19,7 +20,7 @@ async def read(call: Call) -> Answer:
     org = call.services.keyring.organisation()
     released = await call.services.gate.disclose(
         call.ask("access.read", "read", kind, "r", f"{kind}/{logical_id}"),
-        lambda conn: _one(resources.current(conn, org, kind, logical_id)),
+        lambda conn: found(resources.current(conn, org, kind, logical_id)),
     )
     item = released.items[0]
     if item.op == "d":
@@ -34,5 +35,6 @@ def resource_answer(item: Disclosed, released: Released, status: int = 200) -> A
     return Answer(status, item.body, version_headers(item), released=released)
 
 
-def _one(sealed: resources.Sealed | None) -> tuple[resources.Sealed, ...]:
-    return () if sealed is None else (sealed,)
+def found(sealed: Sealed | None) -> Found:
+    """At most one candidate, as the gate takes it."""
+    return Found(() if sealed is None else (sealed,))

@@ -6,28 +6,134 @@ http://hl7.org/fhir/R4/http.html#search
 3. The gate opens, matches and decides each candidate; what is left is sorted, counted and paged here.
 4. Put the page together from stored bytes.
 
-Every page is cut at the transaction of page one and passes the gate of its own moment. `total` stands on page one.
+Every page is cut at the transaction of page one and passes the gate of its own moment; `total` stands on page one. Of
+chains there is one, from a resource to the identifier of its own patient: whoever may see the one may see the other.
 Source: fhir chapter §4, §6, §10.
 """
 
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 
+from sqlalchemy import Connection
 
-from adapter.api.call import Answer, Call, Pairs
+from adapter.access.disclose import Arrange, Arranged, Disclosed, Found
+from adapter.api import bundle
+from adapter.api.call import MAX_FORM_BYTES, Answer, Call, Pairs, parse_pairs
+from adapter.api.outcome import outcome
+from adapter.api.paging import End, Page, links, page_of
 from adapter.api.parameters import resource_id, resource_type
+from adapter.errors import BadRequest, IssueItem, UnsupportedMedia
+from adapter.services import Services
+from adapter.store import planner
+from adapter.store.planner import Asking
+from mappings.fhir.search import Criterion, Query, matcher, parse, sort_key
 
 FORM = "application/x-www-form-urlencoded"
-SERVED = frozenset({"_count", "_sort", "_total", "_format", "_pretty"})
+SERVED = frozenset({"_count", "_sort", "_total"})
+OWN_PATIENT = frozenset({"patient", "subject"})
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 async def search_type(call: Call) -> Answer:
     """All resources of one type that the parameters find."""
-    return await _search(call, resource_type(call), ())
+    return await _search(call, resource_type(call), None)
 
 
 async def search_compartment(call: Call) -> Answer:
     """The resources of one type that belong to the patient in the path."""
-    return await _search(call, resource_type(call), (("patient", f"Patient/{resource_id(call)}"),))
+    return await _search(call, resource_type(call), resource_id(call))
 
 
-async def _search(call: Call, kind: str, inside: Pairs) -> Answer:
-    return Answer(500)
+async def _search(call: Call, kind: str, patient: str | None) -> Answer:
+    services = call.services
+    page = page_of(call, await _pairs(call))
+    query = _query(call, kind, page)  # 1
+    released = await services.gate.disclose(  # 3
+        call.ask("access.search", "search-type", kind, "s", f"{kind}?{_digest(call.path, page.query)}"),
+        lambda conn: _find(conn, services, query, Asking(call.now, services.zone), page, patient),
+        arrange=_arrange(query, page, services),
+    )
+    end = End(released.items[-1].rid, len(released.items), released.txn) if released.more else None
+    shown = replace(page, query=tuple(query.applied))
+    body = bundle.searchset(released, services.base, links(call, shown, end), _left_out(query))  # 4
+    return Answer(200, body, released=released)
+
+
+async def _pairs(call: Call) -> Pairs:
+    """The parameters of the URL, and of the form where there is one."""
+    if call.method != "POST":
+        return call.pairs
+    if (call.header(b"content-type") or "").partition(";")[0].strip().lower() != FORM:
+        raise UnsupportedMedia(f"a search is posted as {FORM}", code="body-type")
+    form = await call.body(MAX_FORM_BYTES)
+    return call.pairs + parse_pairs(form.decode("latin-1"))
+
+
+def _query(call: Call, kind: str, page: Page) -> Query:
+    """Step 1. Raises SearchError or BadRequest."""
+    lenient = "handling=lenient" in (call.header(b"prefer") or "").replace(" ", "").lower()
+    query = parse(kind, page.query, lenient=lenient, base=call.services.base)
+    if unserved := query.results.asked - SERVED:
+        raise BadRequest(f"not served yet: {', '.join(sorted(unserved))}", code="search", issue="not-supported")
+    return replace(query, criteria=tuple(_chain(call, criterion) for criterion in query.criteria))
+
+
+def _chain(call: Call, criterion: Criterion) -> Criterion:
+    """A chain to the own patient's identifier, judged on Patients alone; any other is refused."""
+    if criterion.chain is None:
+        return criterion
+    target = criterion.chain.get("Patient")
+    if criterion.code not in OWN_PATIENT or target is None or target.code != "identifier":
+        raise BadRequest("this chain is not served", code="search", issue="not-supported")
+    judged = call.actor.scopes.judge("Patient", "s")
+    if not judged.permitted or judged.queries:
+        raise BadRequest("a chain needs a scope that searches Patient", code="search", issue="not-supported")
+    chain: Mapping[str, Criterion] = {"Patient": target}
+    return replace(criterion, chain=chain)
+
+
+def _find(conn: Connection, services: Services, query: Query, asking: Asking, page: Page, patient: str | None) -> Found:
+    """Step 2, in one snapshot with the rest: the plan's query names merged patients by all their names."""
+    chosen = planner.plan(conn, services.keyring, query, asking, patient)
+    sealed = planner.candidates(conn, services.keyring, chosen, asking, txn=page.txn)
+    resolve = planner.resolver(conn, services.keyring)
+    return Found(sealed, matcher(chosen.query, resolve, now=asking.now, zone=asking.zone), chosen.txn)
+
+
+def _arrange(query: Query, page: Page, services: Services) -> Arrange:
+    sorts = query.results.sort
+    key = sort_key(query.type, sorts, services.zone) if sorts else None
+
+    def arrange(shown: list[Disclosed]) -> Arranged:
+        ordered = shown if key is None else sorted(shown, key=lambda item: key(item.resource or {}))
+        rest = _rest(ordered, page, in_order=key is None)
+        counts = page.first and (query.results.total != "none" or page.count == 0)
+        return Arranged(rest[: page.count], len(ordered) if counts else None, len(rest) > page.count > 0)
+
+    return arrange
+
+
+def _rest(ordered: list[Disclosed], page: Page, *, in_order: bool) -> list[Disclosed]:
+    """What this page and those after it hold. Rows come in the order of their numbers unless they were sorted."""
+    if page.after is None:
+        return ordered
+    if in_order:
+        return [item for item in ordered if item.rid > page.after]
+    place = next((n for n, item in enumerate(ordered, 1) if item.rid == page.after), page.seen)
+    return ordered[place:]
+
+
+def _left_out(query: Query) -> bytes:
+    """What lenient handling dropped, named where the name can be shown."""
+    if not query.dropped:
+        return b""
+    names = sorted({name if _NAME.fullmatch(name) else "a parameter" for name in query.dropped})
+    text = f"left out, because not supported: {', '.join(names)}"
+    return outcome((IssueItem("not-supported", "", text, "warning"),), "search")
+
+
+def _digest(path: str, query: Pairs) -> str:
+    """A name for this search in the counting of refusals; the search itself stands in the sealed detail."""
+    return hashlib.sha256(repr((path, query)).encode()).hexdigest()

@@ -5,7 +5,7 @@ A version that is a delete marker is 410; one that never was is 404, like one th
 
 from adapter.api.call import Answer, Call
 from adapter.api.parameters import check_read_parameters, resource_id, resource_type, version_number
-from adapter.api.read import resource_answer
+from adapter.api.read import found, resource_answer
 from adapter.errors import Gone
 from adapter.store import resources
 
@@ -17,9 +17,7 @@ async def vread(call: Call) -> Answer:
     org = call.services.keyring.organisation()
     released = await call.services.gate.disclose(
         call.ask("access.read", "vread", kind, "r", f"{kind}/{logical_id}"),
-        lambda conn: [
-            sealed for sealed in [resources.version(conn, org, kind, logical_id, number)] if sealed is not None
-        ],
+        lambda conn: found(resources.version(conn, org, kind, logical_id, number)),
     )
     item = released.items[0]
     if item.op == "d":

@@ -1,4 +1,4 @@
-"""A whole node in a temporary folder: real stores, vault, log and keys; and clients that speak HTTP to its application."""
+"""A whole node in a temporary folder: real stores, vault, log and keys; and clients that speak HTTP to it."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -117,9 +117,7 @@ def patient(logical_id: str = "p1", *, number: str | None = None, family: str = 
     }
 
 
-def observation(
-    logical_id: str, of: str = "p1", code: str = "2160-0", when: str = "2026-03-04", **more: Any
-) -> Json:
+def observation(logical_id: str, of: str = "p1", code: str = "2160-0", when: str = "2026-03-04", **more: Any) -> Json:
     return {
         "resourceType": "Observation",
         "id": logical_id,

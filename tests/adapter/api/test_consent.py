@@ -4,6 +4,7 @@ FHIR R4 Consent; access chapter §6, §7, §9; ledger chapter §5, §10.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -11,6 +12,10 @@ import pytest
 
 from adapter.store import owners
 from adapter.store.engine import Hot
+from ledger.errors import AppendFailed, BasisEnded
+from ledger.event import Event
+from ledger.log import Ledger
+from ledger.sequence import Receipt
 from mappings.fhir.codec import decode
 from tests.adapter.api.conftest import Json, Node, consent, decode_json, observation, patient
 
@@ -137,9 +142,7 @@ async def test_with_the_log_down_a_revoke_is_not_answered_but_already_closes(nod
 
 
 class _Broken:
-    async def append(self, events: Any) -> Any:
-        from ledger.errors import AppendFailed
-
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
         raise AppendFailed("disk full")
 
 
@@ -295,6 +298,46 @@ async def test_both_consents_of_a_merged_patient_open_together(node: Node) -> No
         assert (await status(north), await status(north, "/fhir/Observation/o2")) == (200, 200)
         await ward.put(f"/fhir/Consent/{kept['id']}", json=kept | {"status": "inactive"})
         assert (await status(north), await status(north, "/fhir/Observation/o2")) == (404, 404)
+
+
+async def test_a_revoke_between_decision_and_record_is_decided_again(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward, node.client("north") as north:
+        made = await grant(ward)
+
+        async def revoke() -> None:
+            await ward.put(f"/fhir/Consent/{made['id']}", json=made | {"status": "inactive"})
+
+        gate = node.services.gate
+        gate._ledger = _Before(gate._ledger, revoke)  # type: ignore[assignment]
+        assert await status(north) == 404
+    assert (await node.kinds())[-1] == "access.denied"
+
+
+class _Before:
+    """A ledger to which something happens just before the first append."""
+
+    def __init__(self, ledger: Ledger, happens: Callable[[], Awaitable[None]]) -> None:
+        self._ledger, self._happens = ledger, [happens]
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if self._happens:
+            await self._happens.pop()()
+        return await self._ledger.append(events)
+
+
+async def test_a_basis_that_keeps_ending_is_unavailable_and_nothing_is_served(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+
+    class Ending:
+        async def append(self, events: Sequence[Event]) -> list[Receipt]:
+            raise BasisEnded(("2026:1",))
+
+    node.services.gate._ledger = Ending()  # type: ignore[assignment]
+    async with node.client() as ward:
+        answer = await ward.get("/fhir/Observation/o1")
+    assert answer.status_code == 503
+    assert b"2160-0" not in answer.content
 
 
 @pytest.mark.parametrize("kind", ["revoke", "deny"])

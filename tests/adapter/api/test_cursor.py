@@ -12,7 +12,7 @@ from adapter.errors import Gone, NotFound
 KEY = bytes(range(32))
 CURSORS = Cursors(KEY, os.urandom)
 PATH = "/fhir/Observation"
-CURSOR = Cursor(PATH, (("patient", "p1"), ("_count", "2")), 12, 34, 1_000)
+CURSOR = Cursor(PATH, (("patient", "p1"), ("_count", "2")), 12, 34, 2, 1_000)
 
 
 @settings(deadline=None, max_examples=50)
@@ -22,7 +22,7 @@ CURSOR = Cursor(PATH, (("patient", "p1"), ("_count", "2")), 12, 34, 1_000)
     st.integers(0, 2**53),
 )
 def test_what_is_sealed_is_opened(query: tuple[tuple[str, str], ...], txn: int, after: int) -> None:
-    cursor = Cursor(PATH, query, txn, after, 1_000)
+    cursor = Cursor(PATH, query, txn, after, 2, 1_000)
     assert CURSORS.open(CURSORS.seal(cursor, "ward"), "ward", PATH, 999.9) == cursor
 
 
