@@ -82,6 +82,8 @@ class _Types:
                     self._add_primitive(members, name, kind, element)
                 else:
                     members.checks[name] = self._complex(name, kind, element)
+        if path == "Reference":  # declared a string, but what it holds is a URL (§2.28.2): white space would break it
+            members.tests["reference"], members.explain["reference"] = PRIMITIVES["uri"], _explain("uri", ".reference")
         return check
 
     def _complex(self, name: str, kind: str, element: Element) -> Check:

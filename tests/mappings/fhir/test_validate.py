@@ -143,7 +143,8 @@ def test_a_fault_names_no_value() -> None:
 
 names = st.sampled_from(
     "resourceType id meta text contained extension _birthDate birthDate name given _given gender active url entry "
-    "deceasedBoolean deceasedDateTime managingOrganization reference link other type valueCode div status resource".split()
+    "deceasedBoolean deceasedDateTime managingOrganization reference link other type valueCode div status "
+    "resource".split()
 )
 values = st.recursive(
     st.one_of(
