@@ -170,7 +170,6 @@ class _Compiler:
         elif not row.value:
             raise ValueError("a constant needs a value")
         primitive = bool(target.type) and not self.env.schema.has_children(target.type)
-        target, constant = self._constant(value, target, primitive) if value else (target, "")
         sources = parse_source(row.source)
         return Fact(
             row=row,
@@ -180,7 +179,8 @@ class _Compiler:
             function=function,
             vocab=self._vocab(row, target),
             takes_all=takes_all or (bool(sources) and sources[0].all),
-            constant=constant,
+            constant=self._constant(value, target) if value else "",
+            beside=primitive and _ABSENT.match(value) is not None,
             default=default,
             primitive=primitive,
             required_code=primitive and target.type == "code" and target.element.valueset is not None,
@@ -209,17 +209,13 @@ class _Compiler:
                 raise ValueError(f"{row.vocab} gives {sorted(outside)[0]}, which {row.target} cannot hold")
         return name
 
-    def _constant(self, value: str, target: Resolved, primitive: bool) -> tuple[Resolved, str]:
-        """(target, Python expression of the value); an absent reason of a primitive stands beside it."""
+    def _constant(self, value: str, target: Resolved) -> str:
+        """The Python expression of a value."""
         if value.startswith("@"):
-            return target, self._resolver(value[1:])
+            return self._resolver(value[1:])
         if (match := _ABSENT.match(value)) is not None:
-            steps = target.steps
-            if primitive:
-                steps = (*steps[:-1], Step(Kind.PLAIN, "_" + target.last.name))
-            reason = {"extension": [{"url": runtime.ABSENT, "valueCode": match[1]}]}
-            return Resolved(steps, target.holder, target.element, target.type), repr(reason)
-        return target, repr(self._literal(value, target))
+            return repr({"extension": [{"url": runtime.ABSENT, "valueCode": match[1]}]})
+        return repr(self._literal(value, target))
 
     def _resolver(self, name: str) -> str:
         if name.startswith("policy."):

@@ -34,6 +34,7 @@ class Fact:
     vocab: str  # name bound to the concept map, or "None"
     takes_all: bool
     constant: str  # Python expression of the value, its `?` and `??` taken off; "" if there is none
+    beside: bool  # the constant is an absent reason: it stands in the primitive's sibling
     default: str  # "", "?" or "??"
     primitive: bool
     required_code: bool  # a code its binding limits: without a value the coding goes to the parent
@@ -366,7 +367,11 @@ class MapEmitter:
             self._record(fact, f"sorted(x)[0] if x else {last.name!r}", element=element, steps=steps[:-1])
         elif last.kind is Kind.APPEND:
             self._append(fact, inner, last.name)
-            self._record(fact, _indexed(inner, last.name), element=element, steps=steps[:-1])
+            if self.trace and fact.primitive:
+                with self.out.block(f"if {last.name!r} in {inner}:"):  # a code may have gone to the parent instead
+                    self._record(fact, _indexed(inner, last.name), element=element, steps=steps[:-1])
+            else:
+                self._record(fact, _indexed(inner, last.name), element=element, steps=steps[:-1])
         else:
             self._assign(fact, inner, last.name)
             self._record(fact, repr(last.name), element=element, steps=steps[:-1])
@@ -424,17 +429,16 @@ class MapEmitter:
     def _fill(self, fact: Fact) -> None:
         """A `??` row: a required element that nothing gave."""
         *above, last = fact.target.steps
-        known = sorted(
-            {*fact.target.element.names, last.name}
-        )  # a choice by any of its names, an absent reason beside it
+        known = sorted(fact.target.element.names)  # a choice is there by any of its names
+        name = "_" + last.name if fact.beside else last.name
         holder = "".join(f".get({step.name!r}, {{}})" for step in above)
-        test = " and ".join(f"{name!r} not in body{holder}" for name in known)
+        test = " and ".join(f"{each!r} not in body{holder}" for each in known)
         holds = self._holds(fact)
         self.out.put(f"# {fact.row.id} ??")
         with self.out.block(f"if {test}" + (f" and {holds}:" if holds else ":")):
             self.out.put(f"x = {fact.constant}")
             with self.out.block("if x is not None:"):
-                self.out.put(f"{self._holders('body', tuple(above))}[{last.name!r}] = x")
+                self.out.put(f"{self._holders('body', tuple(above))}[{name!r}] = x")
                 path = ".".join([*(step.name for step in above), fact.target.element.name])
                 self.out.put(f"ctx.filled.append({path!r})")
                 if self.trace:
