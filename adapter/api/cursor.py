@@ -49,21 +49,27 @@ class Cursors:
     def seal(self, cursor: Cursor, client_id: str) -> str:
         nonce = self._entropy(NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, msgspec.msgpack.encode(cursor), _bound(client_id))
-        return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+        return _encoded(nonce + sealed)
 
     def open(self, text: str, client_id: str, path: str, now: float) -> Cursor:
         """The cursor in `text`. Raises NotFound when it is not this client's page of this path, Gone when too old."""
+        if len(text) > MAX_CURSOR_CHARS:
+            raise _unknown()
         try:
             blob = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             plain = self._cipher.decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], _bound(client_id))
         except (binascii.Error, InvalidTag, ValueError) as exc:
             raise _unknown() from exc
         cursor = self._decoder.decode(plain)
-        if len(text) > MAX_CURSOR_CHARS or cursor.path != path:
+        if _encoded(blob) != text or cursor.path != path:  # base64 has several spellings of one value; we have one
             raise _unknown()
         if cursor.expires <= now:
             raise Gone("this page is no longer kept; search again", code="cursor-expired", issue="expired")
         return cursor
+
+
+def _encoded(blob: bytes) -> str:
+    return base64.urlsafe_b64encode(blob).decode().rstrip("=")
 
 
 def _bound(client_id: str) -> bytes:

@@ -1,0 +1,353 @@
+"""search within a patient, and Patient by identifier, through the gate.
+
+FHIR R4 search.html; fhir chapter §4, §6, §10.
+"""
+
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from adapter.access.refusals import SMALLEST_PAD, WINDOW_S
+from adapter.store.unit import Delete
+from mappings.fhir.codec import decode
+from mappings.fhir.validate import validate
+from tests.adapter.api.conftest import Json, Node, consent, observation, patient
+
+SODIUM = "2951-2"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def stay(logical_id: str, of: str = "p1") -> Json:
+    return {
+        "resourceType": "Encounter",
+        "id": logical_id,
+        "status": "finished",
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
+        "subject": {"reference": f"Patient/{of}"},
+    }
+
+
+async def fill(node: Node) -> None:
+    """Two patients with the same codes, so that what leaks from one to the other shows."""
+    await node.put(
+        patient("p1"),
+        stay("e1"),
+        observation("o1", when="2025-03-04"),
+        observation("o2", when="2026-03-04T10:00:00+01:00", encounter={"reference": "Encounter/e1"}),
+        observation("o3", code=SODIUM, when="2026-04-01"),
+        patient("p2", family="Anders"),
+        observation("x1", of="p2"),
+        observation("x2", of="p2", code=SODIUM),
+    )
+
+
+async def bundle(client: httpx.AsyncClient, url: str, status: int = 200) -> Json:
+    answer = await client.get(url)
+    assert answer.status_code == status, answer.text
+    found = decode(answer.content)
+    assert [fault for fault in validate(found) if fault.severity == "error"] == []
+    return found
+
+
+def ids(found: Json) -> list[str]:
+    return [entry["resource"]["id"] for entry in found.get("entry", []) if entry["search"]["mode"] == "match"]
+
+
+def next_of(node: Node, found: Json) -> str:
+    url = next((link["url"] for link in found["link"] if link["relation"] == "next"), "")
+    return str(url.removeprefix(node.services.base.removesuffix("/fhir")))
+
+
+FOUND = {
+    "Observation?patient=p1": ["o1", "o2", "o3"],
+    "Observation?patient=Patient/p1": ["o1", "o2", "o3"],
+    "Observation?subject=Patient/p1&code=http://loinc.org|2160-0": ["o1", "o2"],
+    "Observation?patient=p1&code=2160-0": ["o1", "o2"],
+    "Observation?patient=p1&code=2160-0,2951-2": ["o1", "o2", "o3"],
+    f"Observation?patient=p1&code={SODIUM}&date=2026-04": ["o3"],
+    "Observation?patient=p1&date=ge2026": ["o2", "o3"],
+    "Observation?patient=p1&date=2026-03-04": ["o2"],
+    "Observation?patient=p1&date=lt2026&date=ge2025": ["o1"],
+    "Observation?patient=p1&encounter=Encounter/e1": ["o2"],
+    "Observation?patient=p1&encounter=e1": ["o2"],
+    "Observation?patient=p1&_id=o2,x1": ["o2"],
+    "Observation?_id=o3": ["o3"],
+    "Observation?patient=p1&_lastUpdated=gt2999": [],
+    "Observation?patient=p1&_lastUpdated=gt2020": ["o1", "o2", "o3"],
+    "Observation?patient=p1&status=amended": [],
+    "Observation?patient=p1&code:not=2160-0": ["o3"],
+    "Observation?patient=p1&encounter:missing=true": ["o1", "o3"],
+    "Observation?patient=p1&_sort=-date": ["o3", "o2", "o1"],
+    "Observation?patient.identifier=urn:oid:2.999.1.1|MR-p1": ["o1", "o2", "o3"],
+    "Patient/p1/Observation": ["o1", "o2", "o3"],
+    f"Patient/p1/Observation?code={SODIUM}": ["o3"],
+    "Patient?identifier=urn:oid:2.999.1.1|MR-p1": ["p1"],
+    "Patient?identifier=MR-p1": ["p1"],
+    "Patient?identifier=MR-nobody": [],
+    "Patient?_id=p1&family=must": ["p1"],
+    "Patient?_id=p1&family:exact=must": [],
+    "Patient?family=Muster&birthdate=1970-05-17": ["p1"],
+    "Observation?patient=nobody": [],
+}
+
+
+@pytest.mark.parametrize("url", FOUND, ids=str)
+async def test_a_search_finds_what_matches_in_one_patient_and_nothing_else(node: Node, url: str) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        found = await bundle(ward, f"/fhir/{url}")
+    assert (ids(found) if "_sort" in url else sorted(ids(found))) == FOUND[url]
+    assert found["total"] == len(FOUND[url])
+
+
+async def test_a_form_finds_what_the_address_finds(node: Node) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        form = await ward.post("/fhir/Observation/_search", content="patient=p1&code=2160-0", headers=FORM)
+        inside = await ward.post("/fhir/Patient/p1/Observation/_search", content="code=2160-0", headers=FORM)
+        assert sorted(ids(decode(form.content))) == sorted(ids(decode(inside.content))) == ["o1", "o2"]
+        assert (await ward.post("/fhir/Observation/_search", content="{}")).status_code == 415
+        long = await ward.post("/fhir/Observation/_search", content="a=" + "b" * 70_000, headers=FORM)
+        assert long.status_code == 413
+
+
+BAD = {
+    "Observation": "too-costly",
+    "Observation?code=2160-0": "too-costly",
+    "Patient?family=Muster": "too-costly",
+    "Observation?patient=p1&shoe-size=43": "not-supported",
+    "Observation?patient=p1&code:below=2160-0": "not-supported",
+    "Observation?patient=p1&_include=Observation:encounter": "not-supported",
+    "Observation?patient=p1&_summary=true": "not-supported",
+    "Observation?patient=p1&_elements=code": "not-supported",
+    "Observation?patient=p1&encounter.status=finished": "not-supported",
+    "Observation?patient=p1&subject.name=Muster": "not-supported",
+    "Observation?patient=p1&_text=x": "not-supported",
+    "Observation?patient=p1&date=yesterday": "invalid",
+    "Observation?patient=p1&_count=x": "value",
+    "Observation?patient=p1&_count=1&_count=2": "invalid",
+}
+
+
+@pytest.mark.parametrize("url", BAD, ids=str)
+async def test_what_is_not_supported_is_refused_and_never_left_out(node: Node, url: str) -> None:
+    await fill(node)
+    before = node.services.ledger.size
+    async with node.client() as ward:
+        outcome = await bundle(ward, f"/fhir/{url}", 400)
+    assert outcome["issue"][0]["code"] == BAD[url]
+    assert "Muster" not in str(outcome)
+    assert "yesterday" not in str(outcome)
+    assert node.services.ledger.size == before
+
+
+async def test_lenient_handling_leaves_out_and_says_so(node: Node) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        answer = await ward.get("/fhir/Observation?patient=p1&shoe-size=43", headers={"Prefer": "handling=lenient"})
+    found = decode(answer.content)
+    assert sorted(ids(found)) == ["o1", "o2", "o3"]
+    assert "shoe-size" in found["entry"][-1]["resource"]["issue"][0]["diagnostics"]
+    assert "shoe-size" not in found["link"][0]["url"]
+
+
+@pytest.mark.parametrize("sort", ["", "&_sort=-date", "&_sort=date"])
+async def test_pages_hold_everything_once(node: Node, sort: str) -> None:
+    await node.put(patient(), *(observation(f"o{n}", when=f"2026-01-{n:02d}") for n in range(1, 12)))
+    seen: list[str] = []
+    totals = []
+    async with node.client() as ward:
+        url = f"/fhir/Observation?patient=p1&_count=4{sort}"
+        while url:
+            found = await bundle(ward, url)
+            seen += ids(found)
+            totals.append(found.get("total"))
+            url = next_of(node, found)
+    expected = [f"o{n}" for n in range(1, 12)]
+    if not sort:
+        seen.sort(key=lambda name: int(name[1:]))  # by number of row, which promises no order inside one transaction
+    assert seen == (expected[::-1] if sort == "&_sort=-date" else expected)
+    assert totals == [11, None, None]
+
+
+async def test_a_later_page_shows_what_page_one_was_cut_from(node: Node) -> None:
+    """Changed, deleted and new resources between two pages: each at the version of page one's moment."""
+    await node.put(patient(), *(observation(f"o{n}") for n in range(1, 7)))
+    async with node.client() as ward:
+        first = await bundle(ward, "/fhir/Observation?patient=p1&code=2160-0&_count=2")
+        await node.put(observation("o4", code=SODIUM), observation("o9"))
+        await node.commit(Delete("Observation", "o5"))
+        second = await bundle(ward, next_of(node, first))
+        third = await bundle(ward, next_of(node, second))
+    pages = [*first["entry"], *second["entry"], *third["entry"]]
+    assert sorted(entry["resource"]["id"] for entry in pages) == [f"o{n}" for n in range(1, 7)]
+    (moved,) = [entry["resource"] for entry in pages if entry["resource"]["id"] == "o4"]
+    assert moved["code"]["coding"][0]["code"] == "2160-0"
+
+
+async def test_a_page_after_a_revocation_holds_nothing(node: Node) -> None:
+    await node.put(patient(), *(observation(f"o{n}") for n in range(1, 5)))
+    async with node.client() as ward, node.client("north") as north:
+        made = decode((await ward.post("/fhir/Consent", json=consent())).content)
+        first = await bundle(north, "/fhir/Observation?patient=p1&_count=2")
+        assert len(ids(first)) == 2
+        await ward.put(f"/fhir/Consent/{made['id']}", json=made | {"status": "inactive"})
+        second = await bundle(north, next_of(node, first))
+    assert ids(second) == []
+    assert next_of(node, second) == ""
+
+
+async def test_a_cursor_is_one_clients_page_of_one_address(node: Node) -> None:
+    await node.put(patient(), *(observation(f"o{n}") for n in range(1, 5)))
+    async with node.client() as ward, node.client("north") as north:
+        url = next_of(node, await bundle(ward, "/fhir/Observation?patient=p1&_count=2"))
+        assert "p1" not in url
+        assert (await north.get(url)).status_code == 404
+        assert (await ward.get(url.replace("Observation", "Condition"))).status_code == 404
+        assert (await ward.get(url[:-1] + ("A" if url[-1] != "A" else "B"))).status_code == 404
+        assert (await ward.get(f"{url}&code=2160-0")).status_code == 400
+        old = node.services.cursors
+        text = url.partition("_cursor=")[2]
+        cursor = old.open(text, "ward", "/fhir/Observation", 0)
+        from dataclasses import replace
+
+        expired = old.seal(replace(cursor, expires=int(datetime.now(UTC).timestamp()) - 1), "ward")
+        gone = await ward.get(f"/fhir/Observation?_cursor={expired}")
+    assert (gone.status_code, decode(gone.content)["issue"][0]["code"]) == (410, "expired")
+
+
+async def test_count_zero_counts_and_is_recorded(node: Node) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        answer = await ward.get("/fhir/Observation?patient=p1&_count=0&_total=none")
+    found = decode(answer.content)
+    assert (found["total"], ids(found), next_of(node, found)) == (3, [], "")
+    entry = (await node.entries())[-1]
+    assert (entry["type"], entry["outcome"]) == ("access.search", "permit")
+
+
+async def test_the_total_is_left_out_where_it_is_not_asked_for(node: Node) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        assert "total" not in await bundle(ward, "/fhir/Observation?patient=p1&_total=none")
+
+
+async def test_the_self_link_says_what_was_searched(node: Node) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        found = await bundle(ward, f"/fhir/Observation?patient=p1&code={quote('http://loinc.org|2160-0')}&_format=json")
+    (link,) = found["link"]
+    expected = f"{node.services.base}/Observation?patient=p1&code=http%3A%2F%2Floinc.org%7C2160-0"
+    assert (link["relation"], link["url"]) == ("self", expected)
+    urls = {entry["fullUrl"] for entry in found["entry"]}
+    assert urls == {f"{node.services.base}/Observation/{name}" for name in ("o1", "o2")}
+
+
+async def test_one_event_holds_the_lines_of_a_page(node: Node) -> None:
+    written = await node.put(patient(), observation("o1"), observation("o2"))
+    owner = written.results[0].owner  # type: ignore[union-attr]
+    before = node.services.ledger.size
+    async with node.client() as ward:
+        await bundle(ward, "/fhir/Observation?patient=p1")
+    (entry,) = (await node.entries())[before:]
+    detail = await node.detail(entry, owner)
+    assert [line.split(" ")[1] for line in detail["content"]] == [
+        "Observation/o1/_history/1",
+        "Observation/o2/_history/1",
+    ]
+    assert detail["query"] == "/fhir/Observation?patient=p1"
+
+
+async def test_a_search_across_two_patients_is_one_event_each(node: Node) -> None:
+    await fill(node)
+    before = node.services.ledger.size
+    async with node.client() as ward:
+        found = await bundle(ward, "/fhir/Observation?_id=o1,x1")
+    assert sorted(ids(found)) == ["o1", "x1"]
+    assert await node.kinds(before) == ["access.search"] * 2
+
+
+async def test_a_hidden_search_answers_like_an_empty_one(node: Node) -> None:
+    await fill(node)
+    headers = {"X-Request-Id": "same"}
+    async with node.client("north") as north:
+        hidden = await north.get("/fhir/Observation?patient=p1", headers=headers)
+        absent = await north.get("/fhir/Observation?patient=p9", headers=headers)
+    assert hidden.status_code == absent.status_code == 200
+    assert hidden.content.replace(b"p1", b"p9") == absent.content
+    unlike = {"x-ledger-index", "content-digest"}
+    assert {k: v for k, v in hidden.headers.items() if k not in unlike} == {
+        k: v for k, v in absent.headers.items() if k not in unlike
+    }
+    entries = (await node.entries())[-2:]
+    assert [(entry["type"], entry["outcome"]) for entry in entries] == [("access.search", "deny")] * 2
+
+
+async def test_whom_a_search_withheld_is_told_by_the_timer_among_nobodies(node: Node) -> None:
+    await fill(node)
+    before = node.services.ledger.size
+    async with node.client("north") as north:
+        await bundle(north, "/fhir/Observation?_id=o1,x1")
+    assert await node.kinds(before) == ["access.search"]
+    await node.services.gate.flush_refusals(datetime.now(UTC))
+    told = (await node.entries())[before + 1 :]
+    assert [entry["type"] for entry in told] == ["access.denied"] * SMALLEST_PAD
+    assert len({frozenset(entry) for entry in told}) == 1
+    await node.services.gate.flush_refusals(datetime.now(UTC))
+    assert len((await node.entries())[before + 1 :]) == SMALLEST_PAD
+
+
+async def test_an_empty_search_is_padded_like_a_withheld_one(node: Node) -> None:
+    async with node.client("north") as north:
+        await bundle(north, "/fhir/Observation?patient=nobody")
+    before = node.services.ledger.size
+    await node.services.gate.flush_refusals(datetime.now(UTC))
+    assert await node.kinds(before) == ["access.denied"] * SMALLEST_PAD
+
+
+async def test_repeated_refusals_are_told_with_their_count(node: Node) -> None:
+    await fill(node)
+    async with node.client("north") as north:
+        for _ in range(4):
+            await north.get("/fhir/Observation/o1")
+    before = node.services.ledger.size
+    book = node.services.gate.refusals
+    for folded in book._folds.values():
+        folded.since -= WINDOW_S
+    await node.services.gate.flush_refusals(datetime.now(UTC))
+    (entry,) = (await node.entries())[before:]
+    assert (entry["type"], entry["d"]) == ("access.denied", {"count": 3, "window_s": WINDOW_S})
+
+
+async def test_a_granular_scope_narrows_a_search(node: Node) -> None:
+    await fill(node)
+    async with node.client("ward", f"system/Observation.s?code={SODIUM}") as ward:
+        found = await bundle(ward, "/fhir/Observation?patient=p1")
+    assert (ids(found), found["total"]) == (["o3"], 1)
+
+
+async def test_a_chain_into_patients_needs_a_scope_that_searches_them(node: Node) -> None:
+    await fill(node)
+    async with node.client("ward", "system/Observation.rs") as ward:
+        await bundle(ward, "/fhir/Observation?patient.identifier=MR-p1", 400)
+
+
+async def test_a_merged_patient_is_found_under_both_names(node: Node) -> None:
+    from tests.adapter.api.test_consent import merge
+
+    written = await node.put(patient("p1"), observation("o1"), patient("p2"), observation("o2", of="p2"))
+    first, _, second, _ = (change.owner for change in written.results if change)
+    await merge(node, second, first)
+    async with node.client() as ward:
+        for name in ("p1", "p2"):
+            for url in (f"/fhir/Observation?patient={name}", f"/fhir/Patient/{name}/Observation"):
+                assert sorted(ids(await bundle(ward, url))) == ["o1", "o2"]
+
+
+async def test_the_lifespan_tells_refusals_when_the_node_stops(node: Node) -> None:
+    async with node.app.router.lifespan_context(node.app):
+        async with node.client("north") as north:
+            await bundle(north, "/fhir/Observation?patient=nobody")
+    assert (await node.kinds())[-SMALLEST_PAD:] == ["access.denied"] * SMALLEST_PAD
