@@ -66,8 +66,9 @@ class Compiled:
         return self.run([focus], _surroundings(focus, env))
 
     def truth(self, value: Any, env: Env | None = None, *, type: str = "") -> bool | None:
-        """The answer of an invariant; None where the data leaves it open (dates of unlike precision, nothing to
-        compare).
+        """The answer of an invariant. None where the data leaves it open: dates of unlike precision, nothing to compare.
+
+        Open is not broken: R4's own `ref-1` is open for every Reference that has an identifier only.
         """
         focus = (type, value, None) if type else model.resource_node(value)
         return self.test([focus], _surroundings(focus, env))

@@ -73,7 +73,7 @@ def match(
 def matcher(
     query: Query, resolve: Resolve, *, now: datetime, zone: tzinfo, units: Units | None = None
 ) -> Callable[[Json], bool]:
-    """A query as a predicate. `resolve` gives what a reference points to (`Type/id` or a URL), or None; only chains ask.
+    """A query as a predicate. `resolve` gives what a reference points to (`Type/id` or a URL), or None; chains ask.
 
     References are compared as they stand: who knows several ids of one resource puts them all into the query.
     """

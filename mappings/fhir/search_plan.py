@@ -11,7 +11,7 @@ Source: FHIR R4 search.html; the expressions are the schema's.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from mappings.fhir import fhirpath
 from mappings.fhir.codec import Json
@@ -46,7 +46,7 @@ class Branch:
     """
 
     leaves: list[tuple[list[str], Convert]] = field(default_factory=list)
-    odd: list[tuple[str, Odd]] = field(default_factory=list)
+    odd: list[tuple[list[str], Odd]] = field(default_factory=list)
     guards: list[tuple[Guard, "Branch"]] = field(default_factory=list)
     members: dict[str, "Branch"] = field(default_factory=dict)
 
@@ -55,9 +55,9 @@ class Branch:
         for codes, convert in self.leaves:
             if values := convert(item):
                 _add(found, codes, values)
-        for code, odd in self.odd:
+        for codes, odd in self.odd:
             if values := odd(item, root):
-                _add(found, (code,), values)
+                _add(found, codes, values)
         for guard, branch in self.guards:
             if guard(item, root):
                 branch.read(item, root, found)
@@ -178,7 +178,7 @@ class _Growth:
             paths = [path_of(side) for side in branches(parse(param.expression))]
             places = [place for path in paths for place in self._follow(path)]
         except NoPath:
-            self.tree.odd.append((param.code, _evaluated(param.type, param.expression, "", param.targets)))
+            self.tree.odd.append(([param.code], _evaluated(param.type, param.expression, "", param.targets)))
             return
         for place in places:
             self._add_leaf(param, place)
@@ -192,18 +192,25 @@ class _Growth:
 
     def _add_leaf(self, param: Param, place: _Place) -> None:
         if param.type == "composite":
-            place.branch.odd.append((param.code, _composite(self.type, place.type, param)))
+            params = schema().params(self.type)
+            kinds = tuple((params[code].type, expression) for code, expression in param.components)
+            _join(place.branch.odd, param.code, _composite(place.type, kinds))
             return
-        valueset = place.element.valueset if place.element else None
-        convert = converter(param.type, place.type, valueset)
-        if convert is None:
-            return
-        codes = next((codes for codes, known in place.branch.leaves if known is convert), None)
-        if codes is None:
-            codes = []
-            place.branch.leaves.append((codes, convert))
-        if param.code not in codes:
-            codes.append(param.code)
+        convert = converter(param.type, place.type, place.element.valueset if place.element else None)
+        if convert is not None:
+            _join(place.branch.leaves, param.code, convert)
+
+
+_Read = TypeVar("_Read")
+
+
+def _join(readers: list[tuple[list[str], _Read]], code: str, read: _Read) -> None:
+    """Add a parameter to the reader it shares with others, so that each reader runs once an item."""
+    codes = next((codes for codes, known in readers if known is read), None)
+    if codes is None:
+        readers.append(([code], read))
+    elif code not in codes:
+        codes.append(code)
 
 
 def _step(place: _Place, step: Step) -> list[_Place]:
@@ -254,10 +261,10 @@ def _wanted(type_: str, targets: tuple[str, ...]) -> bool:
     return type_ not in schema().resource_types or not targets or targets == ("Any",) or type_ in targets
 
 
-def _composite(type_: str, path: str, param: Param) -> Odd:
-    """One node's components; a node that lacks one of them has no value."""
-    params = schema().params(type_)
-    components = [_component(params[code].type, expression, path) for code, expression in param.components]
+@cache
+def _composite(path: str, kinds: tuple[tuple[str, str], ...]) -> Odd:
+    """One node's components, each by search type and expression; a node that lacks one of them has no value."""
+    components = [_component(kind, expression, path) for kind, expression in kinds]
     needed = [names for _, names in components if names]
 
     def read(item: Any, root: Json) -> Values:
