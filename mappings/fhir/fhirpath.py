@@ -66,7 +66,7 @@ class Compiled:
         return self.run([focus], _surroundings(focus, env))
 
     def truth(self, value: Any, env: Env | None = None, *, type: str = "") -> bool | None:
-    """An expression ready to run. All its ways raise FhirpathError where it asks for one item and there are several."""
+        """The answer of an invariant. None where the data leaves it open: unlike precision, nothing to compare.
 
         Open is not broken: R4's own `ref-1` is open for every Reference that has an identifier only.
         """
