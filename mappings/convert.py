@@ -51,6 +51,7 @@ class Mapped:
     at: str  # event time
     source: tuple[int, ...]  # ordinals of the segments it comes from
     into: str | None  # id of the survivor of a merge
+    downgrade: bool = False  # the profile lets a final result become less than final
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
         raise UnreadableMessage("over-limit", text="too many resources")
     times = _times(assembly)
     return Conversion(
-        resources=tuple(_mapped(builder, times) for builder in made),
+        resources=tuple(_mapped(builder, times, profile.policy["downgrade"] == "apply") for builder in made),
         effects=tuple(assembly.effects),
         issues=tuple(assembly.issues),
         trace=assembly.trace,
@@ -144,11 +145,17 @@ def _times(assembly: Assembly) -> tuple[str, dict[int, str]]:
 
 
 def _instant(raw: str, assembly: Assembly) -> str:
-    found = moment_of(raw.split(assembly.rep, 1)[0].split(assembly.comp, 1)[0].strip(), assembly.zone) if raw else None
-    return found.value or "" if found is not None else ""
+    """A time to order statements by; without an offset it counts as it stands, for one feed has one clock."""
+    lexeme = raw.split(assembly.rep, 1)[0].split(assembly.comp, 1)[0].strip()
+    if not lexeme:
+        return ""
+    value = moment_of(lexeme, assembly.zone).value or ""
+    if len(value) == 10 and len(lexeme) > 11:
+        return (moment_of(f"{lexeme}+0000", assembly.zone).value or value).removesuffix("Z").removesuffix("+00:00")
+    return value
 
 
-def _mapped(builder: Builder, times: tuple[str, dict[int, str]]) -> Mapped:
+def _mapped(builder: Builder, times: tuple[str, dict[int, str]], downgrade: bool) -> Mapped:
     general, results = times
     at = general
     if results and builder.type in RESULT_TYPES and builder.segment is not None:
@@ -162,6 +169,7 @@ def _mapped(builder: Builder, times: tuple[str, dict[int, str]]) -> Mapped:
         at=at,
         source=tuple(builder.sources),
         into=builder.into,
+        downgrade=downgrade,
     )
 
 

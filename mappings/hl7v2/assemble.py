@@ -30,7 +30,7 @@ class Builder:
     """One resource under construction."""
 
     __slots__ = (
-        "at", "body", "clear", "contained", "filled", "group", "id", "into", "key", "make", "mode", "own", "place",
+        "at", "body", "clear", "filled", "group", "id", "into", "key", "make", "mode", "own", "place",
         "ref", "segment", "sources", "tail", "type",
     )  # fmt: skip
 
@@ -49,7 +49,6 @@ class Builder:
         self.clear: list[str] = []
         self.filled: list[str] = []
         self.own: list[str] = []
-        self.contained = 0
         self.into: str | None = None
         self.at: str | None = None
         self.sources: list[int] = [] if segment is None else [segment.ordinal]
@@ -214,9 +213,10 @@ class Assembly(Context):
         """A thing without an id of its own lives inside the resource that speaks of it."""
         if self.builder is None:
             return None
-        self.builder.contained += 1
-        id_ = f"c{self.builder.contained}"
-        self.builder.body.setdefault("contained", []).append({**body, "id": id_})
+        id_ = "c" + self.identities.make("contained", (repr(body),))[:8]  # of its content: equal in every version
+        inside = self.builder.body.setdefault("contained", [])
+        if all(each["id"] != id_ for each in inside):
+            inside.append({**body, "id": id_})
         return f"#{id_}"
 
 

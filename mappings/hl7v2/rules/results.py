@@ -77,6 +77,20 @@ def report_correction(ctx: Assembly, builder: Builder) -> None:
         ctx.issues.append(issue("report-without-order", Place("OBR", builder.segment.nth, 25)))
 
 
+@finish("report_lines")
+def report_lines(ctx: Assembly, builder: Builder) -> None:
+    """Lines entered in error leave the report; `merge` takes them out of the stored one too."""
+    wrong = {
+        other.ref for other in ctx.made if other.type == "Observation" and other.body.get("status") == "entered-in-error"
+    }
+    lines = [each for each in builder.body.get("result", ()) if each["reference"] not in wrong]
+    builder.clear += [f"result[reference={ref}]" for ref in sorted(wrong)]
+    if lines:
+        builder.body["result"] = lines
+    else:
+        builder.body.pop("result", None)
+
+
 @finish("observation_line")
 def observation_line(ctx: Assembly, builder: Builder) -> None:
     """What OBX-11 says beside the status, the line's identifier, its attachment and further text."""

@@ -1,0 +1,399 @@
+"""What is stored, and what a message says of it: the pure update rule.
+
+    settled = settle(old, mapped, clock)        # body to store (None: nothing changes), clock, issues
+
+- absent is no statement; what is present replaces, what is in `clear` goes, the rest stays
+- an element is all of `x`, `_x` and the variants of `x[x]`: they replace and clear together
+- lists are replaced whole, but for those in `KEYED`: other authorities' numbers, a stay's history and a report's lines are not
+  one sender's to drop
+- older than what is stored: fills absent elements only (`late-event`); the event's own effect (`own`) applies even late,
+  unless a later event of the same axis is stored
+- a `stub` creates what is not there and changes nothing; `state` replaces, under the ranks of `statuses.py`
+- `meta.security` is never lowered by absence; `link` only grows
+
+Old bodies are never changed: every result is a new dict. Who stores, seals and counts versions is the store's.
+
+Source: design chapter HL7 v2 §8, §9.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mappings import statuses
+from mappings.fhir.schema import schema
+from mappings.hl7v2.issues import Issue, issue
+from mappings.statuses import RESULTS
+
+if TYPE_CHECKING:
+    from mappings.convert import Mapped
+
+Json = dict[str, Any]
+Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own:status` an event's own effect
+
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+_FIXED = frozenset({"resourceType", "id"})
+_CURRENT = frozenset({"active", "planned", "reserved"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`body` to store, None where nothing changes; `clock` to keep with it; what was noticed."""
+
+    body: Json | None
+    clock: dict[str, str]
+    issues: tuple[Issue, ...]
+
+
+def merge(old: Json | None, mapped: "Mapped") -> Json:
+    """The same without clocks: the newer statement is the one at hand."""
+    settled = settle(old, mapped, {})
+    return settled.body if settled.body is not None else old or mapped.body
+
+
+def settle(old: Json | None, mapped: "Mapped", clock: Clock) -> Settled:
+    """What is to be stored once `mapped` was said."""
+    if mapped.mode == "event" or (mapped.mode == "stub" and old is not None):
+        return Settled(None, dict(clock), ())
+    if old is None:
+        return Settled(mapped.body, {} if mapped.mode == "stub" else _advance(clock, mapped), ())
+    late = event_time(mapped.at) < event_time(clock.get("", ""))
+    if late:
+        return _late(old, mapped, clock)
+    kind = mapped.body["resourceType"]
+    if mapped.mode == "state":
+        body, issues = statuses.replace(old, mapped) if kind in RESULTS else (mapped.body, ())
+        if body is not None and kind == "DiagnosticReport":
+            body = _with_results(old, body, mapped.clear)
+        return Settled(body and _with_labels(old, body, mapped.clear), _advance(clock, mapped), issues)
+    return Settled(_update(old, mapped), _advance(clock, mapped), ())
+
+
+def _advance(clock: Clock, mapped: "Mapped") -> dict[str, str]:
+    """The clock once the statement counts."""
+    found = dict(clock) | {"": mapped.at}
+    return found | {f"own:{root}": mapped.at for root in {path.partition(".")[0] for path in mapped.own}}
+
+
+def event_time(at: str) -> int:
+    """Milliseconds of an event time; a date is its first moment, a time without an offset is compared as it stands."""
+    if not at:
+        return 0
+    text = at if len(at) >= 10 else f"{at}-01-01"[:10]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+# element by element ----------------------------------------------------------------------------------------------------
+
+
+def _update(old: Json, mapped: "Mapped") -> Json:
+    new = mapped.body
+    filled = {path.partition(".")[0] for path in mapped.filled}
+    body = cleared(old, mapped.clear)
+    present = _elements(new)
+    for element, names in present.items():
+        if element in filled and _stands(body, element):
+            continue
+        _replace(body, new, element, names, mapped)
+    if "class" in mapped.own:
+        _remember_class(old, body, mapped.at)
+    return _with_contained(_with_labels(old, body, mapped.clear), old, new)
+
+
+def _elements(body: Json) -> dict[str, list[str]]:
+    """Element name in the standard → the names of the body that are it: `_birthDate` is birthDate."""
+    found: dict[str, list[str]] = {}
+    members = schema().members(body["resourceType"])
+    for name in body:
+        if name in _FIXED or name in ("meta", "contained", "text"):
+            continue
+        element = members.get(name.removeprefix("_"))
+        found.setdefault(element.name if element is not None else name, []).append(name)
+    return found
+
+
+def _names_of(body: Json, element: str) -> list[str]:
+    """The names under which a body has an element."""
+    known = schema().element(body["resourceType"], element)
+    names = set(known.names) if known is not None else {element}
+    return [name for name in body if name.removeprefix("_") in names]
+
+
+def _stands(body: Json, element: str) -> bool:
+    return bool(_names_of(body, element))
+
+
+def _replace(body: Json, new: Json, element: str, names: list[str], mapped: "Mapped") -> None:
+    """One element of the new body into the old one."""
+    kind = body["resourceType"]
+    join = KEYED.get(f"{kind}.{element}") or KEYED.get(element)
+    if join is not None and element in body:
+        body[element] = join(body[element], new[element], mapped.at)
+        return
+    if element == "hospitalization" and element in body:
+        body[element] = body[element] | new[element]  # admission says how she came, discharge how she went
+        return
+    if element == "period" and element in body:
+        body[element] = body[element] | new[element]
+        return
+    for name in _names_of(body, element):
+        del body[name]
+    for name in names:
+        body[name] = new[name]
+
+
+def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
+    """An older statement: absent elements, and the event's own effect where no later one of its axis is stored."""
+    if mapped.mode == "state" and mapped.body["resourceType"] in RESULTS:
+        held = statuses.held_late(old, mapped)
+        return Settled(held, dict(clock), (issue("late-event"),))
+    own = {path for path in mapped.own if event_time(mapped.at) >= event_time(clock.get(_axis(path), ""))}
+    roots = {path.partition(".")[0] for path in own}
+    filled = {path.partition(".")[0] for path in mapped.filled}
+    body = cleared(old, tuple(path for path in mapped.clear if path.partition("[")[0] in own or path in own))
+    for element, names in _elements(mapped.body).items():
+        if element in roots and element not in filled:
+            _replace(body, _past(old, mapped.body, element), element, names, mapped)
+        elif not _stands(body, element) and element not in filled:
+            for name in names:
+                body[name] = mapped.body[name]
+    body = _with_contained(_with_labels(old, body, ()), old, mapped.body)
+    kept = dict(clock) | {_axis(path): mapped.at for path in own}
+    return Settled(body if body != old else None, kept, (issue("late-event"),))
+
+
+def _axis(path: str) -> str:
+    return f"own:{path.partition('.')[0]}"
+
+
+def _past(old: Json, new: Json, element: str) -> Json:
+    """A place taken in the past is no longer where the patient is, if another is or the stay is over."""
+    if element != "location":
+        return new
+    busy = old.get("status") == "finished" or any(each.get("status") == "active" for each in old.get("location", ()))
+    places = [{**each, "status": "completed"} if busy and each.get("status") == "active" else each for each in new[element]]
+    return {**new, element: places}
+
+
+def _remember_class(old: Json, body: Json, at: str) -> None:
+    """A06, A07: the class the stay had, until now."""
+    before, now = old.get("class", {}), body.get("class", {})
+    if before.get("code") in (None, now.get("code")):
+        return
+    history = body.get("classHistory", [])
+    start = history[-1]["period"].get("end") if history else old.get("period", {}).get("start")
+    period = ({"start": start} if start else {}) | ({"end": at} if at else {})
+    body["classHistory"] = [*history, {"class": before, "period": period}]
+
+
+# lists that are joined by key --------------------------------------------------------------------------------------------
+
+Join = Callable[[list[Json], list[Json], str], list[Json]]
+
+
+def _by_key(key: Callable[[Json], Any]) -> Join:
+    """New elements replace those of the same key; the others stay where they were."""
+
+    def join(old: list[Json], new: list[Json], at: str) -> list[Json]:
+        coming = {key(each): each for each in new}
+        kept = [coming.pop(key(each), each) for each in old]
+        return kept + list(coming.values())
+
+    return join
+
+
+def _extensions(old: list[Json], new: list[Json], at: str) -> list[Json]:
+    urls = {each.get("url") for each in new}
+    return [each for each in old if each.get("url") not in urls] + new
+
+
+def _reference(each: Json, name: str) -> str:
+    found = each.get(name, {})
+    return str(found.get("reference") or found.get("display") or found.get("identifier"))
+
+
+def _locations(old: list[Json], new: list[Json], at: str) -> list[Json]:
+    """By place and start; a place without a start is the current one of that name. Whoever moves leaves a place behind."""
+    joined = [dict(each) for each in old]
+    named: list[int] = []
+    for each in new:
+        place, start = _reference(each, "location"), each.get("period", {}).get("start")
+        index = _known_place(joined, place, start)
+        if index is None:
+            joined.append(each)
+            index = len(joined) - 1
+        else:
+            period = joined[index].get("period", {}) | each.get("period", {})
+            joined[index] = joined[index] | each | ({"period": period} if period else {})
+        named.append(index)
+    if any(each.get("status") == "active" for each in new):
+        for index, each in enumerate(joined):
+            if index not in named and each.get("status") == "active":
+                end = {"end": at} if at and "end" not in each.get("period", {}) else {}
+                joined[index] = {**each, "status": "completed"} | (
+                    {"period": each.get("period", {}) | end} if end or "period" in each else {}
+                )
+    for index in named:
+        if joined[index].get("status") == "active" and "end" in joined[index].get("period", {}):
+            joined[index] = {**joined[index], "period": {k: v for k, v in joined[index]["period"].items() if k != "end"}}
+    return joined
+
+
+def _known_place(places: list[Json], place: str, start: str | None) -> int | None:
+    same = [index for index, each in enumerate(places) if _reference(each, "location") == place]
+    if start is not None:
+        return next((index for index in same if places[index].get("period", {}).get("start") == start), None)
+    current = [index for index in same if places[index].get("status") in _CURRENT]
+    return current[-1] if current else same[-1] if same else None
+
+
+def _participants(old: list[Json], new: list[Json], at: str) -> list[Json]:
+    """By role and person; who held a role that others hold now, held it until now."""
+
+    def role(each: Json) -> tuple[str, ...]:
+        return tuple(coding.get("code", "") for kind in each.get("type", ()) for coding in kind.get("coding", ()))
+
+    joined = _by_key(lambda each: (role(each), _reference(each, "individual")))(old, new, at)
+    now = {(role(each), _reference(each, "individual")) for each in new}
+    roles = {each for each, _ in now}
+    for index, each in enumerate(joined):
+        held, ended = (role(each), _reference(each, "individual")), "end" in each.get("period", {})
+        if held[0] in roles and held not in now and not ended and at:
+            joined[index] = {**each, "period": each.get("period", {}) | {"end": at}}
+    return joined
+
+
+KEYED: dict[str, Join] = {
+    "identifier": _by_key(lambda each: (each.get("system"), each.get("value"))),
+    "extension": _extensions,
+    "modifierExtension": _extensions,
+    "link": _by_key(lambda each: (_reference(each, "other"), each.get("type"))),
+    "Encounter.location": _locations,
+    "Encounter.participant": _participants,
+    "Encounter.classHistory": _by_key(
+        lambda each: (each.get("class", {}).get("code"), each.get("period", {}).get("start"))
+    ),
+    "Encounter.statusHistory": _by_key(lambda each: (each.get("status"), each.get("period", {}).get("start"))),
+    "Account.coverage": _by_key(lambda each: _reference(each, "coverage")),
+}
+
+
+def _with_results(old: Json, body: Json, clear: tuple[str, ...]) -> Json:
+    """DiagnosticReport.result is the union of what was sent, less what was withdrawn."""
+    gone = {path[len("result[reference=") : -1] for path in clear if path.startswith("result[reference=")}
+    lines = [each for each in old.get("result", ()) if each.get("reference") not in gone]
+    known = {each.get("reference") for each in lines}
+    lines += [each for each in body.get("result", ()) if each.get("reference") not in known]
+    return {**body, "result": lines} if lines else body
+
+
+# labels, contained -------------------------------------------------------------------------------------------------------
+
+
+def _with_labels(old: Json, body: Json, clear: tuple[str, ...]) -> Json:
+    """Labels stay until one is taken back aloud; of confidentialities the newest that is stated counts."""
+    stored = [] if "meta.security" in clear else old.get("meta", {}).get("security", [])
+    stated = body.get("meta", {}).get("security", []) if body is not old else []
+    if any(label.get("system") == CONFIDENTIALITY for label in stated):
+        stored = [label for label in stored if label.get("system") != CONFIDENTIALITY]
+    labels = stored + [label for label in stated if label not in stored]
+    meta = {name: value for name, value in body.get("meta", old.get("meta", {})).items() if name != "security"}
+    meta |= {"security": labels} if labels else {}
+    return {**{name: value for name, value in body.items() if name != "meta"}, **({"meta": meta} if meta else {})}
+
+
+def _with_contained(body: Json, old: Json, new: Json) -> Json:
+    """Contained resources that something still points to."""
+    inside = {each["id"]: each for each in (*old.get("contained", ()), *new.get("contained", ()))}
+    if not inside:
+        return body
+    used = set(_local_references({name: value for name, value in body.items() if name != "contained"}))
+    kept = [each for id_, each in inside.items() if id_ in used]
+    return {**{name: value for name, value in body.items() if name != "contained"}, **({"contained": kept} if kept else {})}
+
+
+def _local_references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        found = [value["reference"][1:]] if str(value.get("reference", "")).startswith("#") else []
+        return found + [each for inner in value.values() for each in _local_references(inner)]
+    if isinstance(value, list):
+        return [each for inner in value for each in _local_references(inner)]
+    return []
+
+
+# clearing ------------------------------------------------------------------------------------------------------------------
+
+
+def cleared(body: Json, paths: tuple[str, ...]) -> Json:
+    """A copy of the body without what the sender nulled.
+
+    Paths: `gender`, `period.end`, `value[x]`, `extension(url)`, `participant[type=ATND]`.
+    """
+    found = dict(body)
+    for path in paths:
+        if path == "meta.security" or path.startswith("result["):
+            continue
+        if path.startswith("extension("):
+            _drop(found, "extension", lambda each, url=path[10:-1]: each.get("url") == url)  # type: ignore[misc]
+        elif path.endswith("]") and not path.endswith("[x]"):
+            name, _, told = path[:-1].partition("[")
+            _drop(found, name, _matcher(*told.split("=", 1)))
+        elif "." in path:
+            head, _, rest = path.partition(".")
+            if isinstance(found.get(head), dict):
+                inner = {name: value for name, value in found[head].items() if name.removeprefix("_") != rest}
+                found[head] = inner
+                if not inner:
+                    del found[head]
+        else:
+            for name in _names_of(found, path):
+                del found[name]
+    return found
+
+
+def _drop(body: Json, name: str, gone: Callable[[Json], bool]) -> None:
+    """Takes elements out of a list, and the list if nothing is left."""
+    if name in body:
+        body[name] = [each for each in body[name] if not gone(each)]
+        if not body[name]:
+            del body[name]
+
+
+def _matcher(name: str, told: str) -> Callable[[Json], bool]:
+    """Whether an element's child is, or codes, or refers to, what a path tells."""
+
+    def says(value: Any) -> bool:
+        if isinstance(value, list):
+            return any(says(each) for each in value)
+        if isinstance(value, dict):
+            return told in (value.get("code"), value.get("reference")) or any(
+                coding.get("code") == told for coding in value.get("coding", ())
+            )
+        return bool(value == told)
+
+    return lambda each: says(each.get(name))
+
+
+# snapshots -------------------------------------------------------------------------------------------------------------------
+
+
+def close(old: Json, at: str) -> Json:
+    """What a snapshot no longer lists, ended: nothing is deleted."""
+    body = dict(old)
+    kind = body["resourceType"]
+    if kind == "Coverage":
+        body["status"] = "cancelled"
+    elif kind == "Account":
+        body["status"] = "inactive"
+    elif kind in ("RelatedPerson", "Patient", "Practitioner"):
+        body["active"] = False
+    if schema().element(kind, "period") is not None and at and "end" not in body.get("period", {}):
+        body["period"] = body.get("period", {}) | {"end": at}
+    return body
