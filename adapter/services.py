@@ -16,6 +16,7 @@ from adapter.access.disclose import Gate, House, Matches
 from adapter.access.identity import Identities, Organisation
 from adapter.access.token import TokenKey, Tokens
 from adapter.api.cursor import Cursors
+from adapter.entropy import Buffered
 from adapter.errors import IntegrityFault
 from adapter.inbound.intake import Intake
 from adapter.seal.keyring import Keyring
@@ -101,7 +102,7 @@ class Parts:
 
 async def assemble(parts: Parts) -> Services:
     """The services of a node whose keyring is open and whose log has started. Raises IntegrityFault."""
-    settings, ledger = parts.settings, parts.ledger
+    settings, ledger, entropy = parts.settings, parts.ledger, Buffered(parts.entropy)
     zone, base = ZoneInfo(settings.node.zone), base_url(settings)
     house = House(await read_policies(ledger), lambda: read_policies(ledger), scope_matcher(base, zone))
     own = Organisation(settings.node.system, settings.node.identifier)
@@ -119,14 +120,14 @@ async def assemble(parts: Parts) -> Services:
             ledger=ledger,
             keyring=parts.keyring,
             house=house,
-            entropy=parts.entropy,
+            entropy=entropy,
         ),
         delivery=Delivery(parts.store, ledger, parts.keyring, settings.node.org, parts.clock),
         house=house,
         identities=Identities(Tokens(parts.token_key, base, parts.clock), settings.access.client, own),
-        cursors=Cursors(parts.token_key.cursor_key(), parts.entropy),
+        cursors=Cursors(parts.token_key.cursor_key(), entropy),
         clock=parts.clock,
-        entropy=parts.entropy,
+        entropy=entropy,
         started=parts.clock(),
         intakes=parts.intakes,
     )
