@@ -80,7 +80,8 @@ class Integrator:
             self.newest, self._edge = await load_edge(self._store, self._signer.name, self._verifier)
             return
         self._edge, self.newest = edge, signed
-        self._unpublished |= {(tile.level, tile.index): tile for tile in tiles}
+        if self._publisher is not None:
+            self._unpublished |= {(tile.level, tile.index): tile for tile in tiles}
 
     async def _catch_up(self, published: bytes | None, publisher: Publisher) -> None:
         """Hold the published checkpoint against the log; write the files that it lacks."""

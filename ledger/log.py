@@ -213,6 +213,7 @@ class Ledger:
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
+        self._step("append.answered")
         if self._head.size - self._integrator.size >= INTEGRATE_EVENTS:
             self._grown.set()
 

@@ -15,6 +15,7 @@ from typing import Any
 from ledger.errors import IntegrityError, LedgerError
 
 BUSY_MS = 1_000
+CHECKPOINT_PAGES = 4_000  # 16 MB of WAL before it moves into the file: measured, 64 clients gain a tenth over 1,000
 _CHUNK = 500  # values of one IN list
 _ROWS = 16  # of one INSERT
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -126,6 +127,7 @@ def _prepare(connection: sqlite3.Connection, *, read_only: bool = False) -> None
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA recursive_triggers = ON")  # or REPLACE would delete past the triggers

@@ -35,7 +35,6 @@ KIND = "log"
 SHARD_SHIFT = 40  # entries of one shard, as a power of two
 FIRST_SHARD = 1
 _INDEX = (1 << SHARD_SHIFT) - 1
-_CHECKPOINT_PAGES = 4_000  # 16 MB of WAL before SQLite moves it into the file: seldom enough to stay out of the p99
 
 _TABLES = """
 CREATE TABLE head(
@@ -70,7 +69,7 @@ def create_log(path: Path, pairing: str, origin: str) -> None:
 
 def open_log(path: Path, pairing: str, origin: str, step: Step = no_step) -> "SqliteLogStore":
     """The log `origin` of this node. Raises IntegrityError where it is missing, empty or another's."""
-    writer = ConnectionThread(lambda: _connect(path, pairing), KIND)
+    writer = ConnectionThread(lambda: open_file(path, KIND, pairing), KIND)
     try:
         rows = writer.call(lambda connection: connection.execute("SELECT origin, shard FROM head").fetchall())
         shard = dict(rows).get(origin)
@@ -81,12 +80,6 @@ def open_log(path: Path, pairing: str, origin: str, step: Step = no_step) -> "Sq
         writer.close()
         raise
     return SqliteLogStore(writer, readers, shard, step)
-
-
-def _connect(path: Path, pairing: str) -> sqlite3.Connection:
-    connection = open_file(path, KIND, pairing)
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    return connection
 
 
 class SqliteLogStore:
