@@ -1,7 +1,8 @@
 """When what is stored was last said: the event times that decide which statement is late.
 
 One small record a resource, sealed under its owner's body key: times of events are health data, unlike the time of a
-commit. The axes are `mappings/merge.py`'s; `feed` is who said it last, for snapshots that list all that one feed knows.
+commit. The axes are `mappings/merge.py`'s; `feed` is who said it last, `scope` (a row's number) what a snapshot of that
+feed last listed it under: what a later one no longer lists is ended.
 Source: hl7v2 chapter §8 "Order of statements".
 """
 
@@ -20,10 +21,11 @@ KIND = "clock"
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Axis → event time, and the feed."""
+    """Axis → event time; the feed; the snapshot."""
 
     axes: Mapping[str, str] = field(default_factory=dict)
     feed: str = ""
+    scope: int = 0
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode

@@ -9,16 +9,19 @@
 They run after the unit's own resources, in the same transaction. Source: hl7v2 chapter §6, §8, §10.
 """
 
+from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from adapter.seal import envelope
 from adapter.store import owners
-from adapter.store.clocks import Clock, open_clock
+from adapter.store.clocks import open_clock
 from adapter.store.names import Known, renamed
 from adapter.store.unit import EventParts, StoreIssue
 from mappings.convert import Close, Effect, Repoint, Undo
 from mappings.fhir.codec import Json, decode
-from mappings.merge import close, event_time
+from mappings.fhir.temporal import interval
+from mappings.merge import close
 
 if TYPE_CHECKING:
     from adapter.store.writing import Commit
@@ -39,7 +42,7 @@ def apply(commit: "Commit", effect: Effect) -> None:
 
 def merge(commit: "Commit", retired: Known, into: str, said: str) -> None:
     """Let `retired` stand for what is called `into`. Done again it changes nothing; chains flatten."""
-    names, at = commit.names, event_time(said)
+    names, at = commit.names, _moment(said)
     survivor, namesake = names.target(into), names.get(into)
     if survivor is retired and namesake is not retired and namesake.ver:
         if _said(commit, namesake) >= at:
@@ -56,6 +59,11 @@ def merge(commit: "Commit", retired: Known, into: str, said: str) -> None:
     names.stand_for(retired.reference, survivor)
     if retired.type == "Patient":
         _join(commit, retired.owner, survivor.owner)
+
+
+def _moment(said: str) -> int:
+    """An event time as a number that compares; 0 where the message told none."""
+    return interval(said, UTC).start // 1_000_000 if said else 0
 
 
 def _said(commit: "Commit", known: Known) -> int:
@@ -83,30 +91,19 @@ def _join(commit: "Commit", retired: int, survivor: int) -> None:
 
 
 def _close(commit: "Commit", effect: Close) -> None:
-    """End what this feed said and now no longer lists."""
+    """End what this feed listed under the same scope and now no longer lists."""
     scope = commit.names.target(effect.scope)
     kept = {commit.names.target(f"{effect.type}/{name}").rid for name in effect.keep}
-    for known in _in_scope(commit, effect.type, scope):
-        if known.rid in kept or not known.live:
-            continue
+    sql = "SELECT rid FROM resource WHERE owner = ? AND type = ? AND NOT deleted AND ver > 0 ORDER BY rid"
+    for (rid,) in commit.hot.all(sql, (scope.owner, effect.type)):
+        known = commit.names.by_rid(rid)
         clock = open_clock(commit.keyring, commit.org.org, known)
-        body = commit.names.read(known)
-        if clock.feed == commit.unit.who and body is not None:
-            commit.put(known, close(body, commit.stamp), Clock(clock.axes, clock.feed))
-
-
-def _in_scope(commit: "Commit", resource_type: str, scope: Known) -> list[Known]:
-    """Of a patient: all that is hers. Of an account or encounter: what it points to or is pointed to by."""
-    if scope.type == "Patient":
-        sql = "SELECT rid FROM resource WHERE owner = ? AND type = ? AND NOT deleted ORDER BY rid"
-        rows = commit.hot.all(sql, (scope.owner, resource_type))
-    else:
-        sql = """
-            SELECT r.rid FROM resource r JOIN edge e ON e.dst = r.rid WHERE e.src = ? AND r.type = ?
-            UNION SELECT r.rid FROM resource r JOIN edge e ON e.src = r.rid WHERE e.dst = ? AND r.type = ?
-        """
-        rows = commit.hot.all(sql, (scope.rid, resource_type, scope.rid, resource_type))
-    return [commit.names.by_rid(row[0]) for row in rows]
+        if rid in kept:
+            commit.set_clock(known, replace(clock, scope=scope.rid))
+        elif (clock.feed, clock.scope) == (commit.unit.who, scope.rid):
+            body = commit.names.read(known)
+            if body is not None:
+                commit.put(known, close(body, commit.stamp), clock)
 
 
 def _repoint(commit: "Commit", effect: Repoint) -> None:

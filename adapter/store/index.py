@@ -147,7 +147,7 @@ def _says_system(resource_type: str, branch: str) -> bool:
     head, _, kind = branch.partition(" as ")
     first, *names = head.split(".")
     types: tuple[str, ...] = (first,) if first == resource_type else ()
-    for name in names:
+    for name in () if kind else names:
         element = schema().element(types[0], name) if len(types) == 1 else None
         types = element.types if element is not None else ()
     return bool(types) and set((kind,) if kind else types) <= {"CodeableConcept", "Coding"}

@@ -3,7 +3,8 @@
 A row fixes the event's id, so that a retry is the same event, and holds its facts sealed under the owner's body key.
 The rows of one owner are appended in order. Once an event is durable its row keeps only where it stands: the facts are
 in the log's commitments and, where the type has one, in the vault's sealed detail.
-Source: fhir chapter §5; access chapter §9; ledger chapter §6."""
+Source: fhir chapter §5; access chapter §9; ledger chapter §6.
+"""
 
 import uuid
 from collections.abc import Iterable, Sequence

@@ -10,7 +10,8 @@
 Every posting is a promise in one direction: what matches is among the candidates. The caller opens and matches each,
 then asks the gate. Names of merged patients are one name: the plan's query holds all of them, because what was stored
 before a merge says the old one.
-Source: fhir chapter §6, §10."""
+Source: fhir chapter §6, §10.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -28,7 +28,7 @@ from adapter.errors import ChartbridgeError, IssueItem, PreconditionFailed, Unpr
 from adapter.seal import envelope
 from adapter.seal.commitment import Digest, content_line, digest, same_tag, unstamped
 from adapter.seal.kek import Entropy
-from adapter.seal.keyring import SHARED, Keyring, NeedKeys, OwnerKeys
+from adapter.seal.keyring import SHARED, Keyring, NeedKeys
 from adapter.store import effects, outbox, owners
 from adapter.store.clocks import Clock, open_clock, seal_clock
 from adapter.store.engine import Hot, Row, savepoint
@@ -230,7 +230,7 @@ class Commit:
         self.issues += [StoreIssue(issue.code, known.type) for issue in settled.issues]
         if settled.body is None:
             return None
-        return self.put(known, settled.body, Clock(settled.clock, self.unit.who))
+        return self.put(known, settled.body, Clock(settled.clock, self.unit.who, clock.scope))
 
     def _rewritten(self, body: Json) -> Json:
         """The same under the names that things go by now."""
@@ -249,7 +249,7 @@ class Commit:
         old = self.names.read(known) if known.live else None
         same = same_tag(keys.index, bare)
         if old is not None and owner == known.owner and same == known.same:
-            return self._unchanged(known, clock, keys)
+            return self._unchanged(known, clock)
         self._was(known, old)
         if known.live and owner != known.owner and owners.survivor(self.hot, known.owner) != owner:
             self.delete(known)  # changing a resource's patient is a delete and a create
@@ -301,12 +301,17 @@ class Commit:
         self.changes.append(change)
         return change
 
-    def _unchanged(self, known: Known, clock: Clock | None, keys: OwnerKeys) -> Change:
+    def _unchanged(self, known: Known, clock: Clock | None) -> Change:
         """Nothing is written, except that a later statement has said the same."""
-        if clock is not None and clock != open_clock(self.keyring, self.org.org, known):
-            known.clock = seal_clock(keys, known.fid, clock, self.entropy)
-            self.clocks[known.rid] = known.clock, known.rid
+        if clock is not None:
+            self.set_clock(known, clock)
         return _change(known, "", self.at)
+
+    def set_clock(self, known: Known, clock: Clock) -> None:
+        """Remember when, by whom and in which list this was last said."""
+        if clock != open_clock(self.keyring, self.org.org, known):
+            known.clock = seal_clock(self.keyring.owner(known.owner), known.fid, clock, self.entropy)
+            self.clocks[known.rid] = known.clock, known.rid
 
     def delete(self, known: Known) -> Change | None:
         """A delete marker, where something is to be deleted."""

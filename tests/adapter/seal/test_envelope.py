@@ -24,6 +24,8 @@ class Keys:
         return len(self.keys)
 
     def body_cipher(self, gen: int) -> AESGCM:
+        if not 1 <= gen <= len(self.keys):
+            raise IntegrityFault(f"no key of generation {gen}")
         return AESGCM(self.keys[gen - 1])
 
 
