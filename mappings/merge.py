@@ -242,8 +242,14 @@ def _locations(old: list[Json], new: list[Json], at: str) -> list[Json]:
                 )
     for index in named:
         if joined[index].get("status") == "active" and "end" in joined[index].get("period", {}):
-            joined[index] = {**joined[index], "period": {k: v for k, v in joined[index]["period"].items() if k != "end"}}
+            joined[index] = _open_again(joined[index])
     return joined
+
+
+def _open_again(place: Json) -> Json:
+    """The patient lies there again: her stay in it has no end."""
+    period = {name: value for name, value in place["period"].items() if name != "end"}
+    return {name: value for name, value in place.items() if name != "period"} | ({"period": period} if period else {})
 
 
 def _known_place(places: list[Json], place: str, start: str | None) -> int | None:
