@@ -7,10 +7,13 @@ frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
 """
 
 import asyncio
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from adapter.errors import ChartbridgeError
@@ -132,5 +135,6 @@ def _fail(question: _Question, reason: str) -> None:
 
 async def _end(process: Process) -> None:
     if process.returncode is None:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)  # Process.kill() would reap it, and asyncio then misses its end
     await process.wait()

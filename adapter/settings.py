@@ -61,7 +61,7 @@ class Http(Section):
     """The FHIR API."""
 
     host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535, description="0 picks a free one")
+    port: int = Field(default=8080, ge=1, le=65535)
     base: str = Field(
         default="", description="the public URL of `/fhir`, audience of the tokens; empty: from host and port"
     )

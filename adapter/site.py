@@ -28,6 +28,7 @@ from adapter.inbound import journal_table
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import FILE, Settings, load
+from adapter.store.check import check_owners
 from adapter.store.engine import DataStore
 from ledger.event import Types, rule, types
 from ledger.keys import generate_log_key, load_log_key
@@ -131,6 +132,7 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
         vault = await _vault(stack, folder, settings)
         keyring = Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org)
         await keyring.open()
+        await check_owners(store, vault, settings.node.org)
         ledger = await _ledger(stack, folder, settings, vault)
         token_key = token.load(folder / settings.keys.token_file)
         yield Site(folder, settings, vault, keyring, store, ledger, token_key)

@@ -1,0 +1,91 @@
+"""A conversion child: bytes of a message in, FHIR out; nothing else.
+
+It holds the profiles and the key that names resources; no other key, no store, no socket, no state between two
+messages. The parent (`children.py`) kills it when a message takes too long; its own timer ends it when the parent is
+gone. Memory is capped, so a message that wants more ends this process and nothing else.
+Source: operations chapter §2, §4.
+"""
+
+import json
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from adapter.wire import Answer, Hello, Question, WireIssue, answer, pack, read_hello, read_question
+from mappings.convert import to_fhir
+from mappings.errors import MappingError
+from mappings.profile import Profile, load_profile
+
+SLACK_S = 5.0
+
+
+def main(asked: BinaryIO, answered: BinaryIO) -> None:
+    """Answer until the parent closes the pipe."""
+    frames = _frames(asked)
+    first = next(frames, None)
+    if first is None:
+        return
+    hello = read_hello(first)
+    profiles = {
+        feed: load_profile(find_profile(hello.site, name), hello.identity_key) for feed, name in hello.profiles.items()
+    }
+    _cap(hello)
+    for frame in frames:
+        signal.setitimer(signal.ITIMER_REAL, hello.limit_s + SLACK_S)
+        question = read_question(frame)
+        _send(answered, pack(convert(question, profiles[question.feed])))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def find_profile(site: str, name: str) -> str | Path:
+    """A site's own profile wins over the shipped one of the same name."""
+    own = Path(site) / "profiles" / name
+    return own if (own / "profile.toml").is_file() else name
+
+
+def convert(question: Question, profile: Profile) -> Answer:
+    """One message. What cannot be used at all is a failure with its place."""
+    try:
+        conversion = to_fhir(question.data, profile, at=question.at)
+    except MappingError as exc:
+        return Answer(failure=failure(exc))
+    return answer(conversion)
+
+
+def failure(error: MappingError) -> WireIssue:
+    """A conversion error as the quarantine keeps it: code and place, no value."""
+    place = getattr(error, "place", None)
+    return WireIssue(getattr(error, "code", "unreadable"), "error", "" if place is None else str(place), "")
+
+
+def _cap(hello: Hello) -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + hello.memory_bytes, used + hello.memory_bytes))
+
+
+def _frames(asked: BinaryIO) -> Iterator[bytes]:
+    while head := asked.read(4):
+        yield asked.read(int.from_bytes(head))
+
+
+def _send(answered: BinaryIO, data: bytes) -> None:
+    answered.write(len(data).to_bytes(4) + data)
+    answered.flush()
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What ended this process: the error's type and where; its text may hold a value of the message."""
+    frames = traceback.extract_tb(trace)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    sys.stderr.write(json.dumps({"event": "child.failed", "level": "error", "type": kind.__name__, "at": where}) + "\n")
+
+
+if __name__ == "__main__":
+    sys.excepthook = _told
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a child ends
+    main(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,0 +1,240 @@
+"""A whole node in one process: listeners, API, worker and checkpoints on one event loop.
+
+Up, in this order, so that nothing is accepted that could not be kept, and nothing served that could not be recorded:
+1. the site's lock, its stores, each checked (`site.py`)
+2. feeds with their profiles; the journal's own keys
+3. the house rules in the log as the settings have them; the gate
+4. conversion children, the pipeline, checkpoints
+5. the API, then the MLLP ports
+Down the other way: ports first, then what is queued, then the stores.
+
+A background part that fails for good ends the node: it must not go on accepting what it cannot process.
+Source: architecture §5; operations chapter §2.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from adapter import http_server, wire
+from adapter.access.deliver import Delivery
+from adapter.api.app import create_app
+from adapter.child import find_profile
+from adapter.children import Children
+from adapter.errors import Unavailable
+from adapter.inbound.ack import Rules
+from adapter.inbound.feed import Feed, load_feeds
+from adapter.inbound.intake import Intake, Scan
+from adapter.inbound.journal import Journal
+from adapter.inbound.listener import Listener
+from adapter.pipeline import Parts as PipelineParts
+from adapter.pipeline import Pipeline
+from adapter.seal.blind import keyed_id, lane
+from adapter.seal.keyring import OrganisationKeys
+from adapter.services import Parts, Services, assemble
+from adapter.site import Site, adopt_policies, now, open_site
+from adapter.store import messages, outbox
+from ledger.errors import LedgerError
+from mappings.convert import patient_keys
+from mappings.hl7v2.message import Header
+from mappings.hl7v2.structure import structure_row
+from mappings.profile import KEPT, Profile, load_profile
+
+log = structlog.get_logger()
+
+LOCK = "lock"
+
+
+@dataclass(slots=True)
+class Node:
+    """A running node. `failed` is done, with the error, when a background part ended for good."""
+
+    site: Site
+    services: Services
+    journal: Journal
+    pipeline: Pipeline
+    listeners: Mapping[str, Listener]
+    failed: asyncio.Future[None] = field(repr=False)
+
+    @property
+    def http_port(self) -> int:
+        return self.site.settings.http.port
+
+    def mllp_port(self, feed: str = "main") -> int:
+        return self.listeners[feed].port
+
+    async def settled(self) -> None:
+        """Return once all that was accepted so far is in the log and under a checkpoint, or waits for a person."""
+        while not await self._is_settled():  # noqa: ASYNC110 - what it waits for lies in two stores
+            await asyncio.sleep(0.02)
+        await self.site.ledger.integrate()
+
+    async def _is_settled(self) -> bool:
+        org, last = self.site.org, self.journal.last
+        if self.pipeline.waiting:
+            return False
+        mark = await self.site.store.read(lambda conn: messages.mark(conn, org))
+        rows = await self.journal.read(mark, 1) if mark < last else []
+        return not rows and not await self.site.store.read(lambda conn: outbox.count(conn, org))
+
+
+@asynccontextmanager
+async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
+    """A node that is up while the context is open."""
+    async with AsyncExitStack() as stack:
+        stack.callback(_lock(folder))
+        site = await stack.enter_async_context(open_site(folder, **flags))
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        stack.callback(failed.cancel)
+        feeds = load_feeds(folder, site.org)
+        keys = site.keyring.organisation()
+        profiles = {
+            name: load_profile(find_profile(str(folder), feed.profile), keys.identity) for name, feed in feeds.items()
+        }
+        journal = await _journal(stack, site, failed)
+        intakes = {name: _intake(feed, profiles[name], journal, keys) for name, feed in feeds.items()}
+        services = await _services(site, intakes)
+        pipeline = await _pipeline(stack, site, services, feeds, journal, failed)
+        _background(stack, failed, site.ledger.keep_integrated(_report), "checkpoints")
+        http_server.check(site.settings.http)
+        await stack.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
+        listeners = await _listeners(stack, intakes)
+        yield Node(site, services, journal, pipeline, listeners, failed)
+
+
+def _lock(folder: Path) -> Callable[[], None]:
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(descriptor)
+        raise Unavailable("another process serves this site", hint="stop it first") from exc
+    return partial(os.close, descriptor)
+
+
+async def _journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future[None]) -> Journal:
+    def lost(text: str) -> None:
+        if not failed.done():
+            failed.set_exception(Unavailable(text, hint="chartbridge doctor"))
+
+    journal = Journal(site.journal_path, site.settings.node.pairing, site.keyring, lost=lost)
+    stack.push_async_callback(journal.close)
+    await journal.start()
+    return journal
+
+
+def _intake(feed: Feed, profile: Profile, journal: Journal, keys: OrganisationKeys) -> Intake:
+    return Intake(feed, _rules(profile), journal, _scan(profile, keys), keys.locate, now)
+
+
+def _rules(profile: Profile) -> Rules:
+    def kept(header: Header) -> bool:
+        row = structure_row(header.message_code, header.trigger, header.structure, header.version)
+        return row is None or row.tier == KEPT
+
+    return Rules(
+        accepts=profile.matches,
+        kept=kept,
+        mode=profile.ack["mode"],
+        unsupported=profile.ack["unsupported"],
+        processing=frozenset(profile.ack["processing"]),
+        zone=profile.zone or ZoneInfo("UTC"),
+    )
+
+
+def _scan(profile: Profile, keys: OrganisationKeys) -> Scan:
+    """Keyed ids of a message's patients, and their lanes."""
+
+    def scan(data: bytes, feed: Feed) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
+        patients = [patient.id for patient in patient_keys(data, profile)]
+        fids = tuple(keyed_id(keys.locate, "Patient", patient) for patient in patients)
+        return fids, tuple(sorted({lane(keys.locate, patient) for patient in patients}))
+
+    return scan
+
+
+async def _services(site: Site, intakes: Mapping[str, Intake]) -> Services:
+    parts = Parts(
+        site.settings, site.folder, site.store, site.ledger, site.keyring, site.token_key, now, os.urandom, intakes
+    )
+    services = await assemble(parts)
+    if await adopt_policies(site, services.house.policies):
+        services = await assemble(parts)
+    return services
+
+
+async def _pipeline(
+    stack: AsyncExitStack,
+    site: Site,
+    services: Services,
+    feeds: Mapping[str, Feed],
+    journal: Journal,
+    failed: asyncio.Future[None],
+) -> Pipeline:
+    workers = site.settings.workers
+    hello = wire.Hello(
+        str(site.folder),
+        {name: feed.profile for name, feed in feeds.items()},
+        site.keyring.organisation().identity,
+        workers.memory_mib << 20,
+        workers.convert_s,
+    )
+    children = Children(wire.pack(hello), size=workers.children, limit_s=workers.convert_s)
+    await children.start()
+    stack.push_async_callback(children.close)
+    delivery = Delivery(site.store, site.ledger, site.keyring, site.org, now)
+    worker = f"{os.getpid()}-{os.urandom(4).hex()}"
+    parts = PipelineParts(
+        site.org, site.store, journal, site.keyring, delivery, children, feeds, now, workers.batch, worker
+    )
+    pipeline = Pipeline(parts)
+    _background(stack, failed, pipeline.run(), "pipeline")
+    _background(stack, failed, _watch(journal, pipeline), "arrivals")
+    return pipeline
+
+
+async def _watch(journal: Journal, pipeline: Pipeline) -> None:
+    seen = 0
+    while True:
+        await journal.wait(seen)
+        seen = journal.last
+        pipeline.wake()
+
+
+async def _listeners(stack: AsyncExitStack, intakes: Mapping[str, Intake]) -> dict[str, Listener]:
+    listeners = {}
+    for name, intake in intakes.items():
+        if intake.feed.listen.kind == "mllp" and intake.feed.receives:
+            listeners[name] = listener = Listener(intake)
+            await listener.start()
+            stack.push_async_callback(listener.stop)
+    return listeners
+
+
+def _background(
+    stack: AsyncExitStack, failed: asyncio.Future[None], part: "asyncio._CoroutineLike[None]", name: str
+) -> None:
+    task = asyncio.create_task(part, name=name)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
+            failed.set_exception(error)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    task.add_done_callback(ended)
+    stack.push_async_callback(stop)
+
+
+def _report(error: LedgerError) -> None:
+    log.error("checkpoint.failed", kind=type(error).__name__)

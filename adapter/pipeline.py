@@ -1,0 +1,422 @@
+"""READ FIRST. The way of one message: receive, convert, seal, commit, log.
+
+1. Receive (`inbound/`): the message is durable in the journal, then acknowledged.
+2. Take: rows without a state, and those sent round again, wait in their lanes (`lanes.py`).
+3. Convert (`children.py`, `child.py`): ahead of order, in other processes; two tries, then the failure is the outcome.
+4. Decide, in lane order: a stranger, a filter, a failure, an earlier message of the patient that waits for a person, or
+   effects.
+5. Commit (`store/`): merge, validate once, seal; what is ready in all lanes goes in one transaction under the lanes'
+   fencing tokens, a SAVEPOINT a message. The state, the effects and what the ledger is owed are one commit.
+6. Log (`access/deliver.py`): the outbox goes into the log; then the message is `logged`, and without sinks `delivered`.
+
+A crash between any two steps leaves the message where a state says it is; starting again takes it up from there.
+Whoever calls this has opened the stores; sockets and HTTP are others'. Source: architecture §1; operations chapter §4.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from adapter import wire
+from adapter.access.deliver import Delivery
+from adapter.children import ChildFailed, Children
+from adapter.crash import crash_point
+from adapter.errors import ChartbridgeError, Conflict, Unavailable
+from adapter.inbound.ack import fingerprint
+from adapter.inbound.feed import Feed
+from adapter.inbound.journal import JournalReader
+from adapter.inbound.journal_table import Row
+from adapter.lanes import Lanes
+from adapter.seal.keyring import STOCK, Keyring
+from adapter.store import messages
+from adapter.store.engine import DataStore
+from adapter.store.messages import LANES, Lease, Step
+from adapter.store.unit import Convert, Unit
+from adapter.store.writing import commit_unit, in_order
+from mappings.errors import MappingError
+
+log = structlog.get_logger()
+
+WINDOW = 512  # messages taken from the journal and not committed yet
+CHUNK = 8  # messages whose bodies are opened together
+CHUNKS = 8  # chunks at a time: what is held in clear
+TRIES = 2
+LEASE_MS = 30_000
+POLL_S = 1.0  # how soon a message that someone sent round again is noticed
+RETRY_S = 1.0
+ISSUES_KEPT = 20  # of one message, in its transition; the rest is counted
+PAUSED = "feed paused"
+WRONG_SENDER = "wrong-sender"
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Work:
+    """One message on its way through: its journal row and, once converted, what came of it."""
+
+    row: Row
+    answer: wire.Answer | None = None
+    took_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a pipeline works on."""
+
+    org: str
+    store: DataStore
+    journal: JournalReader
+    keyring: Keyring
+    delivery: Delivery
+    children: Children
+    feeds: Mapping[str, Feed]
+    clock: Clock
+    batch: int = 20
+    worker: str = "worker"
+
+
+class Pipeline:
+    """One worker over all lanes that it can claim. `run` until cancelled; `wake` when something came."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._woken, self._owed = asyncio.Event(), asyncio.Event()
+        self._lease = Lease(parts.worker, {}, 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start over from what the store says."""
+        self._lanes, self._works = Lanes(), dict[int, Work]()
+        self._tickets = itertools.count(1)
+        self._in_hand: list[Work] = []
+        self._open: set[int] = set()  # numbers taken and not committed
+        self._cursor = -1  # newest journal row taken
+        self._asked_again = 0.0  # when the store was last asked what goes round again
+        self._slots = asyncio.Semaphore(CHUNKS)
+
+    def wake(self) -> None:
+        """A row came into the journal, or a message was sent round again."""
+        self._woken.set()
+
+    @property
+    def waiting(self) -> int:
+        """Messages taken and not committed."""
+        return len(self._open)
+
+    async def run(self) -> None:
+        """Steps 2 to 6, for ever."""
+        await self._parts.keyring.restock()
+        await self._parts.store.write(self._resume)
+        logger = asyncio.create_task(self._deliver(), name="delivery")
+        try:
+            while True:
+                try:
+                    await self._round()
+                except Conflict as exc:  # another worker holds a lane: what was not committed is its business
+                    log.warning("worker.fenced", code=exc.code)
+                    await self._start_over()
+                except Unavailable as exc:
+                    log.error("worker.unavailable", code=exc.code)
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            logger.cancel()
+            await self._stop_converting()
+            await asyncio.gather(logger, return_exceptions=True)
+            await self._parts.store.write(lambda conn: messages.release(conn, self._parts.org, self._lease))
+
+    async def _round(self) -> None:
+        await self._claim()
+        if self._in_hand or self._take_in_hand():
+            await self._commit()
+            return
+        self._woken.clear()
+        await self._take()
+        if not self._take_in_hand():
+            await _wait(self._woken, POLL_S)
+
+    def _resume(self, conn: Connection) -> None:
+        """Messages that came while their feed was paused go on once it runs."""
+        org, at = self._parts.org, self._now_ms()
+        for name, feed in self._parts.feeds.items():
+            if feed.state == "paused":
+                continue
+            for held in messages.in_state(conn, org, [messages.HELD], feed=name):
+                if messages.transitions(conn, org, held.seq)[-1].why == PAUSED:
+                    messages.move(conn, org, Step(held.seq, name, messages.NEW, self._parts.worker, "feed runs"), at)
+
+    async def _start_over(self) -> None:
+        await self._stop_converting()
+        self._forget()
+        self._lease = Lease(self._parts.worker, {}, 0)
+        await asyncio.sleep(RETRY_S)
+
+    async def _stop_converting(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _now_ms(self) -> int:
+        return int(self._parts.clock().timestamp() * 1000)
+
+    # 2. Take ---------------------------------------------------------------------------------------------------------
+
+    async def _claim(self) -> None:
+        now, parts = self._now_ms(), self._parts
+        if len(self._lease.tokens) == LANES and self._lease.until - now > LEASE_MS // 2:
+            return
+        lanes = range(LANES)
+        before = self._lease.tokens
+        self._lease = await parts.store.write(
+            lambda conn: messages.claim(conn, parts.org, parts.worker, lanes, now, LEASE_MS)
+        )
+        if any(self._lease.tokens.get(lane) != token for lane, token in before.items()):
+            raise Conflict("a lane passed to another worker", code="fenced")
+
+    async def _take(self) -> None:
+        """Fill the window: what was sent round again, then new rows of the journal, in their order."""
+        room = WINDOW - len(self._open)
+        if room <= 0:
+            return
+        rows = await self._again(room)
+        if self._cursor < 0:
+            self._cursor = await self._parts.store.read(lambda conn: messages.mark(conn, self._parts.org))
+        fresh = await self._parts.journal.read(self._cursor, room)
+        if fresh:
+            self._cursor = fresh[-1].seq
+            rows += await self._stateless(fresh)
+        works = [self._enter(row) for row in rows]
+        for start in range(0, len(works), CHUNK):
+            self._spawn(self._convert(works[start : start + CHUNK]))
+
+    async def _again(self, limit: int) -> list[Row]:
+        parts = self._parts
+        if time.monotonic() - self._asked_again < POLL_S:
+            return []
+        self._asked_again = time.monotonic()
+        states = await parts.store.read(
+            lambda conn: messages.in_state(conn, parts.org, [messages.NEW], limit=limit + len(self._open))
+        )
+        return [await parts.journal.row(state.seq) for state in states if state.seq not in self._open]
+
+    async def _stateless(self, rows: Sequence[Row]) -> list[Row]:
+        seqs = [row.seq for row in rows]
+        unseen = set(await self._parts.store.read(lambda conn: messages.unseen(conn, self._parts.org, seqs)))
+        return [row for row in rows if row.seq in unseen and row.seq not in self._open]
+
+    def _enter(self, row: Row) -> Work:
+        ticket, work = next(self._tickets), Work(row)
+        self._lanes.add(ticket, row.lanes)
+        self._works[ticket] = work
+        self._open.add(row.seq)
+        return work
+
+    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # 3. Convert ------------------------------------------------------------------------------------------------------
+
+    async def _convert(self, works: Sequence[Work]) -> None:
+        async with self._slots:
+            bodies = await self._bodies([work.row for work in works])
+            await asyncio.gather(*(self._convert_one(work, bodies.get(work.row.seq)) for work in works))
+
+    async def _bodies(self, rows: Sequence[Row]) -> Mapping[int, bytes]:
+        while True:
+            try:
+                return await self._parts.journal.bodies(rows)
+            except Unavailable as exc:
+                log.error("journal.unavailable", code=exc.code)
+                await asyncio.sleep(RETRY_S)
+
+    async def _convert_one(self, work: Work, body: bytes | None) -> None:
+        started = time.perf_counter_ns()
+        if body is None:
+            work.answer = _failed("content-gone")
+        elif WRONG_SENDER in work.row.issues:
+            work.answer = _failed(WRONG_SENDER)
+        else:
+            work.answer = await self._ask(wire.pack(wire.Question(work.row.feed, work.row.at, body)))
+        work.took_us = (time.perf_counter_ns() - started) // 1000
+        self._woken.set()
+
+    async def _ask(self, question: bytes) -> wire.Answer:
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                return wire.read_answer(await self._parts.children.ask(question))
+            except ChildFailed as exc:
+                reason = exc.reason
+        return _failed("conversion-" + reason.replace(" ", "-"))
+
+    # 4 and 5. Decide and commit --------------------------------------------------------------------------------------
+
+    def _take_in_hand(self) -> bool:
+        """Take out of their lanes what is converted and in order, several of one lane too; whether there is any."""
+        taken = True
+        while taken and len(self._in_hand) < self._parts.batch:
+            taken = False
+            for ticket in self._lanes.ready():
+                if self._works[ticket].answer is None or len(self._in_hand) >= self._parts.batch:
+                    continue
+                self._lanes.done(ticket)
+                self._in_hand.append(self._works.pop(ticket))
+                taken = True
+        return bool(self._in_hand)
+
+    async def _commit(self) -> None:
+        """Commit what is in hand; it stays there until a commit succeeded, so that order holds across a failure."""
+        crash_point("commit.begin")
+        works, parts = self._in_hand, self._parts
+        lanes = {lane for work in works for lane in work.row.lanes}
+        left = self._open - {work.row.seq for work in works}
+        mark = min(left, default=self._cursor + 1) - 1
+
+        def unit(conn: Connection) -> list[str]:
+            at = parts.clock()
+            messages.fence(conn, parts.org, self._lease, lanes)
+            states = in_order(conn, [partial(self._apply, work, at) for work in works], partial(self._refused, at))
+            messages.set_mark(conn, parts.org, mark)
+            return states
+
+        states = await parts.keyring.retrying(parts.store.write, unit)
+        crash_point("commit.done")
+        self._open = left
+        self._in_hand = []
+        self._owed.set()
+        for work, state in zip(works, states, strict=True):
+            if state != messages.MAPPED:
+                log.warning("message.stopped", feed=work.row.feed, seq=work.row.seq, state=state)
+        if parts.keyring.stock < STOCK // 2:
+            await parts.keyring.restock()
+
+    def _apply(self, work: Work, at: datetime, conn: Connection) -> str:
+        """Step 4 for one message, inside its SAVEPOINT; the state it is in now."""
+        row, org = work.row, self._parts.org
+        found = messages.state(conn, org, row.seq)
+        if found is not None and found.state != messages.NEW:
+            return found.state
+        if why := self._obstacle(conn, row):
+            return self._step(conn, at, self._to(row, messages.HELD, why))
+        answer = work.answer
+        if answer is None:
+            raise RuntimeError("a message in hand has been converted")
+        if answer.failure is not None:
+            return self._step(conn, at, self._quarantine(row, "convert", answer.failure))
+        if answer.filtered:
+            return self._step(conn, at, self._to(row, messages.FILTERED, answer.filtered))
+        return self._effects(conn, at, work, answer)
+
+    def _obstacle(self, conn: Connection, row: Row) -> str:
+        """Why this message has to wait for a person; empty when nothing is in its way."""
+        feed = self._parts.feeds.get(row.feed)
+        if feed is None:
+            return "feed is not configured"
+        if feed.state == "paused":
+            return PAUSED
+        if feed.policy.poison == messages.HOLD_FEED and messages.stopped(conn, self._parts.org, row.feed):
+            return "feed waits behind a quarantined message"
+        if feed.policy.poison == messages.HOLD_PATIENT:
+            earlier = messages.blocked(conn, self._parts.org, row.patients, row.seq)
+            return f"behind message {earlier}" if earlier is not None else ""
+        return ""
+
+    def _effects(self, conn: Connection, at: datetime, work: Work, answer: wire.Answer) -> str:
+        row = work.row
+        unit = Unit(
+            kind="transform.hl7v2",
+            who=row.feed,
+            at=at,
+            entries=tuple(Convert(mapped) for mapped in wire.resources(answer)),
+            effects=wire.effects(answer),
+            clear={"map": answer.rows},
+            secret={"source": answer.digest.hex()},
+            seq=row.seq,
+        )
+        written = commit_unit(conn, unit, self._parts.keyring)
+        why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)
+        step = self._to(row, messages.MAPPED, why, txn=written.txn or None, took_us=work.took_us)
+        messages.done(conn, self._parts.org, step, _ms(at), logged_too=not written.events)
+        return messages.MAPPED
+
+    def _refused(self, at: datetime, conn: Connection, number: int, error: ChartbridgeError | MappingError) -> str:
+        """What the store would not take: quarantined, with its own reason."""
+        code = error.code if isinstance(error, ChartbridgeError) else child_code(error)
+        place = error.items[0].expression if isinstance(error, ChartbridgeError) and error.items else ""
+        failure = wire.WireIssue(code, "error", place, "")
+        return self._step(conn, at, self._quarantine(self._in_hand[number].row, "seal", failure))
+
+    def _quarantine(self, row: Row, stage: str, failure: wire.WireIssue) -> Step:
+        kind = fingerprint(row.feed, stage, failure.code, failure.place, failure.row)
+        why = f"{failure.code} {failure.place}".rstrip()
+        return self._to(row, messages.QUARANTINED, why, fingerprint=kind, code=failure.code)
+
+    def _to(
+        self,
+        row: Row,
+        state: str,
+        why: str,
+        *,
+        txn: int | None = None,
+        took_us: int | None = None,
+        fingerprint: str | None = None,
+        code: str | None = None,
+    ) -> Step:
+        worker = self._parts.worker
+        return Step(row.seq, row.feed, state, worker, why, row.patients, txn, fingerprint, code, took_us)
+
+    def _step(self, conn: Connection, at: datetime, step: Step) -> str:
+        return messages.move(conn, self._parts.org, step, _ms(at)).state
+
+    # 6. Log ----------------------------------------------------------------------------------------------------------
+
+    async def _deliver(self) -> None:
+        while True:
+            self._owed.clear()
+            try:
+                while await self._parts.delivery.deliver():
+                    crash_point("deliver.done")
+            except Unavailable as exc:  # what is owed stays owed; care goes on
+                log.error("delivery.unavailable", code=exc.code)
+                await asyncio.sleep(RETRY_S)
+            await _wait(self._owed, POLL_S)
+
+
+def child_code(error: MappingError) -> str:
+    """The code of a mapping error, as the quarantine groups it."""
+    return str(getattr(error, "code", "unreadable"))
+
+
+def _failed(code: str) -> wire.Answer:
+    return wire.Answer(failure=wire.WireIssue(code, "error", "", ""))
+
+
+def _summary(issues: Sequence[wire.WireIssue], received: Sequence[str]) -> str:
+    """Which issues a message had, with their places: for the person who looks at it. No value among them."""
+    named = [
+        *received,
+        *(f"{issue.code} {issue.place}".rstrip() for issue in issues if issue.severity != "information"),
+    ]
+    more = f", and {len(named) - ISSUES_KEPT} more" if len(named) > ISSUES_KEPT else ""
+    return ", ".join(named[:ISSUES_KEPT]) + more
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        pass

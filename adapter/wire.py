@@ -1,0 +1,134 @@
+"""What crosses the pipe between the pipeline and a conversion child: one question, one answer, as MessagePack.
+
+Bodies cross as the canonical bytes of `mappings/fhir/codec.py`, so that numbers keep their lexemes. An answer is either
+a conversion, a filter that took the message out, or a failure with its place; none of them is executable, so a child
+that a message took over can only give wrong data, which the parent validates.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from mappings.convert import Close, Conversion, Effect, Mapped, Repoint, Undo
+from mappings.fhir.codec import decode, encode
+
+EFFECTS: dict[str, type[Close] | type[Repoint] | type[Undo]] = {"close": Close, "repoint": Repoint, "undo": Undo}
+_NAMES = {kind: name for name, kind in EFFECTS.items()}
+
+
+class Hello(msgspec.Struct, array_like=True, frozen=True):
+    """First frame: where the profiles lie, which feed has which, the key that names resources, the memory cap."""
+
+    site: str
+    profiles: dict[str, str]
+    identity_key: bytes
+    memory_bytes: int
+    limit_s: float
+
+
+class Question(msgspec.Struct, array_like=True, frozen=True):
+    """One message of one feed, and when it was received."""
+
+    feed: str
+    at: datetime
+    data: bytes
+
+
+class WireMapped(msgspec.Struct, array_like=True, frozen=True):
+    body: bytes
+    mode: str
+    clear: tuple[str, ...]
+    filled: tuple[str, ...]
+    own: tuple[str, ...]
+    at: str
+    source: tuple[int, ...]
+    into: str | None
+
+
+class WireIssue(msgspec.Struct, array_like=True, frozen=True):
+    code: str
+    severity: str
+    place: str
+    row: str
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True):
+    """`failure` or `filtered` is set, or neither and the rest is the conversion."""
+
+    resources: tuple[WireMapped, ...] = ()
+    effects: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    issues: tuple[WireIssue, ...] = ()
+    digest: bytes = b""
+    rows: str = ""
+    filtered: str = ""
+    failure: WireIssue | None = None
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_hello = msgspec.msgpack.Decoder(Hello)
+_question = msgspec.msgpack.Decoder(Question)
+_answer = msgspec.msgpack.Decoder(Answer)
+
+
+def pack(value: Hello | Question | Answer) -> bytes:
+    return _pack(value)
+
+
+def read_hello(data: bytes) -> Hello:
+    return _hello.decode(data)
+
+
+def read_question(data: bytes) -> Question:
+    return _question.decode(data)
+
+
+def read_answer(data: bytes) -> Answer:
+    return _answer.decode(data)
+
+
+def answer(conversion: Conversion) -> Answer:
+    """A conversion as it crosses; events that are in bundles only stay behind."""
+    return Answer(
+        tuple(_mapped(mapped) for mapped in conversion.resources if mapped.mode != "event"),
+        tuple((_NAMES[type(effect)], _fields(effect)) for effect in conversion.effects),
+        tuple(
+            WireIssue(issue.code, issue.severity, "" if issue.place is None else str(issue.place), issue.row)
+            for issue in conversion.issues
+        ),
+        conversion.digest,
+        conversion.rows,
+    )
+
+
+def _fields(effect: Effect) -> tuple[Any, ...]:
+    return tuple(getattr(effect, name) for name in type(effect).__slots__)
+
+
+def _mapped(mapped: Mapped) -> WireMapped:
+    return WireMapped(
+        encode(mapped.body),
+        mapped.mode,
+        mapped.clear,
+        mapped.filled,
+        mapped.own,
+        mapped.at,
+        mapped.source,
+        mapped.into,
+    )
+
+
+def resources(received: Answer) -> tuple[Mapped, ...]:
+    """The resources of an answer, as the store takes them."""
+    return tuple(
+        Mapped(decode(one.body), one.mode, one.clear, one.filled, one.own, one.at, one.source, one.into)  # type: ignore[arg-type]
+        for one in received.resources
+    )
+
+
+def effects(received: Answer) -> tuple[Effect, ...]:
+    return tuple(EFFECTS[name](*_tuples(values)) for name, values in received.effects)
+
+
+def _tuples(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(tuple(value) if isinstance(value, list) else value for value in values)
