@@ -10,7 +10,6 @@ They run after the unit's own resources, in the same transaction. Source: hl7v2 
 """
 
 from dataclasses import replace
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 from adapter.seal import envelope
@@ -20,8 +19,7 @@ from adapter.store.names import Known, renamed
 from adapter.store.unit import EventParts, StoreIssue
 from mappings.convert import Close, Effect, Repoint, Undo
 from mappings.fhir.codec import Json, decode
-from mappings.fhir.temporal import interval
-from mappings.merge import close
+from mappings.merge import close, event_time
 
 if TYPE_CHECKING:
     from adapter.store.writing import Commit
@@ -42,7 +40,7 @@ def apply(commit: "Commit", effect: Effect) -> None:
 
 def merge(commit: "Commit", retired: Known, into: str, said: str) -> None:
     """Let `retired` stand for what is called `into`. Done again it changes nothing; chains flatten."""
-    names, at = commit.names, _moment(said)
+    names, at = commit.names, event_time(said)
     survivor, namesake = names.target(into), names.get(into)
     if survivor is retired and namesake is not retired and namesake.ver:
         if _said(commit, namesake) >= at:
@@ -59,11 +57,6 @@ def merge(commit: "Commit", retired: Known, into: str, said: str) -> None:
     names.stand_for(retired.reference, survivor)
     if retired.type == "Patient":
         _join(commit, retired.owner, survivor.owner)
-
-
-def _moment(said: str) -> int:
-    """An event time as a number that compares; 0 where the message told none."""
-    return interval(said, UTC).start // 1_000_000 if said else 0
 
 
 def _said(commit: "Commit", known: Known) -> int:
@@ -103,7 +96,7 @@ def _close(commit: "Commit", effect: Close) -> None:
         elif (clock.feed, clock.scope) == (commit.unit.who, scope.rid):
             body = commit.names.read(known)
             if body is not None:
-                commit.put(known, close(body, commit.stamp), clock)
+                commit.put(known, close(body, commit.said), clock)
 
 
 def _repoint(commit: "Commit", effect: Repoint) -> None:

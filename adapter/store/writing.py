@@ -95,6 +95,7 @@ class Commit:
         self.org = keyring.organisation()
         self.at = int(unit.at.timestamp() * 1000)
         self.stamp = unit.at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+        self.said = _said(unit) or self.stamp
         self.names = Names(self.hot, keyring, self.at)
         self.renames: dict[str, str] = {}
         self.links: dict[str, str] = {}
@@ -478,6 +479,11 @@ def _name(body: Json) -> str:
 
 def _change(known: Known, op: str, at: int, body: bytes | None = None, said: Digest | None = None) -> Change:
     return Change(known.type, known.id or "", known.rid, known.ver, known.owner, op, at, body, said)
+
+
+def _said(unit: Unit) -> str:
+    """When what the unit brings happened; "" where it does not say."""
+    return next((one.mapped.at for one in unit.entries if isinstance(one, Convert) and one.mapped.at), "")
 
 
 def _check_version(known: Known, expected: int | None) -> None:

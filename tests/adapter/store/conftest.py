@@ -18,11 +18,12 @@ from adapter.store.resources import Sealed
 from adapter.store.unit import Convert, Delete, Entry, Replace, Unit, Written
 from adapter.store.writing import commit_unit
 from ledger.vault import Vault, memory_vault
-from mappings.convert import Effect, Mapped
+from mappings.convert import Effect, Mapped, Mode
 from mappings.fhir.codec import Json, decode
 
 ORG = "stadtklinik"
 PAIRING = "5" * 32
+KEK = b"\5" * 32
 AT = datetime(2026, 3, 4, 9, 15, 27, 123_000, tzinfo=UTC)
 MRN = "urn:oid:2.999.1.4"
 
@@ -77,7 +78,7 @@ async def site(tmp_path: Path, template: Path) -> AsyncIterator[Site]:
     shutil.copyfile(template, path)
     store = DataStore.open(path, PAIRING)
     vault = memory_vault()
-    keyring = Keyring(Kek(b"\5" * 32), vault, ORG)
+    keyring = Keyring(Kek(KEK), vault, ORG)
     await keyring.create()
     await keyring.open()
     yield Site(store, keyring, vault, path)
@@ -107,12 +108,12 @@ def observation(name: str, of: str = "ana", code: str = "2160-0", **more: object
     }
 
 
-def told(body: Json, mode: str = "update", at: str = "2026-03-04T09:00:00Z", into: str | None = None) -> Convert:
+def told(body: Json, mode: Mode = "update", at: str = "2026-03-04T09:00:00Z", into: str | None = None) -> Convert:
     """A conversion's resource."""
     return Convert(mapped(body, mode, at, into))
 
 
-def mapped(body: Json, mode: str = "update", at: str = "2026-03-04T09:00:00Z", into: str | None = None) -> Mapped:
+def mapped(body: Json, mode: Mode = "update", at: str = "2026-03-04T09:00:00Z", into: str | None = None) -> Mapped:
     return Mapped(body=body, mode=mode, clear=(), filled=(), own=(), at=at, source=(), into=into)
 
 

@@ -43,7 +43,7 @@ def test_upgrading_again_changes_nothing(path: Path) -> None:
 
 def test_it_is_durable_and_private(path: Path) -> None:
     store = DataStore.open(path, DataStore.create(path))
-    pragmas = [store.write_now(lambda conn, name=name: Hot(conn).one(f"PRAGMA {name}")) for name in PRAGMAS]
+    pragmas = store.write_now(lambda conn: [Hot(conn).one(f"PRAGMA {name}") for name in PRAGMAS])
     store.close()
     assert pragmas == [("wal",), (2,), (2,)]
     assert path.stat().st_mode & 0o077 == 0

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from adapter.seal.blind import mac, token
 from adapter.store.cover import BUCKETS, cover
 from adapter.store.index import (
-    LOCATOR_OWNER,
     NAME_AND_BIRTH,
     Speller,
     date_spellings,
@@ -17,6 +16,7 @@ from adapter.store.index import (
     says_system,
     spellings,
 )
+from adapter.store.tables import LOCATOR_OWNER
 from mappings.fhir.codec import Json
 from mappings.fhir.search import DateValue, ReferenceValue, StringValue, TokenValue, UriValue, said_interval
 from mappings.fhir.temporal import ALWAYS, Interval, interval

@@ -23,7 +23,7 @@ async def move(site: Site, one: Step, at: int = 1) -> MessageState:
 
 async def state(site: Site, seq: int) -> str | None:
     found = await site.read(lambda conn: messages.state(conn, ORG, seq))
-    return found and found.state
+    return found.state if found else None
 
 
 async def test_a_message_without_a_row_is_new(site: Site) -> None:
