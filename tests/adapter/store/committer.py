@@ -23,6 +23,7 @@ async def main(data: Path, vault_path: Path, pairing: str, count: int) -> None:
     store, vault = DataStore.open(data, pairing), open_vault(vault_path, pairing)
     keyring = Keyring(Kek(KEK), vault, ORG)
     await keyring.open()
+    await keyring.restock()  # or the first unit would run twice, and pass each point twice
     for number in await store.read(lambda conn: unseen(conn, ORG, list(range(1, count + 1)))):
         entries = (told(patient(f"p{number}", str(number))), told(observation(f"o{number}", of=f"p{number}")))
         unit = Unit("transform.hl7v2", "main", datetime(2026, 3, 4, tzinfo=UTC), entries, seq=number)
