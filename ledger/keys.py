@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ledger.commitment import Entropy
 from ledger.errors import IntegrityError, VerificationError
 from ledger.note import ED25519, Ed25519Signer, decode_base64
+from ledger.store.file import sync_folder
 
 OWNER_ONLY = 0o600
 _SKEY = "PRIVATE+KEY+"
@@ -28,6 +29,7 @@ def generate_log_key(path: Path, name: str, entropy: Entropy) -> Ed25519Signer:
         file.write(pem)
         file.flush()
         os.fsync(descriptor)
+    sync_folder(path.parent)
     return Ed25519Signer(name, seed)
 
 

@@ -91,12 +91,13 @@ class Ledger:
         self._head = Head()
         self._pump: asyncio.Task[None] | None = None
         self._grown = asyncio.Event()
-        self._closed = False
+        self._started = self._closed = False
 
     async def start(self) -> None:
         """Check the log before it is used. Raises IntegrityError; then nothing was changed, and nothing may be."""
         await self._integrator.start()
         self._head = await self._store.head()
+        self._started = True
         behind = self._behind()
         if behind > 0:
             self._clock_step(-behind)
@@ -138,6 +139,8 @@ class Ledger:
         Raises AppendFailed (nothing was logged; "busy" when too much waits), BasisEnded (decide again), ConflictError
         (an id or an ending is taken) or EntryError (no such event can be).
         """
+        if not self._started:
+            raise RuntimeError("the log is not started: nothing is appended to what was not checked")
         if self._closed:
             raise AppendFailed("log is closing")
         if len(events) > BATCH_EVENTS:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ledger.errors import LedgerError
 from ledger.store.base import Step, no_step
+from ledger.store.file import sync_folder
 from ledger.tiles import WIDTH, Tile, tile_path
 
 CHECKPOINT = "checkpoint"
@@ -61,7 +62,7 @@ class Publisher:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
 
 
 def _make_folder(folder: Path) -> None:
@@ -69,12 +70,4 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder.parent)

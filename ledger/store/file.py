@@ -35,7 +35,7 @@ def create_file(path: Path, kind: str, schema: str, meta: dict[str, str], first:
         if first:
             connection.execute(first)
         connection.execute("COMMIT")
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def open_file(path: Path, kind: str, pairing: str, *, read_only: bool = False) -> sqlite3.Connection:
@@ -46,15 +46,24 @@ def open_file(path: Path, kind: str, pairing: str, *, read_only: bool = False) -
         raise IntegrityError(f"{kind} is empty")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
     try:
+        _belongs(connection, kind, pairing)
         _prepare(connection, read_only=read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _belongs(connection: sqlite3.Connection, kind: str, pairing: str) -> None:
+    """Asked before any setting is made: another's file is left as it is."""
+    try:
         meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     except sqlite3.Error as exc:
-        connection.close()
         raise IntegrityError(f"{kind} is not a {kind}, or is damaged") from exc
-    if meta.get("kind") != kind or meta.get("pairing") != pairing:
-        connection.close()
-        raise IntegrityError(f"{kind} belongs to another node (pairing id differs), or is no {kind}")
-    return connection
+    if meta.get("kind") != kind:
+        raise IntegrityError(f"{kind} is a file of another kind")
+    if meta.get("pairing") != pairing:
+        raise IntegrityError(f"{kind} belongs to another node: its pairing id differs")
 
 
 def memory_connection(kind: str, schema: str, meta: dict[str, str]) -> sqlite3.Connection:
@@ -144,7 +153,8 @@ def _closing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a synced file may still be lost with its name."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ from ledger.event import RequiresRef, decode
 from ledger.log import BATCH_EVENTS, QUEUE_EVENTS, Ledger, NotIntegrated
 from ledger.merkle import verify_consistency, verify_inclusion
 from ledger.note import Ed25519Signer
-from ledger.store.base import D, Facts, LogStore, Question, StoreError
+from ledger.store.base import D, Facts, Head, LogStore, Question, StoreError
 from ledger.store.memory import MemoryLogStore
 from ledger.vault import Vault, create_vault, memory_vault, open_vault
 from tests.ledger.conftest import (
@@ -385,6 +385,42 @@ async def test_the_integrator_follows_by_itself_and_reports_its_faults(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_an_integrator_that_was_overtaken_goes_on_from_the_other_ones_checkpoint(
+    spare_vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryLogStore()
+    first, second = ledger_of(store, spare_vault), ledger_of(store, spare_vault)
+    await first.start()
+    await second.start()
+    await first.append([policy() for _ in range(500)])
+    newest = await second.integrate()
+    monkeypatch.setattr("ledger.integrate.BLOCK", 100)
+    assert await first.integrate() == newest == (await store.checkpoints())[-1]
+    assert [checkpoint.size for checkpoint in await store.checkpoints()] == [500]
+
+
+async def test_the_integrator_stops_at_a_contradiction(spare_vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.log.INTEGRATE_S", 0.01)
+    store = MemoryLogStore()
+    ledger = ledger_of(store, spare_vault)
+    await ledger.start()
+    await ledger.append([policy()])
+    monkeypatch.setattr("ledger.log.INTEGRATE_EVENTS", 1)
+    await ledger.append([policy()])
+    monkeypatch.setattr(store, "_head", Head(9, "2026-03-04T09:00:00.000Z"))
+    with pytest.raises(IntegrityError, match="gap"):
+        await asyncio.wait_for(ledger.keep_integrated(list[LedgerError]().append), 10)
+
+
+async def test_nothing_is_appended_to_a_log_that_was_not_checked(spare_vault: Vault) -> None:
+    with pytest.raises(RuntimeError, match="not started"):
+        await ledger_of(MemoryLogStore(), spare_vault).append([policy()])
+
+
+async def test_the_clock_of_the_log_can_be_read(ledger: Ledger) -> None:
+    assert ledger.now() == Ticking().wall
 
 
 async def test_two_integrators_never_sign_two_roots(spare_vault: Vault) -> None:

@@ -76,6 +76,10 @@ def test_an_entry_stamped_in_another_month_than_prepared_has_that_months_tag() -
     assert decode(prepared.at("2026-03-31T23:59:59.999Z"))["tag"] == subject_tag(PATIENT, ORIGIN, "2026-03")
 
 
+def test_an_event_about_nobody_may_be_stamped_in_another_month_too() -> None:
+    assert decode(ready(policy()).at("2026-04-01T00:00:00.000Z"))["t"] == "2026-04-01T00:00:00.000Z"
+
+
 def test_a_time_inside_the_clear_fields_is_not_mistaken_for_the_entrys() -> None:
     lost: dict[str, Fact] = {"origin": ORIGIN, "lost": {"t": "2020-01-01T00:00:00.000Z", "type": T}}
     prepared = ready(Event("log.opened", an_id(), ORG, clear=lost))
@@ -109,6 +113,14 @@ def test_a_refusal_about_nobody_looks_like_one_about_somebody() -> None:
     assert {len(value) for value in (*second["c"].values(), *first["c"].values())} == {64}
     assert second["tag"] == lone_tag(HOUSE, id_bytes(nobody.id))
     assert opens(second["c"]["subject"], salt_of(HOUSE, id_bytes(nobody.id), "subject"), "subject", b"none")
+
+
+def test_an_event_with_a_key_and_nothing_to_commit_bears_the_tag_alone() -> None:
+    clear: dict[str, Fact] = {"vault_row": PATIENT.row, "ground": "request", "approvals": 2}
+    erased = Event("erasure.performed", an_id(), ORG, None, PATIENT, clear, epoch=9)
+    entry = body(decide([erased]))
+    assert entry["tag"] == subject_tag(PATIENT, ORIGIN, "2026-03")
+    assert "c" not in entry
 
 
 def test_the_organisations_own_events_bear_no_tag() -> None:

@@ -79,6 +79,8 @@ async def test_entries_behind_the_checkpoint_are_signed_after_the_start(site: Pa
         ["DELETE FROM tile WHERE level = 0 AND idx = 1"],
         ["UPDATE checkpoint SET note = replace(note, '610', '611')"],
         ["UPDATE checkpoint SET root = x'00'"],
+        ["UPDATE checkpoint SET size = 500"],
+        ["INSERT INTO entry SELECT pos + 1, randomblob(16), leaf, body FROM entry WHERE pos % 1024 = 609"],
         ["UPDATE checkpoint SET note = 'nothing'"],
         ["DELETE FROM checkpoint", "DELETE FROM tile"],
     ],
@@ -124,6 +126,23 @@ async def test_a_log_that_differs_from_what_was_published_signs_nothing(site: Pa
     await grown(site, 12)
     (site / "www" / "2026" / "checkpoint").write_bytes(published)
     with pytest.raises(IntegrityError, match="another root at size 10"):
+        await grown(site, 1)
+
+
+async def test_a_published_checkpoint_of_another_log_is_not_overwritten(site: Path) -> None:
+    await grown(site, 10)
+    published = site / "www" / "2026" / "checkpoint"
+    published.write_bytes(b"something else")
+    with pytest.raises(IntegrityError, match="published checkpoint is not signed"):
+        await grown(site, 1)
+    assert published.read_bytes() == b"something else"
+
+
+async def test_a_tile_that_was_lost_is_noticed_before_it_is_published(site: Path) -> None:
+    await grown(site, 800)
+    tamper(site, "DELETE FROM tile WHERE level = 0 AND idx = 0")
+    (site / "www" / "2026" / "checkpoint").unlink()
+    with pytest.raises(IntegrityError, match="tile 0/0 is missing"):
         await grown(site, 1)
 
 

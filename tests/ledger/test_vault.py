@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import ConflictError, IntegrityError
+from ledger.store.file import open_file
 from ledger.vault import Detail, Vault, VaultError, WrappedKey, create_vault, open_vault
 from tests.ledger.conftest import ORG, PAIRING, Ticking
 
@@ -140,6 +141,30 @@ def test_a_missing_empty_or_foreign_vault_is_refused(tmp_path: Path) -> None:
         open_vault(tmp_path / "vault", "cd" * 16)
     with pytest.raises(IntegrityError, match="exists already"):
         create_vault(tmp_path / "vault", PAIRING)
+
+
+def test_a_vault_whose_readers_cannot_open_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_vault(tmp_path / "vault", PAIRING)
+
+    def refuse(path: Path, kind: str, pairing: str, *, read_only: bool = False) -> sqlite3.Connection:
+        if read_only:
+            raise IntegrityError("vault is gone")
+        return open_file(path, kind, pairing)
+
+    monkeypatch.setattr("ledger.vault.open_file", refuse)
+    with pytest.raises(IntegrityError, match="gone"):
+        open_vault(tmp_path / "vault", PAIRING)
+
+
+def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "foreign")
+    connection.execute("CREATE TABLE meta(key TEXT, value TEXT)")
+    connection.commit()
+    connection.close()
+    before = (tmp_path / "foreign").read_bytes()
+    with pytest.raises(IntegrityError, match="another kind"):
+        open_vault(tmp_path / "foreign", PAIRING)
+    assert (tmp_path / "foreign").read_bytes() == before
 
 
 async def test_a_vault_that_fails_says_so_and_names_no_path(tmp_path: Path) -> None:
