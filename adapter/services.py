@@ -58,16 +58,24 @@ class Services:
         return self.site / self.settings.ledger.www
 
 
-async def read_policies(ledger: Ledger) -> policy.Policies:
-    """The policies that the log adopted last. Raises IntegrityFault for a log that never adopted any."""
-    folded = policy.Folding()
-    start = 0
-    while chunk := await ledger.entries(start, start + POLICY_CHUNK):
-        folded.take((f"{ledger.shard}:{entry.index}", entry.body) for entry in chunk)
-        start += len(chunk)
-    if not folded.adopted:
-        raise IntegrityFault("the log has adopted no policy, so nothing can be permitted", hint="chartbridge init DIR")
-    return dict(folded.adopted)
+class PolicyReader:
+    """The policies that the log adopted last. Each call reads on from where the one before it stopped."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._folding = policy.Folding()
+        self._next = 0
+
+    async def __call__(self) -> policy.Policies:
+        """Raises IntegrityFault for a log that never adopted any."""
+        shard = self._ledger.shard
+        while chunk := await self._ledger.entries(self._next, self._next + POLICY_CHUNK):
+            self._folding.take((f"{shard}:{entry.index}", entry.body) for entry in chunk)
+            self._next += len(chunk)
+        if not self._folding.adopted:
+            text = "the log has adopted no policy, so nothing can be permitted"
+            raise IntegrityFault(text, hint="chartbridge init DIR")
+        return dict(self._folding.adopted)
 
 
 def scope_matcher(base: str, zone: ZoneInfo) -> Callable[[str, str, datetime], Matches]:
@@ -104,7 +112,8 @@ async def assemble(parts: Parts) -> Services:
     """The services of a node whose keyring is open and whose log has started. Raises IntegrityFault."""
     settings, ledger, entropy = parts.settings, parts.ledger, Buffered(parts.entropy)
     zone, base = ZoneInfo(settings.node.zone), base_url(settings)
-    house = House(await read_policies(ledger), lambda: read_policies(ledger), scope_matcher(base, zone))
+    reader = PolicyReader(ledger)
+    house = House(await reader(), reader, scope_matcher(base, zone))
     own = Organisation(settings.node.system, settings.node.identifier)
     return Services(
         settings=settings,

@@ -28,7 +28,7 @@ What callers still owe: a verified actor (`identity.py`), `admit` before any loo
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
@@ -41,7 +41,7 @@ from adapter.access.audit import Kind, Share
 from adapter.access.identity import Actor
 from adapter.access.refusals import Book
 from adapter.access.scopes import Judgement, Letter
-from adapter.errors import Forbidden, NotFound, Unavailable
+from adapter.errors import ChartbridgeError, Forbidden, NotFound, Unavailable
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys, OwnerKeys
 from adapter.store import outbox, owners, resources
 from adapter.store.engine import DataStore
@@ -185,8 +185,8 @@ class Gate:
                 return await self._nothing(ask, gathered)
             try:
                 receipts = await self._append(self._events(ask, gathered))  # 9
-            except BasisEnded:
-                await self._forget(gathered)
+            except BasisEnded as ended:
+                await self._forget(gathered, ended.refs)
                 continue
             if ask.kind == "access.search":
                 self.refusals.note_search(ask, gathered.withheld, nobody=False)
@@ -194,11 +194,12 @@ class Gate:
             return Released(arranged.items, arranged.total, arranged.more, references(receipts), gathered.txn)  # 10
         raise Unavailable("what this access rests on keeps changing; try again", code="basis-ended")
 
-    async def _forget(self, gathered: _Gathered) -> None:
-        """What was decided on has changed: read it again, policies too."""
+    async def _forget(self, gathered: _Gathered, refs: Sequence[str]) -> None:
+        """What was decided on has changed: read it again, the policies too where one of them has ended."""
         for permit in (permit for permits in gathered.permits.values() for permit in permits):
             self._residuals.pop(permit.owner, None)
-        await self._house.refresh()
+        if any(adopted.ref in refs for adopted in self._house.policies.values()):
+            await self._house.refresh()
 
     def _narrowed(self, ask: Ask, judgement: Judgement, matches: Matches | None) -> Matches | None:
         """The predicate on plaintext: the search's own, and one of the granular scopes where there are only such."""
@@ -370,11 +371,14 @@ class Gate:
     async def flush_refusals(self, now: datetime) -> None:
         """Append what the last minute folded or withheld. Called by the minute's timer, and once at the end."""
         taken = self.refusals.take(asyncio.get_running_loop().time())
-        owners_told = taken.owners()
-        await self._keyring.load(owners_told)
-        events = taken.events(now, self._org, self.subject_key, self._entropy)
-        if events:
-            await self._append(events)
+        try:
+            await self._keyring.load(taken.owners())
+            events = taken.events(now, self._org, self.subject_key, self._entropy)
+            if events:
+                await self._append(events)
+        except (ChartbridgeError, LedgerError):
+            self.refusals.put_back(taken)
+            raise
 
 
 class House:
@@ -383,7 +387,7 @@ class House:
     def __init__(
         self,
         policies: policy.Policies,
-        reload: Callable[[], Any],
+        reload: Callable[[], Awaitable[policy.Policies]],
         matcher: Callable[[str, str, datetime], Matches],
     ) -> None:
         self.policies = policies

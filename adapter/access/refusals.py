@@ -10,7 +10,7 @@ A book is one process's; what it has not yet folded when the process dies is los
 Source: access chapter §6, §10.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -81,35 +81,42 @@ class Book:
         over = {key: folded for key, folded in self._folds.items() if folded.since <= now - WINDOW_S}
         for key in over:
             del self._folds[key]
-        taken = Taken(
-            tuple((owner, folded.ask, folded.repeats) for (_, _, owner), folded in over.items() if folded.repeats),
-            tuple((owner, ask) for (_, owner), ask in self._searched.items()),
-            self._empty,
-        )
+        taken = Taken(over, self._searched, self._empty)
         self._searched, self._empty = {}, False
         for client_id in [name for name, seen in self._distinct.items() if max(seen.values()) <= now - WINDOW_S]:
             del self._distinct[client_id]
         return taken
+
+    def put_back(self, taken: "Taken") -> None:
+        """What could not be told now is told the next time."""
+        for key, folded in taken.folded.items():
+            if (newer := self._folds.setdefault(key, folded)) is not folded:
+                newer.repeats += folded.repeats
+        self._searched = {**taken.withheld, **self._searched}
+        self._empty = self._empty or taken.empty
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What a minute left to tell. The owners' keys are loaded before `events`."""
 
-    folded: tuple[tuple[int, Asked, int], ...]
-    withheld: tuple[tuple[int, Asked], ...]
+    folded: Mapping[Key, _Folded]
+    withheld: Mapping[tuple[str, int], Asked]
     empty: bool
 
     def owners(self) -> frozenset[int]:
-        return frozenset({0, *(owner for owner, _, _ in self.folded), *(owner for owner, _ in self.withheld)})
+        return frozenset({0, *(owner for _, _, owner in self.folded), *(owner for _, owner in self.withheld)})
 
     def events(self, at: datetime, org: str, key: Callable[[int], SubjectKey], entropy: audit.Entropy) -> list[Event]:
         folded = [
-            audit.refused(ask, owner, key(owner), org, entropy, at=at, fold=Fold(repeats, WINDOW_S))
-            for owner, ask, repeats in self.folded
+            audit.refused(one.ask, owner, key(owner), org, entropy, at=at, fold=Fold(one.repeats, WINDOW_S))
+            for (_, _, owner), one in self.folded.items()
+            if one.repeats
         ]
         # no count here: it would tell a withheld patient from the padding
-        withheld = [audit.refused(ask, owner, key(owner), org, entropy, at=at) for owner, ask in self.withheld]
+        withheld = [
+            audit.refused(ask, owner, key(owner), org, entropy, at=at) for (_, owner), ask in self.withheld.items()
+        ]
         if withheld or self.empty:
             size = SMALLEST_PAD
             while size < len(withheld):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,8 +21,11 @@ from adapter.access.refusals import WINDOW_S
 from adapter.api import outcome
 from adapter.api.call import Answer, refusal, respond
 from adapter.api.routes import allowed, routes
-from adapter.errors import ChartbridgeError, Unavailable
+from adapter.errors import ChartbridgeError
 from adapter.services import Services
+from ledger.errors import LedgerError
+
+log = structlog.get_logger()
 
 
 def create_app(services: Services) -> FastAPI:
@@ -82,8 +86,6 @@ async def _tell_refusals(services: Services) -> None:
 async def _tell_once(services: Services) -> None:
     """A log that cannot append now is tried again in a minute: the gate keeps what was not told."""
     try:
-        await services.gate.flush_refusals(services.clock())
-    except Unavailable:
-        return
-    except ChartbridgeError:
-        return
+        await services.gate.flush_refusals(services.ledger.now())
+    except (ChartbridgeError, LedgerError) as error:
+        log.warning("refusals_not_told", kind=type(error).__name__)

@@ -187,7 +187,7 @@ class FhirEndpoint:
             raw_query=cast(bytes, scope["query_string"]).decode("latin-1"),
             headers=headers,
             request_id=self._request_id(headers.get(b"x-request-id")),
-            now=self._services.clock(),
+            now=self._services.ledger.now(),
             received=get_running_loop().time(),
             receive=receive,
         )

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from adapter.access.refusals import SMALLEST_PAD, WINDOW_S
+from adapter.errors import Unavailable
 from adapter.store.unit import Delete
+from ledger.errors import AppendFailed
 from mappings.fhir.codec import decode
 from mappings.fhir.validate import validate
 from tests.adapter.api.conftest import Json, Node, consent, observation, patient
@@ -297,6 +299,25 @@ async def test_whom_a_search_withheld_is_told_by_the_timer_among_nobodies(node: 
     assert len({frozenset(entry) for entry in told}) == 1
     await node.services.gate.flush_refusals(datetime.now(UTC))
     assert len((await node.entries())[before + 1 :]) == SMALLEST_PAD
+
+
+async def test_what_the_log_could_not_take_is_told_when_it_can(node: Node) -> None:
+    await fill(node)
+    async with node.client("north") as north:
+        await bundle(north, "/fhir/Observation?_id=o1")
+    gate, before = node.services.gate, node.services.ledger.size
+    working = gate._ledger
+    gate._ledger = Full()  # type: ignore[assignment]
+    with pytest.raises(Unavailable):
+        await gate.flush_refusals(datetime.now(UTC))
+    gate._ledger = working
+    await gate.flush_refusals(datetime.now(UTC))
+    assert await node.kinds(before) == ["access.denied"] * SMALLEST_PAD
+
+
+class Full:
+    async def append(self, events: object) -> None:
+        raise AppendFailed("disk full")
 
 
 async def test_an_empty_search_is_padded_like_a_withheld_one(node: Node) -> None:
