@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
+
 from mappings.hl7v2 import keys, message, structure
 from mappings.hl7v2.assemble import Assembly, Builder, assemble
 from mappings.hl7v2.effects import Close, Effect, Repoint, Undo
@@ -39,8 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(msgspec.Struct, frozen=True):
     """One resource that the message speaks of, and how it is to be joined with what is stored (`merge.py`)."""
 
     body: Json
@@ -87,9 +88,9 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
     made = sorted(assembly.made, key=_first_segment)  # 4
     if len(made) > profile.most_resources:
         raise UnreadableMessage("over-limit", text="too many resources")
-    times = _times(assembly)
+    times, downgrade = _times(assembly), profile.policy["downgrade"] == "apply"
     return Conversion(
-        resources=tuple(_mapped(builder, times, profile.policy["downgrade"] == "apply") for builder in made),
+        resources=tuple([_mapped(builder, times, downgrade) for builder in made]),
         effects=tuple(assembly.effects),
         issues=tuple(assembly.issues),
         trace=assembly.trace,
@@ -114,9 +115,14 @@ def _prepare(read: message.Message, profile: Profile, at: datetime | None) -> As
 
 
 def _digest(read: message.Message) -> bytes:
-    """The message's digest with MSH-7 blanked: a sender that repeats a message stamps it anew. Only keys of last
-    resort need it, so it is made when asked for."""
-    return message.digest_without_time(read.raw)
+    """The message's digest with MSH-7 blanked: a sender that repeats a message stamps it anew."""
+    raw, mark = read.raw, read.sep.field.encode("utf-8")
+    parts = raw.split(mark, 7) if len(mark) == 1 and raw.startswith(b"MSH") else []
+    if len(parts) < 8 or b"\r" in parts[6] or b"\n" in parts[6]:
+        return message.digest_without_time(raw)
+    blanked = hashlib.sha256(mark.join(parts[:6]))
+    blanked.update(mark + mark + parts[7])
+    return blanked.digest()
 
 
 def _trace(assembly: Assembly, profile: Profile) -> None:
@@ -149,27 +155,28 @@ def _instant(raw: str, assembly: Assembly) -> str:
     lexeme = raw.split(assembly.rep, 1)[0].split(assembly.comp, 1)[0].strip()
     if not lexeme:
         return ""
-    value = moment_of(lexeme, assembly.zone).value or ""
+    moment = assembly.times.get(lexeme) or moment_of(lexeme, assembly.zone)
+    value: str = moment.value or ""
     if len(value) == 10 and len(lexeme) > 11:
         return (moment_of(f"{lexeme}+0000", assembly.zone).value or value).removesuffix("Z").removesuffix("+00:00")
     return value
 
 
 def _mapped(builder: Builder, times: tuple[str, dict[int, str]], downgrade: bool) -> Mapped:
-    general, results = times
-    at = general
+    at, results = times
     if results and builder.type in RESULT_TYPES and builder.segment is not None:
-        at = results.get(builder.segment.ordinal, general)
+        at = results.get(builder.segment.ordinal, at)
+    clear = builder.clear
     return Mapped(
-        body=builder.body,
-        mode=builder.mode,  # type: ignore[arg-type] # wiring checks the word
-        clear=tuple(dict.fromkeys(builder.clear)),
-        filled=tuple(builder.filled),
-        own=tuple(builder.own),
-        at=at,
-        source=tuple(builder.sources),
-        into=builder.into,
-        downgrade=downgrade,
+        builder.body,
+        builder.mode,  # type: ignore[arg-type] # wiring checks the word
+        tuple(dict.fromkeys(clear)) if clear else (),
+        tuple(builder.filled),
+        tuple(builder.own),
+        at,
+        tuple(builder.sources),
+        builder.into,
+        downgrade,
     )
 
 

@@ -39,7 +39,7 @@ BASE = Path(__file__).parent / "hl7v2"
 PROFILES = Path(__file__).parent / "profiles"
 KEPT = "kept"  # the family of structures without a map of their own
 
-CACHE_ENTRIES = 8  # compiled row sets a process keeps
+CACHE_ENTRIES = 8  # compiled row sets a process keeps; ways of reading a profile keeps caches for
 
 POLICIES: Mapping[str, tuple[Any, ...]] = {
     "obx5_repeat": ("component", "split"),
@@ -123,7 +123,16 @@ class Profile:
     most_resources: int
     identities: Identities
     maps: Maps
-    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    cache: dict[Any, dict[Any, Any]] = field(default_factory=dict, repr=False)
+
+    def cache_of(self, *reading: Any) -> dict[Any, Any]:
+        """The cache of messages read alike: equal text means the same under equal separators and charset only."""
+        found = self.cache.get(reading)
+        if found is None:
+            if len(self.cache) >= CACHE_ENTRIES:
+                self.cache.clear()
+            found = self.cache[reading] = {}
+        return found
 
     def reads(self, family: str) -> Mapping[str, tuple[tuple[int, ...], int]]:
         """Segment → (fields that nothing reads, first field behind all that anything reads)."""

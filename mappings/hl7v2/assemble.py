@@ -9,7 +9,7 @@ The rows do the mapping; this file knows no segment and no resource type by name
 the profile and the call.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from mappings.fhir.values import absent
@@ -24,14 +24,16 @@ from mappings.rows.condition import version
 from mappings.rows.trace import Trace
 
 Json = dict[str, Any]
+Stub = tuple[str, str, str, Json]  # type, id, reference, body
+Key = tuple[str, ...]
 
 
 class Builder:
     """One resource under construction."""
 
     __slots__ = (
-        "at", "body", "clear", "filled", "group", "id", "into", "key", "make", "mode", "own", "place",
-        "ref", "segment", "sources", "tail", "type",
+        "body", "clear", "filled", "group", "id", "into", "key", "make", "mode", "own", "ref", "segment", "sources",
+        "tail", "type",
     )  # fmt: skip
 
     def __init__(
@@ -50,10 +52,13 @@ class Builder:
         self.filled: list[str] = []
         self.own: list[str] = []
         self.into: str | None = None
-        self.at: str | None = None
         self.sources: list[int] = [] if segment is None else [segment.ordinal]
-        self.place = "" if segment is None else segment.name
-        self.key: tuple[str, ...] = ()
+        self.key: Key = ()
+
+    @property
+    def place(self) -> str:
+        """The name of the segment that made it, "" for a stub."""
+        return "" if self.segment is None else self.segment.name
 
 
 class Maps(Protocol):
@@ -66,17 +71,19 @@ class Assembly(Context):
     """The context of one message's conversion, and everything that it makes."""
 
     __slots__ = (
-        "builder", "by_group", "by_ref", "clear", "digest", "effects", "feed", "filled", "group", "identities", "made",
-        "patient_scope", "root", "seen_keys", "shared", "trace", "traced", "wiring",
+        "builder", "by_group", "by_ref", "clear", "digest", "effects", "feed", "filled", "group", "groups", "identities", "linked", "made",
+        "recording", "root", "seen_keys", "shared", "trace", "traced", "wiring",
     )  # fmt: skip
 
     def __init__(self, message: Message, profile: Any, wiring: Wiring, root: Group, digest: bytes) -> None:
-        super().__init__(message, profile, profile.cache)
+        super().__init__(message, profile, profile.cache_of(message.sep, message.charset))
         self.version = _version(message.version)
         self.event = message.event
         self.wiring = wiring
         self.root = root
         self.group = root
+        self.groups = list(root.walk())
+        self.linked: dict[tuple[int, int], list[tuple[Link, Builder | None]]] = {}
         self.identities: Identities = profile.identities
         self.feed: str = profile.namespace
         self.digest = digest
@@ -91,6 +98,7 @@ class Assembly(Context):
         self.clear: list[str] = []
         self.filled: list[str] = []
         self.builder: Builder | None = None
+        self.recording: list[Stub] | None = None
         self.make = self._make_stub
         self.contained = self._contain
 
@@ -116,9 +124,10 @@ class Assembly(Context):
     def made_near(self, kind: str) -> Builder | None:
         """The resource of that type made last in this group, else in each around it."""
         group: Group | None = self.group
+        known = self.by_group
         while group is not None:
-            if (found := self.by_group.get((id(group), kind))) is not None:
-                return found
+            if (id(group), kind) in known:
+                return known[id(group), kind]
             group = group.parent
         return None
 
@@ -136,24 +145,30 @@ class Assembly(Context):
         key = make.key(segment, self)
         if key is None:
             return
-        builder = Builder(make.type, self.identities.make(make.type, key), make.mode, segment, self.group, make)
+        group = self.group
+        builder = Builder(make.type, self.identities.make(make.type, key), make.mode, segment, group, make)
         if (known := self.by_ref.get(builder.ref)) is not None:
             builder = self._again(known, builder)
         else:
             builder.key = key
             self.made.append(builder)
             self.by_ref[builder.ref] = builder
-        group: Group | None = self.group
         self.by_group[id(group), make.type] = builder
-        while group is not None and make.scope and group.name != make.scope:
-            group = group.parent
-        if make.scope and group is not None:
-            self.by_group[id(group), make.type] = builder
+        if make.scope:
+            self._show(builder, group, make.scope)
         self.run(make.map, make.function, builder, segment)
         for name, map_name, function in make.beside:
             if (beside := self.near(name)) is not None:
                 builder.sources.append(beside.ordinal)
                 self.run(map_name, function, builder, beside)
+
+    def _show(self, builder: Builder, group: Group, scope: str) -> None:
+        """Lets the segments of a group around it refer to it, too."""
+        around: Group | None = group
+        while around is not None and around.name != scope:
+            around = around.parent
+        if around is not None:
+            self.by_group[id(around), builder.type] = builder
 
     def _again(self, known: Builder, builder: Builder) -> Builder:
         """The same thing a second time in one message: a stub gives way, else the later segment speaks."""
@@ -189,25 +204,33 @@ class Assembly(Context):
 
     def _make_stub(self, resource_type: str, key_parts: tuple[str, ...], body: Json) -> str | None:
         """A resource a datatype function meets on its way: created only where nothing is stored."""
-        ref = self.stub(resource_type, key_parts, body)
-        if self.trace is not None:
-            place = self.place()
-            for path in leaves(body):
-                self.trace.rule(self.row, ref, path, place)
-        return ref
+        return self.stub(resource_type, key_parts, body)
 
     def stub(self, resource_type: str, key: tuple[str, ...], body: Json) -> str:
-        builder = Builder(resource_type, self.identities.make(resource_type, key), "stub", None, None, None)
-        known = self.by_ref.get(builder.ref)
-        if known is None:
-            builder.body.update(body)
-            builder.sources.append(self.seg.ordinal)
-            self.made.append(builder)
-            self.by_ref[builder.ref] = builder
-        elif known.mode == "stub":
-            for name, value in body.items():
-                known.body.setdefault(name, value)
-        return builder.ref
+        """A stub by its key."""
+        id_ = self.identities.make(resource_type, key)
+        made = (resource_type, id_, f"{resource_type}/{id_}", body)
+        if self.recording is not None:
+            self.recording.append(made)
+        self.again((made,))
+        return made[2]
+
+    def again(self, stubs: Iterable[Stub]) -> None:
+        """Stubs made before from the same text; what this message knows already only gains what it lacks."""
+        by_ref = self.by_ref
+        for kind, id_, ref, body in stubs:
+            known = by_ref.get(ref)
+            if known is None:
+                builder = by_ref[ref] = Builder(kind, id_, "stub", None, None, None)
+                builder.body.update(body)
+                builder.sources.append(self.seg.ordinal)
+                self.made.append(builder)
+            elif known.mode == "stub" and known.make is None:
+                for name, value in body.items():
+                    known.body.setdefault(name, value)
+            if self.trace is not None:
+                for path in leaves(body):
+                    self.trace.rule(self.row, ref, path, self.place())
 
     def _contain(self, body: Json) -> str | None:
         """A thing without an id of its own lives inside the resource that speaks of it."""
@@ -218,6 +241,30 @@ class Assembly(Context):
         if all(each["id"] != id_ for each in inside):
             inside.append({**body, "id": id_})
         return f"#{id_}"
+
+
+def remembering(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that makes references, asked again for a text it knows: a feed names the same wards and doctors all day.
+
+    Only clean results are kept, and only for one row, one set of separators and one charset (`Profile.cache_of`).
+    """
+
+    def reference(raw: Any, ctx: Assembly, vocab: Any = None) -> Any:
+        key = (call, raw, ctx.row)
+        known = ctx.cache.get(key)
+        if known is not None:
+            ctx.again(known[1])
+            return known[0].copy()
+        outer, issues = ctx.recording, len(ctx.issues)
+        made: list[Stub] = []
+        ctx.recording = made
+        found = call(raw, ctx, vocab)
+        ctx.recording = outer
+        if found is not None and made and len(ctx.issues) == issues:
+            ctx.cache[key] = (found.copy(), tuple(made))
+        return found
+
+    return reference
 
 
 def _forget(known: Builder) -> None:
@@ -249,7 +296,7 @@ def leaves(value: Any, path: str = "") -> Iterator[str]:
 def assemble(assembly: Assembly) -> None:
     """Steps 1 to 4 for one message."""
     wiring = assembly.wiring
-    for group in assembly.root.walk():
+    for group in assembly.groups:
         _walk(assembly, group, wiring)
     for builder in assembly.made:
         if builder.make is not None:
@@ -280,27 +327,46 @@ def _link(assembly: Assembly, builder: Builder) -> None:
     make, group = builder.make, builder.group
     if make is None or group is None:
         return
-    assembly.group = group
-    for link in make.links:
-        found = assembly.made_near(link.type)
-        if found is not None and found is not builder:
+    body = builder.body
+    for link, found in _nearby(assembly, make, group):
+        if found is None:
+            if link.required:
+                _missing_link(assembly, builder, link)
+        elif found is not builder:
             reference = {"reference": found.ref}
-            builder.body[link.name] = [reference] if link.many else reference
+            body[link.name] = [reference] if link.many else reference
             if assembly.trace is not None:
                 assembly.trace.rule("link", builder.ref, f"{link.name}[0]" if link.many else link.name)
-        elif found is None and link.required:
-            _missing_link(assembly, builder, link)
+    if make.gathers:
+        _gather(assembly, make, group, builder)
+
+
+def _nearby(assembly: Assembly, make: Make, group: Group) -> list[tuple[Link, Builder | None]]:
+    """What the links of a resource lead to; lines of one order look it up once."""
+    if not make.links:
+        return []
+    parent = group.parent
+    if make.outward and parent is not None:
+        key = (id(make), id(parent))
+        known = assembly.linked.get(key)
+        if known is None:
+            assembly.group = group
+            known = assembly.linked[key] = [(link, assembly.made_near(link.type)) for link in make.links]
+        return known
+    assembly.group = group
+    return [(link, assembly.made_near(link.type)) for link in make.links]
+
+
+def _gather(assembly: Assembly, make: Make, group: Group, builder: Builder) -> None:
+    """Every resource of a type made in this group or below it."""
+    below = {id(each) for each in group.walk()}
+    inside = [other for other in assembly.made if id(other.group) in below]
     for link in make.gathers:
-        below = {id(each) for each in group.walk()}
-        found_all = [
-            {"reference": other.ref}
-            for other in assembly.made
-            if other.type == link.type and other is not builder and id(other.group) in below
-        ]
-        if found_all:
-            builder.body[link.name] = found_all
+        found = [{"reference": other.ref} for other in inside if other.type == link.type and other is not builder]
+        if found:
+            builder.body[link.name] = found
             if assembly.trace is not None:
-                for index in range(len(found_all)):
+                for index in range(len(found)):
                     assembly.trace.rule("gather", builder.ref, f"{link.name}[{index}]")
 
 

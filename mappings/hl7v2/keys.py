@@ -22,6 +22,8 @@ KeyFunction = Callable[[Segment, Any], Key | None]
 
 KEYS: dict[str, KeyFunction] = {}
 
+_CACHED = 160  # characters of a code worth remembering: longer ones are text
+
 
 def key(name: str) -> Callable[[KeyFunction], KeyFunction]:
     """Registers a key function under the name that wiring uses."""
@@ -56,7 +58,11 @@ def entity(raw: str, ctx: Any) -> Key | None:
 
 def identifier(raw: str, ctx: Any) -> Key | None:
     """CX: (assigning authority, number); the feed where it names none."""
-    parts = components(raw, ctx)
+    return number_of(components(raw, ctx), ctx)
+
+
+def number_of(parts: list[str], ctx: Any) -> Key | None:
+    """The same of a CX that is split already."""
     if not parts or not parts[0]:
         return None
     if len(parts) < 4 or not parts[3]:
@@ -66,7 +72,17 @@ def identifier(raw: str, ctx: Any) -> Key | None:
 
 def code(raw: str, ctx: Any) -> Key | None:
     """CWE: (coding system as sent, code), else ("", text): two systems' equal codes are two things."""
-    parts = components(raw, ctx)
+    if not raw:
+        return None
+    known: Key | None = ctx.cache.get(("code", raw))
+    if known is None:
+        known = _code(components(raw, ctx))
+        if known is not None and len(raw) <= _CACHED:
+            ctx.cache["code", raw] = known
+    return known
+
+
+def _code(parts: list[str]) -> Key | None:
     if not parts:
         return None
     if parts[0]:
@@ -121,7 +137,9 @@ def patient(segment: Segment, ctx: Assembly) -> Key:
 def choose_identity(repetitions: list[str], ctx: Any) -> Key | None:
     """By `patient.identity`, each wish in turn: `MR@HOSP`, `PI`; by default the first MR or PI with an authority, then
     the first that is valued."""
-    found = [(key, parts) for raw in repetitions if (parts := components(raw, ctx)) and (key := identifier(raw, ctx))]
+    found = [
+        (key, parts) for raw in repetitions if (parts := components(raw, ctx)) and (key := number_of(parts, ctx))
+    ]
     for wish in ctx.profile.identity:
         kind, _, where = wish.partition("@")
         for each, parts in found:
@@ -268,9 +286,11 @@ def observation(segment: Segment, ctx: Assembly) -> Key | None:
     """
     if goes_on(segment, ctx):
         return None
-    what = code(segment.field(3), ctx) or ("", "")
-    sub = segment.field(4).strip()
-    instance = entity(segment.field(21), ctx) or ()
+    fields = segment.fields
+    length = len(fields)
+    what = (code(fields[3], ctx) if length > 3 else None) or ("", "")
+    sub = fields[4].strip() if length > 4 else ""
+    instance = (entity(fields[21], ctx) or ()) if length > 21 else ()
     parent = ctx.made_near("DiagnosticReport")
     if parent is not None:
         found: Key = ("report", *parent.key, "|", *what, sub, *instance)

@@ -17,7 +17,8 @@ NUMERIC = frozenset({"NM", "SN"})
 
 def goes_on(segment: Segment, ctx: Assembly) -> bool:
     """Adds an OBX to the line before it where it only goes on with it; says whether it did."""
-    kind = segment.field(2).strip().upper()
+    fields = segment.fields
+    kind = fields[2].strip().upper() if len(fields) > 2 else ""
     if kind not in LINES:
         return False
     before = ctx.message.segments[segment.ordinal - 1]

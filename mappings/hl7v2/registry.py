@@ -6,11 +6,13 @@ Source: design chapter HL7 v2 §3. Fields that the reader itself consumes (separ
 
 import csv
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mappings.hl7v2 import datatypes, keys, rules
+from mappings.hl7v2.assemble import remembering
 from mappings.hl7v2.rules import (
     clinical, encounters, labels, merges, messages, orders, patients, readers, results, snapshots, vitals,
 )  # fmt: skip
@@ -21,9 +23,14 @@ _REGISTERED = (clinical, encounters, labels, merges, messages, orders, patients,
 _CROSSWALK = Path(__file__).with_name("crosswalk.csv")
 
 
+@cache
 def functions() -> Mapping[str, Any]:
-    """Every datatype function by the name that rows use."""
-    return datatypes.FUNCTIONS | rules.FUNCTIONS
+    """Every datatype function by the name that rows use; those that make references remember what they made."""
+    found = datatypes.FUNCTIONS | rules.FUNCTIONS
+    return {
+        name: replace(each, call=remembering(each.call)) if each.fhir_type == "Reference" else each
+        for name, each in found.items()
+    }
 
 
 def resolvers() -> Mapping[str, Callable[[Any], Any]]:

@@ -74,6 +74,7 @@ class Make:
     mode: Mode
     scope: str
     links: tuple[Link, ...]
+    outward: bool  # no link leads to what its own group makes: the lines of one order share what they lead to
     gathers: tuple[Link, ...]
     beside: tuple[tuple[str, str, Callable[[Any, Any, Json], None]], ...]  # (segment, map, function)
     finish: tuple[tuple[str, Callable[..., None]], ...]
@@ -159,7 +160,8 @@ class _Reader:
             key=self.registry.keys[key],
             mode=mode,
             scope=entry.get("scope", ""),
-            links=self._links(kind, entry.get("link", {})),
+            links=(links := self._links(kind, entry.get("link", {}))),
+            outward=not {link.type for link in links} & self._made_in(entry["group"]),
             gathers=self._links(kind, entry.get("gather", {})),
             beside=tuple(
                 (each[:3], each, self.rows[each].fast) for each in entry.get("with", ()) if self._beside(each)
@@ -167,6 +169,11 @@ class _Reader:
             finish=tuple((rule, self.registry.rules[rule]) for rule in rules),
             function=self.rows[name].fast,
         )
+
+    def _made_in(self, group: str) -> set[str]:
+        """The resource types that a group makes, or that are shown to it."""
+        makes = self.table.get("make", ())
+        return {resource_type(each.get("map", "")) for each in makes if group in (each.get("group"), each.get("scope"))}
 
     def add(self, entry: Json, groups: Mapping[str, GroupRule]) -> Add | None:
         self._keys(f"add {entry.get('map')}", entry, _ADD)

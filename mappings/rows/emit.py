@@ -69,8 +69,7 @@ class MapNames:
         self.segment = segment
         self.width = 0
         self.foreign: dict[str, int] = {}
-        self.texts: dict[str, str] = {}
-        self.uses: dict[str, int] = {}
+        self.texts: dict[str, str] = {}  # name → expression of what the head works out once
 
     def whole(self, ref: FieldRef) -> str:
         """The whole field, all repetitions."""
@@ -95,11 +94,13 @@ class MapNames:
         whole = self.whole(ref)
         name = "t_" + "".join(char if char.isalnum() else "_" for char in whole).strip("_")
         self.texts[name] = f"text({whole}, rep, comp)"
-        self.uses[name] = self.uses.get(name, 0) + 1
         return name
 
     def count(self, ref: FieldRef) -> str:
-        return f"count({self.whole(ref)}, rep)"
+        whole = self.whole(ref)
+        name = "n_" + "".join(char if char.isalnum() else "_" for char in whole).strip("_")
+        self.texts[name] = f"count({whole}, rep)"
+        return name
 
 
 class MapEmitter:

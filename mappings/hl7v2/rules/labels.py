@@ -75,7 +75,7 @@ def _original(ctx: Assembly, segment: Segment, number: int, raw: str) -> list[Js
 @after("labels")
 def apply(ctx: Assembly) -> None:
     """Every labelled segment, to what it covers."""
-    for group in ctx.root.walk():
+    for group in ctx.groups:
         for segment in group.segments:
             if segment.name == "PD1" and segment.field(12):
                 _cover(ctx, _of_patient(ctx, group), *labels(ctx, segment, 12, "0136"))

@@ -154,18 +154,17 @@ def readable(value: Any) -> str:
 
 def _identify(ctx: Assembly, builder: Builder, segment: Segment) -> None:
     """Filler order, code and sub-id: what a child names its parent by, also from another message."""
-    found = _line_number(ctx, segment)
-    if found is not None:
-        builder.body.setdefault("identifier", []).append({"system": OBSERVATION_SYSTEM, "value": found})
-
-
-def _line_number(ctx: Assembly, segment: Segment) -> str | None:
     obr = ctx.near("OBR")
-    filler = keys.components(obr.field(3), ctx) if obr is not None else []
-    code = keys.components(segment.field(3), ctx)
-    if not filler or not filler[0] or not code:
-        return None
-    return UNIT_SEPARATOR.join((filler[0], code[0], segment.field(4).strip()))
+    if obr is None:
+        return
+    filler = ctx.shared.get(obr)
+    if filler is None:
+        parts = keys.components(obr.field(3), ctx)
+        filler = ctx.shared[obr] = parts[0] if parts else ""
+    code = keys.code(segment.field(3), ctx) if filler else None
+    if code is not None:
+        value = f"{filler}{UNIT_SEPARATOR}{code[1]}{UNIT_SEPARATOR}{segment.field(4).strip()}"
+        builder.body.setdefault("identifier", []).append({"system": OBSERVATION_SYSTEM, "value": value})
 
 
 # attachments ---------------------------------------------------------------------------------------------------------
@@ -267,7 +266,7 @@ def _note_lines(ctx: Assembly, note: Segment) -> list[str]:
 def parent(ctx: Assembly, builder: Builder) -> None:
     """A line of a child report comes from the line its OBR-26 and OBR-29 name."""
     obr = ctx.near("OBR")
-    if obr is None or not obr.field(26):
+    if obr is None or len(obr.fields) < 27 or not obr.fields[26]:
         return
     ctx.seg, ctx.field = obr, 26
     parts = [each.split(ctx.sub) for each in keys.components(obr.field(26), ctx)]
@@ -359,7 +358,7 @@ def observation_code(ctx: Any) -> Json | None:
 @finish("split_values")
 def split_values(ctx: Assembly, builder: Builder) -> None:
     """`policy.obx5_repeat = "split"`: each repetition is a line of its own."""
-    if ctx.profile.policy["obx5_repeat"] != "split" or "component" not in builder.body:
+    if "component" not in builder.body or ctx.profile.policy["obx5_repeat"] != "split":
         return
     values = builder.body.pop("component")
     shared = {name: value for name, value in builder.body.items() if name != "id"}
