@@ -22,7 +22,7 @@ from adapter.access.identity import Actor
 from adapter.access.policy import Change
 from ledger.commitment import SubjectKey
 from ledger.event import Event, Requires, new_id
-from ledger.merkle import root_of
+from ledger.merkle import leaf_hash, root_of
 
 Entropy = Callable[[int], bytes]
 Kind = Literal["access.read", "access.search"]
@@ -53,7 +53,7 @@ def line(op: str, resource_type: str, logical_id: str, version: int, body: bytes
 
 def content_root(lines: Iterable[str]) -> str:
     """The root that an event commits to, in hex. No line at all has the root of the empty tree."""
-    return root_of(text.encode() for text in sorted(lines)).hex()
+    return root_of(leaf_hash(text.encode()) for text in sorted(lines)).hex()
 
 
 def subject(owner: int) -> str:
