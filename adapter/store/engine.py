@@ -14,7 +14,7 @@ a commit has been fsynced when it returns.
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -65,8 +65,9 @@ class Hot:
         """The number of rows changed."""
         return self._raw.execute(sql, params).rowcount
 
-    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._raw.executemany(sql, rows)
+    def many(self, sql: str, rows: Collection[Sequence[Any]]) -> None:
+        if rows:
+            self._raw.executemany(sql, rows)
 
     def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[Row]:
         """Rows of `sql`, whose `IN (…)` stands last, for any number of values: a few statements, each prepared once."""

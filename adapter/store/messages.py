@@ -123,6 +123,11 @@ def release(conn: Connection, org: str, lease: Lease) -> None:
     Hot(conn).many(sql, rows)
 
 
+def vacate(conn: Connection, org: str) -> None:
+    """Free every lane. For whoever holds the site alone: the workers named there are dead, and leases outlive them."""
+    Hot(conn).run("UPDATE lane SET worker = NULL WHERE org = ? AND scheme = ?", (org, SCHEME))
+
+
 def fence(conn: Connection, org: str, lease: Lease, lanes: Iterable[int]) -> None:
     """Refuse a worker whose lease passed to another. Call it in the transaction of the effects. Raises Conflict."""
     wanted = sorted(set(lanes))

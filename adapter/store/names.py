@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from adapter.errors import IntegrityFault
 from adapter.seal import envelope
 from adapter.seal.blind import keyed_id, token
-from adapter.seal.keyring import SHARED, Keyring, NeedKeys, OwnerKeys
+from adapter.seal.keyring import SHARED, Keyring, NeedKeys
 from adapter.store import owners
 from adapter.store.engine import Hot, Row
 from adapter.store.tables import LOCATOR_OWNER
@@ -88,7 +89,6 @@ class Names:
         self._rows: dict[int, Known] = {}
         self._targets: dict[str, Known] = {}  # alias -> what it stands for
         self.numbers = Numbers(hot)
-        self.drawn: list[OwnerKeys] = []
 
     def look_up(self, references: Iterable[str]) -> None:
         """Fetch what is stored under these names, in one go."""
@@ -143,8 +143,8 @@ class Names:
         """The stored content of a live resource, opened once; its name is learnt from it. Raises NeedKeys."""
         if known.body is None and known.ver:
             row = self._hot.one(_NEWEST, (known.rid,))
-            if row is None:
-                return None
+            if row is None or (not known.deleted and row[0] != known.ver):
+                raise IntegrityFault("a version row is missing: it was removed behind the store's back")
             place = envelope.Row(self._org.org, known.type, known.fid, row[0])
             body = decode(envelope.unseal(self._keyring.owner(row[1]), place, row[3]))
             known.id = body["id"]
@@ -156,7 +156,6 @@ class Names:
     def new_owner(self, kind: str, members: Iterable[int] = ()) -> int:
         """A fresh owner whose key is durable. Raises NeedKeys when the stock is empty."""
         keys = self._keyring.new_owner()
-        self.drawn.append(keys)
         owners.add(self._hot, self._org.org, keys.owner, kind, keys.gen, self._at, members)
         return keys.owner
 
@@ -169,14 +168,17 @@ class Names:
         """The known patients who hold one of these identifiers, each named once, whatever was merged."""
         found: dict[int, Known] = {}
         for system, value in _identifying(patient, match):
-            tok = token(self._org.locate, "Patient", "identifier", f"{system.casefold()}|{value.casefold()}")
-            sql = "SELECT rid FROM token WHERE owner = ? AND tok = ?"
-            for (rid,) in self._hot.all(sql, (LOCATOR_OWNER, tok)):
-                holder = self.by_rid(rid)
-                if holder.type == "Patient" and _holds(self.read(holder), system, value):
-                    merged = self._merged_into(holder)
-                    found[merged.rid] = merged
+            for holder in self.holders("Patient", system, value):
+                merged = self._merged_into(holder)
+                found[merged.rid] = merged
         return list(found.values())
+
+    def holders(self, resource_type: str, system: str, value: str) -> list[Known]:
+        """What of a type carries this identifier now; a token was only a promise, here it is read. Raises NeedKeys."""
+        tok = token(self._org.locate, resource_type, "identifier", f"{system.casefold()}|{value.casefold()}")
+        rows = self._hot.all("SELECT rid FROM token WHERE owner = ? AND tok = ? ORDER BY rid", (LOCATOR_OWNER, tok))
+        found = [self.by_rid(rid) for (rid,) in rows]
+        return [one for one in found if one.type == resource_type and _holds(self.read(one), system, value)]
 
     def _merged_into(self, known: Known) -> Known:
         row = self._hot.one("SELECT rid FROM alias WHERE fid = ?", (known.fid,))
@@ -210,9 +212,8 @@ def _national(kind: str) -> bool:
     return len(kind) == 5 and kind.startswith("NN") and kind.isalpha() and kind.isupper()
 
 
-def _holds(patient: Json | None, system: str, value: str) -> bool:
-    """The token was only a promise: here is the identifier itself."""
-    held = (patient or {}).get("identifier", ())
+def _holds(body: Json | None, system: str, value: str) -> bool:
+    held = (body or {}).get("identifier", ())
     return any(one.get("system") == system and one.get("value") == value for one in held)
 
 

@@ -67,7 +67,7 @@ def row(
     return (n, keys.org, event_id, keys.owner, txn, parts.type, rid, ver, epoch, payload)
 
 
-def write(hot: Hot, rows: Iterable[Row]) -> None:
+def write(hot: Hot, rows: Sequence[Row]) -> None:
     hot.many(f"INSERT INTO outbox({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
 
 

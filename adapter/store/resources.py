@@ -18,7 +18,7 @@ from adapter.seal.keyring import OrganisationKeys
 from adapter.store.engine import Hot, Row
 
 _COLUMNS = "r.org, r.rid, r.type, r.fid, v.owner, v.ver, v.txn, v.at, v.op, v.body, r.ver"
-_CURRENT = f"SELECT {_COLUMNS} FROM resource r JOIN version v ON v.rid = r.rid AND v.ver = r.ver"  # noqa: S608
+_CURRENT = f"SELECT {_COLUMNS} FROM resource r LEFT JOIN version v ON v.rid = r.rid AND v.ver = r.ver"  # noqa: S608
 _ANY = f"SELECT {_COLUMNS} FROM resource r JOIN version v ON v.rid = r.rid"  # noqa: S608
 
 
@@ -60,7 +60,7 @@ def current(conn: Connection, org: OrganisationKeys, resource_type: str, logical
     """The newest version under this id or alias, a delete marker too; None when there is none."""
     hot, fid = Hot(conn), keyed_id(org.locate, resource_type, logical_id)
     row = hot.one(f"{_CURRENT} WHERE r.fid = ? AND r.type = ?", (fid, resource_type))
-    if row is None:
+    if row is None or not row[10]:
         row = hot.one(f"{_CURRENT} JOIN alias a ON a.rid = r.rid WHERE a.fid = ? AND r.type = ?", (fid, resource_type))
     return _sealed(row, org.org)
 
@@ -115,11 +115,14 @@ def _rid(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id
 
 
 def _sealed(row: Row | None, org: str) -> Sealed | None:
-    return _all([row], org)[0] if row else None
+    return next(iter(_all([row], org)), None) if row else None
 
 
 def _all(rows: Sequence[Row], org: str) -> list[Sealed]:
-    found = [Sealed(*row) for row in rows]
+    """Rows as they may be used: without what was never seen (version 0); what should be here and is not is refused."""
+    found = [Sealed(*row) for row in rows if row[10]]
     if any(one.org != org for one in found):
         raise IntegrityFault("a row belongs to another organisation")
+    if any(one.ver is None or (one.body is None) is not one.deleted for one in found):
+        raise IntegrityFault("a version row is missing: it was removed behind the store's back")
     return found

@@ -5,8 +5,8 @@
 1. Look up all names of the unit, through aliases (`names.py`).
 2. Who is this patient: recognise known ones, give new ones an owner whose key is durable already.
 3. Load what will be opened, named at once.
-4. Each entry: merge into what is stored, rewrite references to aliases, find the owner. Content that stands as it is
-   writes nothing. Stamp, validate once, encode once: these bytes are digested and sealed.
+4. Each entry: rewrite references to aliases, link to parents (`parents.py`), merge into what is stored, find the owner.
+   Content that stands as it is writes nothing. Stamp, validate once, encode once: these bytes are digested and sealed.
 5. Merges of patients, effects on what the unit did not name (`effects.py`).
 6. One event for each owner (`outbox.py`), then the rows: versions, resources, the difference of tokens and edges.
 
@@ -17,10 +17,10 @@ Source: fhir chapter §5 "Commit of one unit", §8; hl7v2 chapter §8, §10.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from adapter.crash import crash_point
@@ -34,6 +34,7 @@ from adapter.store.clocks import Clock, open_clock, seal_clock
 from adapter.store.engine import Hot, Row, savepoint
 from adapter.store.index import NO_POSTINGS, Postings, Speller, postings
 from adapter.store.names import Known, Names, is_local, local, need, references, renamed
+from adapter.store.parents import with_parents
 from adapter.store.unit import Change, Convert, Delete, EventParts, ExtraEvent, Replace, StoreIssue, Unit, Written
 from ledger.event import id_bytes, new_id
 from mappings.convert import Mapped
@@ -225,7 +226,7 @@ class Commit:
             return None
         old = self.names.read(known) if known.live else None
         clock = open_clock(self.keyring, self.org.org, known) if known.live else Clock()
-        if (body := self._rewritten(mapped.body)) is not mapped.body:
+        if (body := with_parents(self, known, self._rewritten(mapped.body))) is not mapped.body:
             mapped = replace(mapped, body=body)
         settled = settle(old, mapped, clock.axes)
         self.issues += [StoreIssue(issue.code, known.type) for issue in settled.issues]
