@@ -57,7 +57,7 @@ async def serving(app: FastAPI, http: Http, site: Path) -> AsyncIterator[None]:
         await _answering(http, task)
         yield
     finally:
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
         done, _ = await asyncio.wait({task}, timeout=STOP_S)
         if not done:
             task.cancel()

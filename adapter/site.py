@@ -139,7 +139,7 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
 
 
 async def _vault(stack: AsyncExitStack, folder: Path, settings: Settings) -> Vault:
-    vault = open_vault(folder / settings.vault.path, settings.node.pairing)
+    vault = open_vault(folder / settings.vault.path, settings.node.pairing, step=crash_point)
     stack.push_async_callback(vault.close)
     return vault
 
