@@ -295,7 +295,7 @@ def _line_range(segment: Segment, place: Place, sep: Separators) -> tuple[int, i
         return start, end
     if segment.name in _HEADERS:
         if place.field == 1:
-            return 3, 4
+            return min(3, end), min(4, end)
         start, end = _part(segment.line, start, end, sep.field, place.field)
         if place.field == 2:
             return start, end
@@ -422,7 +422,8 @@ def peek(data: bytes) -> Header | None:
         if data[lead : lead + 3].upper() != b"MSH":
             return None
         line = data[lead : lead + _HEADER_BYTES].decode(codec)
-    line = _LINE_END.split(line, 1)[0]
+    first, *rest = _LINE_END.split(line, maxsplit=1)
+    line = first if rest and rest[0].strip("\r\n\x1c") else first.rstrip("\x1c")
     try:
         sep, _ = separators(line)
     except UnreadableMessage:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
-from mappings.hl7v2.datatypes.text import at, part
+from mappings.hl7v2.datatypes.text import at, part, void
 from mappings.terminology.concept_map import ConceptMap
 
 INLINE_BYTES = 32 * 1024  # larger data becomes a Binary
@@ -52,8 +52,8 @@ def ed_content(raw: str, ctx: Context) -> Content | None:
     """ED: source, type, subtype, encoding, data. The data may hold unescaped separators, so it is all that is left."""
     parts = raw.split(ctx.comp, 4)
     encoding = (part(parts, 4, ctx) or "").upper()
-    written = at(parts, 5)
-    if not written:
+    written = at(parts, 5).rstrip(ctx.comp)
+    if not written or void(written, ctx.comp + ctx.sub):
         return None
     data = _decoded(written, encoding, ctx)
     if data is None:

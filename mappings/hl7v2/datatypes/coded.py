@@ -18,8 +18,8 @@ from mappings.hl7v2.datatypes.text import (
     first,
     part,
     scoped,
+    st_string,
     table_system,
-    text,
     tidy_code,
 )  # fmt: skip
 from mappings.terminology import tables
@@ -257,13 +257,13 @@ def is_coding(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json |
 @datatype("ST[CodeableConcept]", "TX[CodeableConcept]", "FT[CodeableConcept]", gives="CodeableConcept")
 def st_concept(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     """A text without a code."""
-    found = text(raw, ctx)
+    found = st_string(raw, ctx)
     return None if found is None else {"text": found}
 
 
 @datatype("ST[Coding]", gives="Coding")
 def st_coding(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
-    found = text(raw, ctx)
+    found = st_string(raw, ctx)
     return None if found is None else {"display": found}
 
 

@@ -13,7 +13,7 @@ from mappings.fhir import values
 from mappings.fhir.codec import number
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
-from mappings.hl7v2.datatypes.text import at, first, part, text
+from mappings.hl7v2.datatypes.text import at, first, part, st_string
 from mappings.terminology import ucum
 from mappings.terminology.concept_map import ConceptMap
 
@@ -95,9 +95,9 @@ def unit_of(raw: str, ctx: Context) -> Json | None:
 
 
 def _unit(parts: list[str], ctx: Context) -> Json:
+    if "10" in parts or "x10" in parts:
+        parts = _rejoined(parts)
     code, shown, system = part(parts, 1, ctx), part(parts, 2, ctx), part(parts, 3, ctx)
-    if code == "10" and shown and shown[0].isdigit() and system is None:
-        code, shown = f"10^{shown}", None  # `10^9/L`, its caret unescaped: a unit of "10" would be false
     if code is None:
         return values.present(unit=shown) or {}
     known = code if (system or "").upper() == "UCUM" else None
@@ -107,6 +107,17 @@ def _unit(parts: list[str], ctx: Context) -> Json:
     if known is not None and ucum.plausible(known):
         return {"unit": shown or code, "system": values.UCUM, "code": known}
     return {"unit": shown or code}
+
+
+def _rejoined(parts: list[str]) -> list[str]:
+    """`10^9/L` with its caret unescaped is one text; a unit of "10" would be false by nine orders of magnitude."""
+    found: list[str] = []
+    for piece in parts:
+        if found and found[-1] in ("10", "x10") and piece[:1].isdigit():
+            found[-1] = f"{found[-1]}^{piece}"
+        else:
+            found.append(piece)
+    return found
 
 
 def _other_system(name: str) -> bool:
@@ -309,7 +320,7 @@ def st_reference_range(raw: str, ctx: Context, vocab: ConceptMap | None = None) 
 
 
 def _reference_range(raw: str, unit_raw: str, ctx: Context) -> Json | None:
-    written = text(raw, ctx)
+    written = st_string(raw, ctx)
     if written is None:
         return None
     unit = unit_of(unit_raw, ctx)

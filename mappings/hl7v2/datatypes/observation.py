@@ -60,7 +60,7 @@ def _string(found: str | None) -> Json | None:
 
 def _number(raw: str, ctx: Context) -> Json | None:
     """NM, the hot path. A text where a number should be stays text: "positive" must not get lost."""
-    found = text.text(raw, ctx)
+    found = text.st_string(raw, ctx) if ctx.comp in raw else text.text(raw, ctx)
     if found is None:
         return None
     made = numbers.quantity(found, numbers.sibling_unit(ctx), ctx)
@@ -122,12 +122,12 @@ def _counted(raw: str, ctx: Context) -> Json | None:
 
 def _inferred(raw: str, ctx: Context) -> Json | None:
     """OBX-2 is empty, which old senders allow themselves: a number if it is one, else text."""
-    found = text.text(raw, ctx)
+    found = _readable(raw, ctx)
     if found is None:
         return None
     ctx.issue("type-inferred")
     made = numbers.quantity(found, numbers.sibling_unit(ctx), ctx)
-    return {"valueQuantity": made} if made is not None else _string(_readable(raw, ctx))
+    return {"valueQuantity": made} if made is not None else {"valueString": found}
 
 
 def _array(raws: list[str], ctx: Context) -> Json | None:

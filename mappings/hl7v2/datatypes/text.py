@@ -22,16 +22,18 @@ _TRUE_FALSE = {"Y": True, "N": False}  # table 0136
 
 
 def text(raw: str, ctx: Context) -> str | None:
-    """A component's text: unescaped, stripped; None where absent or HL7 null."""
+    """A component's text: unescaped, stripped; None where absent or HL7 null, in all its subcomponents."""
     if not raw or raw == NULL:
         return None
-    if ctx.esc in raw or not raw.isprintable() or raw[-1] == ctx.trunc:
+    if ctx.esc in raw or not raw.isprintable() or raw[0] in (ctx.sub, '"') or raw[-1] == ctx.trunc:
         raw = _clean(raw, ctx)
     return raw.strip() or None
 
 
 def _clean(raw: str, ctx: Context) -> str:
-    """The rare path: escapes, line ends, control characters, the truncation mark."""
+    """The rare path: escapes, line ends, control characters, the truncation mark, separators around nothing."""
+    if void(raw, ctx.sub):
+        return ""
     if raw[-1] == ctx.trunc:
         ctx.issue("truncated-value")
     if ctx.esc in raw:
@@ -44,11 +46,16 @@ def _clean(raw: str, ctx: Context) -> str:
     return cleaned
 
 
+def void(raw: str, separators: str) -> bool:
+    """Whether nothing but separators, nulls and blanks is there."""
+    return not raw.replace(NULL, "").strip(separators + " ")
+
+
 def part(parts: list[str], n: int, ctx: Context) -> str | None:
     """The text of the n-th component of a split value."""
     if n > len(parts) or not (raw := parts[n - 1]) or raw == NULL:
         return None
-    if ctx.esc in raw or not raw.isprintable() or raw[-1] == ctx.trunc:
+    if ctx.esc in raw or not raw.isprintable() or raw[0] in (ctx.sub, '"') or raw[-1] == ctx.trunc:
         raw = _clean(raw, ctx)
     return raw.strip() or None
 
@@ -115,6 +122,8 @@ def alternate(concept: Json) -> Json:
 def st_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
     """A whole field as text. Senders write `10^9/L` unescaped in text fields: the separator is text there."""
     if ctx.comp in raw:
+        if void(raw, ctx.comp + ctx.sub):
+            return None
         raw = raw.rstrip(ctx.comp)
         if ctx.comp in raw:
             ctx.issue("separator-in-text")

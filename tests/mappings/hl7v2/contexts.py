@@ -41,7 +41,7 @@ class Made:
 
 def context(line: str = "OBX|1|ST", *, header: str = HEADER, number: int = 5, **profile: Any) -> Context:
     """A context standing in field `number` of the segment `line`."""
-    message = parse(f"{header}\r{line}\r".encode())
+    message = parse(f"{header}\r{line}\r".encode(), charset="utf-8")
     made = Context(message, Profile(**profile))
     made.seg, made.field = message.segments[-1], number
     return made
