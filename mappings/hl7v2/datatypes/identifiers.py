@@ -59,11 +59,19 @@ def universal_uri(universal: str, kind: str) -> str | None:
         return oid_uri(bare)
     if is_uuid(bare):
         return f"urn:uuid:{bare.lower()}"
-    if ":" in universal and not any(letter.isspace() for letter in universal):
+    if _has_scheme(universal):
         return universal
-    if kind == "DNS" or (not kind and _is_domain(universal)):
+    if kind in ("DNS", "") and _is_domain(universal):
         return f"urn:dns:{universal.lower()}"
     return None
+
+
+def _has_scheme(found: str) -> bool:
+    """Whether it is an absolute URI: `urn:x`, `https://…`, and neither `12:30` nor `a b:c`."""
+    scheme, colon, rest = found.partition(":")
+    return bool(colon and rest and scheme[:1].isalpha() and scheme.isascii()) and not any(
+        letter.isspace() or letter in '<>"{}|^`\\' for letter in found
+    )
 
 
 def is_oid(found: str) -> bool:

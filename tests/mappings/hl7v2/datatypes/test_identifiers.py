@@ -32,6 +32,8 @@ def concept(code: str, table: str = "0203", *, ours: bool = False) -> dict[str, 
         ("A^http://example.org/ids^URI", "http://example.org/ids"),
         ("A^lab.Example.org^DNS", "urn:dns:lab.example.org"),
         ("A^lab.example.org", "urn:dns:lab.example.org"),
+        ("A^Provider Master.Hospitals^DNS", f"{FEED}/authority/Provider%20Master.Hospitals"),  # no domain has blanks
+        ("A^12:30^L", f"{FEED}/authority/12%3A30"),  # no scheme begins with a digit
         ("A^some words^L", f"{FEED}/authority/some%20words"),
         ("A^1.02.3^ISO", f"{FEED}/authority/1.02.3"),  # no OID has leading zeros
         ("1.2.840.1", "urn:oid:1.2.840.1"),  # the OID where the name goes
