@@ -16,6 +16,7 @@ from typing import Any, cast
 from sqlalchemy import Connection
 
 from adapter.access import audit
+from adapter.crash import crash_point
 from adapter.errors import Unavailable
 from adapter.seal.keyring import Keyring
 from adapter.store import outbox
@@ -57,10 +58,15 @@ class Delivery:
             receipts = await self._ledger.append([self._event(row, ended) for row in run])
         except LedgerError as exc:
             raise Unavailable("the log cannot record this change; try again", code="log-unavailable") from exc
+        crash_point("deliver.logged")
         at = int(self._clock().timestamp() * 1000)
         refs = [(row, str(receipt)) for row, receipt in zip(run, receipts, strict=True)]
-        await self._store.write(lambda conn: outbox.mark(conn, self._org, refs, at))
+        await self._store.write(lambda conn: self._mark(conn, refs, at))
         return run
+
+    def _mark(self, conn: Connection, refs: Sequence[tuple[Pending, str]], at: int) -> None:
+        outbox.mark(conn, self._org, refs, at)
+        crash_point("deliver.marked")
 
     def _event(self, row: Pending, ended: Mapping[int, str]) -> Event:
         keys = self._keyring.owner(row.owner)

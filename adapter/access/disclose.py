@@ -41,6 +41,7 @@ from adapter.access.audit import Kind, Share
 from adapter.access.identity import Actor
 from adapter.access.refusals import Book
 from adapter.access.scopes import Judgement, Letter
+from adapter.access.together import Together
 from adapter.errors import ChartbridgeError, Forbidden, NotFound, Unavailable
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys, OwnerKeys
 from adapter.store import outbox, owners, resources
@@ -161,6 +162,7 @@ class Gate:
     ) -> None:
         self._zone = zone
         self._store, self._ledger, self._keyring, self._house = store, ledger, keyring, house
+        self._together = Together(store.read)
         self._keys = keyring.organisation()
         self._org = self._keys.org
         self._entropy = entropy
@@ -177,9 +179,10 @@ class Gate:
         judgement = ask.actor.scopes.judge(ask.type, ask.letter)
         if not judgement.permitted:  # 1
             await self.refuse_scope(ask)
+        read = self._together.read if ask.kind == "access.read" else self._store.read
         for _ in range(TRIES):
             gathered = await self._keyring.retrying(
-                self._store.read, lambda conn: self._gather(conn, ask, judgement, find, arrange)
+                read, lambda conn: self._gather(conn, ask, judgement, find, arrange)
             )
             if not gathered.arranged.items and not gathered.total_owners:
                 return await self._nothing(ask, gathered)
