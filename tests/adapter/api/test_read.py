@@ -3,19 +3,20 @@
 import asyncio
 import base64
 import hashlib
+import os
 import sqlite3
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from adapter.access import audit
+from adapter.access import audit, policy
 from adapter.api.call import MAX_QUERY_BYTES
+from adapter.settings import Access
 from adapter.store.unit import Delete
-from ledger.merkle import EMPTY_ROOT
 from mappings.fhir.codec import decode, encode
 from mappings.fhir.validate import validate
-from tests.adapter.api.conftest import Node, consent, observation, patient
+from tests.adapter.api.conftest import Node, observation, patient
 
 
 async def test_a_read_answers_with_the_stored_bytes_and_their_headers(node: Node) -> None:
@@ -304,11 +305,12 @@ async def test_checkpoint_and_tiles_are_public_and_nothing_else_of_the_folder_is
         assert (await nobody.get("/log/..%2f/checkpoint")).status_code == 404
 
 
-async def test_a_body_of_no_line_has_the_root_of_the_empty_tree() -> None:
-    assert audit.content_root(()) == EMPTY_ROOT.hex()
-
-
-def test_the_same_ids_in_another_order_have_the_same_root() -> None:
-    lines: list[Any] = [audit.line("r", "Patient", name, 1, b"{}") for name in ("a", "b", "c")]
-    assert audit.content_root(lines) == audit.content_root(reversed(lines))
-    assert consent()["resourceType"] == "Consent"
+async def test_a_policy_retired_in_the_log_permits_nothing_from_then_on(node: Node) -> None:
+    """Another process changed the house rules: the ledger refuses the old basis, and the gate reads the new ones."""
+    await node.put(patient())
+    async with node.client() as ward:
+        assert (await ward.get("/fhir/Patient/p1")).status_code == 200
+        changes = policy.changes(node.services.house.policies, policy.documents(Access(inside="deny")))
+        await node.services.ledger.append(audit.policy_events(changes, "stadtklinik", datetime.now(UTC), os.urandom))
+        assert (await ward.get("/fhir/Patient/p1")).status_code == 404
+    assert node.services.house.policies["inside"].rule == "deny"
