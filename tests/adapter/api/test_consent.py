@@ -12,10 +12,12 @@ import pytest
 
 from adapter.store import owners
 from adapter.store.engine import Hot
+from adapter.store.unit import Convert
 from ledger.errors import AppendFailed, BasisEnded
 from ledger.event import Event
 from ledger.log import Ledger
 from ledger.sequence import Receipt
+from mappings.convert import Mapped
 from mappings.fhir.codec import decode
 from tests.adapter.api.conftest import Json, Node, consent, decode_json, observation, patient
 
@@ -338,6 +340,48 @@ async def test_a_basis_that_keeps_ending_is_unavailable_and_nothing_is_served(no
         answer = await ward.get("/fhir/Observation/o1")
     assert answer.status_code == 503
     assert b"2160-0" not in answer.content
+
+
+def retired(logical_id: str, into: str) -> Convert:
+    """What a merge message says of the patient who is no more."""
+    body: Json = {
+        "resourceType": "Patient",
+        "id": logical_id,
+        "active": False,
+        "link": [{"other": {"reference": f"Patient/{into}"}, "type": "replaced-by"}],
+    }
+    return Convert(Mapped(body, "state", (), (), (), "2026-03-04T09:00:00Z", (), into))
+
+
+async def test_a_merge_message_joins_consents_and_either_can_still_be_revoked(node: Node) -> None:
+    """Revoked under the retired name, a consent closes at the next request, for what lies under either owner."""
+    await node.put(patient("p1"), observation("o1"), patient("p2"), observation("o2", of="p2"))
+    async with node.client() as ward, node.client("north") as north:
+        await grant(ward, consent(of="p1"))
+        kept = await grant(ward, consent(of="p2"))
+        await node.commit(retired("p2", "p1"))
+        assert (await node.kinds()).count("subject.merged") == 2
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (200, 200)
+        assert await status(north, "/fhir/Patient/p2") == 200  # the name of the retired leads to the survivor
+        answer = await ward.put(f"/fhir/Consent/{kept['id']}", json=kept | {"status": "inactive"})
+        assert answer.status_code == 200
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (404, 404)
+
+
+async def test_a_merge_that_races_reads_leaves_no_permit_under_the_old_epoch(node: Node) -> None:
+    await node.put(patient("p1"), observation("o1"), patient("p2"), observation("o2", of="p2"))
+    async with node.client() as ward, node.client("north") as north:
+        await grant(ward, consent(of="p1"))
+        before = node.services.ledger.size
+        reads = [asyncio.create_task(status(north)) for _ in range(30)]
+        await asyncio.sleep(0.005)
+        await node.commit(retired("p2", "p1"))
+        answers = await asyncio.gather(*reads)
+        assert await status(north) == 404  # p2 never agreed
+    assert set(answers) <= {200, 404}
+    entries = (await node.entries())[before:]
+    merged = max(n for n, one in enumerate(entries) if one["type"] == "subject.merged")
+    assert not [one for one in entries[merged:] if one.get("outcome") == "permit"]
 
 
 @pytest.mark.parametrize("kind", ["revoke", "deny"])
