@@ -92,6 +92,7 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         stack.callback(_lock(folder))
         site = await stack.enter_async_context(open_site(folder, **flags))
+        await site.store.write(lambda conn: messages.vacate(conn, site.org))  # the lock is ours: no other worker lives
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
         feeds = load_feeds(folder, site.org)

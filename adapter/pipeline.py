@@ -178,6 +178,7 @@ class Pipeline:
         self._lease = await parts.store.write(
             lambda conn: messages.claim(conn, parts.org, parts.worker, lanes, now, LEASE_MS)
         )
+        crash_point("take.claimed")
         if any(self._lease.tokens.get(lane) != token for lane, token in before.items()):
             raise Conflict("a lane passed to another worker", code="fenced")
 
@@ -248,6 +249,7 @@ class Pipeline:
         else:
             work.answer = await self._ask(wire.pack(wire.Question(work.row.feed, work.row.at, body)))
         work.took_us = (time.perf_counter_ns() - started) // 1000
+        crash_point("take.converted")
         self._woken.set()
 
     async def _ask(self, question: bytes) -> wire.Answer:
@@ -287,6 +289,7 @@ class Pipeline:
             messages.fence(conn, parts.org, self._lease, lanes)
             states = in_order(conn, [partial(self._apply, work, at) for work in works], partial(self._refused, at))
             messages.set_mark(conn, parts.org, mark)
+            crash_point("commit.marked")
             return states
 
         states = await parts.keyring.retrying(parts.store.write, unit)

@@ -48,14 +48,22 @@ class Violation:
 
 
 def check(
-    sent: Sequence[Sent], kept: Sequence[Kept], effects: Sequence[Effect], logged: Iterable[str]
+    sent: Sequence[Sent],
+    kept: Sequence[Kept],
+    effects: Sequence[Effect],
+    stored: Iterable[str],
+    logged: Iterable[str],
 ) -> list[Violation]:
-    """All violations of one run. `logged`: the content lines that entries of the log commit to, as often as they do."""
+    """All violations of one run.
+
+    `stored`: the content line of every version in the store, also of those that carry no number. `logged`: the content
+    lines that entries of the log commit to, as often as they do.
+    """
     return [
         *_journaled_once(sent, kept),
         *_ended_or_open(kept),
         *_effects_once_and_in_order(sent, effects),
-        *_logged_once(effects, logged),
+        *_stored_and_logged_once(effects, Counter(stored), Counter(logged)),
     ]
 
 
@@ -101,10 +109,13 @@ def _effects_once_and_in_order(sent: Sequence[Sent], effects: Sequence[Effect]) 
     return found
 
 
-def _logged_once(effects: Sequence[Effect], logged: Iterable[str]) -> list[Violation]:
-    entries = Counter(logged)
-    return [
-        Violation("I4", f"version {effect.version} of {effect.patient} is logged {entries[effect.content_line]} times")
+def _stored_and_logged_once(effects: Sequence[Effect], stored: Counter[str], logged: Counter[str]) -> list[Violation]:
+    found = [
+        Violation("I4", f"version {effect.version} of {effect.patient} is not what is stored")
         for effect in effects
-        if entries[effect.content_line] != 1
+        if stored[effect.content_line] != 1
     ]
+    for line in sorted(stored.keys() | logged.keys()):
+        if (stored[line], logged[line]) != (1, 1):
+            found.append(Violation("I4", f"{line} is stored {stored[line]} times and logged {logged[line]} times"))
+    return found

@@ -7,14 +7,15 @@ import pytest
 
 from tests.faults.check import Effect, Kept, Sent, check
 
-Run = tuple[list[Sent], list[Kept], list[Effect], list[str]]
+Run = tuple[list[Sent], list[Kept], list[Effect], list[str], list[str]]
 
 
 def healthy() -> Run:
     sent = [Sent(patient, number, f"{patient}{number}".encode()) for number in (1, 2, 3) for patient in ("a", "b")]
     kept = [Kept(seq, message.body, "delivered") for seq, message in enumerate(sent, 1)]
     effects = [Effect(m.patient, m.number, m.number, f"u Patient/{m.patient}/_history/{m.number} 00") for m in sent]
-    return sent, kept, effects, [effect.content_line for effect in effects]
+    lines = [*(effect.content_line for effect in effects), "c Location/1/_history/1 00"]
+    return sent, kept, effects, lines, lines.copy()
 
 
 def lost_in_the_journal(run: Run) -> None:
@@ -26,7 +27,11 @@ def lost_in_the_store(run: Run) -> None:
 
 
 def lost_in_the_log(run: Run) -> None:
-    del run[3][0]
+    del run[4][0]
+
+
+def lost_in_the_store_alone(run: Run) -> None:
+    del run[3][-1]
 
 
 def doubled_in_the_journal(run: Run) -> None:
@@ -38,7 +43,7 @@ def doubled_in_the_store(run: Run) -> None:
 
 
 def doubled_in_the_log(run: Run) -> None:
-    run[3].append(run[3][0])
+    run[4].append(run[4][0])
 
 
 def reordered(run: Run) -> None:
@@ -52,6 +57,11 @@ def altered_in_the_journal(run: Run) -> None:
 
 def altered_in_the_store(run: Run) -> None:
     run[2][0] = replace(run[2][0], content_line="u Patient/a/_history/1 ff")
+    run[3][0] = run[2][0].content_line
+
+
+def altered_in_the_log(run: Run) -> None:
+    run[4][-1] = "c Location/1/_history/1 ff"
 
 
 def invented(run: Run) -> None:
@@ -72,12 +82,14 @@ def test_a_healthy_run_has_no_violation() -> None:
         (lost_in_the_journal, "I1"),
         (lost_in_the_store, "I3"),
         (lost_in_the_log, "I4"),
+        (lost_in_the_store_alone, "I4"),
         (doubled_in_the_journal, "I1"),
         (doubled_in_the_store, "I3"),
         (doubled_in_the_log, "I4"),
         (reordered, "I3"),
         (altered_in_the_journal, "I1"),
         (altered_in_the_store, "I4"),
+        (altered_in_the_log, "I4"),
         (invented, "I3"),
         (left_half_way, "I2"),
     ],
