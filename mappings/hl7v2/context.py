@@ -14,7 +14,8 @@ from mappings.hl7v2.time import MessageZone
 
 Json = dict[str, Any]
 
-_CACHE_ENTRIES = 4096  # of coded values a compiled profile remembers
+_CACHE_SYNTAXES = 16  # sets of separators and characters of one feed
+_CACHE_ENTRIES = 4096  # coded values a compiled profile remembers for each
 
 
 class ProfileView(Protocol):
@@ -40,6 +41,16 @@ def _nothing_contained(body: Json) -> str | None:
     return None
 
 
+def _of_syntax(cache: dict[Any, Any], message: Message) -> dict[Any, Any]:
+    """The part of a profile's cache (pure results by raw text) that holds for messages of these separators and set."""
+    if len(cache) > _CACHE_SYNTAXES:
+        cache.clear()
+    found: dict[Any, Any] = cache.setdefault((message.sep, message.charset), {})
+    if len(found) > _CACHE_ENTRIES:
+        found.clear()
+    return found
+
+
 class Context:
     """Separators, profile and position; collects issues and resources made on the way."""
 
@@ -54,9 +65,7 @@ class Context:
         self.esc, self.sub, self.trunc = sep.esc, sep.sub, sep.trunc
         self.message = message
         self.profile = profile
-        self.cache: dict[Any, Any] = {} if cache is None else cache  # pure results by raw text, one a profile
-        if len(self.cache) > _CACHE_ENTRIES:
-            self.cache.clear()
+        self.cache = _of_syntax({} if cache is None else cache, message)
         self.issues: list[Issue] = list(message.issues)
         self.seg: Segment = message.segments[0]
         self.row = ""

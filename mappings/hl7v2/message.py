@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mappings.hl7v2 import charset as charsets
 from mappings.hl7v2.errors import UnreadableMessage
@@ -33,6 +34,7 @@ _COMMON = frozenset(
     "MSH SFT EVN PID PD1 NK1 PV1 PV2 ROL PRT AL1 IAM DG1 PR1 IN1 IN2 GT1 MRG ORC OBR OBX NTE SPM TQ1 FT1 TXA".split()
 )
 _HEADER_BYTES = 64 * 1024  # longest header line `peek` reads
+_PLAIN_CODEC = charsets.decode(b"MSH|^~\\&|").codec  # what plain ASCII is read as when nothing is declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ class Segment:
         return fields
 
     def field(self, n: int) -> str:
-        fields = self.fields
+        fields = self._fields
+        if fields is None:
+            fields = self.fields
         return fields[n] if n < len(fields) else ""
 
     def reps(self, n: int) -> list[str]:
@@ -411,6 +415,8 @@ class Header:
 
 def peek(data: bytes) -> Header | None:
     """Read MSH alone; None where the bytes begin with no readable MSH (batch headers are no message)."""
+    if (plain := _peek_plain(data)) is not None:
+        return plain
     shown = charsets.wide(data)
     skipped = 0 if shown else len(data) - len(data.lstrip(_SKIP_BYTES))
     if shown:
@@ -429,6 +435,39 @@ def peek(data: bytes) -> Header | None:
     except UnreadableMessage:
         return None
     return None if line[:3].upper() != "MSH" else _header(data, line, sep, codec, lead)
+
+
+def _peek_plain(data: bytes) -> Header | None:
+    """The header of nearly every message: ASCII, no MSH-18, ended by a CR. None: read it with all care.
+
+    `peek` stands between a message and its acknowledgement; this way it costs a fifth.
+    """
+    end = data.find(b"\r", 0, _HEADER_BYTES)
+    raw = data[:end] if end > 0 else b""
+    if not (raw.startswith(b"MSH") and raw.isascii() and data[end + 1 : end + 4].isalnum()):
+        return None
+    if b"\n" in raw or b"\0" in raw:
+        return None
+    line = raw.decode("ascii")
+    fields = line.split(line[3]) if end > 3 else []
+    if len(fields) < 12 or len(fields) > 17:  # a field 18 may name a character set
+        return None
+    sep = _separators_of(line[: 5 + len(fields[1])])
+    if sep is None:
+        return None
+    time_at = len(fields[0]) + sum(map(len, fields[1:6])) + 6
+    control, span = fields[9].encode("ascii"), (time_at, time_at + len(fields[6]))
+    fields.insert(1, sep.field)
+    return Header(sep, tuple(fields), control, _PLAIN_CODEC, span)
+
+
+@lru_cache(maxsize=64)
+def _separators_of(start: str) -> Separators | None:
+    """`separators` of `MSH|^~\\&|`, which a feed repeats for ever; None where they cannot be read."""
+    try:
+        return separators(start)[0]
+    except UnreadableMessage:
+        return None
 
 
 def _header(data: bytes, line: str, sep: Separators, codec: str, lead: int) -> Header:

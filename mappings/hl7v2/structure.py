@@ -11,7 +11,7 @@ Source: HL7 v2.9 chapters 3, 4 and 7; hl7v2.md §4.
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ class GroupRule:
     holds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """The groups of a family of messages. `root` names what may stand outside every group, MSH and SFT say."""
 
@@ -127,6 +127,26 @@ def group(message: Message, family: Family) -> Grouped:
     return _Grouper(message, family).run()
 
 
+class _Plan(NamedTuple):
+    """A family's rules by what the automaton asks."""
+
+    below: dict[tuple[str, str], GroupRule]  # (open group, segment) -> the group it opens there
+    first: dict[str, GroupRule]  # segment -> the group it opens where nothing fits
+    holds: dict[str, frozenset[str]]
+
+
+@lru_cache(maxsize=256)
+def _plan(family: Family) -> _Plan:
+    below: dict[tuple[str, str], GroupRule] = {}
+    first: dict[str, GroupRule] = {}
+    for rule in family.groups.values():
+        for name in rule.opens:
+            below.setdefault((rule.parent or ROOT, name), rule)
+            first.setdefault(name, rule)
+    holds = {rule.name: frozenset(rule.holds) for rule in family.groups.values()}
+    return _Plan(below, first, {**holds, ROOT: frozenset(family.root)})
+
+
 class _Grouper:
     """One run of the automaton. From the innermost open group outward, the first that can take a segment does: by a
     group it may hold that the segment opens, or by holding the segment itself. Beside that rule:
@@ -143,10 +163,7 @@ class _Grouper:
         self.issues: list[Issue] = []
         self.root = Group(ROOT)
         self.open = self.root  # the innermost open group
-        self.openers: dict[str, list[GroupRule]] = {}
-        for rule in family.groups.values():
-            for name in rule.opens:
-                self.openers.setdefault(name, []).append(rule)
+        self.plan = _plan(family)
         self.results_may_follow = family.name.upper().startswith("ORU")
 
     def run(self) -> Grouped:
@@ -156,7 +173,7 @@ class _Grouper:
 
     def _place(self, segment: Segment) -> None:
         name = segment.name
-        if name in _CARRIERS and name not in self.openers:
+        if name in _CARRIERS and name not in self.plan.first:
             self.open.segments.append(segment)
             return
         if name == "OBX" and self.results_may_follow:
@@ -164,31 +181,24 @@ class _Grouper:
         elif name == "OBR" and self._joins_order():
             self.open.segments.append(segment)
             return
-        for group in self._enclosing():
-            if (rule := self._opened_below(group, name)) is not None:
+        below, holds = self.plan.below, self.plan.holds
+        group: Group | None = self.open
+        while group is not None:
+            if (rule := below.get((group.name, name))) is not None:
                 self._enter(rule, group, segment)
                 return
-            if self._holds(group, name):
+            if name in holds[group.name]:
                 group.segments.append(segment)
                 self.open = group
                 return
+            group = group.parent
         self._place_without_parent(segment)
-
-    def _opened_below(self, group: Group, name: str) -> GroupRule | None:
-        for rule in self.openers.get(name, ()):
-            if (rule.parent or ROOT) == group.name:
-                return rule
-        return None
-
-    def _holds(self, group: Group, name: str) -> bool:
-        rule = self.family.groups.get(group.name)
-        return name in (rule.holds if rule is not None else self.family.root)
 
     def _place_without_parent(self, segment: Segment) -> None:
         """The parent is missing: it opens implicitly. Nothing takes the segment at all: it stays where it stands, and
         the groups around it stay open."""
-        if rules := self.openers.get(segment.name):
-            self._enter(rules[0], self._parent(rules[0].parent), segment)
+        if (rule := self.plan.first.get(segment.name)) is not None:
+            self._enter(rule, self._parent(rule.parent), segment)
             return
         if not segment.name.startswith("Z"):
             self.issues.append(issue("unexpected-segment", segment.place()))

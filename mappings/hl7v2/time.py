@@ -77,7 +77,7 @@ def moment_of(lexeme: str, zone: MessageZone) -> Moment:
         return _BAD
     if len(digits) <= 8:
         return Moment(_partial(digits), own is not None)
-    text = f"{wall:%Y-%m-%dT%H:%M:%S}" if wall.year > 999 else f"{wall.year:04}{wall:-%m-%dT%H:%M:%S}"
+    text = wall.isoformat()
     keep = len(digits) < 14
     if own is not None:
         offset = _offset(own)
@@ -111,9 +111,8 @@ def _wall(digits: str) -> datetime | None:
         digits = digits[:8] + "00" + digits[10:]
     try:
         year, month, day = int(digits[:4]), int(digits[4:6] or 1), int(digits[6:8] or 1)
-        wall = datetime(  # noqa: DTZ001 - a wall time, its offset is found later
-            year, month, day, int(digits[8:10] or 0), int(digits[10:12] or 0), int(digits[12:14] or 0)
-        )
+        hour, minute, second = int(digits[8:10] or 0), int(digits[10:12] or 0), int(digits[12:14] or 0)
+        wall = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - its offset is found later
         return wall + timedelta(days=1) if midnight else wall
     except (ValueError, OverflowError):
         return None

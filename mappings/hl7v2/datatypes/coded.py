@@ -22,7 +22,6 @@ from mappings.hl7v2.datatypes.text import (
     table_system,
     tidy_code,
 )  # fmt: skip
-from mappings.terminology import tables
 from mappings.terminology.concept_map import ConceptMap
 from mappings.terminology.systems import system_for
 
@@ -40,6 +39,7 @@ class Coded(NamedTuple):
     mapped: Json | None  # through the row's vocabulary
     missed: str | None  # a code of the row's table that has no row in its map
     text: str | None
+    shaped: tuple[Json, ...]  # what a concept holds: the mapped coding, then those sent
 
 
 def read(raw: str, ctx: Context, vocab: ConceptMap | None) -> Coded:
@@ -77,7 +77,10 @@ def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
         if made and not any(_same(made, known) for known in codings):
             codings.append(made)
         codings += [extra for extra in _standard(code, name, ctx) if extra not in codings]
-    return Coded(tuple(codings), mapped, None if mapped else missed, _text(parts, ctx))
+    shaped = codings
+    if mapped is not None and not any(_same(mapped, coding) for coding in codings):
+        shaped = [mapped, *codings]
+    return Coded(tuple(codings), mapped, None if mapped else missed, _text(parts, ctx), tuple(shaped))
 
 
 def _text(parts: list[str], ctx: Context) -> str | None:
@@ -154,11 +157,9 @@ def cwe_concept(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json
 
 
 def shape_concept(found: Coded) -> Json | None:
-    codings = [dict(coding) for coding in found.codings]
-    if found.mapped is not None and not any(_same(found.mapped, coding) for coding in codings):
-        codings.insert(0, dict(found.mapped))
-    if not codings:
+    if not found.shaped:
         return {"text": found.text} if found.text else None
+    codings = [coding.copy() for coding in found.shaped]
     return {"coding": codings, "text": found.text} if found.text else {"coding": codings}
 
 
@@ -270,6 +271,3 @@ def st_coding(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json |
 def table_coding(table: str, code: str, ctx: Context) -> Json:
     """A code of an HL7 table inside another datatype (CX.5, XON.7)."""
     return {"system": table_system(table, code, ctx), "code": code}
-
-
-__all__ = ["Coded", "oid_uri", "read", "system_of", "table_coding", "tables"]

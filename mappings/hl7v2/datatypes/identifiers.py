@@ -182,10 +182,7 @@ def entity(parts: list[str], ctx: Context) -> Json | None:
     "EI[Identifier]", "EI[Identifier-System]", "EI[Identifier-Extension]", gives="Identifier", reads={1, 2, 3, 4}
 )  # fmt: skip
 def ei_identifier(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
-    found = entity(raw.split(ctx.comp), ctx)
-    if found is not None and vocab is not None and (concept := next(iter(vocab.concepts.values()), None)):
-        found["type"] = {"coding": [{"system": concept.system, "code": concept.code}]}
-    return found
+    return entity(raw.split(ctx.comp), ctx)
 
 
 def typed(found: Json | None, code: str) -> Json | None:

@@ -6,6 +6,7 @@ Source: HL7 v2.9 §2A; FHIR R4 string, code, id, markdown, boolean.
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from mappings.fhir.values import ALTERNATE_CODES
 from mappings.hl7v2.context import Context
@@ -100,8 +101,6 @@ def _quoted(name: str) -> str:
     """A name as a path segment: a URI holds no blanks."""
     if name.isascii() and name.replace("-", "").replace("_", "").isalnum():
         return name
-    from urllib.parse import quote
-
     return quote(name, safe="-._~")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mappings.fhir import values
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
-from mappings.hl7v2.datatypes.text import NULL, at, first, part, text
+from mappings.hl7v2.datatypes.text import NULL, at, first, id_code, part, text
 from mappings.hl7v2.time import Moment, read, time_of
 from mappings.terminology.concept_map import ConceptMap
 
@@ -203,9 +203,9 @@ def ri_timing(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json |
     return timing or None
 
 
-@datatype("RPT[Timing]", gives="Timing", reads={1, 2, 5, 6, 8, 9, 10})
+@datatype("RPT[Timing]", gives="Timing", reads={1, 5, 6})
 def rpt_timing(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
-    """RPT.1 the pattern, .2 the calendar alignment, .5 and .6 a period, .8 to .10 an event with an offset."""
+    """RPT.1 the pattern, .5 and .6 a period. Calendar alignments and events with offsets have no place in Timing."""
     parts = raw.split(ctx.comp)
     pattern = text(at(parts, 1).split(ctx.sub)[0], ctx)
     timing = timing_of(pattern, "", "", ctx) or {}
@@ -231,6 +231,4 @@ def tq_timing(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json |
 @datatype("TQ[priority]", gives="code", reads={6})
 def tq_priority(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Any:
     """TQ.6 through the row's vocabulary."""
-    from mappings.hl7v2.datatypes.text import id_code
-
     return id_code(at(raw.split(ctx.comp), 6), ctx, vocab)

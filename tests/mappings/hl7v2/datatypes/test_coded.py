@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from mappings.fhir.values import ALTERNATE_CODES
+from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes import FUNCTIONS
+from mappings.hl7v2.message import parse
 from mappings.terminology.concept_map import load
-from tests.mappings.hl7v2.contexts import FEED, codes, context
+from tests.mappings.hl7v2.contexts import FEED, HEADER, Profile, codes, context
 
 V2 = "http://terminology.hl7.org/CodeSystem/v2-"
 LOINC = "http://loinc.org"
@@ -215,11 +217,21 @@ def test_the_other_shapes_of_a_code(name: str, raw: str, vocab: Any, expected: A
     assert codes(ctx) == issues
 
 
-def test_the_cache_is_bounded_and_of_one_message_syntax() -> None:
+def test_what_is_remembered_holds_for_messages_of_one_syntax_only() -> None:
     shared: dict[Any, Any] = {}
-    ctx = context("OBX|1|CWE", number=3)
-    ctx.cache = shared
-    for number in range(50):
+    other = parse(HEADER.replace("^", "*").replace("\\", "!").encode() + b"\rOBX|1|CWE\r")
+    for _ in range(2):
+        ours, theirs = Context(context().message, Profile(), shared), Context(other, Profile(), shared)
+        assert FUNCTIONS["CWE[CodeableConcept]"].call("1*x*LN", ours, None)["coding"][0]["code"] == "1*x*LN"
+        assert FUNCTIONS["CWE[CodeableConcept]"].call("1*x*LN", theirs, None)["coding"][0]["code"] == "1"
+
+
+def test_the_cache_is_bounded() -> None:
+    shared: dict[Any, Any] = {}
+    message = context("OBX|1|CWE").message
+    ctx = Context(message, Profile(), shared)
+    for number in range(5000):
         FUNCTIONS["CWE[CodeableConcept]"].call(f"{number}^x^L", ctx, None)
     FUNCTIONS["CWE[CodeableConcept]"].call("1^" + "long " * 100 + "^L", ctx, None)
-    assert len(shared) == 50
+    assert len(ctx.cache) == 5000  # what is long is a text and does not repeat
+    assert len(Context(message, Profile(), shared).cache) == 0
