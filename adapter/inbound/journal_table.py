@@ -42,6 +42,7 @@ CONTROL_BYTES = 8
 DEDUPE_MS = 30 * 86_400_000
 # A sender may use one control id for ever; this many rows of it are looked at.
 REUSED_ROWS = 64
+_ABOVE = b"\xff" * 33  # no token of 32 bytes is greater
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 State = Literal["new", "duplicate", "rejected"]
@@ -54,7 +55,7 @@ _INSERT = (
     "INSERT INTO message(seq, org, feed, at, state, first, dedupe, issue, patient, lane, key_id, ack, body) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_SAME_CONTROL = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe >= ? AND dedupe < ? LIMIT ?"
+_SAME_CONTROL = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe > ? AND dedupe < ? LIMIT ?"
 _SAME = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe = ?"
 
 
@@ -131,9 +132,7 @@ def last_seq(connection: sqlite3.Connection) -> int:
 def match(connection: sqlite3.Connection, dedupe: bytes, now_ms: int) -> Match:
     """Was this message, or its control id, accepted in the last 30 days?"""
     control = dedupe[:CONTROL_BYTES]
-    above = (int.from_bytes(control, "big") + 1).to_bytes(CONTROL_BYTES + 1, "big")[1:]
-    until = above if any(above) else b"\xff" * (len(dedupe) + 1)
-    found = connection.execute(_SAME_CONTROL, (control, until, REUSED_ROWS)).fetchall()
+    found = connection.execute(_SAME_CONTROL, (control, control + _ABOVE, REUSED_ROWS)).fetchall()
     if not found:
         return NO_MATCH
     if len(found) == REUSED_ROWS:
