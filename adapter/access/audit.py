@@ -63,9 +63,12 @@ def subject(owner: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One patient's share of what a request releases: her key, the lines, and what the permit rests on."""
+    """One patient's share of what a request releases: her key, the lines, and what the permit rests on.
 
-    owner: int
+    `subject` is whom the basis is about: she herself or, where it was given after a merge, the one she was merged into.
+    """
+
+    subject: int
     key: SubjectKey
     lines: Sequence[str]
     basis: str
@@ -83,7 +86,7 @@ def released(ask: Asked, kind: Kind, share: Share, org: str, entropy: Entropy) -
         subject_key=share.key,
         secret={
             "actor": actor.client_id,
-            "subject": subject(share.owner),
+            "subject": subject(share.subject),
             "purpose": " ".join(actor.purposes),
             "content": content_root(share.lines),
             "basis": share.basis,

@@ -75,10 +75,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A rule as the store holds it, with the reference of its entry in the log; none while it is on its way there."""
+    """A rule as the store holds it: the reference of its entry in the log, none while that is on its way; the patient
+    it is about, by owner, and the transaction that wrote it."""
 
     rule: Rule
     ref: str | None
+    owner: int = 0
+    txn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Decision:
     permit: bool
     basis: str = ""
     until: datetime | None = None
+    owner: int | None = None  # whom the consent it rests on is about; None for a house rule
 
 
 DENY = Decision(False)
@@ -110,8 +114,8 @@ def decide(held: Sequence[Held], asking: Asking, default: Verdict) -> Decision:
         return DENY  # 1
     permits = [one for one in applying if one.ref and _opens(one.rule, rules, asking.now)]
     if permits:  # 2: of several the one that holds longest
-        best = max(permits, key=lambda one: (one.rule.end, one.ref or ""))
-        return Decision(True, best.ref or "", best.rule.end if best.rule.end < END else None)
+        best = max(permits, key=lambda one: (one.rule.end, one.ref or "", one.owner))
+        return Decision(True, best.ref or "", best.rule.end if best.rule.end < END else None, best.owner)
     return Decision(default.permit, default.basis)  # 3
 
 

@@ -9,7 +9,8 @@ The steps (access chapter §6):
  2. Owners: each resource's owner is resolved to its patients, with their epochs. Erased: as if absent.
  3. Residual: each patient's consents, opened and compiled, kept until her epoch moves; decided for this asking.
  4. Open the body; apply the search and granular scopes to the plaintext.
- 5. Consent decides each resource: every patient behind it must permit, each with a basis.
+ 5. Consent decides each resource: every patient behind it must permit, each with a basis. Of patients that were merged
+    each keeps her own consents; one given after the merge speaks for all of them.
  6. Labels: mask or drop. No rule set is shipped yet, so there is nothing to do; the step keeps its place.
  7. Includes and chain targets: steps 1 to 6 for each. The search offers neither yet.
  8. The caller's `arrange` sorts, totals and pages what is left.
@@ -44,7 +45,7 @@ from adapter.access.scopes import Judgement, Letter
 from adapter.access.together import Together
 from adapter.errors import ChartbridgeError, Forbidden, NotFound, Unavailable
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys, OwnerKeys
-from adapter.store import outbox, owners, resources
+from adapter.store import families, outbox, owners, resources
 from adapter.store.engine import DataStore
 from adapter.store.owners import OwnerFacts
 from adapter.store.resources import Sealed
@@ -134,6 +135,7 @@ class _Permit:
     """A patient's permit of this asking, or the house's for what belongs to nobody (owner 0)."""
 
     owner: int
+    subject: int  # whom the basis is about: the survivor, where a consent was given after a merge
     basis: str
     requires: tuple[Requires, ...]
 
@@ -220,7 +222,7 @@ class Gate:
         behind_of = {sealed.owner for sealed in found.sealed}
         facts = {owner: owners.patients(conn, self._org, owner) for owner in behind_of}  # 2
         self._need_keys(facts)
-        permits = {owner: self._permits(conn, ask, behind) for owner, behind in facts.items()}  # 3
+        permits = {owner: self._permits(conn, ask, owner, behind) for owner, behind in facts.items()}  # 3
         shown: list[Disclosed] = []
         withheld: dict[int, None] = {}
         for sealed in found.sealed:
@@ -245,26 +247,42 @@ class Gate:
         if missing := self._keyring.missing(wanted - erased):
             raise NeedKeys(missing)
 
-    def _permits(self, conn: Connection, ask: Ask, behind: Sequence[OwnerFacts]) -> tuple[_Permit, ...]:
-        """A permit of every patient behind a resource, or nothing at all: one who denies is enough (§5, merges)."""
+    def _permits(self, conn: Connection, ask: Ask, owner: int, behind: Sequence[OwnerFacts]) -> tuple[_Permit, ...]:
+        """A permit of every patient behind a resource, or nothing at all: one who denies is enough."""
         actor = ask.actor
         asker = policy.Asker(actor.own, actor.roles, actor.purposes)
         if not behind:
             verdict = policy.default(self._house.policies, asker, shared=True)
-            return (_Permit(SHARED, verdict.basis, (RequiresRef(verdict.basis),)),) if verdict.permit else ()
+            requires: tuple[Requires, ...] = (RequiresRef(verdict.basis),)
+            return (_Permit(SHARED, SHARED, verdict.basis, requires),) if verdict.permit else ()
+        if any(facts.erased for facts in behind):
+            return ()
         asking = consent.Asking(actor.organisation, actor.purposes, ask.now)
         default = policy.default(self._house.policies, asker, shared=False)
+        held = self._held(conn, owner, behind)
         permits = []
         for facts in behind:
-            if facts.erased:
-                return ()
-            decision = consent.decide(self._residual(conn, facts), asking, default)
+            decision = consent.decide(held[facts.owner], asking, default)
             if not decision.permit:
                 return ()
             until = timestamp(decision.until) if decision.until else None
             requires = (RequiresRef(decision.basis, until), RequiresEpoch(facts.owner, facts.epoch))
-            permits.append(_Permit(facts.owner, decision.basis, requires))
+            subject = facts.owner if decision.owner is None else decision.owner
+            permits.append(_Permit(facts.owner, subject, decision.basis, requires))
         return tuple(permits)
+
+    def _held(
+        self, conn: Connection, owner: int, behind: Sequence[OwnerFacts]
+    ) -> Mapping[int, tuple[consent.Held, ...]]:
+        """What speaks for each patient: her own consents and, of those she was merged with, what came after."""
+        own = {facts.owner: self._residual(conn, facts) for facts in behind}
+        if len(own) < 2 or owner not in own:  # several patients who share a resource stay several
+            return own
+        since = families.merged_since(conn, own)
+        if since is None:
+            return own
+        every = tuple(one for held in own.values() for one in held)
+        return {patient: tuple(one for one in every if one.owner == patient or one.txn > since) for patient in own}
 
     def _residual(self, conn: Connection, facts: OwnerFacts) -> tuple[consent.Held, ...]:
         known = self._residuals.get(facts.owner)
@@ -272,7 +290,7 @@ class Gate:
             return known[1]
         keys = self._keyring.owner(facts.owner)
         held = tuple(
-            consent.Held(rule, outbox.reference(conn, sealed.rid, sealed.ver))
+            consent.Held(rule, outbox.reference(conn, sealed.rid, sealed.ver), facts.owner, sealed.txn)
             for sealed in resources.of_type(conn, self._keys, (facts.owner,), "Consent")
             if (rule := consent.stored(decode(sealed.open(keys)), self._zone)) is not None
         )
@@ -308,7 +326,7 @@ class Gate:
         ]
 
     def _share(self, permit: _Permit, lines: list[str]) -> Share:
-        return Share(permit.owner, self.subject_key(permit.owner), lines, permit.basis, permit.requires)
+        return Share(permit.subject, self.subject_key(permit.owner), lines, permit.basis, permit.requires)
 
     def subject_key(self, owner: int) -> SubjectKey:
         """The ledger's view of an owner's key; the three sub-keys are derived once, not once a request."""

@@ -13,8 +13,9 @@ import pytest
 from adapter.store import owners
 from adapter.store.engine import Hot
 from adapter.store.unit import Convert
+from ledger.commitment import field_salt, opens
 from ledger.errors import AppendFailed, BasisEnded
-from ledger.event import Event
+from ledger.event import Event, id_bytes
 from ledger.log import Ledger
 from ledger.sequence import Receipt
 from mappings.convert import Mapped
@@ -366,6 +367,35 @@ async def test_a_merge_message_joins_consents_and_either_can_still_be_revoked(no
         answer = await ward.put(f"/fhir/Consent/{kept['id']}", json=kept | {"status": "inactive"})
         assert answer.status_code == 200
         assert (await status(north), await status(north, "/fhir/Observation/o2")) == (404, 404)
+
+
+async def test_a_consent_given_after_a_merge_speaks_for_both_records(node: Node) -> None:
+    """Each tag has its event, and each event the subject of the consent it rests on."""
+    written = await node.put(patient("p1"), observation("o1"), patient("p2"), observation("o2", of="p2"))
+    first, _, second, _ = (change.owner for change in written.results if change)
+    async with node.client() as ward, node.client("north") as north:
+        await node.commit(retired("p2", "p1"))
+        assert await status(north) == 404
+        made = await grant(ward, consent(of="p1"))
+        before = node.services.ledger.size
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (200, 200)
+        entries = (await node.entries())[before:]
+        assert [entry["type"] for entry in entries] == ["access.read"] * 4
+        for entry, owner in zip(entries, (first, second) * 2, strict=True):
+            key = node.services.gate.subject_key(owner)
+            salt = field_salt(key, id_bytes(entry["id"]), "subject")
+            assert opens(entry["c"]["subject"], salt, "subject", f"o-{first}".encode())
+        await ward.put(f"/fhir/Consent/{made['id']}", json=made | {"status": "inactive"})
+        assert (await status(north), await status(north, "/fhir/Observation/o2")) == (404, 404)
+
+
+async def test_a_deny_of_the_retired_record_outlives_the_merge(node: Node) -> None:
+    await node.put(patient("p1"), observation("o1"), patient("p2"))
+    async with node.client() as ward, node.client("north") as north:
+        await ward.post("/fhir/Consent", json=consent("deny", of="p2"))
+        await node.commit(retired("p2", "p1"))
+        await grant(ward, consent(of="p1"))
+        assert await status(north) == 404
 
 
 async def test_a_merge_that_races_reads_leaves_no_permit_under_the_old_epoch(node: Node) -> None:
