@@ -10,7 +10,7 @@ candidates: a new Patient, and the issue `identity-ambiguous`. Likeness never de
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from adapter.errors import IntegrityFault
@@ -153,7 +153,7 @@ class Names:
             known.same, known.body = row[2], body
         return known.body
 
-    def new_owner(self, kind: str, members: Iterable[int] = ()) -> int:
+    def new_owner(self, kind: str, members: Collection[int] = ()) -> int:
         """A fresh owner whose key is durable. Raises NeedKeys when the stock is empty."""
         keys = self._keyring.new_owner()
         owners.add(self._hot, self._org.org, keys.owner, kind, keys.gen, self._at, members)

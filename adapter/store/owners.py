@@ -6,7 +6,7 @@ consents of all hold. A composite owner stands for several patients (a group, a 
 Source: fhir chapter §5 (owner rule), access chapter §6 (step 2) and §9 (epoch).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -66,26 +66,25 @@ def raise_epoch(hot: Hot, owner: int) -> int:
     return int(row[0])
 
 
-def add(hot: Hot, org: str, owner: int, kind: str, gen: int, at: int, members: Iterable[int] = ()) -> None:
+def add(hot: Hot, org: str, owner: int, kind: str, gen: int, at: int, patients_: Collection[int] = ()) -> None:
     """The row of a new owner whose key is in the vault already."""
     sql = "INSERT INTO owner(owner, org, kind, gen, epoch, at) VALUES (?, ?, ?, ?, 0, ?)"
     hot.run(sql, (owner, org, kind, gen, at))
-    rows = [(owner, patient, org) for patient in members]
+    rows = [(owner, patient, org) for patient in patients_]
     hot.many("INSERT INTO owner_member(owner, patient, org) VALUES (?, ?, ?)", rows)
 
 
-def composite(hot: Hot, members: frozenset[int]) -> int | None:
+def composite(hot: Hot, wanted: frozenset[int]) -> int | None:
     """The owner that stands for exactly these patients, if there is one."""
-    sql = """
-        SELECT owner FROM owner_member GROUP BY owner HAVING count(*) = ? AND sum(patient = ?) = 1
-        AND owner IN (SELECT owner FROM owner_member WHERE patient = ?)
-    """
-    first = min(members)
-    for (owner,) in hot.all(sql, (len(members), first, first)):
-        found = hot.all("SELECT patient FROM owner_member WHERE owner = ?", (owner,))
-        if {row[0] for row in found} == members:
+    for (owner,) in hot.all("SELECT owner FROM owner_member WHERE patient = ?", (min(wanted),)):
+        if members(hot, owner) == wanted:
             return int(owner)
     return None
+
+
+def members(hot: Hot, owner: int) -> frozenset[int]:
+    """The patients that an owner stands for; none where it is one itself, or nobody's."""
+    return frozenset(row[0] for row in hot.all("SELECT patient FROM owner_member WHERE owner = ?", (owner,)))
 
 
 def survivor(hot: Hot, owner: int) -> int:

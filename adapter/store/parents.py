@@ -35,7 +35,7 @@ def _linked(commit: "Commit", known: Known, body: Json, link: Json) -> Json:
     system, value = link["identifier"].get("system"), link["identifier"].get("value")
     if not system or not value:
         return link
-    owner = commit.owner_of(known, body)
+    owner = commit.belonging.owner_of(known, body)
     parents = [one for one in commit.names.holders(link["type"], system, value) if one.owner == owner]
     parents = [one for one in parents if one.rid != known.rid]
     return {"reference": parents[0].reference, **link} if len(parents) == 1 else link

@@ -30,17 +30,28 @@ from adapter.seal.commitment import Digest, content_line, digest, same_tag, unst
 from adapter.seal.kek import Entropy
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys
 from adapter.store import effects, outbox, owners
+from adapter.store.belonging import Belonging, follows
 from adapter.store.clocks import Clock, open_clock, seal_clock
-from adapter.store.engine import Hot, Row, savepoint
-from adapter.store.index import NO_POSTINGS, Postings, Speller, postings
-from adapter.store.names import Known, Names, is_local, local, need, references, renamed
+from adapter.store.engine import Hot, savepoint
+from adapter.store.index import NO_POSTINGS, Speller, postings
+from adapter.store.names import Known, Names, need, references, renamed
 from adapter.store.parents import with_parents
-from adapter.store.unit import Change, Convert, Delete, EventParts, ExtraEvent, Replace, StoreIssue, Unit, Written
+from adapter.store.planned import Planned
+from adapter.store.unit import (
+    Change,
+    Convert,
+    Delete,
+    EventParts,
+    ExtraEvent,
+    Replace,
+    StoreIssue,
+    Unit,
+    Written,
+)
 from ledger.event import id_bytes, new_id
 from mappings.convert import Mapped
 from mappings.errors import MappingError
 from mappings.fhir.codec import Json, encode
-from mappings.fhir.compartments import Follow, owner_references
 from mappings.fhir.schema import schema
 from mappings.fhir.validate import validate
 from mappings.merge import settle
@@ -48,7 +59,6 @@ from mappings.merge import settle
 LAYERS = "bytes schema narrative"  # what ran before these bytes were sealed
 CONSENT = "Consent"  # writing one changes who may see the patient: the epoch rises
 MERGED = "subject.merged"
-FOLLOWS = 8  # steps from a resource to the one whose owner it has
 
 T = TypeVar("T")
 
@@ -110,21 +120,15 @@ class Commit:
         self.named: set[str] = set()
         self.spellers: dict[int, Speller] = {}
         self.txn = 0
-        self._clear_rows()
-
-    def _clear_rows(self) -> None:
-        self.versions: list[Row] = []
-        self.rows: dict[int, Known] = {}
-        self.clocks: dict[int, tuple[bytes | None, int]] = {}
-        self.before: dict[int, Postings] = {}
-        self.after: dict[int, Postings] = {}
+        self.planned = Planned(self.hot, self.names, self.org.org, self.at)
+        self.belonging = Belonging(self.hot, self.names, self.entered, self._row)
 
     def run(self) -> Written:
         self._look_up()  # 1
         self._patients()  # 2
         self._load()  # 3
         crash_point("commit.resolved")
-        results = tuple(self._entry(entry) for entry in self.unit.entries)  # 4
+        results = self._entries()  # 4
         crash_point("commit.sealed")
         self.flush()
         for retired, into, said in self.merges:  # 5
@@ -200,6 +204,15 @@ class Commit:
 
     # --- 4 -----------------------------------------------------------------------------------------------------------
 
+    def _entries(self) -> tuple[Change | None, ...]:
+        """All entries; those that have the owner of what they point to come when it has been settled."""
+        results: list[Change | None] = [None] * len(self.unit.entries)
+        last = [number for number, entry in enumerate(self.unit.entries) if follows(entry)]
+        first = [number for number in range(len(results)) if number not in last]
+        for number in (*first, *last):
+            results[number] = self._entry(self.unit.entries[number])
+        return tuple(results)
+
     def _entry(self, entry: Convert | Replace | Delete) -> Change | None:
         match entry:
             case Convert(mapped=mapped):
@@ -245,7 +258,7 @@ class Commit:
 
     def put(self, known: Known, body: Json, clock: Clock | None = None, event: ExtraEvent | None = None) -> Change:
         """Make `body` the content of `known`, unless it is that already."""
-        owner = self.owner_of(known, body)
+        owner = self.belonging.owner_of(known, body)
         keys = self.keyring.owner(owner)
         bare = unstamped(body) if "meta" in body else body
         old = self.names.read(known) if known.live else None
@@ -264,13 +277,12 @@ class Commit:
         self._written(known, owner, ver, op, stamped, canonical, same)
         if clock is not None:
             known.clock = seal_clock(keys, known.fid, clock, self.entropy)
-        self.after[known.rid] = postings(stamped, self._speller(owner))
         return self._told(known, op, canonical, event)
 
     def _was(self, known: Known, old: Json | None) -> None:
         """What the index holds of it now, before this unit's first change to it."""
-        if known.rid not in self.before:
-            self.before[known.rid] = NO_POSTINGS if old is None else postings(old, self._speller(known.owner))
+        if not self.planned.seen(known):
+            self.planned.was(known, NO_POSTINGS if old is None else postings(old, self._speller(known.owner)))
 
     def _speller(self, owner: int) -> Speller:
         if (speller := self.spellers.get(owner)) is None:
@@ -285,8 +297,7 @@ class Commit:
         sealed = envelope.seal(keys, place, canonical, self.entropy(envelope.NONCE_BYTES))
         known.owner, known.ver, known.deleted, known.same, known.body = owner, ver, False, same, stamped
         row = (known.rid, ver, self.org.org, owner, keys.gen, self.begin(), self.at, op, _schema(), same, sealed)
-        self.versions.append(row)
-        self.rows[known.rid] = known
+        self.planned.version(known, row, postings(stamped, self._speller(owner)))
 
     def _told(self, known: Known, op: str, canonical: bytes, event: ExtraEvent | None = None) -> Change:
         """Remember the line of content, and the event that a Consent has besides."""
@@ -313,58 +324,24 @@ class Commit:
         """Remember when, by whom and in which list this was last said."""
         if clock != open_clock(self.keyring, self.org.org, known):
             known.clock = seal_clock(self.keyring.owner(known.owner), known.fid, clock, self.entropy)
-            self.clocks[known.rid] = known.clock, known.rid
+            self.planned.clock(known)
 
     def delete(self, known: Known) -> Change | None:
         """A delete marker, where something is to be deleted."""
         if not known.live:
             return None
         self._was(known, self.names.read(known))
-        self.after[known.rid] = NO_POSTINGS
         keys = self.keyring.owner(known.owner)
         known.ver, known.deleted, known.body, known.same, known.clock = known.ver + 1, True, None, None, None
         place = (known.rid, known.ver, self.org.org, known.owner, keys.gen, self.begin(), self.at, "d", _schema())
-        self.versions.append((*place, None, None))
-        self.rows[known.rid] = known
+        self.planned.version(known, (*place, None, None), NO_POSTINGS)
         return self._told(known, "d", b"")
 
-    # --- owners ------------------------------------------------------------------------------------------------------
-
-    def owner_of(self, known: Known, body: Json) -> int:
-        """Under whose key this belongs. Raises Unprocessable when nobody can tell."""
-        if known.type == "Patient":
-            self.names.settle_patient(known)
-            return known.owner
-        found = self._owners(owner_references(body), FOLLOWS)
-        if len(found) < 2:
-            return next(iter(found), SHARED)
-        members = frozenset(found)
-        return owners.composite(self.hot, members) or self.names.new_owner(owners.COMPOSITE, members)
-
-    def _owners(self, said: tuple[str, ...] | Follow, steps: int) -> set[int]:
-        if isinstance(said, Follow):
-            return {owner for reference in said.references for owner in self._followed(reference, steps)}
-        found = set()
-        for reference in said:
-            if not is_local(reference) or "?" in reference:
-                raise Unprocessable("the patient this belongs to is not named by a reference of this server")
-            patient = self.names.target(local(reference))
-            self.names.settle_patient(patient)
-            self._row(patient)
-            found.add(patient.owner)
-        return found
-
-    def _followed(self, reference: str, steps: int) -> set[int]:
-        """The owners of what a resource points to, stored or in this unit."""
-        if not is_local(reference) or not steps:
-            raise Unprocessable("the owner of what this points to cannot be told")
-        target = self.names.target(local(reference))
-        if (body := self.entered.get(local(reference))) is not None and not target.ver:
-            return self._owners(owner_references(body), steps - 1)
-        if target.new:
-            raise Unprocessable("what this points to is not known, and so its owner is not")
-        members = self.hot.all("SELECT patient FROM owner_member WHERE owner = ?", (target.owner,))
-        return {row[0] for row in members} or ({target.owner} - {SHARED})
+    def _row(self, known: Known) -> None:
+        """See that what is referred to has a row."""
+        if known.new:
+            self.begin()
+            self.planned.row(known)
 
     def raise_epoch(self, owner: int) -> int:
         """Once a unit: who may see this patient has changed."""
@@ -385,52 +362,10 @@ class Commit:
             self.hot.run(sql, (self.txn, self.org.org, self.at, unit.kind, unit.who, unit.seq))
         return self.txn
 
-    def _row(self, known: Known) -> None:
-        """See that what is referred to has a row."""
-        if known.new:
-            self.begin()
-            self.rows.setdefault(known.rid, known)
-
     def flush(self) -> None:
-        """Write what was planned: rows first, then what hangs on them."""
-        old, new = self._edges(self.before), self._edges(self.after)
-        org, many = self.org.org, self.hot.many
-        many(_VERSION_SQL, self.versions)
-        many(_RESOURCE_SQL, [self._resource(known) for known in self.rows.values()])
-        for known in self.rows.values():
-            known.new = False
-        many("UPDATE resource SET clock = ? WHERE rid = ?", self.clocks.values())
-        gone, came = _tokens(self.before), _tokens(self.after)
-        many("DELETE FROM token WHERE owner = ? AND tok = ? AND rid = ?", gone - came)
-        many(_POSTING_SQL, [(*row, org) for row in sorted(came - gone)])
-        many("DELETE FROM edge WHERE src = ? AND param = ? AND dst = ?", old - new)
-        many(_EDGE_SQL, [(*row, org) for row in sorted(new - old)])
-        self._clear_rows()
-
-    def _resource(self, known: Known) -> Row:
-        values = (known.owner, known.ver, self.txn, self.at, known.deleted, known.clock)
-        return (known.rid, self.org.org, known.type, known.fid, *values)
-
-    def _edges(self, found: dict[int, Postings]) -> set[Row]:
-        return {
-            (rid, param, target)
-            for rid, (_, edges) in found.items()
-            for param, reference in edges
-            if (target := self._target(reference, rid)) is not None
-        }
-
-    def _target(self, reference: str, source: int) -> int | None:
-        """The row that a reference points to; what nobody has seen gets an empty one, under its referrer's owner."""
-        target = self.names.target(reference)
-        if target.new and target.rid not in self.rows:
-            if target.type not in schema().resource_types:
-                return None
-            if target.type == "Patient":
-                self.names.settle_patient(target)
-            else:
-                target.owner = self.names.by_rid(source).owner
-            self._row(target)
-        return target.rid
+        """Write what was planned."""
+        if not self.planned.empty:
+            self.planned.write(self.txn)
 
     def _events(self) -> tuple[bytes, ...]:
         """One event for each owner whose content changed, and those that were said besides."""
@@ -450,24 +385,6 @@ class Commit:
         nonce = self.entropy(envelope.NONCE_BYTES)
         keys, number = self.keyring.owner(owner), self.names.numbers.draw()
         return outbox.row(number, event_id, keys, self.begin(), parts, nonce, about, epoch)
-
-
-_VERSION_SQL = """
-    INSERT INTO version(rid, ver, org, owner, gen, txn, at, op, schema, same, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_RESOURCE_SQL = """
-    INSERT INTO resource(rid, org, type, fid, owner, ver, txn, updated, deleted, clock)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT(rid) DO UPDATE SET owner = excluded.owner, ver = excluded.ver, txn = excluded.txn,
-      updated = excluded.updated, deleted = excluded.deleted, clock = excluded.clock
-"""
-_POSTING_SQL = "INSERT INTO token(owner, tok, rid, org) VALUES (?, ?, ?, ?)"
-_EDGE_SQL = "INSERT INTO edge(src, param, dst, org) VALUES (?, ?, ?, ?)"
-
-
-def _tokens(found: dict[int, Postings]) -> set[tuple[int, int, int]]:
-    return {(owner, tok, rid) for rid, (tokens, _) in found.items() for owner, tok in tokens}
 
 
 def _schema() -> str:
