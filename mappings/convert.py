@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from mappings.bundle import bundle
 from mappings.hl7v2 import keys, message, structure
 from mappings.hl7v2.assemble import Assembly, Builder, assemble
 from mappings.hl7v2.effects import Close, Effect, Repoint, Undo
@@ -37,7 +38,7 @@ RESULT_TYPES = frozenset({"DiagnosticReport", "Observation"})
 
 __all__ = [
     "Close", "Conversion", "Effect", "Issue", "Mapped", "Mode", "PatientKey", "Profile", "Repoint", "Trace", "Undo",
-    "UnreadableMessage", "load_profile", "patient_keys", "to_fhir",
+    "UnreadableMessage", "bundle", "load_profile", "patient_keys", "to_fhir",
 ]  # fmt: skip
 
 
@@ -65,6 +66,7 @@ class Conversion:
     trace: Trace | None
     digest: bytes
     rows: str
+    filtered: str = ""  # id of the profile's filter that took the message out: journaled, acknowledged, not mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,10 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
         raise UnreadableMessage("batch", text="a batch: split it first")
     read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)  # 1
     assembly = _prepare(read, profile, at)
+    for each in profile.filters:
+        if each.when(read.msh, assembly):
+            digest = bytes.fromhex(assembly.shared["digest"])
+            return Conversion((), (), tuple(assembly.issues), None, digest, profile.maps.digest, each.id)
     if trace:
         _trace(assembly, profile)
     assemble(assembly)  # 3
@@ -183,10 +189,12 @@ def _mapped(builder: Builder, times: tuple[str, dict[int, str]], downgrade: bool
 def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
     """The patients a message names, by the rule that gives their resources ids: PID-3 (else PID-2) and MRG-1.
 
-    For lanes at receipt: a scan of these segments only. Bytes that are no message name nobody.
+    For lanes at receipt: only these segments are read, where the bytes are plain. Bytes that are no message name nobody.
     """
     try:
-        read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+        read = _plain_segments(data)
+        if read is None:
+            read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
     except UnreadableMessage:
         return ()
     assembly = Assembly(read, profile, profile.family(KEPT), structure.Group(structure.ROOT), b"")
@@ -194,8 +202,11 @@ def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
     for segment in read.segments:
         assembly.seg = segment
         if segment.name == "PID":
-            assembly.digest = assembly.digest or _digest(read)
-            key: keys.Key | None = keys.patient(segment, assembly)
+            key: keys.Key | None = keys.known_patient(segment, assembly)
+            if key is None:
+                assembly.digest = assembly.digest or _digest(read)
+                full = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+                key = keys.position(full.all("PID")[segment.nth - 1], assembly)
         elif segment.name == "MRG":
             key = keys.choose_identity(segment.reps(1), assembly)
         else:
@@ -204,3 +215,24 @@ def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
             id_ = profile.identities.make("Patient", key)
             found.setdefault(id_, PatientKey(id_, key, segment.name == "MRG"))
     return tuple(found.values())
+
+
+def _plain_segments(data: bytes) -> message.Message | None:
+    """MSH, PID and MRG of a message in plain ASCII whose lines all begin segments; None where care is needed."""
+    if not data.isascii() or not data.startswith(b"MSH"):
+        return None
+    text = data.decode("ascii").rstrip("\r\n")
+    if "\n" in text:
+        return None
+    sep, repeated = message.separators(text)
+    lines = text.split("\r")
+    if repeated or any(line[3:4] != sep.field or not line[:3].isalnum() or not line[:3].isupper() for line in lines):
+        return None
+    found: list[message.Segment] = []
+    counts = {"PID": 0, "MRG": 0}
+    for ordinal, line in enumerate(lines):
+        if (name := line[:3]) in counts:
+            counts[name] += 1
+            found.append(message.Segment(name, ordinal, counts[name], 0, line, sep))
+    header = message.Segment("MSH", 0, 1, 0, lines[0], sep)
+    return message.Message(data, text, "ascii", sep, (header, *found), ())

@@ -178,7 +178,9 @@ def _past(old: Json, new: Json, element: str) -> Json:
     if element != "location":
         return new
     busy = old.get("status") == "finished" or any(each.get("status") == "active" for each in old.get("location", ()))
-    places = [{**each, "status": "completed"} if busy and each.get("status") == "active" else each for each in new[element]]
+    places = [
+        {**each, "status": "completed"} if busy and each.get("status") == "active" else each for each in new[element]
+    ]
     return {**new, element: places}
 
 
@@ -322,7 +324,10 @@ def _with_contained(body: Json, old: Json, new: Json) -> Json:
         return body
     used = set(_local_references({name: value for name, value in body.items() if name != "contained"}))
     kept = [each for id_, each in inside.items() if id_ in used]
-    return {**{name: value for name, value in body.items() if name != "contained"}, **({"contained": kept} if kept else {})}
+    return {
+        **{name: value for name, value in body.items() if name != "contained"},
+        **({"contained": kept} if kept else {}),
+    }
 
 
 def _local_references(value: Any) -> list[str]:

@@ -102,6 +102,12 @@ class Assembly(Context):
         self.make = self._make_stub
         self.contained = self._contain
 
+    def order(self) -> list[tuple[Segment, Group]]:
+        """Segments with their groups, in document order: a stay stands before the diagnoses of its patient."""
+        found = [(segment, group) for group in self.groups for segment in group.segments]
+        found.sort(key=_ordinal)
+        return found
+
     # what rows, keys and rules ask ----------------------------------------------------------------------------------
 
     def near(self, name: str) -> Segment | None:
@@ -274,6 +280,10 @@ def _forget(known: Builder) -> None:
     known.filled.clear()
 
 
+def _ordinal(place: tuple[Segment, Group]) -> int:
+    return place[0].ordinal
+
+
 def _version(text: str) -> tuple[int, ...]:
     try:
         return version(text)
@@ -296,8 +306,7 @@ def leaves(value: Any, path: str = "") -> Iterator[str]:
 def assemble(assembly: Assembly) -> None:
     """Steps 1 to 4 for one message."""
     wiring = assembly.wiring
-    for group in assembly.groups:
-        _walk(assembly, group, wiring)
+    _walk(assembly)
     for builder in assembly.made:
         if builder.make is not None:
             _link(assembly, builder)
@@ -311,11 +320,12 @@ def assemble(assembly: Assembly) -> None:
     _report_unmapped(assembly)
 
 
-def _walk(assembly: Assembly, group: Group, wiring: Wiring) -> None:
-    makes, adds, name = wiring.makes, wiring.adds, group.name
-    assembly.group = group
-    for segment in group.segments:
-        place = (name, segment.name)
+def _walk(assembly: Assembly) -> None:
+    """Every segment in the order of the message, each in its group."""
+    makes, adds = assembly.wiring.makes, assembly.wiring.adds
+    for segment, group in assembly.order():
+        place = (group.name, segment.name)
+        assembly.group = group
         for make in makes.get(place, ()):
             assembly.build(make, segment)
         for add in adds.get(place, ()):

@@ -129,17 +129,19 @@ def software(segment: Segment, ctx: Assembly) -> Key | None:
 
 @key("patient")
 def patient(segment: Segment, ctx: Assembly) -> Key:
-    """The PID-3 that the profile chose, else PID-2."""
-    chosen = choose_identity(segment.reps(3), ctx) or identifier(segment.field(2), ctx)
-    return chosen or position(segment, ctx)
+    """The PID-3 that the profile chose, else PID-2, else the place of this PID."""
+    return known_patient(segment, ctx) or position(segment, ctx)
+
+
+def known_patient(segment: Segment, ctx: Assembly) -> Key | None:
+    """The same where a number identifies the patient."""
+    return choose_identity(segment.reps(3), ctx) or identifier(segment.field(2), ctx)
 
 
 def choose_identity(repetitions: list[str], ctx: Any) -> Key | None:
     """By `patient.identity`, each wish in turn: `MR@HOSP`, `PI`; by default the first MR or PI with an authority, then
     the first that is valued."""
-    found = [
-        (key, parts) for raw in repetitions if (parts := components(raw, ctx)) and (key := number_of(parts, ctx))
-    ]
+    found = [(key, parts) for raw in repetitions if (parts := components(raw, ctx)) and (key := number_of(parts, ctx))]
     for wish in ctx.profile.identity:
         kind, _, where = wish.partition("@")
         for each, parts in found:
@@ -293,7 +295,7 @@ def observation(segment: Segment, ctx: Assembly) -> Key | None:
     instance = (entity(fields[21], ctx) or ()) if length > 21 else ()
     parent = ctx.made_near("DiagnosticReport")
     if parent is not None:
-        found: Key = ("report", *parent.key, "|", *what, sub, *instance)
+        found: Key = ("report", parent.id, *what, sub, *instance)
     else:
         found = ("loose", _patient(ctx), _encounter(ctx), *what, sub, segment.field(14).strip(), *instance)
     count = ctx.seen_keys.get(found, 0)

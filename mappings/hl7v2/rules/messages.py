@@ -20,7 +20,9 @@ def received(ctx: Any) -> Any:
 
 @finish("message_header")
 def message_header(ctx: Assembly, builder: Builder) -> None:
-    """What the message is about."""
+    """What the message is about; an event that it does not name is absent, not guessed."""
+    if "eventCoding" not in builder.body:
+        builder.body["eventCoding"] = absent("unknown")
     patients = [{"reference": other.ref} for other in ctx.made if other.type == "Patient" and other.into is None]
     if patients:
         builder.body["focus"] = patients

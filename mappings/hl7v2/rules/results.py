@@ -81,7 +81,9 @@ def report_correction(ctx: Assembly, builder: Builder) -> None:
 def report_lines(ctx: Assembly, builder: Builder) -> None:
     """Lines entered in error leave the report; `merge` takes them out of the stored one too."""
     wrong = {
-        other.ref for other in ctx.made if other.type == "Observation" and other.body.get("status") == "entered-in-error"
+        other.ref
+        for other in ctx.made
+        if other.type == "Observation" and other.body.get("status") == "entered-in-error"
     }
     lines = [each for each in builder.body.get("result", ()) if each["reference"] not in wrong]
     builder.clear += [f"result[reference={ref}]" for ref in sorted(wrong)]
@@ -317,7 +319,8 @@ def _parent_by_key(ctx: Assembly, obr: Segment, code: list[str], sub: str) -> st
     if service is None or filler is None:
         return None
     system = code[2].strip() if len(code) > 2 else ""
-    key = ("report", "filler", *filler, *service, "|", system, code[0].strip(), sub)
+    report = ctx.identities.make("DiagnosticReport", ("filler", *filler, *service))
+    key = ("report", report, system, code[0].strip(), sub)
     return f"Observation/{ctx.identities.make('Observation', key)}"
 
 
