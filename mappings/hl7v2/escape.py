@@ -8,7 +8,7 @@ Source: HL7 v2.9 §2.7.
 
 from mappings.hl7v2 import charset as charsets
 from mappings.hl7v2.context import Context
-from mappings.hl7v2.message import NONE
+from mappings.hl7v2.syntax import NONE
 
 _MOST_LINES = 256  # what `\.sp n\` and `\.sk n\` may ask for; a number is no reason to allocate
 _NOTHING = frozenset({"H", "N", ".IN", ".TI", ".FI", ".NF"})

@@ -7,34 +7,26 @@ a field, separators of their own) the reader follows them and says so in an issu
 """
 
 import codecs
-import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from mappings.hl7v2 import charset as charsets
 from mappings.hl7v2.errors import UnreadableMessage
+from mappings.hl7v2.header import Header, digest_without_time, peek
 from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.place import Place
+from mappings.hl7v2.syntax import HEADERS, LINE_END, NONE, SKIP, SKIP_BYTES, Separators, separators
 
 __all__ = [
-    "LIMITS", "Header", "Limits", "Message", "Place", "Segment", "Separators", "byte_range", "digest_without_time",
-    "parse", "peek",
+    "LIMITS", "NONE", "Header", "Limits", "Message", "Place", "Segment", "Separators", "byte_range",
+    "digest_without_time", "parse", "peek",
 ]  # fmt: skip
 
-NONE = "\r"  # stands for a separator that MSH-2 does not declare: no line can contain it
-_SKIP = "\ufeff\x0b\0 \t\r\n"
-_SKIP_BYTES = b"\x0b\0 \t\r\n"
 _BLANK = "\x1c\x0b\0 \t"
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_HEADERS = frozenset({"MSH", "FHS", "BHS"})
 # Names that need no look at their letters: nearly every segment of nearly every feed
 _COMMON = frozenset(
     "MSH SFT EVN PID PD1 NK1 PV1 PV2 ROL PRT AL1 IAM DG1 PR1 IN1 IN2 GT1 MRG ORC OBR OBX NTE SPM TQ1 FT1 TXA".split()
 )
-_HEADER_BYTES = 64 * 1024  # longest header line `peek` reads
-_PLAIN_CODEC = charsets.decode(b"MSH|^~\\&|").codec  # what plain ASCII is read as when nothing is declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +40,6 @@ class Limits:
 
 
 LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Separators:
-    """MSH-1 and MSH-2. One that is not declared is NONE: where `&` is no separator, "Bed & Breakfast" is text."""
-
-    field: str
-    comp: str = NONE
-    rep: str = NONE
-    esc: str = NONE
-    sub: str = NONE
-    trunc: str = NONE
 
 
 class Segment:
@@ -83,7 +63,7 @@ class Segment:
         fields = self._fields
         if fields is None:
             fields = self.line.split(self.sep.field)
-            if self.name in _HEADERS:
+            if self.name in HEADERS:
                 fields.insert(1, self.sep.field)
             self._fields = fields
         return fields
@@ -103,7 +83,7 @@ class Segment:
         raw = self.field(n)
         if not raw:
             found = []
-        elif n <= 2 and self.name in _HEADERS:
+        elif n <= 2 and self.name in HEADERS:
             found = [raw]  # MSH-2 holds the repetition separator and does not repeat
         else:
             found = raw.split(self.sep.rep)
@@ -169,12 +149,12 @@ def parse(data: bytes, *, charset: str | None = None, trust: str = charsets.DETE
     if len(data) > limits.message_bytes:
         raise UnreadableMessage("over-limit", text="the message is too long")
     if charsets.wide(data) is None:
-        skipped = len(data) - len(data.lstrip(_SKIP_BYTES))
+        skipped = len(data) - len(data.lstrip(SKIP_BYTES))
         decoded = charsets.decode(data[skipped:] if skipped else data, charset, trust)
     else:
         skipped, decoded = 0, charsets.decode(data, charset, trust)
     text = decoded.text
-    begin = len(text) - len(text.lstrip(_SKIP)) if text[:3] != "MSH" else 0
+    begin = len(text) - len(text.lstrip(SKIP)) if text[:3] != "MSH" else 0
     sep, repeated = separators(text[begin : begin + 64] if begin else text)
     if text[begin : begin + 3].upper() != "MSH":
         raise UnreadableMessage("batch", text="a batch must be split first")
@@ -185,23 +165,6 @@ def parse(data: bytes, *, charset: str | None = None, trust: str = charsets.DETE
     return Message(
         data, text, decoded.codec, sep, segments, tuple(issues), skipped + decoded.lead, decoded.declared
     )  # fmt: skip
-
-
-def separators(text: str) -> tuple[Separators, bool]:
-    """(separators, whether one was declared twice) from text that begins with MSH, FHS or BHS."""
-    if text[:3].upper() not in _HEADERS or len(text) < 4:
-        raise UnreadableMessage("no-message", text="the first segment is not MSH")
-    field = text[3]
-    if field.isalnum() or field.isspace() or not field.isprintable():
-        raise UnreadableMessage("bad-separators", Place("MSH", field=1))
-    end = min(
-        (n for n in (text.find(field, 4, 64), text.find("\r", 4, 64), text.find("\n", 4, 64)) if n > 0), default=-1
-    )
-    declared = text[4:end] if end > 0 else text[4:64]
-    if not 1 <= len(declared) <= 5 or any(c.isalnum() or c.isspace() or not c.isprintable() for c in declared):
-        raise UnreadableMessage("bad-separators", Place("MSH", field=2))
-    kept = [c if c not in declared[:i] else NONE for i, c in enumerate(declared)]
-    return Separators(field, *kept), NONE in kept
 
 
 def _segments(text: str, begin: int, sep: Separators, issues: list[Issue], limits: Limits) -> tuple[Segment, ...]:
@@ -265,7 +228,7 @@ def _lines(text: str, begin: int) -> Iterator[tuple[int, str]]:
             start += len(line) + 1
         return
     at = 0
-    for end in _LINE_END.finditer(body):
+    for end in LINE_END.finditer(body):
         yield begin + at, body[at : end.start()]
         at = end.end()
     yield begin + at, body[at:]
@@ -297,7 +260,7 @@ def _line_range(segment: Segment, place: Place, sep: Separators) -> tuple[int, i
     start, end = 0, len(segment.line)
     if not place.field:
         return start, end
-    if segment.name in _HEADERS:
+    if segment.name in HEADERS:
         if place.field == 1:
             return min(3, end), min(4, end)
         start, end = _part(segment.line, start, end, sep.field, place.field)
@@ -349,152 +312,3 @@ def _byte_offset(message: Message, chars: int) -> int:
         else:
             high = middle
     return low
-
-
-# The header alone ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Header:
-    """MSH as the listener needs it: enough to route, to refuse and to acknowledge, without reading the message."""
-
-    separators: Separators
-    fields: tuple[str, ...]  # raw by number, [1] the separator itself
-    control_id: bytes  # MSH-10 byte for byte, for MSA-2
-    encoding: str  # Python codec of the sender's bytes, to answer in
-    time_span: tuple[int, int]  # bytes of MSH-7
-
-    def field(self, n: int) -> str:
-        return self.fields[n] if n < len(self.fields) else ""
-
-    def component(self, n: int, comp: int) -> str:
-        parts = self.field(n).split(self.separators.comp)
-        return parts[comp - 1].strip() if comp <= len(parts) else ""
-
-    @property
-    def sending_application(self) -> str:
-        return self.component(3, 1)
-
-    @property
-    def sending_facility(self) -> str:
-        return self.component(4, 1)
-
-    @property
-    def message_code(self) -> str:
-        return self.component(9, 1).upper()
-
-    @property
-    def trigger(self) -> str:
-        return self.component(9, 2).upper()
-
-    @property
-    def structure(self) -> str:
-        return self.component(9, 3).upper()
-
-    @property
-    def processing_id(self) -> str:
-        return self.component(11, 1).upper()
-
-    @property
-    def version(self) -> str:
-        return self.component(12, 1)
-
-    @property
-    def accept_ack(self) -> str:
-        return self.field(15).strip().upper()
-
-    @property
-    def application_ack(self) -> str:
-        return self.field(16).strip().upper()
-
-    @property
-    def enhanced(self) -> bool:
-        """Whether the sender asks for the enhanced acknowledgment mode (MSH-15 or MSH-16 valued)."""
-        return bool(self.accept_ack or self.application_ack)
-
-
-def peek(data: bytes) -> Header | None:
-    """Read MSH alone; None where the bytes begin with no readable MSH (batch headers are no message)."""
-    if (plain := _peek_plain(data)) is not None:
-        return plain
-    shown = charsets.wide(data)
-    skipped = 0 if shown else len(data) - len(data.lstrip(_SKIP_BYTES))
-    if shown:
-        codec, lead = shown
-        limit = lead + 4 * _HEADER_BYTES
-        line = data[lead:limit].decode(codec, "ignore").lstrip(_SKIP)
-    else:
-        codec, lead = "latin_1", skipped
-        if data[lead : lead + 3].upper() != b"MSH":
-            return None
-        line = data[lead : lead + _HEADER_BYTES].decode(codec)
-    first, *rest = _LINE_END.split(line, maxsplit=1)
-    line = first if rest and rest[0].strip("\r\n\x1c") else first.rstrip("\x1c")
-    try:
-        sep, _ = separators(line)
-    except UnreadableMessage:
-        return None
-    return None if line[:3].upper() != "MSH" else _header(data, line, sep, codec, lead)
-
-
-def _peek_plain(data: bytes) -> Header | None:
-    """The header of nearly every message: ASCII, no MSH-18, ended by a CR. None: read it with all care.
-
-    `peek` stands between a message and its acknowledgement; this way it costs a fifth.
-    """
-    end = data.find(b"\r", 0, _HEADER_BYTES)
-    raw = data[:end] if end > 0 else b""
-    if not (raw.startswith(b"MSH") and raw.isascii() and data[end + 1 : end + 4].isalnum()):
-        return None
-    if b"\n" in raw or b"\0" in raw:
-        return None
-    line = raw.decode("ascii")
-    fields = line.split(line[3]) if end > 3 else []
-    if len(fields) < 12 or len(fields) > 17:  # a field 18 may name a character set
-        return None
-    sep = _separators_of(line[: 5 + len(fields[1])])
-    if sep is None:
-        return None
-    time_at = len(fields[0]) + sum(map(len, fields[1:6])) + 6
-    control, span = fields[9].encode("ascii"), (time_at, time_at + len(fields[6]))
-    fields.insert(1, sep.field)
-    return Header(sep, tuple(fields), control, _PLAIN_CODEC, span)
-
-
-@lru_cache(maxsize=64)
-def _separators_of(start: str) -> Separators | None:
-    """`separators` of `MSH|^~\\&|`, which a feed repeats for ever; None where they cannot be read."""
-    try:
-        return separators(start)[0]
-    except UnreadableMessage:
-        return None
-
-
-def _header(data: bytes, line: str, sep: Separators, codec: str, lead: int) -> Header:
-    fields = line.split(sep.field)
-    fields.insert(1, sep.field)
-    whole = (fields[0], *fields[2:])
-    lengths = [len(field) if codec == "latin_1" else len(field.encode(codec)) for field in whole]
-    width = len(sep.field.encode(codec))
-    skip = 0 if codec == "latin_1" else data.find("MSH".encode(codec), lead) - lead
-    starts = [lead + max(skip, 0)]
-    for length in lengths:
-        starts.append(starts[-1] + length + width)
-    control = fields[10].encode(codec) if len(fields) > 10 else b""
-    time_at = starts[6] if len(fields) > 7 else len(data)
-    span = (time_at, time_at + (lengths[6] if len(fields) > 7 else 0))
-    if codec != "latin_1":
-        return Header(sep, tuple(fields), control, codec, span)
-    decoded = charsets.decode(line.encode(codec))
-    text = decoded.text.split(sep.field)
-    text.insert(1, sep.field)
-    return Header(sep, tuple(text), control, decoded.codec, span)
-
-
-def digest_without_time(data: bytes, header: Header | None = None) -> bytes:
-    """SHA-256 of the message with MSH-7 blanked: a sender that repeats a message stamps it anew."""
-    header = header or peek(data)
-    if header is None:
-        return hashlib.sha256(data).digest()
-    start, end = header.time_span
-    return hashlib.sha256(data[:start] + data[end:]).digest()

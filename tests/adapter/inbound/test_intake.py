@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.hl7v2 import message as reader
+from mappings.hl7v2 import header as reader
 from tests.adapter.inbound.site import message
 
 PARTS = ["MSH", "|", "^~\\&", "^", "\r", "\n", "\0", "PID|1", "2.5.1", "A", "é", " ", "\x1c", "UNICODE UTF-8", "$", "~"]

@@ -328,5 +328,5 @@ def test_peek_and_parse_agree_on_the_header(data: bytes) -> None:
         message = parse(data)
     except UnreadableMessage:
         return
-    if header is not None and message.msh.name == "MSH" and "\n" not in message.msh.line:
+    if header is not None and "charset-invalid" not in codes(message) and "\n" not in message.msh.line:
         assert header.field(3).encode("ascii", "replace") == message.msh.field(3).encode("ascii", "replace")
