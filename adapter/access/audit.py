@@ -77,41 +77,42 @@ class Share:
 
 def released(ask: Asked, kind: Kind, share: Share, org: str, entropy: Entropy) -> Event:
     """The permit event of one patient, which is also the record of the decision."""
-    actor = ask.actor
+    secret = {
+        "actor": ask.actor.client_id,
+        "subject": subject(share.subject),
+        "purpose": " ".join(ask.actor.purposes),
+        "content": content_root(share.lines),
+        "basis": share.basis,
+    }
     return Event(
         type=kind,
         id=new_id(ask.now, entropy),
         org=org,
         outcome="permit",
         subject_key=share.key,
-        secret={
-            "actor": actor.client_id,
-            "subject": subject(share.subject),
-            "purpose": " ".join(actor.purposes),
-            "content": content_root(share.lines),
-            "basis": share.basis,
-        },
-        detail=_detail(ask, outcome="permit", basis=share.basis, content=sorted(share.lines)),
+        secret=secret,
+        detail=_detail(ask, secret, outcome="permit", content=sorted(share.lines)),
         requires=share.requires,
     )
 
 
 def empty(ask: Asked, key: SubjectKey, org: str, entropy: Entropy) -> Event:
     """A search that releases nobody: the same entry whether there was nothing, or nothing for this asker."""
+    secret = {
+        "actor": ask.actor.client_id,
+        "subject": NOBODY,
+        "purpose": " ".join(ask.actor.purposes),
+        "content": content_root(()),
+        "basis": NOBODY,
+    }
     return Event(
         type="access.search",
         id=new_id(ask.now, entropy),
         org=org,
         outcome="deny",
         subject_key=key,
-        secret={
-            "actor": ask.actor.client_id,
-            "subject": NOBODY,
-            "purpose": " ".join(ask.actor.purposes),
-            "content": content_root(()),
-            "basis": NOBODY,
-        },
-        detail=_detail(ask, outcome="deny"),
+        secret=secret,
+        detail=_detail(ask, secret, outcome="deny"),
     )
 
 
@@ -127,6 +128,7 @@ def refused(
     ask: Asked, owner: int, key: SubjectKey, org: str, entropy: Entropy, *, at: datetime, fold: Fold | None = None
 ) -> Event:
     """A refusal: of one patient's data, or about nobody (owner 0), which the entry does not tell apart."""
+    secret = {"actor": ask.actor.client_id, "subject": subject(owner), "purpose": " ".join(ask.actor.purposes)}
     return Event(
         type="access.denied",
         id=new_id(at, entropy),
@@ -134,26 +136,29 @@ def refused(
         outcome="deny",
         subject_key=key,
         clear={"count": fold.count, "window_s": fold.window_s} if fold else {},
-        secret={"actor": ask.actor.client_id, "subject": subject(owner), "purpose": " ".join(ask.actor.purposes)},
-        detail=_detail(ask, outcome="deny"),
+        secret=secret,
+        detail=_detail(ask, secret, outcome="deny"),
     )
 
 
 def padding(key: SubjectKey, org: str, at: datetime, entropy: Entropy) -> Event:
     """A refusal of nobody by nobody, so that the number of refused patients in a search does not show."""
+    secret = {"actor": NOBODY, "subject": NOBODY, "purpose": NOBODY}
     return Event(
         type="access.denied",
         id=new_id(at, entropy),
         org=org,
         outcome="deny",
         subject_key=key,
-        secret={"actor": NOBODY, "subject": NOBODY, "purpose": NOBODY},
-        detail=msgspec.json.encode({"v": 1, "outcome": "deny", "padding": True}, order="sorted"),
+        secret=secret,
+        detail=msgspec.json.encode({"v": 1, "outcome": "deny", "padding": True, "committed": secret}, order="sorted"),
     )
 
 
-def _detail(ask: Asked, **more: object) -> bytes:
-    return msgspec.json.encode(who(ask) | {"v": 1, "query": ask.query, "interaction": ask.interaction} | more)
+def _detail(ask: Asked, committed: Mapping[str, str], **more: object) -> bytes:
+    """Who asked for what, and the committed values as they are: with them and the key an entry is opened."""
+    facts = {"v": 1, "query": ask.query, "interaction": ask.interaction, "committed": committed}
+    return msgspec.json.encode(who(ask) | facts | more)
 
 
 def who(ask: Asked) -> dict[str, Any]:
@@ -202,7 +207,6 @@ def digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def consent_detail(ask: Asked, handle: str, logical_id: str, version: int, body: bytes) -> bytes:
+def consent_detail(ask: Asked, committed: Mapping[str, str], logical_id: str, version: int, body: bytes) -> bytes:
     """The sealed detail of a consent event: handle and Consent meet only here (access chapter §9)."""
-    facts = {"handle": handle, "reference": f"Consent/{logical_id}", "version": version, "consent": body.decode()}
-    return msgspec.json.encode(who(ask) | {"v": 1, "query": ask.query, "interaction": ask.interaction} | facts)
+    return _detail(ask, committed, reference=f"Consent/{logical_id}", version=version, consent=body.decode())

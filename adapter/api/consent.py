@@ -129,7 +129,9 @@ class _Writing:
         entry = Replace(
             self._resource,
             self._if_match,
-            None if kind is None else lambda body, version, epoch, at: self._event(kind, owner_keys, body, version),
+            None
+            if kind is None
+            else lambda body, version, epoch, at: self._event(kind, owner, owner_keys, body, version),
         )
         unit = Unit(
             kind="resource.written",
@@ -173,17 +175,17 @@ class _Writing:
             raise _unprocessable("Consent.status", "a revoked consent stays so: write another", "business-rule")
         return None
 
-    def _event(self, kind: str, keys: OwnerKeys, body: bytes, version: int) -> EventParts:
+    def _event(self, kind: str, owner: int, keys: OwnerKeys, body: bytes, version: int) -> EventParts:
         """The facts of the entry; its detail holds the Consent's bytes, from which a restore replays."""
         handle = hmac.digest(keys.commitment, HANDLE_LABEL + self._resource["id"].encode(), "sha256").hex()
-        detail = audit.consent_detail(self._ask, handle, self._resource["id"], version, body)
-        secret = {"handle": handle}
+        secret = {"subject": audit.subject(owner), "handle": handle}
         if kind != "consent.revoked":
             secret |= {
                 "scope": audit.digest(body),
                 "nb": timestamp(self._rule.start),
                 "exp": timestamp(self._rule.end) if self._rule.end < consent.END else audit.NO_END,
             }
+        detail = audit.consent_detail(self._ask, secret, self._resource["id"], version, body)
         return EventParts(kind, secret=secret, detail=detail)
 
 

@@ -124,6 +124,6 @@ def test_the_detail_says_in_words_what_the_entry_commits_to() -> None:
         "query": "/fhir/Observation/9c1a",
         "interaction": "read",
         "outcome": "permit",
-        "basis": "2026:1",
+        "committed": dict(EVENTS["a read"].secret),
         "content": ["r Observation/9c1a/_history/1 00"],
     }

@@ -66,7 +66,7 @@ async def test_the_permit_rests_on_the_entry_of_the_consent(node: Node) -> None:
     entries = await node.entries()
     assert entries[int(granted.rpartition(":")[2])]["type"] == "consent.granted"
     entry = entries[int(read.headers["x-ledger-index"].rpartition(":")[2])]
-    assert (await node.detail(entry, owner))["basis"] == granted
+    assert (await node.detail(entry, owner))["committed"]["basis"] == granted
 
 
 async def test_the_detail_of_a_grant_holds_the_consent_as_it_is_kept(node: Node) -> None:
@@ -77,7 +77,7 @@ async def test_the_detail_of_a_grant_holds_the_consent_as_it_is_kept(node: Node)
     entry = (await node.entries())[int(answer.headers["x-ledger-index"].rpartition(":")[2])]
     detail = await node.detail(entry, owner)
     assert detail["consent"].encode() == answer.content
-    assert (detail["version"], len(detail["handle"])) == (1, 64)
+    assert (detail["version"], len(detail["committed"]["handle"])) == (1, 64)
     assert answer.headers["location"] == f"{node.services.base}/{detail['reference']}/_history/1"
 
 

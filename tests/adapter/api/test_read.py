@@ -48,7 +48,7 @@ async def test_the_event_of_a_read_is_in_the_log_before_the_answer_and_opens_to_
     detail = await node.detail(entry, owner)
     line = audit.line("r", "Observation", "o1", 1, answer.content)
     assert detail["content"] == [line]
-    assert detail["basis"] == node.services.house.policies["inside"].ref
+    assert detail["committed"]["basis"] == node.services.house.policies["inside"].ref
     assert (detail["client"], detail["purposes"], detail["query"]) == ("ward", ["TREAT"], "/fhir/Observation/o1")
     assert detail["request"] == answer.headers["x-request-id"]
 
