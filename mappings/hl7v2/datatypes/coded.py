@@ -29,6 +29,7 @@ from mappings.terminology.systems import system_for
 _TRIPLETS = ((1, 2, 3, 7, 14), (4, 5, 6, 8, 17), (10, 11, 12, 13, 20))
 _READS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 20})
 _CACHED = 160  # characters; longer values are text and do not repeat
+_HL7 = "http://terminology.hl7.org/CodeSystem/"
 _LOCAL = frozenset({"L", "LOCAL", "99ZZZ"})
 
 
@@ -58,7 +59,7 @@ def read(raw: str, ctx: Context, vocab: ConceptMap | None) -> Coded:
 
 def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
     codings: list[Json] = []
-    mapped, missed = None, None
+    mapped, missed, said = None, None, None
     for code_n, text_n, name_n, version_n, oid_n in _TRIPLETS:
         if code_n > len(parts):
             break
@@ -73,6 +74,8 @@ def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
             mapped = _mapped(code, vocab)
             missed = code if mapped is None and code not in vocab.known else None
         system = system_of(code, name, oid, ctx, vocab.table if vocab else "")
+        if shown is not None and system is not None and system.startswith(_HL7):
+            said, shown = said or shown, None  # a display of HL7's tables is HL7's to word; the sender's is text
         made = values.coding(system, code, shown, part(parts, version_n, ctx))
         if made and not any(_same(made, known) for known in codings):
             codings.append(made)
@@ -80,7 +83,7 @@ def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
     shaped = codings
     if mapped is not None and not any(_same(mapped, coding) for coding in codings):
         shaped = [mapped, *codings]
-    return Coded(tuple(codings), mapped, None if mapped else missed, _text(parts, ctx), tuple(shaped))
+    return Coded(tuple(codings), mapped, None if mapped else missed, _text(parts, ctx) or said, tuple(shaped))
 
 
 def _text(parts: list[str], ctx: Context) -> str | None:

@@ -31,7 +31,7 @@ def person(parts: list[str], plan: NamePlan, hd: int, kind_n: int, ctx: Context)
         found: Json = {"type": {"coding": [table_coding("0203", kind, ctx)]}} if kind else {}
         body["identifier"] = [{**found, "system": system, "value": number}]
         if plan is XCN and (digits := check_digit(["", at(parts, 11), at(parts, 12)], ctx)):
-            body["identifier"][0]["_value"] = {"extension": digits}
+            body["identifier"][0]["extension"] = digits
     if name := human_name(parts, plan, ctx):
         if plan.tail and (name_type := part(parts, plan.tail, ctx)):
             name_use(name, name_type, ctx)

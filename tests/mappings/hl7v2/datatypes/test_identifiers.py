@@ -131,11 +131,9 @@ def test_identifiers_keep_their_authority() -> None:
             {
                 "system": f"{FEED}/identifier/unspecified",
                 "value": "1234",
-                "_value": {
-                    "extension": [
-                        {"url": "http://hl7.org/fhir/StructureDefinition/identifier-checkDigit", "valueString": "7 M10"}
-                    ]
-                },
+                "extension": [
+                    {"url": "http://hl7.org/fhir/StructureDefinition/identifier-checkDigit", "valueString": "7 M10"}
+                ],
             },
             [],
         ),
@@ -144,11 +142,9 @@ def test_identifiers_keep_their_authority() -> None:
             {
                 "system": f"{FEED}/identifier/unspecified",
                 "value": "1234",
-                "_value": {
-                    "extension": [
-                        {"url": "http://hl7.org/fhir/StructureDefinition/identifier-checkDigit", "valueString": "7"}
-                    ]
-                },
+                "extension": [
+                    {"url": "http://hl7.org/fhir/StructureDefinition/identifier-checkDigit", "valueString": "7"}
+                ],
             },
             [],
         ),

@@ -302,7 +302,7 @@ def test_a_practitioner_with_a_number_is_made_by_authority_and_number() -> None:
                         "type": {"coding": [{"system": V2 + "0203", "code": "NPI"}]},
                         "system": system,
                         "value": "123",
-                        "_value": {"extension": [own("identifier-checkDigit", "7 M10")]},
+                        "extension": [own("identifier-checkDigit", "7 M10")],
                     }
                 ],
                 "name": [{"family": "Smith", "given": ["Adam"], "prefix": ["Dr"], "use": "official"}],
