@@ -54,6 +54,8 @@ def convert(question: Question, profile: Profile) -> Answer:
         conversion = to_fhir(question.data, profile, at=question.at)
     except MappingError as exc:
         return Answer(failure=failure(exc))
+    if conversion.filtered:
+        return Answer(filtered=conversion.filtered)
     return answer(conversion)
 
 

@@ -33,6 +33,8 @@ from adapter.store.engine import DataStore
 from ledger.event import Types, rule, types
 from ledger.keys import generate_log_key, load_log_key
 from ledger.log import Ledger
+from ledger.note import Signer
+from ledger.store.base import LogStore
 from ledger.store.sqlite import create_log, open_log
 from ledger.vault import Vault, create_vault, open_vault
 
@@ -49,13 +51,15 @@ EVENT_TYPES: Types = types(
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The open stores of one site. `data`, `vault`, `log` close with the context that opened them."""
+    """The open stores of one site; they close with the context that opened them."""
 
     folder: Path
     settings: Settings
     vault: Vault
     keyring: Keyring
     store: DataStore
+    log: LogStore
+    signer: Signer
     ledger: Ledger
     token_key: token.TokenKey
 
@@ -115,7 +119,7 @@ async def _open_log(folder: Path, settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         vault = await _vault(stack, folder, settings)
         await Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org).create()
-        ledger = await _ledger(stack, folder, settings, vault)
+        ledger = await _ledger(stack, folder, settings, vault, *await _log(stack, folder, settings))
         adopted = policy.changes({}, policy.documents(settings.access))
         events = audit.policy_events(adopted, settings.node.org, now(), os.urandom)
         await ledger.append([*ledger.opening(), *events])
@@ -133,9 +137,10 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
         keyring = Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org)
         await keyring.open()
         await check_owners(store, vault, settings.node.org)
-        ledger = await _ledger(stack, folder, settings, vault)
+        log, signer = await _log(stack, folder, settings)
+        ledger = await _ledger(stack, folder, settings, vault, log, signer)
         token_key = token.load(folder / settings.keys.token_file)
-        yield Site(folder, settings, vault, keyring, store, ledger, token_key)
+        yield Site(folder, settings, vault, keyring, store, log, signer, ledger, token_key)
 
 
 async def _vault(stack: AsyncExitStack, folder: Path, settings: Settings) -> Vault:
@@ -144,14 +149,18 @@ async def _vault(stack: AsyncExitStack, folder: Path, settings: Settings) -> Vau
     return vault
 
 
-async def _ledger(stack: AsyncExitStack, folder: Path, settings: Settings, vault: Vault) -> Ledger:
+async def _log(stack: AsyncExitStack, folder: Path, settings: Settings) -> tuple[LogStore, Signer]:
     name = origin(settings)
     log = open_log(folder / settings.ledger.path, settings.node.pairing, name, crash_point)
     stack.push_async_callback(log.close)
-    signer = load_log_key(folder / settings.keys.log_file, name)
-    www = folder / settings.ledger.www
-    org = settings.node.org
-    ledger = Ledger(log, vault, name, org, signer, now, os.urandom, crash_point, rules=EVENT_TYPES, www=www)
+    return log, load_log_key(folder / settings.keys.log_file, name)
+
+
+async def _ledger(
+    stack: AsyncExitStack, folder: Path, settings: Settings, vault: Vault, log: LogStore, signer: Signer
+) -> Ledger:
+    www, org = folder / settings.ledger.www, settings.node.org
+    ledger = Ledger(log, vault, origin(settings), org, signer, now, os.urandom, crash_point, rules=EVENT_TYPES, www=www)
     await ledger.start()
     stack.push_async_callback(ledger.close)
     return ledger

@@ -1,0 +1,139 @@
+"""The verbs that stand alone: init, serve, demo, convert, send, doctor, bench, version."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapter.cli.console import OPTIONS, Exit, complain, emit, emit_list, progress
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs on the root."""
+    for verb in (init, serve, demo, convert, send, doctor, bench, version):
+        app.command()(verb)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The new site's folder.")],
+    org: Annotated[str, typer.Option(help="Short name of the organisation.")] = "hospital",
+    name: Annotated[str, typer.Option(help="Its name as people read it.")] = "Hospital",
+) -> None:
+    """Make a new site: configuration, generated keys, empty stores, one feed, one client."""
+    from adapter.site import create
+
+    site = create(folder, org=org, name=name)
+    emit("chartbridge.init/1", {"site": str(site)}, f"site made in {site}\nnext: chartbridge --site {site} serve")
+
+
+def serve() -> None:
+    """Run all roles in this process: listeners, API, workers, checkpoints."""
+    from adapter.serve import run
+    from adapter.settings import find_site
+
+    run(find_site(OPTIONS.site))
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up afterwards, until interrupted.")] = False,
+) -> int:
+    """The whole job on invented samples, in a temporary folder, without a network."""
+    from adapter.demo import run
+
+    return run(keep=keep)
+
+
+def convert(
+    files: Annotated[list[Path], typer.Argument(help="HL7 v2 files, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the Bundles.")],
+    profile: Annotated[str, typer.Option(help="Name of a shipped profile, or a profile folder.")] = "default",
+    bundle: Annotated[str, typer.Option(help="transaction, message or collection")] = "transaction",
+) -> int:
+    """Convert files to FHIR Bundles, with no store."""
+    from adapter.convert_files import convert_file, plan
+    from adapter.errors import UsageError
+    from mappings.bundle import KINDS
+    from mappings.convert import load_profile
+
+    kind = next((known for known in KINDS if known == bundle), None)
+    if kind is None:
+        raise UsageError(f"no kind of Bundle {bundle}", hint="transaction, message or collection")
+    pairs = plan(files, out)
+    loaded = load_profile(profile)
+    done = [convert_file(source, target, loaded, kind) for source, target in pairs]
+    for result in done:
+        if result.failure:
+            complain(f"{result.source}: {result.failure}")
+        for issue in result.issues:
+            progress(f"{result.source}: {issue}")
+    emit_list(
+        "chartbridge.convert/1",
+        [{"file": str(r.source), "resources": r.resources, "issues": len(r.issues), "error": r.failure} for r in done],
+        ("file", "resources", "issues", "error"),
+    )
+    failed = sum(bool(result.failure) for result in done)
+    return Exit.DONE if not failed else Exit.FAILED if failed == len(done) else Exit.PARTLY
+
+
+def send(
+    files: Annotated[list[Path], typer.Argument(help="HL7 v2 files, or folders of *.hl7.")],
+    host: Annotated[str, typer.Option(help="The listener's host.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The listener's port.")] = 2575,
+    connections: Annotated[int, typer.Option(min=1, help="Connections at the same time.")] = 1,
+    rate: Annotated[float, typer.Option(min=0, help="Messages a second; 0: as fast as they are answered.")] = 0.0,
+    repeat: Annotated[int, typer.Option(min=1, help="How often to send all of them.")] = 1,
+    renumber: Annotated[bool, typer.Option("--renumber", help="A control id of its own for each one sent.")] = False,
+) -> int:
+    """Send messages over MLLP and report the ACKs: simulator and load generator."""
+    from adapter.sender import read_messages, send_many
+
+    messages = read_messages(files)
+    report = asyncio.run(
+        send_many(host, port, messages, connections=connections, rate=rate, repeat=repeat, renumber=renumber)
+    )
+    rate_seen = report.sent / report.seconds if report.seconds else 0.0
+    result = {
+        "sent": report.sent,
+        "seconds": round(report.seconds, 3),
+        "per_second": round(rate_seen, 1),
+        "p50_ms": round(report.percentile(0.5) * 1000, 2),
+        "p99_ms": round(report.percentile(0.99) * 1000, 2),
+        "acks": dict(report.acks),
+        "failures": dict(report.failures),
+    }
+    emit("chartbridge.send/1", result, "\n".join(f"{key:<11}{value}" for key, value in result.items()))
+    if report.failures:
+        return Exit.PARTLY if report.sent else Exit.UNAVAILABLE
+    return Exit.DONE if set(report.acks) <= {"AA", "CA"} else Exit.PARTLY
+
+
+def doctor() -> int:
+    """Check configuration, secrets, stores, keys and log; say what to do about each fault."""
+    from adapter.doctor import examine
+    from adapter.settings import find_site
+
+    findings = examine(find_site(OPTIONS.site))
+    rows = [{"state": f.state, "check": f.check, "found": f.found, "try": f.hint} for f in findings]
+    emit_list("chartbridge.doctor/1", rows, ("state", "check", "found", "try"))
+    return max((finding.exit_code for finding in findings), default=Exit.DONE)
+
+
+def bench(
+    only: Annotated[str, typer.Option(help="Part of a benchmark's name.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.2, help="Time for each measurement.")] = 3.0,
+) -> None:
+    """Measure the hot paths, each beside a probe taken in the same run."""
+    from adapter.bench import run
+
+    run(only=only, seconds=seconds)
+
+
+def version() -> None:
+    """The versions of the program, of Python, and of the compiled FHIR definitions."""
+    import platform
+
+    from adapter import __version__
+
+    value = {"version": __version__, "python": platform.python_version(), "fhir": "4.0.1"}
+    emit("chartbridge.version/1", value, f"chartbridge {__version__} (Python {value['python']}, FHIR {value['fhir']})")

@@ -1,0 +1,60 @@
+"""Files to FHIR Bundles, with no store: what `chartbridge convert` does.
+
+A folder's files keep their path below it; a file keeps its name. Two inputs for one target are refused before anything
+is written. A file that cannot be converted costs only itself. Source: operations chapter §1.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapter.errors import UsageError
+from mappings.bundle import Kind, bundle
+from mappings.convert import Profile, to_fhir
+from mappings.errors import MappingError
+from mappings.fhir.codec import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One input: where its Bundle went and what was said about it, or why there is none."""
+
+    source: Path
+    target: Path
+    resources: int = 0
+    issues: tuple[str, ...] = ()
+    failure: str = ""
+
+
+def plan(arguments: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Pairs of input and target. Raises UsageError for a missing input and for two inputs with one target."""
+    pairs: dict[Path, Path] = {}
+    for source, below in _files(arguments):
+        target = out / f"{below}.json"
+        if target in pairs:
+            raise UsageError(f"two inputs would become {target}", hint="convert them into two folders")
+        pairs[target] = source
+    return [(source, target) for target, source in pairs.items()]
+
+
+def _files(arguments: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    for argument in arguments:
+        if argument.is_file():
+            yield argument, Path(argument.name)
+        elif argument.is_dir():
+            for file in sorted(path for path in argument.rglob("*") if path.is_file()):
+                yield file, file.relative_to(argument)
+        else:
+            raise UsageError(f"no such file or folder: {argument}")
+
+
+def convert_file(source: Path, target: Path, profile: Profile, kind: Kind) -> Converted:
+    """Convert one file and write its Bundle; a failure is a result, not an exception."""
+    try:
+        conversion = to_fhir(source.read_bytes(), profile)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(encode(bundle(conversion, kind)) + b"\n")
+    except (MappingError, OSError) as exc:
+        return Converted(source, target, failure=str(exc))
+    issues = tuple(f"{issue.severity} {issue.code} {issue.place}".rstrip() for issue in conversion.issues)
+    return Converted(source, target, len(conversion.resources), issues)
