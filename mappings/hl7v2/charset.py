@@ -90,6 +90,8 @@ def codec_of(name: str) -> str | None:
 
 def wide(data: bytes) -> tuple[str, int] | None:
     """(codec, length of the byte order mark), if the bytes show it by a mark or by zero bytes around MSH."""
+    if data[:3] == b"MSH" and data[3:4] != b"\0":
+        return None
     for mark, codec in _BOMS:
         if data.startswith(mark):
             return codec, len(mark)
