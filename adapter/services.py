@@ -3,6 +3,7 @@
 `assemble` puts it together from parts that are already open; it opens and closes none of them.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,7 +52,7 @@ class Services:
     entropy: Entropy
     started: datetime
     intakes: Mapping[str, Intake] = field(default_factory=dict)
-    capability: dict[str, bytes] = field(default_factory=dict)
+    capability: dict[str, asyncio.Task[bytes]] = field(default_factory=dict)
 
     @property
     def www(self) -> Path:

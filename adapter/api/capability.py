@@ -4,6 +4,7 @@ Built from the route table and the compiled schema, so it claims what there is: 
 finds every route claimed. `fhir.resources` types it, our codec makes its bytes.
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 from importlib.metadata import version
@@ -28,13 +29,13 @@ WRITTEN = frozenset({"Consent"})
 
 
 async def capabilities(call: Call) -> Answer:
-    """The CapabilityStatement of this node, made once."""
+    """The CapabilityStatement of this node, made once, beside the loop: half a second that no ACK waits for."""
     check_read_parameters(call.pairs, frozenset({"mode"}))
-    services = call.services
-    body = services.capability.get("metadata")
-    if body is None:
-        body = services.capability["metadata"] = statement(services.base, services.settings.node.name, services.started)
-    return Answer(200, body)
+    services, name = call.services, "metadata"
+    if name not in services.capability:
+        making = asyncio.to_thread(statement, services.base, services.settings.node.name, services.started)
+        services.capability[name] = asyncio.create_task(making)
+    return Answer(200, await asyncio.shield(services.capability[name]))
 
 
 def statement(base: str, name: str, at: datetime) -> bytes:
