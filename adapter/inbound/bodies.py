@@ -11,6 +11,7 @@ Source: operations chapter §4 (journal); ledger chapter §9 (message_key); NIST
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -47,9 +48,17 @@ class MessageKeys(Protocol):
     async def message_keys(self, key_ids: Iterable[bytes]) -> Mapping[bytes, bytes]: ...
 
 
-def seal_body(org: str, feed: str, key: MessageKey, nonce: bytes, data: bytes) -> bytes:
-    """Encrypt a message for its journal row."""
-    return FORM + nonce + AESGCM(key.key).encrypt(nonce, data, _aad(org, feed, key.key_id))
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A message key ready for its one body: cipher and nonce are made with the key, not while a sender waits."""
+
+    key_id: bytes
+    cipher: AESGCM = field(repr=False)
+    nonce: bytes = field(repr=False)
+
+    def close(self, org: str, feed: str, data: bytes) -> bytes:
+        """Encrypt a message for its journal row. Once: the nonce is this key's only one."""
+        return FORM + self.nonce + self.cipher.encrypt(self.nonce, data, _aad(org, feed, self.key_id))
 
 
 def open_body(org: str, feed: str, key_id: bytes, key: bytes, body: bytes) -> bytes:
@@ -70,10 +79,9 @@ def _aad(org: str, feed: str, key_id: bytes) -> bytes:
 class KeyStock:
     """Message keys in memory, durable in the vault. Refills itself in the background; `ready` hears of it."""
 
-    def __init__(self, keys: MessageKeys, ready: Callable[[], None] = lambda: None) -> None:
-        self._keys = keys
-        self._ready = ready
-        self._stock: deque[MessageKey] = deque()
+    def __init__(self, keys: MessageKeys, entropy: Entropy, ready: Callable[[], None] = lambda: None) -> None:
+        self._keys, self._entropy, self._ready = keys, entropy, ready
+        self._stock: deque[Seal] = deque()
         self._batch = FIRST_BATCH
         self._filling: asyncio.Task[None] | None = None
         self.failure: Unavailable | None = None
@@ -81,7 +89,7 @@ class KeyStock:
     def __len__(self) -> int:
         return len(self._stock)
 
-    def take(self) -> MessageKey:
+    def take(self) -> Seal:
         """A key that no body has had. The caller has looked at the length before."""
         return self._stock.popleft()
 
@@ -92,7 +100,7 @@ class KeyStock:
         except (LedgerError, ChartbridgeError) as exc:
             raise Unavailable("the vault gives no message keys", hint="chartbridge doctor") from exc
         crash_point("journal.keys-kept")
-        self._stock.extend(fresh)
+        self._stock.extend(Seal(key.key_id, AESGCM(key.key), self._entropy(NONCE_BYTES)) for key in fresh)
 
     def refill(self) -> None:
         """See to it that there are keys, without waiting."""

@@ -34,11 +34,10 @@ from typing import TypeVar
 from adapter.crash import crash_point
 from adapter.errors import IntegrityFault, NotFound, Unavailable
 from adapter.inbound import journal_table as table
-from adapter.inbound.bodies import Entropy, KeyStock, MessageKeys, open_body, seal_body
+from adapter.inbound.bodies import Entropy, KeyStock, MessageKeys, open_body
 from adapter.inbound.journal_table import DUPLICATE, NEW, Row, State
 from ledger.store.thread import ReaderPool
 
-NONCE_BYTES = 12
 GROUP_ROWS = 512
 GROUP_BYTES = 8 * 1024 * 1024  # of messages in one transaction; one larger than that is a group of its own
 LARGE_BYTES = 256 * 1024  # beyond this, hashing and encrypting would hold up the loop
@@ -154,8 +153,8 @@ class Journal(JournalReader):
         self._next = table.last_seq(self._connection) + 1
         super().__init__(path, pairing, keys)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-write")
-        self._entropy, self._lost = entropy, lost
-        self._stock = KeyStock(keys, self._wake)
+        self._lost = lost
+        self._stock = KeyStock(keys, entropy, self._wake)
         self.senders = 0  # open connections, of all listeners
         self._queue: deque[tuple[Incoming, Told]] = deque()
         self._queued_bytes = 0
@@ -326,9 +325,8 @@ class Journal(JournalReader):
         return Accepted(seq, state, found.first, ack, issues)
 
     def _seal(self, incoming: Incoming) -> tuple[bytes, bytes]:
-        key = self._stock.take()
-        nonce = self._entropy(NONCE_BYTES)
-        return key.key_id, seal_body(self._keys.org, incoming.feed, key, nonce, incoming.data)
+        seal = self._stock.take()
+        return seal.key_id, seal.close(self._keys.org, incoming.feed, incoming.data)
 
     def _commit(self, accepted: list[Accepted]) -> list[Accepted]:
         """Step 4. A row alone has been committed by its own statement."""
