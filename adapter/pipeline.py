@@ -15,6 +15,7 @@ Whoever calls this has opened the stores; sockets and HTTP are others'. Source: 
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from adapter import wire
 from adapter.access.deliver import Delivery
 from adapter.children import ChildFailed, Children
 from adapter.crash import crash_point
+from adapter.entropy import Buffered
 from adapter.errors import ChartbridgeError, Conflict, Unavailable
 from adapter.inbound.ack import fingerprint
 from adapter.inbound.feed import Feed
@@ -90,6 +92,7 @@ class Pipeline:
         self._parts = parts
         self._woken, self._owed = asyncio.Event(), asyncio.Event()
         self._lease = Lease(parts.worker, {}, 0)
+        self._draw = Buffered(os.urandom)  # nonces: one for each version
         self._tasks: set[asyncio.Task[None]] = set()
         self._forget()
 
@@ -346,7 +349,7 @@ class Pipeline:
             secret={"source": answer.digest.hex()},
             seq=row.seq,
         )
-        written = commit_unit(conn, unit, self._parts.keyring)
+        written = commit_unit(conn, unit, self._parts.keyring, self._draw)
         why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)
         step = self._to(row, messages.MAPPED, why, txn=written.txn or None, took_us=work.took_us)
         messages.done(conn, self._parts.org, step, _ms(at), logged_too=not written.events)

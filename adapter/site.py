@@ -23,6 +23,7 @@ from pathlib import Path
 
 from adapter.access import audit, policy, token
 from adapter.crash import crash_point
+from adapter.entropy import Buffered
 from adapter.errors import ConfigurationError
 from adapter.inbound import journal_table
 from adapter.seal.kek import Kek
@@ -159,8 +160,8 @@ async def _log(stack: AsyncExitStack, folder: Path, settings: Settings) -> tuple
 async def _ledger(
     stack: AsyncExitStack, folder: Path, settings: Settings, vault: Vault, log: LogStore, signer: Signer
 ) -> Ledger:
-    www, org = folder / settings.ledger.www, settings.node.org
-    ledger = Ledger(log, vault, origin(settings), org, signer, now, os.urandom, crash_point, rules=EVENT_TYPES, www=www)
+    www, org, draw = folder / settings.ledger.www, settings.node.org, Buffered(os.urandom)
+    ledger = Ledger(log, vault, origin(settings), org, signer, now, draw, crash_point, rules=EVENT_TYPES, www=www)
     await ledger.start()
     stack.push_async_callback(ledger.close)
     return ledger
