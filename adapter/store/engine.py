@@ -13,7 +13,6 @@ a commit has been fsynced when it returns.
 
 import secrets
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -255,8 +254,3 @@ def _check(conn: Connection, pairing: str) -> None:
         raise ConfigurationError(text, hint="chartbridge db upgrade")
     if stored != pairing:
         raise IntegrityFault("the data store belongs to another site: its pairing id differs", hint=RESTORE)
-
-
-def milliseconds() -> int:
-    """The database's clock, where leases are counted; not the clock that stamps resources."""
-    return time.time_ns() // 1_000_000

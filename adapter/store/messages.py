@@ -105,7 +105,7 @@ def claim(conn: Connection, org: str, worker: str, lanes: Iterable[int], now: in
     sql = """
         INSERT INTO lane(org, scheme, lane, worker, token, until) VALUES (?, ?, ?, ?, 1, ?)
         ON CONFLICT(org, scheme, lane) DO UPDATE SET
-          token = lane.token + (lane.worker IS NOT excluded.worker OR lane.until <= ?),
+          token = lane.token + CASE WHEN lane.worker = excluded.worker AND lane.until > ? THEN 0 ELSE 1 END,
           worker = excluded.worker, until = excluded.until
         WHERE lane.worker IS NULL OR lane.worker = excluded.worker OR lane.until <= ?
         RETURNING token
@@ -243,11 +243,13 @@ def in_state(
     conn: Connection, org: str, states: Iterable[str], *, feed: str | None = None, after: int = 0, limit: int = 1_000
 ) -> list[MessageState]:
     """Messages by state, oldest first. `new` are those sent round again."""
+    wanted = sorted(states)
     sql = f"""
-        SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq > ? AND (? IS NULL OR feed = ?) AND state IN (…)
+        SELECT {_COLUMNS} FROM message_state
+        WHERE org = ? AND state IN ({", ".join("?" * len(wanted))}) AND seq > ? AND (? IS NULL OR feed = ?)
+        ORDER BY seq LIMIT ?
     """  # noqa: S608
-    found = [MessageState(*row) for row in Hot(conn).each_in(sql, sorted(states), (org, after, feed, feed))]
-    return sorted(set(found), key=lambda one: one.seq)[:limit]
+    return [MessageState(*row) for row in Hot(conn).all(sql, (org, *wanted, after, feed, feed, limit))]
 
 
 def by_fingerprint(conn: Connection, org: str, fingerprint: str) -> list[MessageState]:
@@ -303,7 +305,7 @@ def set_mark(conn: Connection, org: str, seq: int) -> None:
     """Move the mark forward; never back."""
     sql = """
         INSERT INTO message_mark(org, seq) VALUES (?, ?)
-        ON CONFLICT(org) DO UPDATE SET seq = max(message_mark.seq, excluded.seq)
+        ON CONFLICT(org) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > message_mark.seq
     """
     Hot(conn).run(sql, (org, seq))
 

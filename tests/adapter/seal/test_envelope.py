@@ -41,12 +41,13 @@ rows = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=5000), rows, st.binary(min_size=12, max_size=12))
 def test_unseal_gives_back_what_seal_closed(body: bytes, row: Row, nonce: bytes) -> None:
     assert envelope.unseal(KEYS, row, envelope.seal(KEYS, row, body, nonce)) == body
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_any_changed_byte_raises(data: st.DataObject) -> None:
     sealed = bytearray(envelope.seal(KEYS, ROW, BODY, NONCE))
