@@ -96,12 +96,8 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
         feeds = load_feeds(folder, site.org)
-        keys = site.keyring.organisation()
-        profiles = {
-            name: load_profile(find_profile(str(folder), feed.profile), keys.identity) for name, feed in feeds.items()
-        }
         journal = await _journal(stack, site, failed)
-        intakes = {name: _intake(feed, profiles[name], journal, keys) for name, feed in feeds.items()}
+        intakes = _intakes(folder, site, journal)
         services = await _services(site, intakes)
         pipeline = await _pipeline(stack, site, services, feeds, journal, failed)
         _background(stack, failed, site.ledger.keep_integrated(_report), "checkpoints")
@@ -109,6 +105,18 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
         await stack.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
         listeners = await _listeners(stack, intakes)
         yield Node(site, services, journal, pipeline, listeners, failed)
+
+
+@asynccontextmanager
+async def receiving(folder: Path, **flags: object) -> AsyncIterator[Mapping[str, Listener]]:
+    """The role `mllp` alone, while the context is open: what comes is journalled and acknowledged, no more."""
+    async with AsyncExitStack() as stack:
+        stack.callback(_lock(folder))
+        site = await stack.enter_async_context(open_site(folder, **flags))
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        stack.callback(failed.cancel)
+        journal = await _journal(stack, site, failed)
+        yield await _listeners(stack, _intakes(folder, site, journal))
 
 
 def _lock(folder: Path) -> Callable[[], None]:
@@ -130,6 +138,15 @@ async def _journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future[Non
     stack.push_async_callback(journal.close)
     await journal.start()
     return journal
+
+
+def _intakes(folder: Path, site: Site, journal: Journal) -> dict[str, Intake]:
+    """The ways in of all feeds, each under its profile."""
+    keys = site.keyring.organisation()
+    return {
+        name: _intake(feed, load_profile(find_profile(str(folder), feed.profile), keys.identity), journal, keys)
+        for name, feed in load_feeds(folder, site.org).items()
+    }
 
 
 def _intake(feed: Feed, profile: Profile, journal: Journal, keys: OrganisationKeys) -> Intake:

@@ -1,0 +1,44 @@
+"""Sites to be measured: made in a folder of the run, on free ports of this machine."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapter.access.grant import grant
+from adapter.access.token import issue, load
+from adapter.http_server import free_port
+from adapter.services import base_url
+from adapter.settings import Settings
+from adapter.settings import load as load_settings
+from adapter.site import create, now
+
+HOST = "127.0.0.1"
+CLIENT = "clinic"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A site, and where its node will answer."""
+
+    folder: Path
+    settings: Settings
+    mllp_port: int
+
+    @property
+    def http_port(self) -> int:
+        return self.settings.http.port
+
+    def token(self) -> str:
+        """A bearer token of the site's own client, for as long as a run lasts."""
+        access = self.settings.access
+        given = grant(access, CLIENT)
+        key = load(self.folder / self.settings.keys.token_file)
+        audience = base_url(self.settings)
+        return issue(key, given, audience=audience, life_s=3600, now=now(), entropy=os.urandom)
+
+
+def make(folder: Path) -> Place:
+    """A new site in a new folder. Not in a running event loop."""
+    http_port, mllp_port = free_port(HOST), free_port(HOST)
+    made = create(folder, org="hospital", name="Hospital", http_port=http_port, mllp_port=mllp_port)
+    return Place(made, load_settings(made), mllp_port)

@@ -1,0 +1,70 @@
+"""The run: areas one after the other, one table at the end.
+
+A site, its files and its processes are made in a temporary folder and gone afterwards; TMPDIR says on which disk.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from adapter.bench import api, conversion, end_to_end, ledger, mllp, probes
+from adapter.bench.figure import Figure, number
+from adapter.cli.console import OPTIONS, emit, progress
+from adapter.errors import UsageError
+from adapter.serve import tune
+
+SCHEMA = "chartbridge.bench/1"
+HEADINGS = ("what", "measured", "probe of the same run", "ratio", "goal", "reached", "more")
+WIDTH = 240  # columns of the table on a narrower terminal: a line that wraps is easier to read than a column that does
+
+AREAS: dict[str, Callable[[Path, float], list[Figure]]] = {
+    conversion.AREA: lambda folder, seconds: conversion.measure(2 * seconds),
+    probes.AREA: probes.measure,
+    mllp.AREA: mllp.measure,
+    end_to_end.AREA: end_to_end.measure,
+    ledger.AREA: ledger.measure,
+    api.AREA: api.measure,
+}
+
+
+def run(only: str, seconds: float) -> None:
+    """Measure every area whose name holds `only` and print one table, or one line of JSON a figure."""
+    chosen = [area for area in AREAS if only in area]
+    if not chosen:
+        raise UsageError("no such area to measure", hint=f"one of: {', '.join(AREAS)}")
+    tune()  # as the service does: the ledger runs in this process
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="chartbridge-bench-") as folder:
+        for area in chosen:
+            progress(f"measuring {area} …")
+            figures += AREAS[area](Path(folder), seconds)
+    machine = probes.hardware()
+    if OPTIONS.json:
+        for line in ({"machine": machine, "seconds": seconds}, *map(asdict, figures)):
+            emit(SCHEMA, line, "")
+    else:
+        _print(figures, machine)
+
+
+def _print(figures: list[Figure], machine: dict[str, str]) -> None:
+    table = Table(*HEADINGS, box=None, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    for figure in figures:
+        table.add_row(
+            f"{figure.area}: {figure.what}",
+            f"{number(figure.value)} {figure.unit}",
+            str(figure.probe or ""),
+            f"{figure.ratio:.2f}" if figure.ratio is not None else "",
+            figure.goal,
+            "" if figure.reached is None else "yes" if figure.reached else "NO",
+            figure.note,
+        )
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    console.print(table)
