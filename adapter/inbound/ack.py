@@ -56,7 +56,6 @@ REASONS: Final = {
         Reason(REJECT, "203", ("MSH", 12), "version-id", "this listener takes versions 2.x"),
         Reason(REJECT, "207", ("", 0), "over-limit", "the message is over a limit of this listener"),
         Reason(ERROR, "207", ("", 0), "journal-unavailable", "the message could not be kept, send it again"),
-        Reason(ERROR, "207", ("", 0), "busy", "no room for the message now, send it again"),
     )
 }
 

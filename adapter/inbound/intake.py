@@ -92,7 +92,7 @@ class Intake:
         issues: tuple[str, ...] = () if self._rules.accepts(header) else ("wrong-sender",)
         dedupe = self._tokens(data, header) if header.control_id.strip() else None
         if dedupe is None:
-            issues = (*issues, "no-control-id")
+            issues = (*issues, "control-id-missing")
         at = self._clock()
         code = code_for(header, ACCEPT, self._rules)
         incoming = Incoming(
@@ -129,11 +129,11 @@ class Intake:
         )  # fmt: skip
         self._journal.submit(incoming, lambda accepted: None)
 
-    def unable(self, header: Header | None, issue: str = "journal-unavailable") -> Reply:
+    def unable(self, header: Header | None) -> Reply:
         """AE or CE: the message is not kept, the sender is to send it again."""
         code = code_for(header, ERROR, self._rules)
         own = f"CBX{self._entropy(7).hex()}"
-        answer = refusal(self.feed.name, code, own, self._time(self._clock()), REASONS[issue])
+        answer = refusal(self.feed.name, code, own, self._time(self._clock()), REASONS["journal-unavailable"])
         return Reply(code, render(header, answer), wanted(header, code))
 
     def _reply(self, prepared: Prepared, accepted: Accepted) -> Reply:

@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
             self._listener.count("busy")
             self._account()
             slot = self._open_slot(0)
-            self._replied(slot, self._listener.intake.unable(peek(refused.head), "busy"))
+            self._replied(slot, self._listener.intake.unable(peek(refused.head)))
 
     @property
     def _full(self) -> bool:

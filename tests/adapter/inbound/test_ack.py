@@ -20,6 +20,7 @@ from adapter.inbound.ack import (
     timestamp,
     wanted,
 )
+from mappings.hl7v2.issues import CODES
 from mappings.hl7v2.message import Header, peek
 from tests.adapter.inbound.site import message
 
@@ -213,6 +214,13 @@ def test_no_value_of_the_message_stands_in_a_refusal(issue: str, version: str) -
     ack = render(peek(planted), refusal("main", "AR", OWN, TIME, REASONS[issue]))
     for value in (b"PATIENT4711", b"Secret", b"HIDDEN", b"77123", b"PLANTED", b"Demo", b"QZZ"):
         assert value not in ack
+
+
+def test_every_issue_is_of_the_closed_list() -> None:
+    assert set(REASONS) <= set(CODES)
+    assert {"torn-frame", "wrong-sender", "control-id-missing", "control-id-reused", "junk-between-frames"} <= set(
+        CODES
+    )
 
 
 def test_every_condition_has_its_text() -> None:

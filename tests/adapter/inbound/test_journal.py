@@ -38,12 +38,12 @@ async def take(intake: Intake, *messages: bytes) -> list[Reply]:
 async def test_what_is_accepted_can_be_read_back(site: Site) -> None:
     data = message()
     accepted = await site.journal.accept(
-        incoming(data, patients=(b"p" * 16, b"q" * 16), lanes=(3, 9), issues=("no-control-id",))
+        incoming(data, patients=(b"p" * 16, b"q" * 16), lanes=(3, 9), issues=("control-id-missing",))
     )
-    assert accepted == Accepted(1, "new", None, "AA CB00000000000001 20240501081530+0000", ("no-control-id",))
+    assert accepted == Accepted(1, "new", None, "AA CB00000000000001 20240501081530+0000", ("control-id-missing",))
     [row] = await site.journal.read(0, 10)
     assert (row.seq, row.org, row.feed, row.at, row.state) == (1, "stadtklinik", "main", AT, "new")
-    assert (row.patients, row.lanes, row.issues) == ((b"p" * 16, b"q" * 16), (3, 9), ("no-control-id",))
+    assert (row.patients, row.lanes, row.issues) == ((b"p" * 16, b"q" * 16), (3, 9), ("control-id-missing",))
     assert await site.journal.body(row) == data
     assert await site.journal.row(1) == row
 
@@ -135,7 +135,7 @@ async def test_what_was_refused_is_tried_anew(site: Site) -> None:
 async def test_without_a_control_id_every_message_counts(site: Site) -> None:
     replies = await take(site.intake(), message(""), message(""))
     assert [msa(reply.message) for reply in replies] == [["MSA", "AA", ""]] * 2
-    assert [row.issues for row in await site.journal.read(0, 10)] == [("no-control-id",)] * 2
+    assert [row.issues for row in await site.journal.read(0, 10)] == [("control-id-missing",)] * 2
 
 
 async def test_two_feeds_do_not_share_control_ids(site: Site) -> None:

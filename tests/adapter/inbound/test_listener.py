@@ -244,7 +244,7 @@ async def test_all_connections_together_are_bounded(site: Site, start: Start, mo
     await two.raw(b"\x0b" + message("2", note="x" * 500_000))
     ack = await two.ack()
     assert msa(ack)[1] == "AE"
-    assert err(ack)[5] == "busy"
+    assert err(ack)[5] == "journal-unavailable"
     await one.raw(b"\x1c\r")
     await two.raw(b"\x1c\r")
     assert msa(await one.ack())[1:3] == ["AA", "1"]
