@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from mappings.convert import Close, Conversion, Effect, Mapped, Repoint, Undo
 from mappings.fhir.codec import decode, encode
@@ -36,14 +37,10 @@ class Question(msgspec.Struct, array_like=True, frozen=True):
 
 
 class WireMapped(msgspec.Struct, array_like=True, frozen=True):
+    """A resource: its canonical bytes, and all else that `Mapped` says, with an empty body."""
+
     body: bytes
-    mode: str
-    clear: tuple[str, ...]
-    filled: tuple[str, ...]
-    own: tuple[str, ...]
-    at: str
-    source: tuple[int, ...]
-    into: str | None
+    rest: Mapped
 
 
 class WireIssue(msgspec.Struct, array_like=True, frozen=True):
@@ -106,24 +103,12 @@ def _fields(effect: Effect) -> tuple[Any, ...]:
 
 
 def _mapped(mapped: Mapped) -> WireMapped:
-    return WireMapped(
-        encode(mapped.body),
-        mapped.mode,
-        mapped.clear,
-        mapped.filled,
-        mapped.own,
-        mapped.at,
-        mapped.source,
-        mapped.into,
-    )
+    return WireMapped(encode(mapped.body), replace(mapped, body={}))
 
 
 def resources(received: Answer) -> tuple[Mapped, ...]:
     """The resources of an answer, as the store takes them."""
-    return tuple(
-        Mapped(decode(one.body), one.mode, one.clear, one.filled, one.own, one.at, one.source, one.into)  # type: ignore[arg-type]
-        for one in received.resources
-    )
+    return tuple(replace(one.rest, body=decode(one.body)) for one in received.resources)
 
 
 def effects(received: Answer) -> tuple[Effect, ...]:
