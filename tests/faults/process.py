@@ -19,7 +19,7 @@ from adapter import site
 from adapter.http_server import free_port
 
 HOST = "127.0.0.1"
-READY_S = 20.0
+READY_S = 60.0
 SERVE = "import sys; from pathlib import Path; from adapter.serve import run; run(Path(sys.argv[1]))"
 
 
@@ -33,9 +33,23 @@ class Place:
 
     def mark(self) -> int:
         """Up to which number every message has a state, read beside the process that serves."""
-        with closing(sqlite3.connect(f"file:{self.folder / 'data.sqlite3'}?mode=ro", uri=True)) as connection:
-            row = connection.execute("SELECT seq FROM message_mark").fetchone()
-        return int(row[0]) if row else 0
+        return _number(self.folder / "data.sqlite3", "SELECT max(seq) FROM message_mark")
+
+    async def settled(self) -> None:
+        """Return once all that the journal holds has a state, and all that the log is owed stands in it."""
+        data, journal = self.folder / "data.sqlite3", self.folder / "journal.sqlite3"
+        async with asyncio.timeout(READY_S):
+            while (  # noqa: ASYNC110 - another process's
+                self.mark() < _number(journal, "SELECT max(seq) FROM message WHERE state = 'new'")
+                or _number(data, "SELECT count(*) FROM outbox WHERE ref IS NULL")
+            ):
+                await asyncio.sleep(0.05)
+
+
+def _number(file: Path, sql: str) -> int:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        row = connection.execute(sql).fetchone()
+    return int(row[0] or 0)
 
 
 def create(folder: Path) -> Place:
