@@ -29,7 +29,7 @@ from adapter.access.deliver import Delivery
 from adapter.api.app import create_app
 from adapter.child import find_profile
 from adapter.children import Children
-from adapter.errors import Unavailable
+from adapter.errors import ConfigurationError, Unavailable
 from adapter.inbound.ack import Rules
 from adapter.inbound.feed import Feed, load_feeds
 from adapter.inbound.intake import Intake, Scan
@@ -154,6 +154,10 @@ def _intake(feed: Feed, profile: Profile, journal: Journal, keys: OrganisationKe
 
 
 def _rules(profile: Profile) -> Rules:
+    if profile.ack["after"] != "durable":
+        text = f"profile {profile.name}: this version acknowledges when a message is durable, and no later"
+        raise ConfigurationError(text, hint='write ack.after = "durable"')
+
     def kept(header: Header) -> bool:
         row = structure_row(header.message_code, header.trigger, header.structure, header.version)
         return row is None or row.tier == KEPT

@@ -82,6 +82,9 @@ _LIST = (
     Code("merge-with-self", "warning", "MRG and PID name the same patient; nothing was merged"),
     Code("report-without-order", "warning", "OBR-25 says that no order or result is on file"),
     # state, found when a conversion meets what is stored
+    Code(
+        "identity-ambiguous", "warning", "several known patients hold an identifier of this one; a new one was stored"
+    ),
     Code("late-event", "information", "the statement is older than what is stored; it filled absent elements only"),
     Code("result-downgrade", "warning", "a final result would have become less than final; the stored status was kept"),
     Code("unmarked-correction", "warning", "a final value changed without being marked corrected; stored as corrected"),
