@@ -72,7 +72,7 @@ class Assembly(Context):
 
     __slots__ = (
         "builder", "by_group", "by_ref", "clear", "digest", "effects", "feed", "filled", "group", "groups", "identities", "linked", "made",
-        "recording", "root", "seen_keys", "shared", "trace", "traced", "wiring",
+        "recording", "root", "seen_keys", "shared", "trace", "traced", "waiting", "wiring",
     )  # fmt: skip
 
     def __init__(self, message: Message, profile: Any, wiring: Wiring, root: Group, digest: bytes) -> None:
@@ -90,6 +90,7 @@ class Assembly(Context):
         self.made: list[Builder] = []
         self.by_ref: dict[str, Builder] = {}
         self.by_group: dict[tuple[int, str], Builder] = {}
+        self.waiting: list[tuple[Add, Segment, Group]] = []
         self.seen_keys: dict[tuple[str, ...], int] = {}
         self.shared: dict[str, Any] = {}  # rules of one message leave word for each other here
         self.effects: list[Any] = []
@@ -187,14 +188,19 @@ class Assembly(Context):
             _forget(known)
         return known
 
-    def extend(self, add: Add, segment: Segment) -> None:
-        """A map that writes into what another segment made."""
+    def extend(self, add: Add, segment: Segment, *, last: bool = False) -> None:
+        """A map that writes into what another segment made, or will make: TQ1 stands before its OBR or behind it."""
         self.seg = segment
         if add.when is not None and not add.when(segment, self):
             return
-        if (builder := self.made_near(add.to)) is not None:
+        builder = self.made_near(add.to)
+        if builder is not None:
             builder.sources.append(segment.ordinal)
             self.run(add.map, add.function, builder, segment)
+        elif not last:
+            self.waiting.append((add, segment, self.group))
+        else:
+            self.issues.append(issue("unsupported-structure", segment.place(), row=add.map))
 
     def run(self, name: str, function: Callable[[Any, Any, Json], None], builder: Builder, segment: Segment) -> None:
         """One map on one segment."""
@@ -330,6 +336,9 @@ def _walk(assembly: Assembly) -> None:
             assembly.build(make, segment)
         for add in adds.get(place, ()):
             assembly.extend(add, segment)
+    for add, segment, group in assembly.waiting:
+        assembly.group = group
+        assembly.extend(add, segment, last=True)
 
 
 def _link(assembly: Assembly, builder: Builder) -> None:
@@ -372,7 +381,13 @@ def _gather(assembly: Assembly, make: Make, group: Group, builder: Builder) -> N
     below = {id(each) for each in group.walk()}
     inside = [other for other in assembly.made if id(other.group) in below]
     for link in make.gathers:
-        found = [{"reference": other.ref} for other in inside if other.type == link.type and other is not builder]
+        found = [
+            {"reference": other.ref}
+            for other in inside
+            if other.type == link.type
+            and other is not builder
+            and (not link.group or (other.group is not None and other.group.name == link.group))
+        ]
         if found:
             builder.body[link.name] = found
             if assembly.trace is not None:

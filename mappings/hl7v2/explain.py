@@ -251,6 +251,5 @@ def coverage(samples: Iterable[bytes], profile: Profile) -> Coverage:
             continue
         if conversion.trace is not None:
             fired |= {step.row for step in conversion.trace}
-    used = {name for wiring in profile.maps.families.values() for name in wiring.maps}
-    live = [row for row in profile.maps.table.values() if row.live and row.map in used]
+    live = [fact.row for name in profile.maps.rows.maps for fact in profile.maps.rows[name].facts]
     return Coverage(frozenset(fired), tuple(row for row in live if row.id not in fired))

@@ -16,7 +16,7 @@
     mode = "update"          state, update, stub or event
     scope = "PATIENT"        the ancestor group whose segments may refer to it, too
     link = { subject = "Patient" }          element = type of the resource it points to
-    gather = { "result[]" = "Observation" } element = every resource of that type made below
+    gather = { "result[]" = "Observation@OBSERVATION" }   element = every such resource made below (by that group)
     with = ["ORC.ServiceRequest"]           maps of segments near it that write into the same resource
     finish = ["encounter_status"]           named rules of `rules/`
 
@@ -61,6 +61,7 @@ class Link:
     many: bool
     type: str  # resource type it points to
     required: bool  # absent, it says so
+    group: str = ""  # only what groups of this name made; "" for any
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,14 +225,15 @@ class _Reader:
 
     def _links(self, kind: str, entries: Mapping[str, str]) -> tuple[Link, ...]:
         links = []
-        for target, points_to in entries.items():
+        for target, written in entries.items():
+            points_to, _, group = written.partition("@")
             name = target.removesuffix("[]")
             element = self.schema.element(kind, name)
             if element is None or element.types != ("Reference",) or element.many != target.endswith("[]"):
                 self.fault(f"{kind}.{target} takes no such reference")
             elif element.targets and points_to not in element.targets and element.targets != ("Resource",):
                 self.fault(f"{kind}.{name} does not refer to {points_to}")
-            links.append(Link(name, target.endswith("[]"), points_to, element is not None and element.min > 0))
+            links.append(Link(name, target.endswith("[]"), points_to, element is not None and element.min > 0, group))
         return tuple(links)
 
 
