@@ -11,7 +11,6 @@ from mappings.hl7v2 import charset as charsets
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.syntax import LINE_END, SKIP, SKIP_BYTES, Separators, separators
 
-_PLAIN_CODEC = charsets.decode(b"MSH|^~\\&|").codec  # what plain ASCII is read as when nothing is declared
 _HEADER_BYTES = 64 * 1024  # longest header line `peek` reads
 
 
@@ -99,7 +98,7 @@ def peek(data: bytes) -> Header | None:
 
 
 def _peek_plain(data: bytes) -> Header | None:
-    """The header of nearly every message: ASCII, no MSH-18, ended by a CR. None: read it with all care.
+    """The header of nearly every message: ASCII, ended by a CR, in a set of one state. None: read it with all care.
 
     `peek` stands between a message and its acknowledgement; this way it costs a fifth.
     """
@@ -111,15 +110,16 @@ def _peek_plain(data: bytes) -> Header | None:
         return None
     line = raw.decode("ascii")
     fields = line.split(line[3]) if end > 3 else []
-    if len(fields) < 12 or len(fields) > 17:  # a field 18 may name a character set
+    if len(fields) < 12:
         return None
-    sep = _separators_of(line[: 5 + len(fields[1])])
-    if sep is None:
+    start = line[: 5 + len(fields[1])]
+    sep, codec = _separators_of(start), _codec_of(start, fields[17] if len(fields) > 17 else "")
+    if sep is None or codec is None:
         return None
     time_at = len(fields[0]) + sum(map(len, fields[1:6])) + 6
     control, span = fields[9].encode("ascii"), (time_at, time_at + len(fields[6]))
     fields.insert(1, sep.field)
-    return Header(sep, tuple(fields), control, _PLAIN_CODEC, span)
+    return Header(sep, tuple(fields), control, codec, span)
 
 
 @lru_cache(maxsize=64)
@@ -129,6 +129,13 @@ def _separators_of(start: str) -> Separators | None:
         return separators(start)[0]
     except UnreadableMessage:
         return None
+
+
+@lru_cache(maxsize=256)
+def _codec_of(start: str, declared: str) -> str | None:
+    """What an ASCII header is read as under this MSH-18; None where ASCII bytes may stand for other letters."""
+    codec = charsets.decode((start + start[-1] * 15 + declared).encode("ascii")).codec
+    return None if codec in charsets.ISO_2022 else codec
 
 
 def _header(data: bytes, line: str, sep: Separators, codec: str, lead: int) -> Header:

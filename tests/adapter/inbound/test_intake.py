@@ -1,5 +1,6 @@
 """What intake makes of a header: the short way of reading it and the careful one agree."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +20,16 @@ def test_the_short_way_to_a_header_and_the_careful_one_agree(parts: list[str], e
         message() + noise,
         message(note="x", msh8="".join(parts).replace("|", "")),
     ):
-        short = reader._peek_plain(data)
-        if short is not None:
-            with_care = careful(data)
-            assert with_care is not None
-            for slot in ("separators", "fields", "control_id", "encoding", "time_span"):
-                assert getattr(short, slot) == getattr(with_care, slot), slot
+        agree(data)
+
+
+def agree(data: bytes) -> None:
+    short = reader._peek_plain(data)
+    if short is not None:
+        with_care = careful(data)
+        assert with_care is not None
+        for slot in ("separators", "fields", "control_id", "encoding", "time_span"):
+            assert getattr(short, slot) == getattr(with_care, slot), slot
 
 
 def careful(data: bytes) -> reader.Header | None:
@@ -37,4 +42,17 @@ def careful(data: bytes) -> reader.Header | None:
 
 def test_an_ordinary_header_is_read_the_short_way() -> None:
     assert reader._peek_plain(message()) is not None
-    assert reader._peek_plain(message(msh18="8859/1")) is None
+    assert reader._peek_plain(message(msh18="UNICODE UTF-8")) is not None
+    assert reader._peek_plain(message(msh18="ISO IR87")) is None
+
+
+SETS = [
+    "", "8859/1", "UNICODE UTF-8", "UNICODE UTF-16", "ISO IR87", "~ISO IR87", "8859/1~ISO IR87", "GB 18030-2000",
+    "BIG-5", "KS X 1001", "NO SUCH SET", "ASCII", " ", "\x1b$B",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("declared", SETS)
+def test_every_declared_set_reads_the_same_both_ways(declared: str) -> None:
+    agree(message(msh18=declared))
+    agree(b"MSH$%*!@$A$B$C$D$2024$$ADT%A01$7$P$2.5$$$$$$" + declared.encode() + b"\rPID$1\r")
