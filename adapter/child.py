@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from adapter import tuning
 from adapter.wire import Answer, Hello, Question, WireIssue, answer, pack, read_hello, read_question
 from mappings.convert import to_fhir
 from mappings.errors import MappingError
@@ -34,6 +35,7 @@ def main(asked: BinaryIO, answered: BinaryIO) -> None:
     profiles = {
         feed: load_profile(find_profile(hello.site, name), hello.identity_key) for feed, name in hello.profiles.items()
     }
+    tuning.settle()
     _cap(hello)
     for frame in frames:
         signal.setitimer(signal.ITIMER_REAL, hello.limit_s + SLACK_S)

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
 
+from adapter import tuning
 from adapter.bench import traffic
 from adapter.bench.figure import Figure, Probe
 from mappings.convert import Profile, load_profile, to_fhir
@@ -33,6 +34,7 @@ NAMES = {traffic.ADT: "ADT of 500 bytes", traffic.ORU_10: "ORU with 10 OBX", tra
 def measure(seconds: float) -> list[Figure]:
     """One figure a message kind; `seconds` for all of them and their probes."""
     profile = load_profile("default")
+    tuning.settle()  # as a conversion child does
     return [_figure(name, profile, seconds / len(GOALS)) for name in GOALS]
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Response
 
-from adapter import http_server, logs, node
-from adapter.serve import tune
+from adapter import http_server, logs, node, tuning
 from adapter.settings import Http
 
 BODY = b'{"resourceType":"Basic"}' + b" " * 600  # about as long as a Patient
@@ -55,6 +54,7 @@ KINDS: dict[str, Callable[[str], AbstractAsyncContextManager[str]]] = {
 
 async def _serve(kind: str, argument: str) -> None:
     async with KINDS[kind](argument) as ready:
+        tuning.settle()
         sys.stdout.write(ready + "\n")
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -62,5 +62,5 @@ async def _serve(kind: str, argument: str) -> None:
 
 if __name__ == "__main__":
     logs.configure()
-    tune()
+    tuning.tune()
     asyncio.run(_serve(*sys.argv[1:]))

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from adapter import tuning
 from adapter.bench import api, conversion, end_to_end, ledger, mllp, probes
 from adapter.bench.figure import Figure, number
 from adapter.cli.console import OPTIONS, emit, progress
 from adapter.errors import UsageError
-from adapter.serve import tune
 
 SCHEMA = "chartbridge.bench/1"
 HEADINGS = ("what", "measured", "probe of the same run", "ratio", "goal", "reached", "more")
@@ -36,7 +36,7 @@ def run(only: str, seconds: float) -> None:
     chosen = [area for area in AREAS if only in area]
     if not chosen:
         raise UsageError("no such area to measure", hint=f"one of: {', '.join(AREAS)}")
-    tune()  # as the service does: the ledger runs in this process
+    tuning.tune()  # as the service does: the ledger runs in this process
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="chartbridge-bench-") as folder:
         for area in chosen:
