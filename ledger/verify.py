@@ -15,6 +15,7 @@ The key comes from `policy.txt` or, better, from the verifier (`vkey`): whoever 
 Source: ledger chapter §14; RFC 6962; C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-cosignature, tlog-policy.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -149,7 +150,10 @@ def verify_proof(file: Path, trusted: Trusted | None = None, entry: Path | None 
 
 
 def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def _policy(bench: _Bench, data: bytes | None, vkey: str) -> None:
@@ -305,14 +309,15 @@ def _compared(signed: Mapping[str, str], found: Mapping[str, str]) -> tuple[str,
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below the folder but the manifest."""
     found = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if name != kit.MANIFEST and path.is_file():
-            with path.open("rb") as file:
+    for below, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(below, name)
+            with open(path, "rb") as file:
                 digest = sha256()
                 while block := file.read(BLOCK_BYTES):
                     digest.update(block)
-            found[name] = digest.hexdigest()
+            found[os.path.relpath(path, folder).replace(os.sep, "/")] = digest.hexdigest()
+    found.pop(kit.MANIFEST, None)
     return found
 
 

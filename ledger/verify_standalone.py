@@ -22,6 +22,7 @@ import calendar
 import hashlib
 import hmac
 import json
+import os
 import re
 import sys
 import time
@@ -696,20 +697,24 @@ class Replay:
 
 
 def read_file(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def digests_of(folder: Path) -> dict[str, str]:
     """SHA-256 of every file but the manifest."""
     found = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if name != "MANIFEST" and path.is_file():
+    for below, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(below, name)
             digest = sha256()
-            with path.open("rb") as file:
+            with open(path, "rb") as file:
                 for block in iter(lambda: file.read(1 << 20), b""):
                     digest.update(block)
-            found[name] = digest.hexdigest()
+            found[os.path.relpath(path, folder).replace(os.sep, "/")] = digest.hexdigest()
+    found.pop("MANIFEST", None)
     return found
 
 
