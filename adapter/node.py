@@ -42,6 +42,7 @@ from adapter.seal.keyring import OrganisationKeys
 from adapter.services import Parts, Services, assemble
 from adapter.site import Site, adopt_policies, now, open_site
 from adapter.store import messages, outbox
+from adapter.store.check import check_journal
 from ledger.errors import LedgerError
 from mappings.convert import patient_keys
 from mappings.hl7v2.message import Header
@@ -92,7 +93,6 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         stack.callback(_lock(folder))
         site = await stack.enter_async_context(open_site(folder, **flags))
-        await site.store.write(lambda conn: messages.vacate(conn, site.org))  # the lock is ours: no other worker lives
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
         feeds = load_feeds(folder, site.org)
@@ -136,6 +136,7 @@ async def _journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future[Non
 
     journal = Journal(site.journal_path, site.settings.node.pairing, site.keyring, lost=lost)
     stack.push_async_callback(journal.close)
+    await check_journal(site.store, journal.last, site.org)
     await journal.start()
     return journal
 
@@ -201,6 +202,7 @@ async def _pipeline(
     journal: Journal,
     failed: asyncio.Future[None],
 ) -> Pipeline:
+    await site.store.write(lambda conn: messages.vacate(conn, site.org))  # the lock is ours: no other worker lives
     workers = site.settings.workers
     hello = wire.Hello(
         str(site.folder),

@@ -29,7 +29,7 @@ from adapter.inbound import journal_table
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import FILE, Settings, load
-from adapter.store.check import check_owners
+from adapter.store.check import check_log, check_owners
 from adapter.store.engine import DataStore
 from ledger.event import Types, rule, types
 from ledger.keys import generate_log_key, load_log_key
@@ -140,6 +140,7 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
         await check_owners(store, vault, settings.node.org)
         log, signer = await _log(stack, folder, settings)
         ledger = await _ledger(stack, folder, settings, vault, log, signer)
+        await check_log(store, ledger, settings.node.org)
         token_key = token.load(folder / settings.keys.token_file)
         yield Site(folder, settings, vault, keyring, store, log, signer, ledger, token_key)
 

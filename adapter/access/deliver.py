@@ -26,6 +26,7 @@ from ledger.commitment import SubjectKey
 from ledger.errors import LedgerError
 from ledger.event import Event, Fact
 from ledger.log import Ledger
+from ledger.sequence import Receipt
 
 BATCH = 1_000
 ENDING = frozenset({"consent.amended", "consent.revoked", "consent.expired"})
@@ -61,11 +62,13 @@ class Delivery:
         crash_point("deliver.logged")
         at = int(self._clock().timestamp() * 1000)
         refs = [(row, str(receipt)) for row, receipt in zip(run, receipts, strict=True)]
-        await self._store.write(lambda conn: self._mark(conn, refs, at))
+        newest = max(receipts, key=lambda receipt: receipt.index)
+        await self._store.write(lambda conn: self._mark(conn, refs, newest, at))
         return run
 
-    def _mark(self, conn: Connection, refs: Sequence[tuple[Pending, str]], at: int) -> None:
+    def _mark(self, conn: Connection, refs: Sequence[tuple[Pending, str]], newest: Receipt, at: int) -> None:
         outbox.mark(conn, self._org, refs, at)
+        outbox.saw(conn, self._org, newest.shard, newest.index + 1, newest.leaf_hash)
         crash_point("deliver.marked")
 
     def _event(self, row: Pending, ended: Mapping[int, str]) -> Event:
