@@ -66,7 +66,7 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock) -> Settled:
         body, issues = statuses.replace(old, mapped) if kind in RESULTS else (mapped.body, ())
         if body is not None and kind == "DiagnosticReport":
             body = _with_results(old, body, mapped.clear)
-        return Settled(body and _with_labels(old, body, mapped.clear), _advance(clock, mapped), issues)
+        return Settled(body and _with_labels(body, old, mapped.body, mapped.clear), _advance(clock, mapped), issues)
     return Settled(_update(old, mapped), _advance(clock, mapped), ())
 
 
@@ -104,7 +104,7 @@ def _update(old: Json, mapped: "Mapped") -> Json:
         _replace(body, new, element, names, mapped)
     if "class" in mapped.own:
         _remember_class(old, body, mapped.at)
-    return _with_contained(_with_labels(old, body, mapped.clear), old, new)
+    return _with_contained(_with_labels(body, old, new, mapped.clear), old, new)
 
 
 def _elements(body: Json) -> dict[str, list[str]]:
@@ -164,9 +164,16 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
         elif not _stands(body, element) and element not in filled:
             for name in names:
                 body[name] = mapped.body[name]
-    body = _with_contained(_with_labels(old, body, ()), old, mapped.body)
+    body = _with_contained(_with_labels(body, old, _stricter(old, mapped.body), ()), old, mapped.body)
     kept = dict(clock) | {_axis(path): mapped.at for path in own}
     return Settled(body if body != old else None, kept, (issue("late-event"),))
+
+
+def _stricter(old: Json, new: Json) -> Json:
+    """Of an older statement's labels, those that do not take the place of a newer confidentiality."""
+    held = any(s.get("system") == CONFIDENTIALITY for s in old.get("meta", {}).get("security", ()))
+    stated = new.get("meta", {}).get("security", [])
+    return {"meta": {"security": [s for s in stated if not held or s.get("system") != CONFIDENTIALITY]}}
 
 
 def _axis(path: str) -> str:
@@ -305,16 +312,16 @@ def _with_results(old: Json, body: Json, clear: tuple[str, ...]) -> Json:
 # labels, contained -------------------------------------------------------------------------------------------------------
 
 
-def _with_labels(old: Json, body: Json, clear: tuple[str, ...]) -> Json:
+def _with_labels(body: Json, old: Json, new: Json, clear: tuple[str, ...]) -> Json:
     """Labels stay until one is taken back aloud; of confidentialities the newest that is stated counts."""
     stored = [] if "meta.security" in clear else old.get("meta", {}).get("security", [])
-    stated = body.get("meta", {}).get("security", []) if body is not old else []
+    stated = new.get("meta", {}).get("security", [])
     if any(label.get("system") == CONFIDENTIALITY for label in stated):
         stored = [label for label in stored if label.get("system") != CONFIDENTIALITY]
     labels = stored + [label for label in stated if label not in stored]
-    meta = {name: value for name, value in body.get("meta", old.get("meta", {})).items() if name != "security"}
-    meta |= {"security": labels} if labels else {}
-    return {**{name: value for name, value in body.items() if name != "meta"}, **({"meta": meta} if meta else {})}
+    meta = old.get("meta", {}) | new.get("meta", {})
+    meta = {name: value for name, value in meta.items() if name != "security"} | ({"security": labels} if labels else {})
+    return {name: value for name, value in body.items() if name != "meta"} | ({"meta": meta} if meta else {})
 
 
 def _with_contained(body: Json, old: Json, new: Json) -> Json:

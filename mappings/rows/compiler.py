@@ -303,10 +303,17 @@ def clear_path(fact: Fact, facts: Sequence[Fact]) -> str:
         return ".".join([*names[:-1], target.element.name])
     path = ".".join(names)
     sharing = [other for other in facts if _path_names(other)[: len(names)] == names and other.function]
+    if _whole(fact):
+        sharing = [other for other in sharing if _whole(other)]  # details of elements do not own the list
     if all(other.sources[:1] == fact.sources[:1] for other in sharing):
         return path
     told = next((code for other in facts if (code := _telling(other, fact))), "")
     return f"{path}[{told}]" if told else ""
+
+
+def _whole(fact: Fact) -> bool:
+    """Whether a row gives whole elements of a list."""
+    return fact.target.anchor in (-1, len(fact.target.steps) - 1)
 
 
 def _path_names(fact: Fact) -> list[str]:

@@ -123,6 +123,8 @@ def st_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | 
     if ctx.comp in raw:
         if void(raw, ctx.comp + ctx.sub):
             return None
+        if NULL in raw:
+            raw = ctx.comp.join([piece for piece in raw.split(ctx.comp) if piece.strip() != NULL])
         raw = raw.rstrip(ctx.comp)
         if ctx.comp in raw:
             ctx.issue("separator-in-text")

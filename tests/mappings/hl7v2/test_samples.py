@@ -65,7 +65,9 @@ def assert_nothing_dropped(data: bytes) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["PID", "PV1", "PV2", "NK1", "AL1", "DG1", "OBX", "OBR", "ORC", "NTE", "SPM", "IN1", "ZZ1", "XYZ"]),
+            st.sampled_from(
+                ["PID", "PV1", "PV2", "NK1", "AL1", "DG1", "OBX", "OBR", "ORC", "NTE", "SPM", "IN1", "ZZ1", "XYZ"]
+            ),
             st.lists(
                 st.sampled_from(["", "A", '""', "1^B^L", "20250101", "x~y", "1&2^3", "N", "4711" + MR]), max_size=12
             ),
@@ -114,6 +116,8 @@ def test_the_scan_at_receipt_names_the_patients_of_the_conversion(sample: Path) 
 def test_no_value_in_any_issue(sample: Path) -> None:
     """Issues travel into logs and acknowledgments: codes, places, rows and fixed phrases only."""
     data = sample.read_bytes()
-    words = {word for word in data.decode().replace("|", "^").replace("~", "^").replace("&", "^").split("^") if len(word) > 5}
+    words = {
+        word for word in data.decode().replace("|", "^").replace("~", "^").replace("&", "^").split("^") if len(word) > 5
+    }
     for issue in to_fhir(data, default()).issues:
         assert not words & set(f"{issue.detail} {issue.row}".split())
