@@ -1,7 +1,9 @@
 """The web application: FastAPI around the route table, with the framework's own refusals told as OperationOutcome.
 
 Routes are plain ASGI endpoints (`call.py`): a FHIR read needs none of the framework's parameter machinery, which costs
-more than the rest of the read. The lifespan runs the minute's timer of refusals.
+more than the rest of the read. Nor does it pass the framework's layers around it: one of them would write URLs, and
+with them identifiers of patients, into whatever telemetry a library switches on. The lifespan runs the minute's timer
+of refusals.
 
 Source: fhir chapter §7, §13; operations chapter §2 (granian serves, uvicorn in tests).
 """
@@ -12,10 +14,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.access.refusals import WINDOW_S
 from adapter.api import outcome
@@ -28,9 +31,19 @@ from ledger.errors import LedgerError
 log = structlog.get_logger()
 
 
+class _Application(FastAPI):
+    """The framework's application in the two layers that refusals need: the server's errors, and HTTP's."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Starlette.__call__(self, scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Starlette.build_middleware_stack(self)
+
+
 def create_app(services: Services) -> FastAPI:
     """The application over one node's services."""
-    app = FastAPI(
+    app = _Application(
         title="Chartbridge",
         openapi_url=None,
         docs_url=None,
