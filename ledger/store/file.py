@@ -86,14 +86,14 @@ def insert_rows(
     connection: sqlite3.Connection, sql: str, rows: Sequence[tuple[object, ...]], conflict: str = ""
 ) -> None:
     """`sql` up to VALUES, many rows a statement: each step gives up the interpreter and waits to get it back."""
-    position = 0
-    while len(rows) - position >= _ROWS:
-        chunk = rows[position : position + _ROWS]
-        one = f"({', '.join('?' * len(chunk[0]))})"
-        connection.execute(f"{sql} {', '.join([one] * _ROWS)} {conflict}", tuple(chain.from_iterable(chunk)))
-        position += _ROWS
-    if rest := rows[position:]:
-        connection.executemany(f"{sql} ({', '.join('?' * len(rest[0]))}) {conflict}", rest)
+    one = f"({', '.join('?' * len(rows[0]))})" if rows else ""
+    position, size = 0, _ROWS
+    while position < len(rows):
+        while len(rows) - position < size:
+            size //= 2  # few lengths, each a statement that SQLite has compiled already
+        values = tuple(chain.from_iterable(rows[position : position + size]))
+        connection.execute(f"{sql} {', '.join([one] * size)} {conflict}", values)
+        position += size
 
 
 @contextmanager
