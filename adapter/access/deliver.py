@@ -19,7 +19,7 @@ from adapter.access import audit
 from adapter.crash import crash_point
 from adapter.errors import Unavailable
 from adapter.seal.keyring import Keyring
-from adapter.store import outbox
+from adapter.store import outbox, seen
 from adapter.store.engine import DataStore
 from adapter.store.outbox import Pending
 from ledger.commitment import SubjectKey
@@ -68,7 +68,7 @@ class Delivery:
 
     def _mark(self, conn: Connection, refs: Sequence[tuple[Pending, str]], newest: Receipt, at: int) -> None:
         outbox.mark(conn, self._org, refs, at)
-        outbox.saw(conn, self._org, newest.shard, newest.index + 1, newest.leaf_hash)
+        seen.remember(conn, self._org, str(newest), newest.leaf_hash)
         crash_point("deliver.marked")
 
     def _event(self, row: Pending, ended: Mapping[int, str]) -> Event:

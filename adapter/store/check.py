@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from adapter.errors import IntegrityFault
 from adapter.seal.kek import WRONG_VAULT
 from adapter.seal.keyring import SHARED
-from adapter.store import outbox
+from adapter.store import outbox, seen
 from adapter.store.engine import RESTORE, DataStore, Hot
 from ledger.event import decode
 from ledger.log import Ledger
@@ -41,7 +41,7 @@ async def check_owners(store: DataStore, vault: Vault, org: str) -> int:
 
 async def check_log(store: DataStore, ledger: Ledger, org: str) -> None:
     """Refuse a log that is older than the data store, and the reverse. Raises IntegrityError, IntegrityFault."""
-    for ref, leaf in await store.read(lambda conn: outbox.seen(conn, org)):
+    for ref, leaf in await store.read(lambda conn: seen.newest(conn, org)):
         await ledger.expect(ref, leaf)
     change = await _last_change(ledger)
     if change is not None and not await store.read(lambda conn: outbox.holds(conn, change.id)):

@@ -101,21 +101,6 @@ def mark(conn: Connection, org: str, refs: Sequence[tuple[Pending, str]], at: in
     messages.logged(hot, org, {event.txn for event, _ in refs}, at)
 
 
-def saw(conn: Connection, org: str, shard: str, size: int, leaf: bytes) -> None:
-    """Remember the last entry that the log gave a receipt for: an inside witness of how far the log had come."""
-    sql = """
-        INSERT INTO seen(shard, org, size, leaf) VALUES (?, ?, ?, ?)
-        ON CONFLICT(shard, org) DO UPDATE SET size = excluded.size, leaf = excluded.leaf WHERE excluded.size > seen.size
-    """
-    Hot(conn).run(sql, (shard, org, size, leaf))
-
-
-def seen(conn: Connection, org: str) -> list[tuple[str, bytes]]:
-    """The reference and leaf hash of the last entry known of each shard."""
-    rows = Hot(conn).all("SELECT shard, size, leaf FROM seen WHERE org = ?", (org,))
-    return [(f"{shard}:{size - 1}", leaf) for shard, size, leaf in rows]
-
-
 def holds(conn: Connection, event_id: bytes) -> bool:
     """Whether this event was made here."""
     return Hot(conn).one("SELECT 1 FROM outbox WHERE id = ?", (event_id,)) is not None
