@@ -7,20 +7,23 @@ Source: operations chapter §2, §4.
 """
 
 import json
+import logging
 import resource
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from adapter import tuning
+from adapter.errors import whereabouts
+from adapter.profiles import site_profile
 from adapter.wire import Answer, Hello, Question, WireIssue, answer, pack, read_hello, read_question
 from mappings.convert import to_fhir
 from mappings.errors import MappingError
-from mappings.profile import Profile, load_profile
+from mappings.hl7v2.message import peek
+from mappings.profile import Profile
 
 SLACK_S = 5.0
 
@@ -32,11 +35,10 @@ def main(asked: BinaryIO, answered: BinaryIO) -> None:
     if first is None:
         return
     hello = read_hello(first)
-    profiles = {
-        feed: load_profile(find_profile(hello.site, name), hello.identity_key) for feed, name in hello.profiles.items()
-    }
+    profiles = {feed: site_profile(hello.site, name, hello.identity_key) for feed, name in hello.profiles.items()}
     tuning.settle()
     _cap(hello)
+    _send(answered, b"")  # ready
     for frame in frames:
         signal.setitimer(signal.ITIMER_REAL, hello.limit_s + SLACK_S)
         question = read_question(frame)
@@ -44,14 +46,13 @@ def main(asked: BinaryIO, answered: BinaryIO) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def find_profile(site: str, name: str) -> str | Path:
-    """A site's own profile wins over the shipped one of the same name."""
-    own = Path(site) / "profiles" / name
-    return own if (own / "profile.toml").is_file() else name
-
-
 def convert(question: Question, profile: Profile) -> Answer:
-    """One message. What cannot be used at all is a failure with its place."""
+    """One message. What cannot be used at all is a failure with its place.
+
+    A sender that was unknown at receipt is judged again: the profile may have been mended since.
+    """
+    if question.stranger and ((header := peek(question.data)) is None or not profile.matches(header)):
+        return Answer(failure=WireIssue("wrong-sender", "error", "MSH", ""))
     try:
         conversion = to_fhir(question.data, profile, at=question.at)
     except MappingError as exc:
@@ -84,12 +85,18 @@ def _send(answered: BinaryIO, data: bytes) -> None:
 
 def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What ended this process: the error's type and where; its text may hold a value of the message."""
-    frames = traceback.extract_tb(trace)
-    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    sys.stderr.write(json.dumps({"event": "child.failed", "level": "error", "type": kind.__name__, "at": where}) + "\n")
+    sys.stderr.write(json.dumps({"event": "child.failed", "level": "error", "fault": whereabouts(error)}) + "\n")
+
+
+def _quiet() -> None:
+    """Nothing but `_told` writes to standard error, where it would stand in the node's log."""
+    sys.excepthook = _told
+    sys.unraisablehook = lambda unraisable: None
+    logging.disable()
 
 
 if __name__ == "__main__":
-    sys.excepthook = _told
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a child ends
+    _quiet()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when a child ends
     main(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,9 +1,10 @@
 """Processes that convert, so that a bad message can neither stall an ACK nor take the service with it.
 
 The parent's half: a pool of spawned children, each asked over its standard input and answering over its standard
-output, in order, in frames of a 4-byte big-endian length and that many bytes. A child that takes too long, dies or
-answers too much is killed and replaced; the message it was at is what failed, those behind it are asked again. What the
-frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
+output, in order, in frames of a 4-byte big-endian length and that many bytes; its first answer, empty, says that it is
+ready. A child that takes too long, dies or answers too much is killed and replaced; the message it was at is what
+failed, those behind it are asked again. One that never becomes ready costs no message: the questions wait, and the next
+start is tried. What the frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
 """
 
 import asyncio
@@ -16,12 +17,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import structlog
+
 from adapter.errors import ChartbridgeError
+
+log = structlog.get_logger()
 
 MAX_ANSWER_BYTES = 64 << 20
 # questions in one child's pipe: it goes on to the next while the parent is busy with the last answer
 DEPTH = 8
-COMMAND = (sys.executable, "-m", "adapter.child")
+START_S = 60.0  # until ready: imports and profiles, on a machine that is busy
+AGAIN_S = 1.0  # after a start that failed
+# -P: what lies in the folder that the service was started in is not imported
+COMMAND = (sys.executable, "-P", "-m", "adapter.child")
 
 
 class ChildFailed(ChartbridgeError):
@@ -70,15 +78,35 @@ class Children:
 
     async def _supervise(self) -> None:
         while True:
-            process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, limit=1 << 20)
             try:
-                _write(process, self._hello)
-                while True:
-                    await self._converse(process, await self._take())
-            except ChildFailed:
-                continue  # the question has its answer; the next child takes the next
+                process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, limit=1 << 20)
+            except OSError as exc:  # no memory, no process left: later, perhaps
+                await self._not_started(exc.strerror or "")
+                continue
+            try:
+                if await self._greeted(process):
+                    await self._serve(process)
             finally:
                 await _end(process)
+
+    async def _greeted(self, process: Process) -> bool:
+        _write(process, self._hello)
+        try:
+            await _answer(process, START_S)
+        except ChildFailed as exc:
+            await self._not_started(exc.reason)
+            return False
+        return True
+
+    async def _not_started(self, reason: str) -> None:
+        log.error("child.not_started", reason=reason)
+        await asyncio.sleep(AGAIN_S)
+
+    async def _serve(self, process: Process) -> None:
+        """Until it fails at a question, which has its answer then; the next child takes the next."""
+        with suppress(ChildFailed):
+            while True:
+                await self._converse(process, await self._take())
 
     async def _take(self) -> deque[_Question]:
         while not self._waiting:
@@ -92,7 +120,7 @@ class Children:
             for question in asked:
                 _write(process, question.payload)
             while asked:
-                answer = await self._answer(process)
+                answer = await _answer(process, self._limit_s)
                 _settle(asked.popleft(), answer)
         except ChildFailed as exc:
             _fail(asked.popleft(), exc.reason)
@@ -101,20 +129,21 @@ class Children:
             self._waiting.extendleft(reversed(asked))
             self._asked.set()
 
-    async def _answer(self, process: Process) -> bytes:
-        stdout = process.stdout
-        if stdout is None:
-            raise RuntimeError("a child without a standard output")
-        try:
-            async with asyncio.timeout(self._limit_s):
-                size = int.from_bytes(await stdout.readexactly(4))
-                if size > MAX_ANSWER_BYTES:
-                    raise ChildFailed("too much output")
-                return await stdout.readexactly(size)
-        except TimeoutError as exc:
-            raise ChildFailed("out of time") from exc
-        except asyncio.IncompleteReadError as exc:
-            raise ChildFailed("died") from exc
+
+async def _answer(process: Process, limit_s: float) -> bytes:
+    stdout = process.stdout
+    if stdout is None:
+        raise RuntimeError("a child without a standard output")
+    try:
+        async with asyncio.timeout(limit_s):
+            size = int.from_bytes(await stdout.readexactly(4))
+            if size > MAX_ANSWER_BYTES:
+                raise ChildFailed("too much output")
+            return await stdout.readexactly(size)
+    except TimeoutError as exc:
+        raise ChildFailed("out of time") from exc
+    except (asyncio.IncompleteReadError, ConnectionError) as exc:
+        raise ChildFailed("died") from exc
 
 
 def _write(process: Process, payload: bytes) -> None:

@@ -12,7 +12,20 @@
 No message holds health data, an identifier or a value from a message.
 """
 
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
+
+# What a fault of our own raises. Caught only where one message or file must not take its neighbours with it, and told
+# by `whereabouts`: the text of such an error may hold a value.
+OURS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def whereabouts(error: BaseException) -> str:
+    """Type and place of an error, as `KeyError at merge.py:71`; never its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + place
 
 
 @dataclass(frozen=True, slots=True)

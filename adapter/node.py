@@ -27,7 +27,6 @@ import structlog
 from adapter import http_server, wire
 from adapter.access.deliver import Delivery
 from adapter.api.app import create_app
-from adapter.child import find_profile
 from adapter.children import Children
 from adapter.errors import ConfigurationError, Unavailable
 from adapter.inbound.ack import Rules
@@ -37,6 +36,7 @@ from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
 from adapter.pipeline import Parts as PipelineParts
 from adapter.pipeline import Pipeline
+from adapter.profiles import site_profile
 from adapter.seal.blind import keyed_id, lane
 from adapter.seal.keyring import OrganisationKeys
 from adapter.services import Parts, Services, assemble
@@ -47,7 +47,7 @@ from ledger.errors import LedgerError
 from mappings.convert import patient_keys
 from mappings.hl7v2.message import Header
 from mappings.hl7v2.structure import structure_row
-from mappings.profile import KEPT, Profile, load_profile
+from mappings.profile import KEPT, Profile
 
 log = structlog.get_logger()
 
@@ -73,8 +73,13 @@ class Node:
         return self.listeners[feed].port
 
     async def settled(self) -> None:
-        """Return once all that was accepted so far is in the log and under a checkpoint, or waits for a person."""
-        while not await self._is_settled():  # noqa: ASYNC110 - what it waits for lies in two stores
+        """Return once all that was accepted so far is in the log and under a checkpoint, or waits for a person.
+
+        Raises what ended the node, if it ends before that.
+        """
+        while not await self._is_settled():
+            if self.failed.done():
+                self.failed.result()
             await asyncio.sleep(0.02)
         await self.site.ledger.integrate()
 
@@ -145,7 +150,7 @@ def _intakes(folder: Path, site: Site, journal: Journal) -> dict[str, Intake]:
     """The ways in of all feeds, each under its profile."""
     keys = site.keyring.organisation()
     return {
-        name: _intake(feed, load_profile(find_profile(str(folder), feed.profile), keys.identity), journal, keys)
+        name: _intake(feed, site_profile(folder, feed.profile, keys.identity), journal, keys)
         for name, feed in load_feeds(folder, site.org).items()
     }
 
@@ -220,6 +225,7 @@ async def _pipeline(
         site.org, site.store, journal, site.keyring, delivery, children, feeds, now, workers.batch, worker
     )
     pipeline = Pipeline(parts)
+    _background(stack, failed, pipeline.deliver(), "delivery")
     _background(stack, failed, pipeline.run(), "pipeline")
     _background(stack, failed, _watch(journal, pipeline), "arrivals")
     return pipeline

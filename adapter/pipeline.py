@@ -16,6 +16,7 @@ Whoever calls this has opened the stores; sockets and HTTP are others'. Source: 
 import asyncio
 import itertools
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from adapter.access.deliver import Delivery
 from adapter.children import ChildFailed, Children
 from adapter.crash import crash_point
 from adapter.entropy import Buffered
-from adapter.errors import ChartbridgeError, Conflict, Unavailable
+from adapter.errors import OURS, ChartbridgeError, Conflict, IntegrityFault, Unavailable, whereabouts
 from adapter.inbound.ack import fingerprint
 from adapter.inbound.feed import Feed
 from adapter.inbound.journal import JournalReader
@@ -54,7 +55,8 @@ LEASE_MS = 30_000
 POLL_S = 1.0  # how soon a message that someone sent round again is noticed
 RETRY_S = 1.0
 ISSUES_KEPT = 20  # of one message, in its transition; the rest is counted
-PAUSED = "feed paused"
+PAUSED, NO_FEED = "feed paused", "feed is not configured"
+FEED_WAITS = "feed waits behind a quarantined message"
 WRONG_SENDER = "wrong-sender"
 
 Clock = Callable[[], datetime]
@@ -85,8 +87,14 @@ class Parts:
     worker: str = "worker"
 
 
+class SealFailed(ChartbridgeError):
+    """A fault of ours while a message was merged, validated or sealed."""
+
+    code = "seal-failed"
+
+
 class Pipeline:
-    """One worker over all lanes that it can claim. `run` until cancelled; `wake` when something came."""
+    """One worker over all lanes. `run` and `deliver` until cancelled; `wake` when something came."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -94,6 +102,7 @@ class Pipeline:
         self._lease = Lease(parts.worker, {}, 0)
         self._draw = Buffered(os.urandom)  # nonces: one for each version
         self._tasks: set[asyncio.Task[None]] = set()
+        self._fault: BaseException | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -116,12 +125,11 @@ class Pipeline:
         return len(self._open)
 
     async def run(self) -> None:
-        """Steps 2 to 6, for ever."""
+        """Steps 2 to 5, for ever."""
         await self._parts.keyring.restock()
         await self._parts.store.write(self._resume)
-        logger = asyncio.create_task(self._deliver(), name="delivery")
         try:
-            while True:
+            while self._fault is None:
                 try:
                     await self._round()
                 except Conflict as exc:  # another worker holds a lane: what was not committed is its business
@@ -130,10 +138,9 @@ class Pipeline:
                 except Unavailable as exc:
                     log.error("worker.unavailable", code=exc.code)
                     await asyncio.sleep(RETRY_S)
+            raise self._fault
         finally:
-            logger.cancel()
             await self._stop_converting()
-            await asyncio.gather(logger, return_exceptions=True)
             await self._parts.store.write(lambda conn: messages.release(conn, self._parts.org, self._lease))
 
     async def _round(self) -> None:
@@ -147,14 +154,18 @@ class Pipeline:
             await _wait(self._woken, POLL_S)
 
     def _resume(self, conn: Connection) -> None:
-        """Messages that came while their feed was paused go on once it runs."""
+        """Messages that came while their feed was paused, or not configured, go on once it runs."""
         org, at = self._parts.org, self._now_ms()
         for name, feed in self._parts.feeds.items():
-            if feed.state == "paused":
-                continue
-            for held in messages.in_state(conn, org, [messages.HELD], feed=name):
-                if messages.transitions(conn, org, held.seq)[-1].why == PAUSED:
-                    messages.move(conn, org, Step(held.seq, name, messages.NEW, self._parts.worker, "feed runs"), at)
+            after = 0
+            while feed.state != "paused" and (
+                some := messages.in_state(conn, org, [messages.HELD], feed=name, after=after)
+            ):
+                after = some[-1].seq
+                for held in some:
+                    if messages.transitions(conn, org, held.seq)[-1].why in (PAUSED, NO_FEED):
+                        step = Step(held.seq, name, messages.NEW, self._parts.worker, "feed runs")
+                        messages.move(conn, org, step, at)
 
     async def _start_over(self) -> None:
         await self._stop_converting()
@@ -190,67 +201,90 @@ class Pipeline:
         room = WINDOW - len(self._open)
         if room <= 0:
             return
-        rows = await self._again(room)
         if self._cursor < 0:
             self._cursor = await self._parts.store.read(lambda conn: messages.mark(conn, self._parts.org))
         fresh = await self._parts.journal.read(self._cursor, room)
+        again, unseen = await self._states([row.seq for row in fresh], room)
+        rows = [await self._parts.journal.row(seq) for seq in again]
         if fresh:
             self._cursor = fresh[-1].seq
-            rows += await self._stateless(fresh)
+            rows += [row for row in fresh if row.seq in unseen]
         works = [self._enter(row) for row in rows]
         for start in range(0, len(works), CHUNK):
             self._spawn(self._convert(works[start : start + CHUNK]))
 
-    async def _again(self, limit: int) -> list[Row]:
-        parts = self._parts
-        if time.monotonic() - self._asked_again < POLL_S:
-            return []
+    async def _states(self, fresh: Sequence[int], room: int) -> tuple[list[int], set[int]]:
+        """What was sent round again, and which of the fresh ones have no state yet. Asked together, so that none of a
+        patient's new messages is taken before an older one that was sent round again."""
+        org = self._parts.org
+        if not fresh and time.monotonic() - self._asked_again < POLL_S:
+            return [], set()
         self._asked_again = time.monotonic()
-        states = await parts.store.read(
-            lambda conn: messages.in_state(conn, parts.org, [messages.NEW], limit=limit + len(self._open))
-        )
-        return [await parts.journal.row(state.seq) for state in states if state.seq not in self._open]
 
-    async def _stateless(self, rows: Sequence[Row]) -> list[Row]:
-        seqs = [row.seq for row in rows]
-        unseen = set(await self._parts.store.read(lambda conn: messages.unseen(conn, self._parts.org, seqs)))
-        return [row for row in rows if row.seq in unseen and row.seq not in self._open]
+        def ask(conn: Connection) -> tuple[list[int], set[int]]:
+            states = messages.in_state(conn, org, [messages.NEW], limit=room + len(self._open))
+            return [one.seq for one in states], set(messages.unseen(conn, org, fresh))
+
+        again, unseen = await self._parts.store.read(ask)
+        return [seq for seq in again if seq not in self._open], unseen - self._open
 
     def _enter(self, row: Row) -> Work:
         ticket, work = next(self._tickets), Work(row)
-        self._lanes.add(ticket, row.lanes)
+        self._lanes.add(ticket, (*row.lanes, *self._feed_lane(row.feed)))
         self._works[ticket] = work
         self._open.add(row.seq)
         return work
 
+    def _feed_lane(self, name: str) -> tuple[int, ...]:
+        """A feed that one message may stop keeps the order of all its messages: a lane here, which no lease knows."""
+        feed = self._parts.feeds.get(name)
+        strict = feed is not None and feed.policy.poison == messages.HOLD_FEED
+        return (-1 - sorted(self._parts.feeds).index(name),) if strict else ()
+
     def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A fault in a task of its own is the pipeline's: a node that converts no more must not go on."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fault = error
+            self._woken.set()
 
     # 3. Convert ------------------------------------------------------------------------------------------------------
 
     async def _convert(self, works: Sequence[Work]) -> None:
         async with self._slots:
-            bodies = await self._bodies([work.row for work in works])
+            bodies = await self._bodies(works)
             await asyncio.gather(*(self._convert_one(work, bodies.get(work.row.seq)) for work in works))
 
-    async def _bodies(self, rows: Sequence[Row]) -> Mapping[int, bytes]:
+    async def _bodies(self, works: Sequence[Work]) -> dict[int, bytes]:
+        """Messages by number. One that was changed where it lay costs only itself."""
         while True:
             try:
-                return await self._parts.journal.bodies(rows)
+                return await self._parts.journal.bodies([work.row for work in works])
             except Unavailable as exc:
                 log.error("journal.unavailable", code=exc.code)
                 await asyncio.sleep(RETRY_S)
+            except IntegrityFault:
+                if len(works) > 1:
+                    return {seq: body for work in works for seq, body in (await self._bodies([work])).items()}
+                log.error("journal.altered", seq=works[0].row.seq)
+                works[0].answer = _failed("content-altered")
+                return {}
 
     async def _convert_one(self, work: Work, body: bytes | None) -> None:
-        started = time.perf_counter_ns()
+        started, row = time.perf_counter_ns(), work.row
+        feed = self._parts.feeds.get(row.feed)
         if body is None:
-            work.answer = _failed("content-gone")
-        elif WRONG_SENDER in work.row.issues:
-            work.answer = _failed(WRONG_SENDER)
+            work.answer = work.answer or _failed("content-gone")
+        elif feed is None or feed.state == "paused":
+            work.answer = _failed("not-asked")  # it will be held
         else:
-            work.answer = await self._ask(wire.pack(wire.Question(work.row.feed, work.row.at, body)))
+            stranger = WRONG_SENDER in row.issues
+            work.answer = await self._ask(wire.pack(wire.Question(row.feed, row.at, body, stranger)))
         work.took_us = (time.perf_counter_ns() - started) // 1000
         crash_point("take.converted")
         self._woken.set()
@@ -262,6 +296,8 @@ class Pipeline:
                 return wire.read_answer(await self._parts.children.ask(question))
             except ChildFailed as exc:
                 reason = exc.reason
+            except wire.BadAnswer as exc:
+                return _failed(exc.code)
         return _failed("conversion-" + reason.replace(" ", "-"))
 
     # 4 and 5. Decide and commit --------------------------------------------------------------------------------------
@@ -321,17 +357,21 @@ class Pipeline:
             return self._step(conn, at, self._quarantine(row, "convert", answer.failure))
         if answer.filtered:
             return self._step(conn, at, self._to(row, messages.FILTERED, answer.filtered))
-        return self._effects(conn, at, work, answer)
+        try:
+            return self._effects(conn, at, work, answer)
+        except (*OURS, sqlite3.IntegrityError, sqlite3.DataError) as exc:
+            log.error("message.seal_failed", feed=row.feed, seq=row.seq, fault=whereabouts(exc))
+            raise SealFailed("a fault of the program, not of the message") from exc
 
     def _obstacle(self, conn: Connection, row: Row) -> str:
         """Why this message has to wait for a person; empty when nothing is in its way."""
         feed = self._parts.feeds.get(row.feed)
         if feed is None:
-            return "feed is not configured"
+            return NO_FEED
         if feed.state == "paused":
             return PAUSED
-        if feed.policy.poison == messages.HOLD_FEED and messages.stopped(conn, self._parts.org, row.feed):
-            return "feed waits behind a quarantined message"
+        if feed.policy.poison == messages.HOLD_FEED and messages.stopped(conn, self._parts.org, row.feed, row.seq):
+            return FEED_WAITS
         if feed.policy.poison == messages.HOLD_PATIENT:
             earlier = messages.blocked(conn, self._parts.org, row.patients, row.seq)
             return f"behind message {earlier}" if earlier is not None else ""
@@ -386,7 +426,8 @@ class Pipeline:
 
     # 6. Log ----------------------------------------------------------------------------------------------------------
 
-    async def _deliver(self) -> None:
+    async def deliver(self) -> None:
+        """Step 6, for ever, beside `run`."""
         while True:
             self._owed.clear()
             try:

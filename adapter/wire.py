@@ -11,8 +11,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from adapter.errors import ChartbridgeError
 from mappings.convert import Close, Conversion, Effect, Mapped, Repoint, Undo
 from mappings.fhir.codec import decode, encode
+
+
+class BadAnswer(ChartbridgeError):
+    """A child answered what no child of ours says."""
+
+    code = "conversion-answer"
+
 
 EFFECTS: dict[str, type[Close] | type[Repoint] | type[Undo]] = {"close": Close, "repoint": Repoint, "undo": Undo}
 _NAMES = {kind: name for name, kind in EFFECTS.items()}
@@ -29,11 +37,12 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Question(msgspec.Struct, array_like=True, frozen=True):
-    """One message of one feed, and when it was received."""
+    """One message of one feed, and when it was received. `stranger`: its sender was not known then."""
 
     feed: str
     at: datetime
     data: bytes
+    stranger: bool = False
 
 
 class WireMapped(msgspec.Struct, array_like=True, frozen=True):
@@ -81,7 +90,11 @@ def read_question(data: bytes) -> Question:
 
 
 def read_answer(data: bytes) -> Answer:
-    return _answer.decode(data)
+    """Raises BadAnswer."""
+    try:
+        return _answer.decode(data)
+    except msgspec.DecodeError as exc:
+        raise BadAnswer("a conversion child answered with something else") from exc
 
 
 def answer(conversion: Conversion) -> Answer:
@@ -107,12 +120,19 @@ def _mapped(mapped: Mapped) -> WireMapped:
 
 
 def resources(received: Answer) -> tuple[Mapped, ...]:
-    """The resources of an answer, as the store takes them."""
-    return tuple(replace(one.rest, body=decode(one.body)) for one in received.resources)
+    """The resources of an answer, as the store takes them. Raises BadAnswer."""
+    try:
+        return tuple(replace(one.rest, body=decode(one.body)) for one in received.resources)
+    except (msgspec.DecodeError, ValueError) as exc:
+        raise BadAnswer("a conversion child answered with a resource that is none") from exc
 
 
 def effects(received: Answer) -> tuple[Effect, ...]:
-    return tuple(EFFECTS[name](*_tuples(values)) for name, values in received.effects)
+    """Raises BadAnswer."""
+    try:
+        return tuple(EFFECTS[name](*_tuples(values)) for name, values in received.effects)
+    except (KeyError, TypeError) as exc:
+        raise BadAnswer("a conversion child answered with an effect that is none") from exc
 
 
 def _tuples(values: tuple[Any, ...]) -> tuple[Any, ...]:

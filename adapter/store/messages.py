@@ -216,10 +216,12 @@ def blocked(conn: Connection, org: str, patients: Sequence[bytes], seq: int) -> 
     return min((row[0] for row in Hot(conn).each_in(sql, list(patients), (org, seq))), default=None)
 
 
-def stopped(conn: Connection, org: str, feed: str) -> bool:
-    """Whether a feed under `hold-feed` waits for a person."""
-    sql = "SELECT 1 FROM message_state WHERE org = ? AND state = 'quarantined' AND feed = ? LIMIT 1"
-    return Hot(conn).one(sql, (org, feed)) is not None
+def stopped(conn: Connection, org: str, feed: str, seq: int) -> bool:
+    """Whether an earlier message of a feed under `hold-feed` waits for a person."""
+    sql = """
+        SELECT 1 FROM message_state WHERE org = ? AND state IN ('held', 'quarantined') AND feed = ? AND seq < ? LIMIT 1
+    """
+    return Hot(conn).one(sql, (org, feed, seq)) is not None
 
 
 def held_behind(conn: Connection, org: str, seq: int) -> list[MessageState]:

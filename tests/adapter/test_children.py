@@ -16,6 +16,10 @@ def frame():
     size = read.read(4)
     return read.read(int.from_bytes(size, "big")) if size else None
 hello = frame()
+if hello == b"broken":
+    os._exit(3)
+write.write(bytes(4))
+write.flush()
 while (ask := frame()) is not None:
     if ask == b"die":
         os._exit(9)
@@ -56,6 +60,19 @@ async def test_poison_fails_alone_and_its_neighbours_are_answered(
     assert isinstance(failed, ChildFailed)
     assert failed.reason == reason
     assert answers == [b"hello:a", b"hello:b", b"hello:c", b"hello:d"]
+
+
+async def test_a_child_that_never_starts_costs_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that cannot be loaded any more, say: its messages wait instead of being blamed."""
+    monkeypatch.setattr("adapter.children.AGAIN_S", 0.05)
+    pool = Children(b"broken", limit_s=1.0, command=[sys.executable, "-c", SCRIPT])
+    await pool.start()
+    question = asyncio.create_task(pool.ask(b"a"))
+    done, _ = await asyncio.wait([question], timeout=0.5)
+    assert not done
+    await pool.close()
+    with pytest.raises(ChildFailed, match="closed"):
+        await question
 
 
 async def test_closing_fails_what_is_not_answered(children: Children) -> None:

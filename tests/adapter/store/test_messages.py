@@ -108,10 +108,17 @@ async def test_what_waits_behind_a_message_is_listed_oldest_first(site: Site) ->
 
 
 async def test_hold_feed_stops_until_a_person_acts(site: Site) -> None:
-    assert not await site.read(lambda conn: messages.stopped(conn, ORG, "main"))
-    await move(site, step(1, "quarantined"))
-    assert await site.read(lambda conn: messages.stopped(conn, ORG, "main"))
-    assert not await site.read(lambda conn: messages.stopped(conn, ORG, "other"))
+    async def stopped(feed: str, seq: int) -> bool:
+        return await site.read(lambda conn: messages.stopped(conn, ORG, feed, seq))
+
+    assert not await stopped("main", 3)
+    await move(site, step(2, "quarantined"))
+    assert await stopped("main", 3)
+    assert not await stopped("main", 1), "an older message does not wait for a newer one"
+    assert not await stopped("other", 3)
+    await move(site, step(3, "held"))
+    await move(site, step(2, "new"))
+    assert await stopped("main", 4), "what is held goes first"
 
 
 async def test_quarantine_groups_by_fingerprint_and_one_fix_replays_all(site: Site) -> None:

@@ -1,0 +1,31 @@
+"""A site's profiles: its own folder wins over the shipped one of the same name.
+
+What a profile holds is `mappings/profile.py`'s; here its faults become a configuration error, which is what they are to
+whoever starts a node.
+"""
+
+from pathlib import Path
+
+from adapter.errors import ConfigurationError
+from mappings.errors import MappingError
+from mappings.identity import PUBLIC_KEY
+from mappings.profile import Profile, load_profile
+
+
+def find_profile(site: str | Path, name: str) -> str | Path:
+    """Where the profile of this name lies: a folder of the site, or the shipped one's name."""
+    own = Path(site) / "profiles" / name
+    return own if (own / "profile.toml").is_file() else name
+
+
+def read_profile(where: str | Path, identity_key: bytes = PUBLIC_KEY) -> Profile:
+    """A profile by folder or shipped name. Raises ConfigurationError."""
+    try:
+        return load_profile(where, identity_key)
+    except MappingError as exc:
+        raise ConfigurationError(str(exc), hint=f"edit profiles/{Path(where).name}/profile.toml") from exc
+
+
+def site_profile(site: str | Path, name: str, identity_key: bytes = PUBLIC_KEY) -> Profile:
+    """The profile that a site's feed names. Raises ConfigurationError."""
+    return read_profile(find_profile(site, name), identity_key)
