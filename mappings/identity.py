@@ -20,15 +20,17 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 class Identities:
     """The ids of one organisation: `make(type, *fields)`, equal for equal fields, unrelated for any other."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_mac",)
 
     def __init__(self, key: bytes) -> None:
         if len(key) < MINIMUM_KEY_BYTES:
             raise RuntimeError(f"identity key is too short: expected {MINIMUM_KEY_BYTES} bytes, got {len(key)}")
-        self._key = key
+        self._mac = hmac.new(key, digestmod="sha256")  # copied for each id: the key is hashed once
 
     def make(self, resource_type: str, fields: tuple[str, ...]) -> str:
         """The id of a resource; each field goes in behind its length, so that no two keys run together."""
         text = f"{len(resource_type)}:{resource_type}" + "".join([f"{len(field)}:{field}" for field in fields])
-        digest = hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+        mac = self._mac.copy()
+        mac.update(text.encode("utf-8", "surrogatepass"))
+        digest = mac.hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"

@@ -141,26 +141,28 @@ def known_patient(segment: Segment, ctx: Assembly) -> Key | None:
 def choose_identity(repetitions: list[str], ctx: Any) -> Key | None:
     """By `patient.identity`, each wish in turn: `MR@HOSP`, `PI`; by default the first MR or PI with an authority, then
     the first that is valued."""
-    found = [(key, parts) for raw in repetitions if (parts := components(raw, ctx)) and (key := number_of(parts, ctx))]
+    found = [parts for raw in repetitions if (parts := components(raw, ctx)) and parts[0]]
+    if not found:
+        return None
     for wish in ctx.profile.identity:
         kind, _, where = wish.partition("@")
-        for each, parts in found:
-            if _is_kind(parts, kind) and (not where or _names(parts, where, ctx, each)):
-                return each
+        for parts in found:
+            if _is_kind(parts, kind) and (not where or _names(parts, where, ctx)):
+                return number_of(parts, ctx)
     if not ctx.profile.identity:
-        for each, parts in found:
+        for parts in found:
             if len(parts) > 4 and parts[4] in ("MR", "PI") and parts[3]:
-                return each
-    return found[0][0] if found else None
+                return number_of(parts, ctx)
+    return number_of(found[0], ctx)
 
 
 def _is_kind(parts: list[str], kind: str) -> bool:
     return len(parts) > 4 and parts[4] == kind
 
 
-def _names(parts: list[str], where: str, ctx: Any, found: Key) -> bool:
+def _names(parts: list[str], where: str, ctx: Any) -> bool:
     hd = parts[3].split(ctx.sub) if len(parts) > 3 else []
-    return where in hd[:2] or where == found[0]
+    return where in hd[:2] or (number_of(parts, ctx) or ("",))[0] == where
 
 
 @key("mother")
@@ -202,8 +204,13 @@ def encounter(segment: Segment, ctx: Assembly) -> Key | None:
 
 def _says_something(segment: Segment) -> bool:
     """PV1 with nothing beyond PV1-2, or of class N, is a stay of nobody: usual in A28 and A31."""
-    patient_class = segment.field(2).strip()
-    return not patient_class.startswith("N") and any(field and field != NULL for field in segment.fields[3:])
+    fields = segment.fields
+    if len(fields) < 4 or fields[2].strip().startswith("N"):
+        return False
+    for field in fields[3:]:
+        if field and field != NULL:
+            return True
+    return False
 
 
 @key("account")
