@@ -9,7 +9,8 @@ the value of one Observation that every message corrects.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,7 @@ POSITIVE = frozenset({"AA", "CA"})
 BEGINNING = datetime(2026, 3, 4, 8, tzinfo=UTC)
 AGAIN_S = 0.03  # before a message is sent again
 PATIENCE_S = 10.0
+HEARD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Hospital:
     patients: int = 4
     pause_s: float = 0.02
     acknowledged: list[Numbered] = field(default_factory=list)
+    codes: Counter[str] = field(default_factory=Counter)
     _stopped: bool = False
 
     def stop(self) -> None:
@@ -96,9 +99,17 @@ class Hospital:
         line.hang_up()
 
     async def _until_acknowledged(self, line: "_Line", message: Numbered) -> None:
-        while await line.ask(message.body) not in POSITIVE:  # noqa: ASYNC110 - the answer is another process's
+        while (code := await line.ask(message.body)) not in POSITIVE:
+            self.codes[code] += 1
             await asyncio.sleep(AGAIN_S)
+        self.codes[code] += 1
         self.acknowledged.append(message)
+
+    async def heard(self, enough: Callable[[Counter[str]], bool]) -> None:
+        """Return once the codes that came back ("" for no answer) are enough."""
+        async with asyncio.timeout(HEARD_S):
+            while not enough(self.codes):  # noqa: ASYNC110 - they come from another process
+                await asyncio.sleep(0.01)
 
 
 class _Line:
