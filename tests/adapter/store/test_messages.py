@@ -188,6 +188,14 @@ async def test_a_released_lane_is_free_and_its_old_token_is_not(site: Site) -> N
 # --- where to go on --------------------------------------------------------------------------------------------------
 
 
+async def test_who_holds_the_site_alone_does_not_wait_for_the_leases_of_the_dead(site: Site) -> None:
+    dead = await claim(site, "a", 1, 2)
+    await site.write(lambda conn: messages.vacate(conn, ORG))
+    assert (await claim(site, "b", 1, 2, now=1)).tokens == {1: 2, 2: 2}
+    with pytest.raises(Conflict, match="passed to another worker"):
+        await site.read(lambda conn: messages.fence(conn, ORG, dead, [1]))
+
+
 async def test_a_worker_finds_what_has_no_state_yet(site: Site) -> None:
     for seq in (1, 3):
         await move(site, step(seq, "filtered"))
