@@ -1,14 +1,15 @@
 """Files to FHIR Bundles, with no store: what `chartbridge convert` does.
 
 A folder's files keep their path below it; a file keeps its name. Two inputs for one target are refused before anything
-is written. A file that cannot be converted costs only itself. Source: operations chapter §1.
+is written. A file that cannot be converted costs only itself. Line ends are the reader's to understand: bytes are
+converted as they lie there. Source: operations chapter §1.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter.errors import UsageError
+from adapter.errors import OURS, UsageError, whereabouts
 from mappings.bundle import Kind, bundle
 from mappings.convert import Profile, to_fhir
 from mappings.errors import MappingError
@@ -27,13 +28,21 @@ class Converted:
 
 
 def plan(arguments: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Pairs of input and target. Raises UsageError for a missing input and for two inputs with one target."""
+    """Pairs of input and target. Raises UsageError: an input is missing, two have one target, or there is none.
+
+    What lies in `out` already is no input: the same command may be given twice.
+    """
     pairs: dict[Path, Path] = {}
+    written = out.resolve()
     for source, below in _files(arguments):
+        if source.resolve().is_relative_to(written):
+            continue
         target = out / f"{below}.json"
         if target in pairs:
             raise UsageError(f"two inputs would become {target}", hint="convert them into two folders")
         pairs[target] = source
+    if not pairs:
+        raise UsageError("no file to convert", hint="name files, or folders of them")
     return [(source, target) for target, source in pairs.items()]
 
 
@@ -52,9 +61,24 @@ def convert_file(source: Path, target: Path, profile: Profile, kind: Kind) -> Co
     """Convert one file and write its Bundle; a failure is a result, not an exception."""
     try:
         conversion = to_fhir(source.read_bytes(), profile)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(encode(bundle(conversion, kind)) + b"\n")
-    except (MappingError, OSError) as exc:
+        _put(target, encode(bundle(conversion, kind)) + b"\n")
+    except MappingError as exc:
         return Converted(source, target, failure=str(exc))
+    except OSError as exc:
+        return Converted(source, target, failure=exc.strerror or type(exc).__name__)
+    except OURS as exc:
+        return Converted(source, target, failure=f"a fault of the program: {whereabouts(exc)}")
     issues = tuple(f"{issue.severity} {issue.code} {issue.place}".rstrip() for issue in conversion.issues)
     return Converted(source, target, len(conversion.resources), issues)
+
+
+def _put(target: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(target)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -17,13 +17,22 @@ from granian.server.embed import Server
 from adapter.errors import ConfigurationError, Unavailable
 from adapter.settings import LOOPBACK, Http
 
+ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - the names of all addresses
 STOP_S = 5.0
 READY_S = 10.0
 
 
-def check(http: Http) -> None:
-    """Beyond loopback there is TLS, here or at a declared proxy. Raises ConfigurationError."""
-    if http.host not in LOOPBACK and not (http.tls_cert_file and http.tls_key_file) and not http.proxy:
+def check(http: Http, site: Path) -> None:
+    """Beyond loopback: TLS, here or at a declared proxy, and a name to call it by. Raises ConfigurationError."""
+    files = (http.tls_cert_file, http.tls_key_file)
+    if any(files) and not all(files):
+        raise ConfigurationError("http.tls_cert_file and http.tls_key_file belong together", hint="set both or none")
+    for file in files:
+        if file is not None and not (site / file).is_file():
+            raise ConfigurationError(f"{file} is missing", hint="set http.tls_cert_file and http.tls_key_file")
+    if http.host in ANYWHERE and not http.base:
+        raise ConfigurationError("http.host names no host that a client could call", hint="set http.base")
+    if http.host not in LOOPBACK and not all(files) and not http.proxy:
         raise ConfigurationError(
             "http.host is open to others without TLS",
             hint="set http.tls_cert_file and http.tls_key_file, or http.proxy",
@@ -31,7 +40,7 @@ def check(http: Http) -> None:
 
 
 def free_port(host: str) -> int:
-    """A port that is free now, for `http.port = 0`: the embedded server cannot say which one it took."""
+    """A port that is free now: the embedded server cannot say which one it took when it is asked for any."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
@@ -75,15 +84,16 @@ def _claim(http: Http) -> None:
 
 
 async def _answering(http: Http, task: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(READY_S):
-        while True:
-            if task.done():
-                task.result()
-                raise Unavailable("the HTTP server did not start")
-            try:
-                _, writer = await asyncio.open_connection(http.host, http.port)
-            except OSError:
-                await asyncio.sleep(0.02)
-                continue
-            writer.close()
-            return
+    try:
+        async with asyncio.timeout(READY_S):
+            while not task.done():
+                try:
+                    _, writer = await asyncio.open_connection(http.host, http.port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                    continue
+                writer.close()
+                return
+    except TimeoutError as exc:
+        raise Unavailable("the HTTP server did not answer", hint="chartbridge doctor") from exc
+    raise Unavailable("the HTTP server did not start", hint="chartbridge doctor") from task.exception()

@@ -1,22 +1,54 @@
-"""Logs: JSON lines on stderr through structlog. Values are chosen where they are logged; no message is ever logged."""
+"""Logs: JSON lines on stderr through structlog. Values are chosen where they are logged; no message is ever logged.
 
+An error's text and a frame's variables may hold a value of a message, so an error that nobody caught is told by its
+type and place, and libraries' own loggers are kept to warnings.
+"""
+
+import asyncio
 import logging
+import re
 import sys
+from types import TracebackType
+from typing import Any
 
 import structlog
 
+from adapter.errors import whereabouts
+
+log = structlog.get_logger()
+
 
 def configure() -> None:
-    """Set structlog up for a service. Libraries' own loggers are kept to warnings: they do not know what is secret."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    """Set structlog up for a service."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    sys.excepthook = _ended
+    sys.unraisablehook = lambda unraisable: _lost(unraisable.exc_value)
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """What the loop would print of an error that no task asked for."""
+    loop.set_exception_handler(lambda loop, context: _fault(context))
+
+
+def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    log.critical("process.ended", fault=whereabouts(error))
+
+
+def _lost(error: BaseException | None) -> None:
+    log.error("error.lost", fault="" if error is None else whereabouts(error))
+
+
+def _fault(context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    what = re.split(r"[(<]", str(context.get("message", "")))[0]  # behind it stand a call's arguments
+    log.error("loop.fault", what=what, fault="" if error is None else whereabouts(error))

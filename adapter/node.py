@@ -106,7 +106,7 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
         services = await _services(site, intakes)
         pipeline = await _pipeline(stack, site, services, feeds, journal, failed)
         _background(stack, failed, site.ledger.keep_integrated(_report), "checkpoints")
-        http_server.check(site.settings.http)
+        http_server.check(site.settings.http, folder)
         await stack.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
         listeners = await _listeners(stack, intakes)
         yield Node(site, services, journal, pipeline, listeners, failed)

@@ -16,6 +16,7 @@ from adapter.errors import Unavailable, UsageError
 
 START, END = b"\x0b", b"\x1c\r"
 MAX_ACK_BYTES = 1 << 20
+ACK_S = 30.0  # a sender that waits longer sends again
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, m
     return answer[answer.find(START) + 1 : -len(END)]
 
 
-async def send_one(host: str, port: int, message: bytes, timeout_s: float = 30.0) -> bytes:
+async def send_one(host: str, port: int, message: bytes, timeout_s: float = ACK_S) -> bytes:
     """One message on a connection of its own; its ACK."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -131,7 +132,7 @@ def with_control_id(message: bytes, control_id: bytes) -> bytes:
     """The message under another MSH-10. A message without one is left as it is."""
     separator = message[3:4]
     header, end, rest = message.partition(b"\r")
-    fields = header.split(separator)
+    fields = header.split(separator) if separator else []
     if len(fields) < 10:
         return message
     fields[9] = control_id
@@ -148,10 +149,11 @@ async def _connection(host: str, port: int, work: Iterator[bytes], pace: _Pace, 
         for message in work:
             await pace.turn()
             started = time.perf_counter()
-            ack = await exchange(reader, writer, message)
+            async with asyncio.timeout(ACK_S):
+                ack = await exchange(reader, writer, message)
             report.latencies.append(time.perf_counter() - started)
             report.acks[acknowledgement_code(ack)] += 1
-    except Unavailable:
+    except (Unavailable, TimeoutError):
         report.failures["answer"] += 1
     finally:
         writer.close()

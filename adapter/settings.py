@@ -7,6 +7,7 @@ the site.
 """
 
 import difflib
+import functools
 import os
 import tomllib
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from adapter.errors import ConfigurationError
@@ -28,6 +30,7 @@ PREFIX = "CHARTBRIDGE_"
 SITE_VARIABLE = "CHARTBRIDGE_SITE"
 # environment variables of ours that are no settings
 RESERVED = frozenset({SITE_VARIABLE, "CHARTBRIDGE_CRASH_AT", "CHARTBRIDGE_CORPUS", "CHARTBRIDGE_GOLDEN"})
+DEPTH = 4  # words of the longest setting, access.client.ID.scopes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -176,19 +179,42 @@ def find_site(site: Path | None = None) -> Path:
 def load(site: Path, **flags: Any) -> Settings:
     """Read and check a site's settings. Raises ConfigurationError, with the nearest known key for an unknown one."""
     try:
-        values = tomllib.loads((site / FILE).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise ConfigurationError(f"{FILE} cannot be read: {exc}", hint="chartbridge doctor") from exc
+        text = (site / FILE).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
+        raise ConfigurationError(f"{FILE} cannot be read: {reason}", hint="chartbridge init DIR") from exc
+    return parse(text, _environment(), flags)
+
+
+def parse(text: str, *over: dict[str, Any]) -> Settings:
+    """Settings from the file's text, with what stands above it, lowest first. Raises ConfigurationError."""
     try:
-        return Settings(**_merged(_merged(values, EnvSettingsSource(Settings)()), flags))
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigurationError(f"{FILE} is not TOML: {exc}", hint=f"edit {FILE}") from exc
+    try:
+        return Settings(**functools.reduce(_merged, over, values))
     except ValidationError as exc:
         raise ConfigurationError(_explain(exc), hint=f"edit {FILE}") from exc
+
+
+def _environment() -> dict[str, Any]:
+    """What the environment sets; a variable with our prefix that sets nothing is an error, not a wish."""
+    for name in sorted(set(os.environ) - RESERVED):
+        words = name.removeprefix(PREFIX).lower().split("__")
+        if name.startswith(PREFIX) and (words[0] not in Settings.model_fields or len(words) > DEPTH):
+            raise ConfigurationError(f"unknown variable {name}{_nearest('.'.join(words))}", hint="unset it")
+    try:
+        return EnvSettingsSource(Settings)()
+    except SettingsError as exc:
+        raise ConfigurationError(f"the environment cannot be read: {exc}", hint="docs/settings.md") from exc
 
 
 def _merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
-        merged[key] = _merged(low.get(key, {}), value) if isinstance(value, dict) else value
+        below = low.get(key)
+        merged[key] = _merged(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
     return merged
 
 

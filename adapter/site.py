@@ -12,6 +12,7 @@ Source: operations chapter §2; ledger chapter §6, §15; fhir chapter §5.
 """
 
 import asyncio
+import json
 import os
 import secrets
 import uuid
@@ -25,10 +26,11 @@ from adapter.access import audit, policy, token
 from adapter.crash import crash_point
 from adapter.entropy import Buffered
 from adapter.errors import ConfigurationError
+from adapter.files import sync_folder, write_private
 from adapter.inbound import journal_table
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
-from adapter.settings import FILE, Settings, load
+from adapter.settings import FILE, Settings, load, parse
 from adapter.store.check import check_log, check_owners
 from adapter.store.engine import DataStore
 from ledger.event import Types, rule, types
@@ -81,18 +83,20 @@ def create(folder: Path, *, org: str, name: str, http_port: int = 8080, mllp_por
     """A new site in `folder`, which must be empty or absent; its path."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError("the folder is not empty", hint="name a new folder")
+    configuration = _configuration(org, name, secrets.token_hex(16), {"http": http_port, "mllp": mllp_port})
+    settings = parse(configuration)  # before anything is written
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     folder.chmod(PRIVATE)
     folder = folder.resolve()
     for below in FOLDERS:
         (folder / below).mkdir(mode=PRIVATE)
-    ports = {"http": http_port, "mllp": mllp_port}
-    _write(folder / FILE, _configuration(org, name, secrets.token_hex(16), ports))
-    _write(folder / "feeds" / "main.toml", _feed(org, mllp_port))
-    settings = load(folder)
     _make_keys(folder, settings)
     _make_stores(folder, settings)
     asyncio.run(_open_log(folder, settings))
+    write_private(folder / "feeds" / "main.toml", _feed(org, mllp_port).encode())
+    write_private(folder / FILE, configuration.encode())  # last: with it the folder is a site
+    for made in (folder / "feeds", folder / "keys", folder):
+        sync_folder(made)
     return folder
 
 
@@ -104,7 +108,7 @@ def origin(settings: Settings) -> str:
 def _make_keys(folder: Path, settings: Settings) -> None:
     Kek.generate(folder / settings.keys.kek_file)
     generate_log_key(folder / settings.keys.log_file, origin(settings), os.urandom)
-    _write(folder / settings.keys.token_file, token.generate().decode("ascii"))
+    write_private(folder / settings.keys.token_file, token.generate())
 
 
 def _make_stores(folder: Path, settings: Settings) -> None:
@@ -176,14 +180,6 @@ async def adopt_policies(site: Site, adopted: policy.Policies) -> bool:
     return bool(changes)
 
 
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-
-
 def _configuration(org: str, name: str, pairing: str, ports: dict[str, int]) -> str:
     quoted = {"org": _quote(org), "name": _quote(name)}
     system = _quote(f"urn:uuid:{uuid.uuid4()}")
@@ -233,5 +229,5 @@ port = {port}
 
 
 def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    """A TOML basic string: JSON's escapes are among TOML's."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

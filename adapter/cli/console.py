@@ -14,6 +14,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+WIDE = 500  # columns where no terminal sets them: a line of a list is one line
 
 
 class Exit(IntEnum):
@@ -47,7 +50,7 @@ OPTIONS = Options()
 def progress(text: str) -> None:
     """A line for the person who waits; never part of the result."""
     if not OPTIONS.quiet:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 def emit(schema: str, value: Mapping[str, Any], text: str) -> None:
@@ -66,8 +69,8 @@ def emit_list(schema: str, rows: Iterable[Mapping[str, Any]], columns: tuple[str
         return
     table = Table(*columns, title=title or None, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
-    Console(highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
+        table.add_row(*(Text(str(row.get(column, ""))) for column in columns))
+    Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def line(text: str) -> None:

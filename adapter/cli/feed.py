@@ -1,7 +1,6 @@
 """`chartbridge feed`: feeds as files."""
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +46,6 @@ def apply(
     async def run() -> tuple[str, str, str]:
         async with open_site(find_site(OPTIONS.site)) as site:
             feed, ref = await apply_feed(site, file, author or _user())
-            target = site.folder / "feeds" / f"{feed.name}.toml"
-            copy = shutil.copyfile(file, target.with_suffix(".new"))
-            copy.replace(target)
             return feed.name, feed.revision, ref
 
     name, revision, ref = asyncio.run(run())

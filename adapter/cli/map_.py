@@ -21,18 +21,16 @@ Files = Annotated[list[Path] | None, typer.Argument(help="HL7 v2 files, or folde
 
 
 def _profile(name: str) -> "Profile":
-    from mappings.profile import load_profile
+    from adapter.profiles import read_profile
 
-    return load_profile(name)
+    return read_profile(name)
 
 
 def _messages(paths: Iterable[Path]) -> list[tuple[Path, bytes]]:
-    from adapter.sender import segments_end_in_cr
-
     files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.hl7")))]
     if not files:
         raise UsageError("no message found", hint="name a file, or a folder with *.hl7 files")
-    return [(file, segments_end_in_cr(file.read_bytes())) for file in files]
+    return [(file, file.read_bytes()) for file in files]
 
 
 @app.command()
@@ -46,10 +44,12 @@ def explain(
     """For each FHIR value the field it came from; then what was not mapped, and why."""
     from mappings.hl7v2.explain import explain as read
 
+    if not file.is_file():
+        raise UsageError(f"no such file: {file}", hint="name one file with one message")
     ((_, data),) = _messages([file])
     found = read(data, _profile(profile))
     facts = [fact for fact in found.facts if _asked(fact, path, place)]
-    left = [one for one in found.unmapped if not path and str(one.place).startswith(place)]
+    left = [one for one in found.unmapped if not path and _within(str(one.place), place)]
     for fact in facts:
         _show_fact(fact, data if values else b"")
     for one in left:
@@ -59,7 +59,12 @@ def explain(
 
 def _asked(fact: "Fact", path: str, place: str) -> bool:
     kind = fact.resource.split("/")[0]
-    return f"{kind}.{fact.path}".startswith(path) and (not place or str(fact.place or "").startswith(place))
+    return f"{kind}.{fact.path}".startswith(path) and _within(str(fact.place or ""), place)
+
+
+def _within(place: str, asked: str) -> bool:
+    """PID-3 holds PID-3.4 and PID-3[2], and not PID-30."""
+    return not asked or (place.startswith(asked) and not place[len(asked) :][:1].isdigit())
 
 
 def _show_fact(fact: "Fact", data: bytes) -> None:
@@ -92,12 +97,13 @@ def lint(files: Files = None, profile: ProfileOption = "default") -> int:
     progress(f"profile {loaded.name}: {len(loaded.maps.table)} rows, all fit the R4 schema")
     if not files:
         return Exit.DONE
+    from adapter.sender import segments_end_in_cr
     from mappings.hl7v2.lint import lint as check
 
     rows = [
         {"file": file.name, "severity": finding.severity, "finding": finding.text}
         for file, data in _messages(files)
-        for finding in check(data, charset=loaded.charset)
+        for finding in check(segments_end_in_cr(data), charset=loaded.charset)
     ]
     emit_list("chartbridge.map.lint/1", rows, ("file", "severity", "finding"))
     return Exit.FAILED if any(row["severity"] == "error" for row in rows) else Exit.DONE

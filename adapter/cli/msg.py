@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.cli.console import OPTIONS, emit, emit_list, line, progress
+from adapter.cli.console import OPTIONS, emit, emit_list, progress
 from adapter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,9 +109,10 @@ def show(
     value, body = asyncio.run(run())
     text = [f"{key:<12}{value[key]}" for key in (*COLUMNS, "ack")]
     text += [f"{one['at']}  {one['from']} → {one['to']}  {one['who']}  {one['why']}" for one in value["history"]]
+    if reveal:
+        value["content"] = body.decode("utf-8", "replace")
+        text.append(value["content"].replace("\r", "\n"))
     emit("chartbridge.msg.show/1", value, "\n".join(text))
-    if body:
-        line(body.decode("utf-8", "replace").replace("\r", "\n"))
 
 
 @app.command()
@@ -131,7 +132,7 @@ def replay(
         async with _opened() as (site, journal):
             chosen = seq or await operators.by_fingerprint(site, fingerprint)
             if dry_run or not chosen:
-                return list(chosen)
+                return await operators.waiting(site, journal, chosen)
             return await operators.replay(site, journal, chosen, getpass.getuser(), why)
 
     sent = asyncio.run(run())

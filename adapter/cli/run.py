@@ -53,14 +53,14 @@ def convert(
     """Convert files to FHIR Bundles, with no store."""
     from adapter.convert_files import convert_file, plan
     from adapter.errors import UsageError
+    from adapter.profiles import read_profile
     from mappings.bundle import KINDS
-    from mappings.convert import load_profile
 
     kind = next((known for known in KINDS if known == bundle), None)
     if kind is None:
         raise UsageError(f"no kind of Bundle {bundle}", hint="transaction, message or collection")
     pairs = plan(files, out)
-    loaded = load_profile(profile)
+    loaded = read_profile(profile)
     done = [convert_file(source, target, loaded, kind) for source, target in pairs]
     for result in done:
         if result.failure:
