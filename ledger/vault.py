@@ -67,6 +67,15 @@ class Detail:
     sealed: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class DetailRow:
+    """A detail without its content, as `detail_page` lists them."""
+
+    rowid: int
+    id: bytes
+    at: int
+
+
 class Vault:
     """One vault. Made by `create_vault`, `open_vault` or `memory_vault`; all calls are coroutines."""
 
@@ -194,6 +203,22 @@ class Vault:
         sql = "SELECT id, subject, at, sealed FROM detail WHERE id IN ({})"
         found = await self._read(lambda connection: list(select_in(connection, sql, ids)))
         return {row[0]: Detail(*row) for row in found}
+
+    async def detail_page(self, after: int, limit: int) -> list[DetailRow]:
+        """Details in the order of their rows, behind row `after`."""
+        sql = "SELECT rowid, id, at FROM detail WHERE rowid > ? ORDER BY rowid LIMIT ?"
+        found = await self._read(lambda connection: connection.execute(sql, (after, limit)).fetchall())
+        return [DetailRow(*row) for row in found]
+
+    async def drop_details(self, ids: Iterable[bytes]) -> None:
+        """Delete details that belong to no entry."""
+        rows = [(event_id,) for event_id in ids]
+
+        def work(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                connection.executemany("DELETE FROM detail WHERE id = ?", rows)
+
+        await self._write(work)
 
     async def close(self) -> None:
         if self._readers is not None:
