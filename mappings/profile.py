@@ -215,7 +215,8 @@ def _faults(table: Json) -> Iterator[str]:
     for key, allowed in _CHOICES.items():
         if key in table and table[key] not in allowed:
             yield f"{key} is one of {', '.join(allowed)}"
-    yield from _policy_faults(table)
+    if all(isinstance(table.get(key, {}), dict) for key in _TABLES):
+        yield from _policy_faults(table)
     for key in ("name", "namespace"):
         if not isinstance(table.get(key), str) or not table[key]:
             yield f"{key} is missing"

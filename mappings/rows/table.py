@@ -178,7 +178,7 @@ def _row_faults(row: Row, stem: str) -> list[str]:
             parse(text)
         except ValueError as exc:
             faults.append(str(exc))
-    if row.constant != (not row.source or (row.constant and bool(row.value))):
+    if not (row.value if row.constant else row.source and row.type):
         faults.append("a row needs a source and a datatype, or = and a value")
     return faults
 

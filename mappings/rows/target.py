@@ -67,8 +67,6 @@ def _step(schema: Schema, path: str, step: Step, *, nested: bool) -> tuple[Eleme
         return element, "Extension", Step(Kind.EXTENSION, step.name, url)
     name = step.name.removeprefix("_")
     element = _known(schema, path, name + "[x]" if step.kind is Kind.CHOICE else name)
-    if step.kind is not Kind.CHOICE and element.choice and name not in element.names:
-        raise ValueError(f"{name} is a choice: write {name}[x] or name the type")
     kind = "" if step.kind is Kind.CHOICE else element.names.get(name, element.types[0])
     if step.name.startswith("_") and schema.has_children(kind):
         raise ValueError(f"{name} is no primitive, it has no sibling")
@@ -77,6 +75,8 @@ def _step(schema: Schema, path: str, step: Step, *, nested: bool) -> tuple[Eleme
 
 def _known(schema: Schema, path: str, name: str) -> Element:
     if (element := schema.element(path, name)) is None:
+        if schema.element(path, f"{name}[x]") is not None:
+            raise ValueError(f"{name} is a choice: write {name}[x] or name the type")
         raise ValueError(f"{path} has no element {name}")
     return element
 

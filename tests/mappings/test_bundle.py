@@ -1,0 +1,51 @@
+"""A conversion as one Bundle.
+
+Source: FHIR R4 Bundle; design chapter HL7 v2 §6.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mappings.bundle import KINDS, Kind, bundle
+from mappings.convert import to_fhir
+from mappings.fhir.validate import validate
+from tests.mappings.hl7v2.messages import BROKEN, SAMPLES, default
+
+READABLE = [path for path in SAMPLES if path.stem not in BROKEN]
+
+
+def references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        found = {value["reference"]} if isinstance(value.get("reference"), str) else set()
+        return found.union(*(references(each) for each in value.values()))
+    if isinstance(value, list):
+        return set().union(*(references(each) for each in value))
+    return set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sample", READABLE, ids=lambda path: path.stem)
+def test_a_bundle_is_valid_and_points_nowhere_outside(sample: Path, kind: Kind) -> None:
+    found = bundle(to_fhir(sample.read_bytes(), default()), kind)
+    assert validate(found) == ()
+    urls = [entry["fullUrl"] for entry in found["entry"]]
+    assert len(set(urls)) == len(urls)
+    assert {each for each in references(found) if not each.startswith("#")} <= set(urls)
+
+
+def test_a_message_begins_with_its_header() -> None:
+    data = next(path for path in SAMPLES if path.stem == "adt-a01-admission").read_bytes()
+    found = bundle(to_fhir(data, default()), "message")
+    assert found["entry"][0]["resource"]["resourceType"] == "MessageHeader"
+    assert found["timestamp"].startswith("2025-03-04")
+
+
+def test_a_transaction_puts_what_would_be_stored() -> None:
+    data = next(path for path in SAMPLES if path.stem == "adt-a01-admission").read_bytes()
+    found = bundle(to_fhir(data, default()))
+    for entry in found["entry"]:
+        kind, id_ = entry["resource"]["resourceType"], entry["resource"]["id"]
+        assert entry["request"] == {"method": "PUT", "url": f"{kind}/{id_}"}
+        assert kind != "MessageHeader"
