@@ -194,7 +194,7 @@ class Gate:
                 await self._forget(gathered, ended.refs)
                 continue
             if ask.kind == "access.search":
-                self.refusals.note_search(ask, gathered.withheld, nobody=False)
+                self.refusals.note_search(ask, gathered.withheld)
             arranged = gathered.arranged
             return Released(arranged.items, arranged.total, arranged.more, references(receipts), gathered.txn)  # 10
         raise Unavailable("what this access rests on keeps changing; try again", code="basis-ended")
@@ -344,7 +344,7 @@ class Gate:
         """Nobody is released: record it, and answer at a moment that tells nothing."""
         await self._keyring.load((SHARED,))
         if ask.kind == "access.search":
-            self.refusals.note_search(ask, gathered.withheld, nobody=True)
+            self.refusals.note_search(ask, gathered.withheld)
             receipts = await self._append([audit.empty(ask, self.subject_key(SHARED), self._org, self._entropy)])
             await self._leave(ask)
             return Released((), gathered.arranged.total, False, references(receipts), gathered.txn)
@@ -371,7 +371,7 @@ class Gate:
         try:
             await self._append([event])
         except Unavailable:
-            self.refusals.forget(ask, ask.thing, owner)
+            self.refusals.forget(ask, ask.thing)
             raise
 
     async def _append(self, events: list[Event]) -> list[Receipt]:

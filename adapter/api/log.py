@@ -12,8 +12,8 @@ from adapter.api.call import Answer, Call, Header
 from adapter.errors import NotFound
 
 SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")
-# tile/<L>/<N>[.p/<W>]: N in groups of three digits, all but the last with an x before them
-TILE = re.compile(r"(?:[0-9]|[1-5][0-9]|6[0-3])/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/(?:[1-9][0-9]{0,2}))?")
+# tile/<L>/<N>[.p/<W>]: N in groups of three digits, all but the last with an x before them; an index has 64 bits
+TILE = re.compile(r"(?:[0-9]|[1-5][0-9]|6[0-3])/(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\.p/(?:[1-9][0-9]{0,2}))?")
 IMMUTABLE: Header = (b"cache-control", b"public, max-age=31536000, immutable")
 
 

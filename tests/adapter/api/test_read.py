@@ -93,6 +93,19 @@ async def test_repeats_of_one_refusal_are_one_event_until_the_minute_is_told(nod
     assert await node.kinds(before) == ["access.denied"]
 
 
+@pytest.mark.parametrize("logical_id", ["o1", "x1"])
+async def test_the_log_grows_alike_for_versions_that_are_hidden_and_that_never_were(
+    node: Node, logical_id: str
+) -> None:
+    await node.put(patient(), observation("o1"))
+    before = node.services.ledger.size
+    async with node.client("north") as north:
+        for version in ("/_history/1", "/_history/99", "", "/_history"):
+            answer = await north.get(f"/fhir/Observation/{logical_id}{version}")
+            assert answer.status_code == 404
+    assert await node.kinds(before) == ["access.denied"]
+
+
 async def test_a_client_that_is_refused_too_often_waits(node: Node) -> None:
     async with node.client("north") as north:
         answers = await asyncio.gather(*(north.get(f"/fhir/Observation/x{n}") for n in range(60)))
@@ -300,7 +313,15 @@ async def test_checkpoint_and_tiles_are_public_and_nothing_else_of_the_folder_is
         size = int(checkpoint.text.split("\n")[1])
         tile = await nobody.get(f"/log/{shard}/tile/0/000.p/{size}")
         assert len(tile.content) == 32 * size
-        for path in ("tile/entries/000", "tile/0/..%2f..", "tile/0/000.p/999", "../chartbridge.toml", "checkpoint.pq"):
+        deep = "tile/0/" + "x000/" * 3000 + "000"
+        for path in (
+            "tile/entries/000",
+            "tile/0/..%2f..",
+            "tile/0/000.p/999",
+            "../chartbridge.toml",
+            "checkpoint.pq",
+            deep,
+        ):
             assert (await nobody.get(f"/log/{shard}/{path}")).status_code == 404
         assert (await nobody.get("/log/..%2f/checkpoint")).status_code == 404
 

@@ -328,6 +328,18 @@ async def test_an_empty_search_is_padded_like_a_withheld_one(node: Node) -> None
     assert await node.kinds(before) == ["access.denied"] * SMALLEST_PAD
 
 
+@pytest.mark.parametrize("other", ["p2", "nobody"])
+async def test_a_search_that_shows_one_patient_does_not_tell_of_another(node: Node, other: str) -> None:
+    """The log's size is public: whether a second patient was withheld must not show in what the minute adds to it."""
+    await node.put(patient("p1"), patient("p2"))
+    async with node.client() as ward, node.client("north") as north:
+        await ward.post("/fhir/Consent", json=consent(of="p1"))
+        assert (await bundle(north, f"/fhir/Patient?_id=p1,{other}"))["total"] == 1
+    before = node.services.ledger.size
+    await node.services.gate.flush_refusals(datetime.now(UTC))
+    assert await node.kinds(before) == ["access.denied"] * SMALLEST_PAD
+
+
 async def test_repeated_refusals_are_told_with_their_count(node: Node) -> None:
     await fill(node)
     async with node.client("north") as north:
