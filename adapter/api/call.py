@@ -7,6 +7,7 @@ answer has. It refuses to send what claims to be a disclosure and did not come f
 Source: ASGI 3; fhir chapter §7 (headers), §12, §13; RFC 9530 (Content-Digest), RFC 6750 §3 (WWW-Authenticate).
 """
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -39,6 +40,7 @@ Pairs = tuple[tuple[str, str], ...]
 MAX_QUERY_BYTES = 8192
 MAX_PAIRS = 200
 MAX_FORM_BYTES = 64 * 1024
+BODY_S = 60.0  # for the whole body, however slowly it drips
 RETRY_AFTER_S = {429: b"60", 503: b"1", 409: b"1"}
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
@@ -108,7 +110,14 @@ class Call:
         )
 
     async def body(self, limit: int) -> bytes:
-        """The request's body. Raises TooLarge beyond `limit` bytes, before more of it is read."""
+        """The request's body. Raises TooLarge beyond `limit` bytes, before more of it is read; BadRequest when late."""
+        try:
+            async with asyncio.timeout(BODY_S):
+                return await self._read(limit)
+        except TimeoutError as exc:
+            raise BadRequest("the body did not arrive in time", code="body-late") from exc
+
+    async def _read(self, limit: int) -> bytes:
         chunks, size = [], 0
         while True:
             message = await self.receive()
