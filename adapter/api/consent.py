@@ -8,7 +8,8 @@
 5. Wait until the log has it. It cannot: 503, while the data already denies; a retry waits for the same entry.
 6. Answer with where the entry stands.
 
-A consent is known to the log by a handle of 32 bytes that only the holder of the patient's key can make. A revoked one
+A consent is known to the log by a handle of 32 bytes that only the holder of the patient's key can make; it stays the
+same when she is merged. A revoked one
 stays revoked: granting again is another Consent. Source: access chapter §9; ledger chapter §10.
 """
 
@@ -31,7 +32,8 @@ from adapter.api.parameters import check_read_parameters, resource_id
 from adapter.api.read import found
 from adapter.errors import BadRequest, Forbidden, IssueItem, NotFound, PreconditionFailed, Unprocessable
 from adapter.seal.keyring import OwnerKeys
-from adapter.store import outbox, resources
+from adapter.store import outbox, owners, resources
+from adapter.store.engine import Hot
 from adapter.store.unit import Change, EventParts, Replace, Unit, Written
 from adapter.store.writing import commit_unit
 from ledger.event import timestamp
@@ -119,19 +121,19 @@ class _Writing:
 
     def work(self, conn: Connection) -> tuple[Written, bool]:
         """What was written, and whether the consent is a new one. Run again after NeedKeys."""
-        owner = self._patient(conn)
+        owner = self._patient(conn, self._resource)
+        if owner is None:
+            raise _unprocessable("Consent.patient", "this is no Patient of this node", "not-found")
         stands = resources.current(conn, self._keys, "Consent", self._resource["id"])
-        before = self._before(stands)
+        before = self._before(conn, stands, owner)
         if before is None and self._call.method == "PUT" and not self._may_create():
             raise NotFound("there is no such resource here")
         kind = self._kind(before)
-        owner_keys = self._services.keyring.owner(stands.owner if stands is not None else owner)
+        holder = self._services.keyring.owner(self._holder(conn, owner))
         entry = Replace(
             self._resource,
             self._if_match,
-            None
-            if kind is None
-            else lambda body, version, epoch, at: self._event(kind, owner, owner_keys, body, version),
+            None if kind is None else lambda body, version, epoch, at: self._event(kind, owner, holder, body, version),
         )
         unit = Unit(
             kind="resource.written",
@@ -142,20 +144,22 @@ class _Writing:
         )
         return commit_unit(conn, unit, self._services.keyring), stands is None
 
-    def _patient(self, conn: Connection) -> int:
-        """The owner of the patient that the consent names. Raises Unprocessable."""
-        reference = self._resource["patient"].get("reference", "")
-        named = _PATIENT.fullmatch(reference.removeprefix(f"{self._services.base}/"))
+    def _patient(self, conn: Connection, body: Json) -> int | None:
+        """The owner that the patient of a consent is read as, whichever of her names it bears."""
+        named = _PATIENT.fullmatch(body["patient"].get("reference", ""))
         kept = resources.current(conn, self._keys, "Patient", named[1]) if named else None
-        if kept is None or kept.deleted:
-            raise _unprocessable("Consent.patient", "this is no Patient of this node", "not-found")
-        return kept.owner
+        return None if kept is None or kept.deleted else owners.survivor(Hot(conn), kept.owner)
 
-    def _before(self, stands: resources.Sealed | None) -> Json | None:
+    def _holder(self, conn: Connection, owner: int) -> int:
+        """Whose key makes the handle: it stays the first version's, whoever the patient is merged into."""
+        first = resources.version(conn, self._keys, "Consent", self._resource["id"], 1)
+        return owner if first is None else first.owner
+
+    def _before(self, conn: Connection, stands: resources.Sealed | None, owner: int) -> Json | None:
         if stands is None or stands.deleted:
             return None
         before = decode(stands.open(self._services.keyring.owner(stands.owner)))
-        if before["patient"].get("reference") != self._resource["patient"].get("reference"):
+        if self._patient(conn, before) != owner:
             raise _unprocessable("Consent.patient", "a consent keeps its patient", "business-rule")
         return before
 

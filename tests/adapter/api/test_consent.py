@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from adapter.ledger_view import replay_site
 from adapter.store import owners
 from adapter.store.engine import Hot
 from adapter.store.unit import Convert
@@ -17,6 +18,7 @@ from ledger.commitment import field_salt, opens
 from ledger.errors import AppendFailed, BasisEnded
 from ledger.event import Event, id_bytes
 from ledger.log import Ledger
+from ledger.replay import Verdict
 from ledger.sequence import Receipt
 from mappings.convert import Mapped
 from mappings.fhir.codec import decode
@@ -367,6 +369,44 @@ async def test_a_merge_message_joins_consents_and_either_can_still_be_revoked(no
         answer = await ward.put(f"/fhir/Consent/{kept['id']}", json=kept | {"status": "inactive"})
         assert answer.status_code == 200
         assert (await status(north), await status(north, "/fhir/Observation/o2")) == (404, 404)
+
+
+async def test_a_consent_is_revoked_under_any_name_of_its_patient(node: Node) -> None:
+    """After a merge the client may still know her by the retired name, or by the survivor's already."""
+    await node.put(patient("p1"), patient("p2"))
+    async with node.client() as ward, node.client("north") as north:
+        before = await grant(ward, consent(of="p2"))
+        await node.commit(retired("p2", "p1"))
+        after = await grant(ward, consent(of="p2"))
+        assert (before["patient"]["reference"], after["patient"]["reference"]) == ("Patient/p2", "Patient/p1")
+        assert await status(north, "/fhir/Patient/p1") == 200
+        for made, name in ((before, "p1"), (after, "p2")):
+            revoked = made | {"status": "inactive", "patient": {"reference": f"Patient/{name}"}}
+            assert (await ward.put(f"/fhir/Consent/{made['id']}", json=revoked)).status_code == 200
+        assert await status(north, "/fhir/Patient/p1") == 404
+        wrong = after | {"patient": {"reference": "Patient/nobody"}}
+        assert (await ward.put(f"/fhir/Consent/{after['id']}", json=wrong)).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["p1", "p2"])
+async def test_permits_under_the_consents_of_a_merged_patient_are_justified(node: Node, name: str) -> None:
+    """Amended again and again after the merge, and given anew under either name: replay follows every step."""
+    await node.put(patient("p1"), patient("p2"))
+    async with node.client() as ward, node.client("north") as north:
+        await grant(ward, consent(of="p1"))
+        kept = await grant(ward, consent(of="p2"))
+        await node.commit(retired("p2", "p1"))
+        for end in ("2090", "2091", "2092"):
+            kept["provision"]["period"] = {"end": end}
+            assert (await ward.put(f"/fhir/Consent/{kept['id']}", json=kept)).status_code == 200
+            assert await status(north, "/fhir/Patient/p1") == 200
+        await ward.put(f"/fhir/Consent/{kept['id']}", json=kept | {"status": "inactive"})
+        assert await status(north, "/fhir/Patient/p1") == 404
+        await grant(ward, consent(of=name))
+        assert await status(north, "/fhir/Patient/p1") == 200
+    replayed = await replay_site(node.services.site)
+    assert (replayed.refused, replayed.faults) == ([], [])
+    assert {finding.verdict for finding in replayed.findings} == {Verdict.JUSTIFIED}
 
 
 async def test_a_consent_given_after_a_merge_speaks_for_both_records(node: Node) -> None:
