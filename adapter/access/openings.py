@@ -7,8 +7,7 @@ very commitments that were logged: `values` holds what does, `broken` names what
 Source: ledger chapter §3 (commitments), §13; access chapter §10 (detail).
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
@@ -19,7 +18,7 @@ from adapter.access import audit, consent
 from adapter.seal.keyring import Keyring
 from ledger.commitment import SubjectKey, field_salt, open_detail, opens
 from ledger.errors import VerificationError
-from ledger.event import committed_bytes, decode, id_bytes, timestamp
+from ledger.event import committed_bytes, decode, id_bytes
 from ledger.kit import Disclosure, disclose
 from ledger.store.base import Entry
 from ledger.vault import Detail, Vault
@@ -28,7 +27,6 @@ Json = dict[str, Any]
 
 # what a recipient of an export needs to run the replay; who, why and what stay closed
 FOR_REPLAY = frozenset({"basis", "subject", "handle", "nb", "exp"})
-_TIMES = frozenset({"nb", "exp"})  # derived in the node's zone: another zone since then is no forgery
 _SEALED = ("access.", "consent.")
 
 
@@ -82,16 +80,15 @@ class Opener:
             detail = msgspec.json.decode(open_detail(key, self._origin, raw, sealed.sealed))
         except (VerificationError, msgspec.DecodeError):
             return Opened(index, entry, sealed.subject, broken=("detail",))
+        committed = detail.get("committed", {})
+        commitments = entry.get("c", {})
+        values = {
+            name: value
+            for name, value in committed.items()
+            if opens(commitments.get(name, ""), field_salt(key, raw, name), name, committed_bytes(value))
+        }
+        broken = {*committed.keys() - values.keys(), *_contradictions(detail, values)}
         rule = _rule(detail, self._zone) if entry["type"].startswith("consent.") else None
-        values, broken = {}, []
-        for name, commitment in entry.get("c", {}).items():
-            value = _said(name, detail, sealed.subject, rule)
-            if value is None:
-                continue
-            if opens(commitment, field_salt(key, raw, name), name, committed_bytes(value)):
-                values[name] = value
-            elif name not in _TIMES:
-                broken.append(name)
         return Opened(index, entry, sealed.subject, detail, values, tuple(sorted(broken)), rule)
 
 
@@ -100,29 +97,16 @@ def _rule(detail: Json, zone: tzinfo) -> consent.Rule | None:
     return consent.stored(msgspec.json.decode(text), zone) if isinstance(text, str) else None
 
 
-def _said(name: str, detail: Json, owner: int, rule: consent.Rule | None) -> str | None:
-    """What the detail says that this field commits to; None where it says nothing of it."""
-    if detail.get("padding"):
-        return audit.NOBODY
-    if name == "subject":
-        return audit.subject(owner)
-    if name == "scope":
-        return hashlib.sha256(str(detail.get("consent", "")).encode()).hexdigest()
-    if name in _TIMES:
-        return _time(name, rule)
-    found = {
-        "actor": detail.get("client"),
-        "purpose": " ".join(detail.get("purposes", ())),
-        "content": audit.content_root(detail.get("content", ())),
-        "basis": detail.get("basis", audit.NOBODY),
-        "handle": detail.get("handle"),
-    }.get(name)
-    return None if found is None else str(found)
-
-
-def _time(name: str, rule: consent.Rule | None) -> str | None:
-    if rule is None:
-        return None
-    if name == "nb":
-        return timestamp(rule.start)
-    return timestamp(rule.end) if rule.end < consent.END else audit.NO_END
+def _contradictions(detail: Json, committed: Mapping[str, str]) -> Iterator[str]:
+    """Fields whose committed value is another than the rest of the detail says: by that an access is decided again."""
+    said = {}
+    if "client" in detail:
+        said["actor"] = str(detail["client"])
+        said["purpose"] = " ".join(detail.get("purposes", ()))
+    if "content" in detail:
+        said["content"] = audit.content_root(detail["content"])
+    if "consent" in detail:
+        said["scope"] = audit.digest(str(detail["consent"]).encode())
+    for name, value in said.items():
+        if committed.get(name, value) != value:
+            yield name

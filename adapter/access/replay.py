@@ -6,7 +6,7 @@ every consent that was ever logged, so the decision itself is made a second time
 2. it was not logged long after it was decided (its id bears that time)
 3. the consents of the patient that stood at its index, and the house rules adopted by then, permit this actor's
    organisation, roles and purposes, and on this very basis
-4. so do those of every patient who was merged with her by then
+4. so do those of every patient who was merged with her by then; what either gave after the merge speaks for both
 
 A deny holds from its entry on; it is lifted for a permit as soon as the change that lifts it was written, even where
 its entry follows: the gate reads the store. A grant counts from its entry on.
@@ -15,7 +15,7 @@ What cannot be opened is `unopened`: details of erased patients, foreign shards.
 chapter §7, §9; issue item 8.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -169,7 +169,7 @@ class _Replay:
             self.done.faults.append(f"{ref}: its sealed detail is not what was committed ({', '.join(opened.broken)})")
         if opened.type.startswith("policy."):
             self._policies.take([(ref, encode(opened.entry))])
-        finding = self._fold.take(opened.index, opened.entry, opened.values)
+        finding = self._fold.take(opened.index, opened.entry, _known(opened))
         if finding is not None:
             if finding.verdict is Verdict.JUSTIFIED and (why := self._decide(opened)):
                 finding = replace(finding, verdict=Verdict.UNJUSTIFIED, why=why)
@@ -186,16 +186,20 @@ class _Replay:
             verdict = policy.default(self._policies.adopted, asker, shared=True)
             return "" if verdict.permit and verdict.basis == basis else "no house rule permits it"
         default = policy.default(self._policies.adopted, asker, shared=False)
-        for one in self._as_one(owner or SHARED, permit.index):
-            held = self._held(one, permit.index, logged)
-            if one == owner:
-                only = [consent.Held(rule.rule, rule.ref if rule.ref == basis else None) for rule in held]
-                house = default if default.basis == basis else policy.DENY
-                if not consent.decide(only, asking, house).permit:
-                    return "what it rests on does not permit it, or another consent denies it"
-            elif not consent.decide(held, asking, default).permit:
-                return "a patient who is one with this one does not permit it"
-        return ""
+        house = default if default.basis == basis else policy.DENY
+        group = self._as_one(owner or SHARED, permit.index)
+        reason = ""
+        for joined in (True, False):  # patients who only share a resource stay several: each with her own consents
+            held = self._held(group, permit.index, logged, joined=joined)
+            named = [replace(one, ref=one.ref if one.ref == basis else None) for one in held[owner or SHARED]]
+            others = (consent.decide(held[one], asking, default).permit for one in group if one != owner)
+            if not consent.decide(named, asking, house).permit:
+                reason = reason or "what it rests on does not permit it, or another consent denies it"
+            elif not all(others):
+                reason = reason or "a patient who is one with this one does not permit it"
+            else:
+                return ""
+        return reason
 
     def _asking(self, permit: Opened, asked: datetime) -> tuple[policy.Asker, consent.Asking]:
         detail = permit.detail
@@ -215,9 +219,22 @@ class _Replay:
             group |= grown
         return group
 
-    def _held(self, owner: int, index: int, logged: datetime) -> list[consent.Held]:
-        """Her consents as they stood before entry `index`."""
-        held = []
+    def _held(
+        self, group: Iterable[int], index: int, logged: datetime, *, joined: bool
+    ) -> dict[int, list[consent.Held]]:
+        """Each one's consents as they stood before entry `index`; joined: and what the others gave after the merge."""
+        every = [step for owner in group for step in self._standing(owner, index, logged)]
+        merged = max((at for at, pair in self._merges if at < index and pair <= set(group)), default=index)
+        return {
+            owner: [
+                consent.Held(step.rule, f"{self._shard}:{step.index}", step.owner)
+                for step in every
+                if step.rule is not None and (step.owner == owner or (joined and step.index > merged))
+            ]
+            for owner in group
+        }
+
+    def _standing(self, owner: int, index: int, logged: datetime) -> Iterable[_Step]:
         for reference in self._of_owner.get(owner, ()):
             for step, after in _with_next(self._consents[reference]):
                 stands = step.index < index and (after is None or after.index >= index)
@@ -225,8 +242,14 @@ class _Replay:
                     continue
                 lifted = not step.rule.permit and after is not None and after.written <= logged
                 if not lifted:
-                    held.append(consent.Held(step.rule, f"{self._shard}:{step.index}"))
-        return held
+                    yield step
+
+
+def _known(opened: Opened) -> Mapping[str, str]:
+    """What the fold may know. The detail names the consent itself, which says more than a handle does."""
+    if opened.type in EVENTS and "reference" in opened.detail:
+        return {**opened.values, "handle": str(opened.detail["reference"])}
+    return opened.values
 
 
 def _with_next(steps: Sequence[_Step]) -> Iterable[tuple[_Step, _Step | None]]:
