@@ -6,9 +6,12 @@ each of its three alignments, without the characters that neighbours have a shar
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote_from_bytes
+
+DIGESTS = ("sha256", "sha1", "md5")
+DIGEST_BYTES = 8  # a digest may be kept in part
 
 
 def encodings(mark: str) -> dict[bytes, str]:
@@ -20,9 +23,6 @@ def encodings(mark: str) -> dict[bytes, str]:
             forms.setdefault(raw.lower(), charset)
             forms.setdefault(raw.hex().encode(), f"hex of {charset}")
             forms.setdefault(quote_from_bytes(raw, safe="").lower().encode(), f"url-encoded {charset}")
-            for digest in ("sha256", "sha1", "md5"):
-                hashed = hashlib.new(digest, raw, usedforsecurity=False)
-                forms.setdefault(hashed.hexdigest().encode(), f"{digest} of {charset}")
     return forms
 
 
@@ -37,8 +37,6 @@ def exact_encodings(mark: str) -> dict[bytes, str]:
                 inner = encoded[(0, 2, 3)[shift] : len(encoded) - (4 if (shift + len(raw)) % 3 else 0)]
                 forms.setdefault(inner, f"base64 of {charset}")
                 forms.setdefault(inner.translate(bytes.maketrans(b"+/", b"-_")), f"base64url of {charset}")
-            for digest in ("sha256", "sha1", "md5"):
-                forms.setdefault(hashlib.new(digest, raw, usedforsecurity=False).digest(), f"{digest} of {charset}")
     return forms
 
 
@@ -54,16 +52,27 @@ def find(data: bytes, marks: Iterable[str]) -> list[str]:
     ]
 
 
-def search(folders: Iterable[Path], marks: Iterable[str]) -> Mapping[str, list[str]]:
-    """Every file below these folders that holds a trace, and its name counts as a part of it."""
-    wanted = list(marks)
-    found = {}
-    for file in _files(folders):
-        if traces := find(str(file).encode() + b"\0" + file.read_bytes(), wanted):
-            found[file.name] = traces
+def digests(data: bytes, values: Iterable[str]) -> list[str]:
+    """Which values lie in the data as a plain digest: whoever guesses the value can tell that it is there."""
+    low = data.lower()
+    found = []
+    for value in values:
+        for name in DIGESTS:
+            digest = hashlib.new(name, value.encode(), usedforsecurity=False)
+            if digest.digest()[:DIGEST_BYTES] in data or digest.hexdigest()[: 2 * DIGEST_BYTES].encode() in low:
+                found.append(f"{value} ({name})")
     return found
 
 
-def _files(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+def files(written: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
+    """Every file named, or below a folder named, with its name and content."""
+    for place in written:
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.is_file():
+                yield path, path.name.encode() + b"\0" + path.read_bytes()
+
+
+def search(written: Iterable[Path], marks: Sequence[str], values: Sequence[str] = ()) -> Mapping[str, list[str]]:
+    """The files that hold a trace of a mark, or the digest of a value; a file's name counts as a part of it."""
+    found = {path.name: find(data, marks) + digests(data, values) for path, data in files(written)}
+    return {name: traces for name, traces in found.items() if traces}
