@@ -1,7 +1,7 @@
 """A conversion as one Bundle: what `chartbridge convert` writes where there is no store.
 
-`transaction`: PUT of every resource that would be stored · `message`: MessageHeader first · `collection`. References are
-`urn:uuid:` of the entries' `fullUrl`; equal input gives equal bytes.
+`transaction`: PUT of every resource that would be stored · `message`: MessageHeader first · `collection`.
+References are `urn:uuid:` of the entries' `fullUrl`; equal input gives equal bytes.
 
 Source: design chapter HL7 v2 §6; FHIR R4 Bundle, bdl-3, bdl-4, bdl-8.
 """

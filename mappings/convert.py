@@ -6,8 +6,8 @@
 3. run the rows, link, apply the named rules (`hl7v2/assemble.py`)
 4. hand out what was made, in the order of the message, with every issue
 
-Pure: the profile carries the ids' key, `at` the time of receipt. Same input, same output. What is stored is not known here:
-`merge.py` joins a conversion with it.
+Pure: the profile carries the ids' key, `at` the time of receipt. Same input, same output. What is stored is not
+known here: `merge.py` joins a conversion with it.
 
 Source: design chapter HL7 v2 §1, §6.
 """
@@ -25,6 +25,7 @@ from mappings.hl7v2.assemble import Assembly, Builder, assemble
 from mappings.hl7v2.effects import Close, Effect, Repoint, Undo
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.issues import Issue, issue
+from mappings.hl7v2.message import separators
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.time import moment_of
 from mappings.profile import KEPT, Profile, load_profile
@@ -189,7 +190,8 @@ def _mapped(builder: Builder, times: tuple[str, dict[int, str]], downgrade: bool
 def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
     """The patients a message names, by the rule that gives their resources ids: PID-3 (else PID-2) and MRG-1.
 
-    For lanes at receipt: only these segments are read, where the bytes are plain. Bytes that are no message name nobody.
+    For lanes at receipt: only these segments are read, where the bytes are plain. Bytes that are no message name
+    nobody.
     """
     try:
         read = _plain_segments(data)
@@ -224,7 +226,7 @@ def _plain_segments(data: bytes) -> message.Message | None:
     text = data.decode("ascii").rstrip("\r\n")
     if "\n" in text:
         return None
-    sep, repeated = message.separators(text)
+    sep, repeated = separators(text)
     lines = text.split("\r")
     if repeated or any(line[3:4] != sep.field or not line[:3].isalnum() or not line[:3].isupper() for line in lines):
         return None

@@ -4,10 +4,10 @@
 
 - absent is no statement; what is present replaces, what is in `clear` goes, the rest stays
 - an element is all of `x`, `_x` and the variants of `x[x]`: they replace and clear together
-- lists are replaced whole, but for those in `KEYED`: other authorities' numbers, a stay's history and a report's lines are not
-  one sender's to drop
-- older than what is stored: fills absent elements only (`late-event`); the event's own effect (`own`) applies even late,
-  unless a later event of the same axis is stored
+- lists are replaced whole, but for those in `KEYED`: other authorities' numbers, a stay's history and a report's
+  lines are not one sender's to drop
+- older than what is stored: fills absent elements only (`late-event`); the event's own effect (`own`) applies even
+  late, unless a later event of the same axis is stored
 - a `stub` creates what is not there and changes nothing; `state` replaces, under the ranks of `statuses.py`
 - `meta.security` is never lowered by absence; `link` only grows
 
@@ -90,7 +90,7 @@ def event_time(at: str) -> int:
     return int(moment.timestamp() * 1000)
 
 
-# element by element ----------------------------------------------------------------------------------------------------
+# element by element ---------------------------------------------------------------------------------------------------
 
 
 def _update(old: Json, mapped: "Mapped") -> Json:
@@ -202,7 +202,7 @@ def _remember_class(old: Json, body: Json, at: str) -> None:
     body["classHistory"] = [*history, {"class": before, "period": period}]
 
 
-# lists that are joined by key --------------------------------------------------------------------------------------------
+# lists that are joined by key -----------------------------------------------------------------------------------------
 
 Join = Callable[[list[Json], list[Json], str], list[Json]]
 
@@ -229,7 +229,7 @@ def _reference(each: Json, name: str) -> str:
 
 
 def _locations(old: list[Json], new: list[Json], at: str) -> list[Json]:
-    """By place and start; a place without a start is the current one of that name. Whoever moves leaves a place behind."""
+    """By place and start; a place without a start is the current one of that name. Who moves leaves a place behind."""
     joined = [dict(each) for each in old]
     named: list[int] = []
     for each in new:
@@ -309,7 +309,7 @@ def _with_results(old: Json, body: Json, clear: tuple[str, ...]) -> Json:
     return {**body, "result": lines} if lines else body
 
 
-# labels, contained -------------------------------------------------------------------------------------------------------
+# labels, contained ----------------------------------------------------------------------------------------------------
 
 
 def _with_labels(body: Json, old: Json, new: Json, clear: tuple[str, ...]) -> Json:
@@ -320,7 +320,8 @@ def _with_labels(body: Json, old: Json, new: Json, clear: tuple[str, ...]) -> Js
         stored = [label for label in stored if label.get("system") != CONFIDENTIALITY]
     labels = stored + [label for label in stated if label not in stored]
     meta = old.get("meta", {}) | new.get("meta", {})
-    meta = {name: value for name, value in meta.items() if name != "security"} | ({"security": labels} if labels else {})
+    meta = {name: value for name, value in meta.items() if name != "security"}
+    meta |= {"security": labels} if labels else {}
     return {name: value for name, value in body.items() if name != "meta"} | ({"meta": meta} if meta else {})
 
 
@@ -346,7 +347,7 @@ def _local_references(value: Any) -> list[str]:
     return []
 
 
-# clearing ------------------------------------------------------------------------------------------------------------------
+# clearing -------------------------------------------------------------------------------------------------------------
 
 
 def cleared(body: Json, paths: tuple[str, ...]) -> Json:
@@ -399,7 +400,7 @@ def _matcher(name: str, told: str) -> Callable[[Json], bool]:
     return lambda each: says(each.get(name))
 
 
-# snapshots -------------------------------------------------------------------------------------------------------------------
+# snapshots ------------------------------------------------------------------------------------------------------------
 
 
 def close(old: Json, at: str) -> Json:

@@ -3,10 +3,10 @@
     profile = load_profile("default", identity_key)
     conversion = to_fhir(data, profile)
 
-A profile is a folder with `profile.toml` and, where needed, `segments/*.csv`, `messages/*.toml`, `codes/*.csv`, or the name of
-a shipped one. It may extend another: base < version < country < site < feed; same row id replaces, `never` disables, a
-new id adds; nobody edits base rows. Everything is checked when it is loaded: an unknown key is an error that names the nearest
-known one. Compiled rows are kept by the digest of all that went into them.
+A profile is a folder with `profile.toml` and, where needed, `segments/*.csv`, `messages/*.toml`, `codes/*.csv`, or
+the name of a shipped one. It may extend another: base < version < country < site < feed; same row id replaces,
+`never` disables, a new id adds; nobody edits base rows. Everything is checked when it is loaded: an unknown key is
+an error that names the nearest known one. Compiled rows are kept by the digest of all that went into them.
 
 Source: design chapter HL7 v2 §3, §12.
 """
@@ -16,7 +16,7 @@ import fnmatch
 import hashlib
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "charset": ("default", "trust"),
     "ack": (*_ACK, "processing", "reply_to"),
     "patient": ("identity",),
-    "limits": tuple(each.name for each in fields(messages.Limits)) + ("resources", "seconds"),
+    "limits": (*(each.name for each in fields(messages.Limits)), "resources", "seconds"),
     "policy": tuple(POLICIES),
     "match": _MATCH,
 }
@@ -283,8 +283,13 @@ def _filters(table: Json, policy: Mapping[str, Any]) -> Iterator[Filter]:
             condition = fold(parse_condition(entry["when"]), _texts(policy))
         except (KeyError, ValueError) as exc:
             raise ProfileError((f"{table['name']}: filter: {exc.args[0] if exc.args else 'no condition'}",)) from exc
-        always = isinstance(condition, bool)
-        yield Filter(str(entry.get("id", "")), (lambda s, c, h=condition: h) if always else predicate(condition, "MSH"))
+        holds = _always(condition) if isinstance(condition, bool) else predicate(condition, "MSH")
+        yield Filter(str(entry.get("id", "")), holds)
+
+
+def _always(holds: bool) -> Callable[[Any, Any], bool]:
+    """A condition that the profile's policies alone decide."""
+    return lambda segment, ctx: holds
 
 
 def _codes(profile: str, name: str, entry: Json, folders: list[Path]) -> Json:
@@ -304,7 +309,7 @@ def _codes(profile: str, name: str, entry: Json, folders: list[Path]) -> Json:
     return {"system": entry["system"], "table": table}
 
 
-# rows ------------------------------------------------------------------------------------------------------------------
+# rows -----------------------------------------------------------------------------------------------------------------
 
 _compiled: dict[str, Maps] = {}
 

@@ -1,9 +1,9 @@
 """Results that are corrected, taken back and sent again: which statement stands.
 
-Ranks: 0 unknown, 1 registered, 2 preliminary and partial, 3 final, amended, corrected, appended, cancelled. Only a drop from
-3 to less is held (`result-downgrade`); within 3 the newest statement wins. A changed value under `final` after a final one
-is a correction that the sender did not mark; an equal one keeps the stored status. After entered-in-error a newer 2 or 3
-reinstates.
+Ranks: 0 unknown, 1 registered, 2 preliminary and partial, 3 final, amended, corrected, appended, cancelled. Only a
+drop from 3 to less is held (`result-downgrade`); within 3 the newest statement wins. A changed value under `final`
+after a final one is a correction that the sender did not mark; an equal one keeps the stored status. After
+entered-in-error a newer 2 or 3 reinstates.
 
 Source: design chapter HL7 v2 §9, corrections.
 """

@@ -5,8 +5,8 @@
 3. named rules beside the rows: of each resource, then over the whole message
 4. what was not mapped becomes an issue at its place
 
-The rows do the mapping; this file knows no segment and no resource type by name. Pure: ids, time and profile arrive with
-the profile and the call.
+The rows do the mapping; this file knows no segment and no resource type by name. Pure: ids, time and profile arrive
+with the profile and the call.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -70,9 +70,13 @@ class Maps(Protocol):
 class Assembly(Context):
     """The context of one message's conversion, and everything that it makes."""
 
+    profile: Any  # mappings.profile.Profile, which imports this package
+    shared: dict[Any, Any]  # rules of one message leave word for each other here
+
     __slots__ = (
-        "builder", "by_group", "by_ref", "clear", "digest", "effects", "feed", "filled", "group", "groups", "identities", "linked", "made",
-        "recording", "root", "seen_keys", "shared", "trace", "traced", "waiting", "wiring",
+        "builder", "by_group", "by_ref", "clear", "digest", "effects", "feed", "filled", "group", "groups",
+        "identities", "linked", "made", "recording", "root", "seen_keys", "shared", "trace", "traced", "waiting",
+        "wiring",
     )  # fmt: skip
 
     def __init__(self, message: Message, profile: Any, wiring: Wiring, root: Group, digest: bytes) -> None:
@@ -92,7 +96,7 @@ class Assembly(Context):
         self.by_group: dict[tuple[int, str], Builder] = {}
         self.waiting: list[tuple[Add, Segment, Group]] = []
         self.seen_keys: dict[tuple[str, ...], int] = {}
-        self.shared: dict[str, Any] = {}  # rules of one message leave word for each other here
+        self.shared = {}
         self.effects: list[Any] = []
         self.trace: Trace | None = None
         self.traced: Maps | None = None
@@ -256,7 +260,8 @@ class Assembly(Context):
 
 
 def remembering(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that makes references, asked again for a text it knows: a feed names the same wards and doctors all day.
+    """A function that makes references, asked again for a text it knows: a feed names the same wards and doctors
+    all day.
 
     Only clean results are kept, and only for one row, one set of separators and one charset (`Profile.cache_of`).
     """

@@ -14,6 +14,7 @@ from typing import Any
 from mappings.convert import Conversion, to_fhir
 from mappings.hl7v2 import datatypes, message
 from mappings.hl7v2.assemble import leaves
+from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.issues import Issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.registry import crosswalk
@@ -82,8 +83,7 @@ def _facts(conversion: Conversion, trace: Trace, read: message.Message, profile:
         for path in leaves(mapped.body):
             if path in ("resourceType", "id"):
                 continue
-            step = _writer(known, path)
-            yield _fact(reference, path, step, read, profile)
+            yield _fact(reference, path, _writer(known, path), read, profile)
 
 
 def _writer(known: dict[str, TraceStep], path: str) -> TraceStep | None:
@@ -114,7 +114,7 @@ def _fact(reference: str, path: str, step: TraceStep | None, read: message.Messa
     )
 
 
-# what was not mapped -----------------------------------------------------------------------------------------------------
+# what was not mapped --------------------------------------------------------------------------------------------------
 
 
 def unmapped(conversion: Conversion, read: message.Message, profile: Profile) -> Iterator[Unmapped]:
@@ -221,7 +221,7 @@ def _switched_off(profile: Profile) -> frozenset[str]:
     )
 
 
-# fingerprints ------------------------------------------------------------------------------------------------------------
+# fingerprints ---------------------------------------------------------------------------------------------------------
 
 
 def fingerprint(feed: str, stage: str, code: str, place: Place | None = None, row: str = "") -> str:
@@ -230,7 +230,7 @@ def fingerprint(feed: str, stage: str, code: str, place: Place | None = None, ro
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
-# coverage ----------------------------------------------------------------------------------------------------------------
+# coverage -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ def coverage(samples: Iterable[bytes], profile: Profile) -> Coverage:
     for data in samples:
         try:
             conversion = to_fhir(data, profile, trace=True)
-        except message.UnreadableMessage:
+        except UnreadableMessage:
             continue
         if conversion.trace is not None:
             fired |= {step.row for step in conversion.trace}

@@ -108,7 +108,7 @@ def _encounter(ctx: Any) -> str:
     return found.id if found is not None else ""
 
 
-# the message itself ----------------------------------------------------------------------------------------------------
+# the message itself ---------------------------------------------------------------------------------------------------
 
 
 @key("message")
@@ -124,7 +124,7 @@ def software(segment: Segment, ctx: Assembly) -> Key | None:
     return (ctx.feed, *facts) if any(facts) else None
 
 
-# persons ---------------------------------------------------------------------------------------------------------------
+# persons --------------------------------------------------------------------------------------------------------------
 
 
 @key("patient")
@@ -183,7 +183,7 @@ def next_of_kin(segment: Segment, ctx: Assembly) -> Key | None:
     return ("NK1", _patient(ctx), name or organization, *(code(segment.field(3), ctx) or ("", "")))
 
 
-# stays and accounts ------------------------------------------------------------------------------------------------------
+# stays and accounts ---------------------------------------------------------------------------------------------------
 
 
 @key("encounter")
@@ -248,7 +248,7 @@ def coverage(segment: Segment, ctx: Assembly) -> Key:
     return (_patient(ctx), *plan, *company, policy)
 
 
-# orders and results --------------------------------------------------------------------------------------------------------
+# orders and results ---------------------------------------------------------------------------------------------------
 
 
 def _order_number(obr: Segment, ctx: Any, obr_field: int, orc_field: int) -> Key | None:
@@ -334,7 +334,7 @@ def report_specimen(segment: Segment, ctx: Assembly) -> Key | None:
     return ("OBR-15", *parent.key) if (parent := ctx.made_near("DiagnosticReport")) is not None else None
 
 
-# clinical statements ---------------------------------------------------------------------------------------------------------
+# clinical statements --------------------------------------------------------------------------------------------------
 
 
 @key("allergy")

@@ -1,7 +1,7 @@
 """Text over several OBX: one value, or the comment of the number before it.
 
-Consecutive OBX of type TX, FT or ST with one OBX-3, and an OBX-4 equal, empty or counting up, are one value, lines joined
-by newline. A TX or FT line behind a numeric one of the same code is its note (`policy.comments`).
+Consecutive OBX of type TX, FT or ST with one OBX-3, and an OBX-4 equal, empty or counting up, are one value, lines
+joined by newline. A TX or FT line behind a numeric one of the same code is its note (`policy.comments`).
 
 Source: design chapter HL7 v2 §4, §9.
 """

@@ -18,7 +18,6 @@ from hl7apy.exceptions import HL7apyException
 from mappings.hl7v2 import message
 from mappings.hl7v2.errors import UnreadableMessage
 
-
 _VALUE = re.compile(r"Value .* not in table")  # what it quotes of the message
 
 

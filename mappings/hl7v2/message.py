@@ -19,7 +19,7 @@ from mappings.hl7v2.syntax import HEADERS, LINE_END, NONE, SKIP, SKIP_BYTES, Sep
 
 __all__ = [
     "LIMITS", "NONE", "Header", "Limits", "Message", "Place", "Segment", "Separators", "byte_range",
-    "digest_without_time", "parse", "peek",
+    "digest_without_time", "parse", "peek", "separators",
 ]  # fmt: skip
 
 _BLANK = "\x1c\x0b\0 \t"

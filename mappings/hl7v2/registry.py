@@ -14,7 +14,17 @@ from typing import Any
 from mappings.hl7v2 import datatypes, keys, rules
 from mappings.hl7v2.assemble import remembering
 from mappings.hl7v2.rules import (
-    clinical, encounters, labels, merges, messages, orders, patients, readers, results, snapshots, vitals,
+    clinical,
+    encounters,
+    labels,
+    merges,
+    messages,
+    orders,
+    patients,
+    readers,
+    results,
+    snapshots,
+    vitals,
 )  # fmt: skip
 from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows

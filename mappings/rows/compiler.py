@@ -3,9 +3,10 @@
     compiled = compile_maps(rows, environment)
     compiled["PID.Patient"].fast(segment, ctx, body)
 
-Everything that can be wrong with a row is found here and stops the start: a path or cardinality that R4 does not have, a
-function, table or resolver that does not exist, a datatype that does not fit its element, a code outside its required
-binding, two rows that may both write one value. `check.py` holds the checks between rows, `emit.py` the text.
+Everything that can be wrong with a row is found here and stops the start: a path or cardinality that R4 does not
+have, a function, table or resolver that does not exist, a datatype that does not fit its element, a code outside
+its required binding, two rows that may both write one value. `check.py` holds the checks between rows, `emit.py`
+the text.
 
 Why generated Python: as fast as functions written by hand, several times faster than templates, and the rows stay
 something a clinician can review (design chapter HL7 v2 §3).
@@ -23,7 +24,7 @@ from mappings.rows import runtime
 from mappings.rows.condition import Condition, fields_of, fold, parse_condition
 from mappings.rows.emit import WHEN_ABSENT, WHEN_NOTHING, Fact, MapEmitter
 from mappings.rows.errors import RowsError
-from mappings.rows.table import FieldRef, Kind, Row, Step, parse_source, parse_target
+from mappings.rows.table import FieldRef, Kind, Row, parse_source, parse_target
 from mappings.rows.target import Resolved, resolve
 
 Json = dict[str, Any]
@@ -36,8 +37,9 @@ _NUMERIC = frozenset({"integer", "positiveInt", "unsignedInt", "decimal"})
 # a value of the first fits an element of the second
 _FITS = frozenset({
     ("string", "markdown"), ("code", "string"), ("id", "string"), ("uri", "url"), ("string", "code"), ("string", "id"),
-    ("code", "id"), ("integer", "positiveInt"), ("integer", "unsignedInt"), ("integer", "decimal"), ("date", "dateTime"),
-    ("markdown", "string"), ("Quantity", "SimpleQuantity"), ("Quantity", "Duration"), ("Quantity", "Age"),
+    ("code", "id"), ("integer", "positiveInt"), ("integer", "unsignedInt"), ("integer", "decimal"),
+    ("date", "dateTime"), ("markdown", "string"), ("Quantity", "SimpleQuantity"), ("Quantity", "Duration"),
+    ("Quantity", "Age"),
 })  # fmt: skip
 
 
@@ -290,8 +292,8 @@ def _replace(fact: Fact, *, clear: str, sibling_taken: bool) -> Fact:
 def clear_path(fact: Fact, facts: Sequence[Fact]) -> str:
     """What a null in this row's field takes away: a path for `merge`, "" where other fields fill the same list.
 
-    `gender`, `period.start`, `value[x]`; `extension(url)`; `participant[type=ATND]` where a constant row of the slot tells
-    its element from the others.
+    `gender`, `period.start`, `value[x]`; `extension(url)`; `participant[type=ATND]` where a constant row of the
+    slot tells its element from the others.
     """
     target, anchor = fact.target, fact.target.anchor
     if target.steps[0].name.startswith("_"):

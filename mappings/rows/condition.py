@@ -11,8 +11,8 @@
 A field stands for the text of the first component of its first repetition. A comparison is false where the field is
 not valued; `""`, HL7's null, is not valued. What this cannot say is a named function in the row's `type`.
 
-Nothing here runs: `compiler.py` supplies the Python names (`Names`), `check.py` asks whether two conditions can hold at once.
-Source: design chapter HL7 v2 §3.
+Nothing here runs: `compiler.py` supplies the Python names (`Names`), `check.py` asks whether two conditions can
+hold at once. Source: design chapter HL7 v2 §3.
 """
 
 import re

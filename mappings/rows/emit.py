@@ -3,14 +3,15 @@
     def PID_Patient(seg, ctx, body): ...
 
 `body` is the resource under construction; what the sender nulled goes to `ctx.clear`, what a `??` row put there to
-`ctx.filled`. The traced twin calls `hit` after each fact and `miss` where a valued field's condition does not hold; it is the
-same rows through the same code here, so the two cannot disagree. Which names a map may use is `compiler.py`'s to bind.
+`ctx.filled`. The traced twin calls `hit` after each fact and `miss` where a valued field's condition does not hold;
+it is the same rows through the same code here, so the two cannot disagree. Which names a map may use is
+`compiler.py`'s to bind.
 
-Order: rows stand as in their table; rows of one slot (`participant[att]`) or extension build one element together and pair
-by repetition; `??` rows come last.
+Order: rows stand as in their table; rows of one slot (`participant[att]`) or extension build one element together
+and pair by repetition; `??` rows come last.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -53,7 +54,7 @@ class Writer:
         self.lines.append("    " * self.depth + line)
 
     @contextmanager
-    def block(self, head: str):  # type: ignore[no-untyped-def]
+    def block(self, head: str) -> Iterator[None]:
         self.put(head)
         self.depth += 1
         try:
@@ -168,7 +169,7 @@ class MapEmitter:
                     self._convert(fact, "q", lambda: self._store(fact, "body", fact.target.steps))
 
     @contextmanager
-    def _one(self, fact: Fact):  # type: ignore[no-untyped-def]
+    def _one(self, fact: Fact) -> Iterator[None]:
         """`q`: the one repetition (or all of them as a list) that a single-valued target takes."""
         ref = fact.sources[0]
         if fact.takes_all:
@@ -182,7 +183,7 @@ class MapEmitter:
             yield
 
     @contextmanager
-    def _chosen(self, fact: Fact):  # type: ignore[no-untyped-def]
+    def _chosen(self, fact: Fact) -> Iterator[None]:
         """`r`: the first valued source, under the row's condition."""
         holds = self._holds(fact)
         if len(fact.sources) == 1:
@@ -230,11 +231,14 @@ class MapEmitter:
     def _first_valued(self, fact: Fact) -> str:
         """(raw, segment, field) of the first valued alternative, else of the last: it may be null."""
         triples = [f"({self.names.whole(ref)}, {self.names.holder(ref)}, {ref.field})" for ref in fact.sources]
-        tests = [f"{triple} if {self.names.whole(ref)} not in NIL else " for triple, ref in zip(triples, fact.sources)]
+        tests = [
+            f"{triple} if {self.names.whole(ref)} not in NIL else "
+            for triple, ref in zip(triples, fact.sources, strict=True)
+        ]
         return "".join(tests[:-1]) + triples[-1]
 
     @contextmanager
-    def _valued(self, name: str):  # type: ignore[no-untyped-def]
+    def _valued(self, name: str) -> Iterator[None]:
         with self.out.block(f"if {name} and {name} != NULL:"):
             yield
 
@@ -261,7 +265,7 @@ class MapEmitter:
             with self.out.block("if x is not None:"):
                 self._store(fact, "body", fact.target.steps)
 
-    # elements of a list that several rows build ------------------------------------------------------------------------
+    # elements of a list that several rows build -----------------------------------------------------------------------
 
     def _element(self, facts: list[Fact]) -> None:
         """The rows of one slot or extension: one element a repetition."""
@@ -353,7 +357,7 @@ class MapEmitter:
             self.out.put(f"x = {fact.constant}")
             self._store(fact, "e", rest, element=True)
 
-    # storing ------------------------------------------------------------------------------------------------------------
+    # storing ----------------------------------------------------------------------------------------------------------
 
     def _store(self, fact: Fact, holder: str, steps: tuple[Step, ...], *, element: bool = False) -> None:
         """Puts `x` at the end of the path below `holder`."""
@@ -445,7 +449,7 @@ class MapEmitter:
                 if self.trace:
                     self._hit(fact, repr(".".join(step.name for step in fact.target.steps)), filled=True)
 
-    # trace --------------------------------------------------------------------------------------------------------------
+    # trace ------------------------------------------------------------------------------------------------------------
 
     def _record(self, fact: Fact, path: str, *, element: bool = False, steps: tuple[Step, ...] = ()) -> None:
         if not self.trace:

@@ -1,9 +1,9 @@
 """Rows: one fact of a mapping a line, read from CSV, laid over by a profile's own.
 
 Eight columns: `id, source, when, target, type, vocab, value, note`. This file knows the grammar of a source
-(`PID-3`, `PID-3[1]`, `PID-3[*]`, `PID-3.4`, `OBR-3|OBR-2`) and of a target (`name[]`, `participant[att].individual`,
-`_birthDate.extension(patient-birthTime).valueDateTime`, `value[x]`); conditions are `condition.py`'s, what the words mean in
-FHIR is checked by `check.py`.
+(`PID-3`, `PID-3[1]`, `PID-3[*]`, `PID-3.4`, `OBR-3|OBR-2`) and of a target (`name[]`,
+`participant[att].individual`, `_birthDate.extension(patient-birthTime).valueDateTime`, `value[x]`); conditions are
+`condition.py`'s, what the words mean in FHIR is checked by `check.py`.
 
 Source: design chapter HL7 v2 §3. The row ids are our own and stable: overlays, traces and coverage point at them.
 """
@@ -156,12 +156,18 @@ def read_rows(path: Path, overlay: str, name: str) -> tuple[Row, ...]:
             if len(cells) != len(COLUMNS):
                 faults.append(f"{name}:{reader.line_num}: expected {len(COLUMNS)} columns, got {len(cells)}")
                 continue
-            row = Row(*(cell.strip() for cell in cells), name, reader.line_num, overlay)
+            row = make_row(cells, name, reader.line_num, overlay)
             faults += [f"{row.place}: {fault}" for fault in _row_faults(row, path.stem)]
             rows.append(row)
     if faults:
         raise RowsError(tuple(faults))
     return tuple(rows)
+
+
+def make_row(cells: Sequence[str], file: str, line: int, overlay: str) -> Row:
+    """A row of its eight cells."""
+    id_, source, when, target, type_, vocab, value, note = (cell.strip() for cell in cells)
+    return Row(id_, source, when, target, type_, vocab, value, note, file, line, overlay)
 
 
 def _row_faults(row: Row, stem: str) -> list[str]:

@@ -1,11 +1,12 @@
 """What a traced conversion did: (row, source place, FHIR path) for every fact.
 
-The traced functions are the same rows compiled a second time (`emit.py`). `explain`, lineage, the unmapped-data report and row
-coverage are four readings of one Trace; nobody keeps a second account.
+The traced functions are the same rows compiled a second time (`emit.py`). `explain`, lineage, the unmapped-data
+report and row coverage are four readings of one Trace; nobody keeps a second account.
 """
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mappings.hl7v2.place import Place
@@ -25,8 +26,8 @@ class TraceStep:
 class Trace:
     """The steps of one conversion, in order; `missed` are rows whose condition did not hold at a valued field."""
 
-    steps: list[TraceStep] = field(default_factory=list)
-    missed: list[tuple[str, Place]] = field(default_factory=list)
+    steps: list[TraceStep] = dataclasses.field(default_factory=list)
+    missed: list[tuple[str, Place]] = dataclasses.field(default_factory=list)
     resource: str = ""  # under construction
 
     def __iter__(self) -> Iterator[TraceStep]:

@@ -1,6 +1,7 @@
 """The update rule: what replaces, what stays, what a late or a nulled statement does.
 
-Source: design chapter HL7 v2 §8, §9. The life of a stay and of a result is told event by event in `hl7v2/test_traps.py`.
+Source: design chapter HL7 v2 §8, §9. The life of a stay and of a result is told event by event in
+`hl7v2/test_traps.py`.
 """
 
 from typing import Any
@@ -19,7 +20,8 @@ CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 
 def said(body: Json, **given: Any) -> Mapped:
     known: dict[str, Any] = {
-        "mode": "update", "clear": (), "filled": (), "own": (), "at": "2025-03-04T08:00:00+01:00", "source": (), "into": None,
+        "mode": "update", "clear": (), "filled": (), "own": (), "at": "2025-03-04T08:00:00+01:00", "source": (),
+        "into": None,
     }  # fmt: skip
     return Mapped(body=body, **(known | given))
 
@@ -199,7 +201,7 @@ ELEMENTS = st.fixed_dictionaries(
         "name": st.lists(st.sampled_from([{"text": "A"}, {"text": "B"}]), min_size=1, max_size=2),
         "identifier": st.lists(
             st.sampled_from([{"system": "urn:a:b", "value": "1"}, {"system": "urn:a:c", "value": "2"}]),
-            min_size=1, max_size=2, unique_by=lambda each: each["system"],
+            min_size=1, max_size=2, unique_by=str,
         ),
     },
 )  # fmt: skip

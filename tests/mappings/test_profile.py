@@ -129,7 +129,8 @@ def test_wiring_of_a_profile_is_checked_like_ours(tmp_path: Path) -> None:
     site = write(tmp_path / "wired")
     (site / "messages").mkdir()
     (site / "messages/oru.toml").write_text(
-        '[group.A]\nin = "B"\nopens = ["PID"]\ncolour = "red"\n[[make]]\ngroup = "A"\nmap = "PID.Patient"\nkey = "who"\n'
+        '[group.A]\nin = "B"\nopens = ["PID"]\ncolour = "red"\n'
+        '[[make]]\ngroup = "A"\nmap = "PID.Patient"\nkey = "who"\n'
         '[[make]]\ngroup = "A"\nmap = "OBX.Observation"\nkey = "observation"\nafter = 1\n'
     )
     with pytest.raises(RowsError) as caught:
@@ -171,7 +172,8 @@ def test_identities_follow_the_profile(tmp_path: Path) -> None:
 def test_authorities_and_codes_of_the_site(tmp_path: Path) -> None:
     site = write(
         tmp_path / "codes",
-        'authorities = { HOSP = "urn:oid:2.999.8.4" }\ncodes.99LAB = { system = "urn:oid:2.999.8.6", map = "codes/lab.csv" }',
+        'authorities = { HOSP = "urn:oid:2.999.8.4" }\n'
+        'codes.99LAB = { system = "urn:oid:2.999.8.6", map = "codes/lab.csv" }',
     )
     (site / "codes").mkdir()
     (site / "codes/lab.csv").write_text(

@@ -1,8 +1,9 @@
 """Named rules beside the rows: what a condition of the closed language cannot say.
 
-Four kinds, each in one table that wiring and rows name them from: datatype functions that read several fields (`FUNCTIONS`),
-resolvers for `@name` values (`RESOLVERS`), rules that finish one resource (`FINISH`), and rules over the whole message
-(`AFTER`). Importing a module of this folder registers what it holds. A rule leaves trace steps through its caller.
+Four kinds, each in one table that wiring and rows name them from: datatype functions that read several fields
+(`FUNCTIONS`), resolvers for `@name` values (`RESOLVERS`), rules that finish one resource (`FINISH`), and rules over
+the whole message (`AFTER`). Importing a module of this folder registers what it holds. A rule leaves trace steps
+through its caller.
 
 Source: design chapter HL7 v2 §6 lists them; each cites its own section.
 """

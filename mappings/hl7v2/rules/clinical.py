@@ -1,6 +1,7 @@
 """Withdrawals and statuses of allergies, diagnoses and procedures; who pays and who is insured.
 
-A statement is withdrawn aloud: an action code D makes it entered-in-error and takes the clinical status away (ait-2, con-5).
+A statement is withdrawn aloud: an action code D makes it entered-in-error and takes the clinical status away
+(ait-2, con-5).
 
 Source: design chapter HL7 v2 §8 (action codes, IAM-17), §4 (insurance).
 """
@@ -65,7 +66,7 @@ def procedure_status(ctx: Assembly, builder: Builder) -> None:
 
 @finish("coverage_parties")
 def coverage_parties(ctx: Assembly, builder: Builder) -> None:
-    """The subscriber: the patient herself, or the person IN1-16 names; a payor that no one named is absent, not guessed."""
+    """The subscriber: the patient herself, or whom IN1-16 names; a payor that no one named is absent, not guessed."""
     body = builder.body
     if _code(builder, 17, ctx) == "SEL":
         body["subscriber"] = body["beneficiary"]

@@ -1,8 +1,8 @@
 """A stay's life, event by event: status, period, where the patient lies.
 
-`STATUS` is the table of the chapter; an event that is not in it keeps the stored status and only fills where nothing is
-stored. What the event itself does (`own`) holds even when the message comes late, unless a later event of its kind is stored:
-`merge.py` decides that.
+`STATUS` is the table of the chapter; an event that is not in it keeps the stored status and only fills where
+nothing is stored. What the event itself does (`own`) holds even when the message comes late, unless a later event
+of its kind is stored: `merge.py` decides that.
 
 Source: design chapter HL7 v2 §9; HL7 v2.9 chapter 3 for the events.
 """
@@ -57,7 +57,7 @@ def encounter_status(ctx: Assembly, builder: Builder) -> None:
 
 
 def _preadmitted(body: Json) -> bool:
-    return body.get("class", {}).get("code") == "PRENC"
+    return bool(body.get("class", {}).get("code") == "PRENC")
 
 
 def _at_first_sight(event: str, body: Json) -> str:

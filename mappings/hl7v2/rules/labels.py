@@ -1,8 +1,8 @@
 """Security labels: each field by its own table (`labels.csv`), and closed where a code is in none.
 
-A protected patient (PD1-12, ARV at PID) labels all that the message says of her, a protected stay (PV1-16, ARV at PV1)
-what hangs on the stay, an order (ORC-28) its reports and results. Consent decisions rest on these, so an unknown or local
-code means restricted and keeps its own coding. `merge` never lowers a label because it is absent.
+A protected patient (PD1-12, ARV at PID) labels all that the message says of her, a protected stay (PV1-16, ARV at
+PV1) what hangs on the stay, an order (ORC-28) its reports and results. Consent decisions rest on these, so an
+unknown or local code means restricted and keeps its own coding. `merge` never lowers a label because it is absent.
 
 Source: design chapter HL7 v2 §10.
 """

@@ -1,10 +1,11 @@
 """Two records of one person become one: each pair of PID and MRG.
 
-Nothing is deleted: the survivor gains the retired numbers (`use = old`) and `link` replaces, the retired Patient is inactive
-and points to it; `into` tells the store to keep an alias. An unknown MRG makes one all the same, so that late data follows.
+Nothing is deleted: the survivor gains the retired numbers (`use = old`) and `link` replaces, the retired Patient is
+inactive and points to it; `into` tells the store to keep an alias. An unknown MRG makes one all the same, so that
+late data follows.
 
-Source: design chapter HL7 v2 §10; the guide has no map. The other merges (accounts, visits, numbers) belong to later work:
-their MRG is an issue and keeps its place.
+Source: design chapter HL7 v2 §10; the guide has no map. The other merges (accounts, visits, numbers) belong to
+later work: their MRG is an issue and keeps its place.
 """
 
 from mappings.hl7v2.assemble import Assembly, Builder

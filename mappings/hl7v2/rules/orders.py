@@ -1,7 +1,7 @@
 """Orders as results name them.
 
-Statuses are rows (tables 0038 and 0119); a request to cancel or hold leaves a business event and no status, for the filler
-has not agreed. What an order replaces is said here.
+Statuses are rows (tables 0038 and 0119); a request to cancel or hold leaves a business event and no status, for the
+filler has not agreed. What an order replaces is said here.
 
 Source: design chapter HL7 v2 §9, orders.
 """

@@ -3,7 +3,8 @@
 - notes: NTE belong to the segment before them; neighbours join by newline, empty lines kept
 - parents: OBR-26, OBR-29, OBR-50 name the line that a child report comes from
 
-Text over several lines is `lines.py`'s. Source: design chapter HL7 v2 §4 (NTE), §5 (ED RP), §9 (tables, corrections, parents).
+Text over several lines is `lines.py`'s. Source: design chapter HL7 v2 §4 (NTE), §5 (ED RP), §9 (tables,
+corrections, parents).
 """
 
 from collections.abc import Iterator
@@ -345,7 +346,7 @@ def parent_order(ctx: Assembly, builder: Builder) -> None:
                 return
 
 
-# components ------------------------------------------------------------------------------------------------------------
+# components -----------------------------------------------------------------------------------------------------------
 
 
 @resolver("observation_code")

@@ -1,7 +1,7 @@
 """What a snapshot no longer lists is ended: relatives of the patient, plans and guarantors of the account.
 
-A segment of a kind means "this is the whole list of this feed"; one with `""` alone empties it; none changes nothing. AL1,
-IAM, DG1 and PR1 accumulate and are not closed here: an allergy is withdrawn aloud.
+A segment of a kind means "this is the whole list of this feed"; one with `""` alone empties it; none changes
+nothing. AL1, IAM, DG1 and PR1 accumulate and are not closed here: an allergy is withdrawn aloud.
 
 Source: design chapter HL7 v2 §8.
 """

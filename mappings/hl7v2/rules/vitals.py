@@ -1,8 +1,8 @@
 """Vital signs: R4 holds an Observation with one of their LOINC codes to its profile unasked.
 
-Category, a time of at least a day, UCUM units of the profile; what is no such quantity goes to a note, with a reason. Two
-halves of one blood pressure become one Observation with components. Codes and units are `vitals.csv`, spellings of units
-`vital_units.csv`.
+Category, a time of at least a day, UCUM units of the profile; what is no such quantity goes to a note, with a
+reason. Two halves of one blood pressure become one Observation with components. Codes and units are `vitals.csv`,
+spellings of units `vital_units.csv`.
 
 Source: design chapter HL7 v2 §9; FHIR R4 profiles vitalsigns, heartrate, bp and their kin.
 """

@@ -13,8 +13,8 @@ import pytest
 from mappings.convert import patient_keys, to_fhir
 from mappings.fhir.codec import encode
 from mappings.fhir.validate import validate
-from tests.mappings.hl7v2.messages import ROOT, SAMPLES, default
-from tests.mappings.hl7v2.test_samples import BROKEN, assert_nothing_dropped
+from tests.mappings.hl7v2.messages import BROKEN, ROOT, SAMPLES, default
+from tests.mappings.hl7v2.test_samples import assert_nothing_dropped
 
 CORPUS = Path(os.environ.get("CHARTBRIDGE_CORPUS", ROOT.parent / "shared/corpus")) / "hl7v2/messages"
 VALIDATOR = Path(os.environ.get("CHARTBRIDGE_TOOLS", ROOT.parent / "shared/tools")) / "validate"

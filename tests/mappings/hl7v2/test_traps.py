@@ -12,7 +12,19 @@ import pytest
 from mappings.convert import Close
 from mappings.fhir.validate import validate
 from tests.mappings.hl7v2.messages import (
-    MR, Store, adt, bodies, codes, convert, header, mapped, obr, obx, one, oru, segment,
+    MR,
+    Store,
+    adt,
+    bodies,
+    codes,
+    convert,
+    header,
+    mapped,
+    obr,
+    obx,
+    one,
+    oru,
+    segment,
 )  # fmt: skip
 
 LABEL = "http://terminology.hl7.org/CodeSystem/"
@@ -511,7 +523,8 @@ def test_a_bad_death_date_does_not_lose_the_death() -> None:
     ("field", "expected"),
     [
         ("V", ["v3-Confidentiality#V"]), ("R", ["v3-Confidentiality#R"]), ("U", ["v3-Confidentiality#N"]),
-        ("PSY", ["v3-ActCode#PSY"]), ("HIV", ["v3-ActCode#HIV"]), ("AID", ["v3-ActCode#HIV"]), ("ETH", ["v3-ActCode#ETH"]),
+        ("PSY", ["v3-ActCode#PSY"]), ("HIV", ["v3-ActCode#HIV"]), ("AID", ["v3-ActCode#HIV"]),
+        ("ETH", ["v3-ActCode#ETH"]),
         ("EMP", ["v3-ActCode#EMP"]), ("VIP", ["v3-ActCode#CEL"]), ("R~PSY", ["v3-Confidentiality#R", "v3-ActCode#PSY"]),
         ("U~V", ["v3-Confidentiality#V"]),
     ],

@@ -13,7 +13,7 @@ import pytest
 from mappings.fhir.schema import schema
 from mappings.rows.compiler import CompiledRows, Environment, compile_maps
 from mappings.rows.errors import RowsError
-from mappings.rows.table import Row
+from mappings.rows.table import Row, make_row
 from mappings.rows.trace import Trace
 
 Json = dict[str, Any]
@@ -59,7 +59,7 @@ FUNCTIONS = {
 }
 
 
-def environment(*, ignore_null: bool = False, **policy: str) -> Environment:
+def environment(policy: dict[str, str] | None = None, *, ignore_null: bool = False) -> Environment:
     def vocabulary(name: str) -> Codes:
         if name == "wrong":
             return Codes(frozenset({"robot"}))
@@ -68,14 +68,14 @@ def environment(*, ignore_null: bool = False, **policy: str) -> Environment:
         return Codes()
 
     resolvers = {"nobody": lambda ctx: None, "named": lambda ctx: "unknown"}
-    return Environment(schema(), FUNCTIONS, resolvers, vocabulary, policy, ignore_null, "urn:source-code")
+    return Environment(schema(), FUNCTIONS, resolvers, vocabulary, policy or {}, ignore_null, "urn:source-code")
 
 
 def rows(text: str) -> dict[str, list[Row]]:
     """`id source when target type vocab value` a line, as CSV without the note."""
     found: dict[str, list[Row]] = {}
     for number, cells in enumerate(csv.reader(io.StringIO(text.strip())), 2):
-        each = Row(*[*(cell.strip() for cell in cells), *[""] * (8 - len(cells))], "test.csv", number, "base")
+        each = make_row([*cells, *[""] * (8 - len(cells))], "test.csv", number, "base")
         found.setdefault(each.map, []).append(each)
     return found
 
@@ -111,9 +111,10 @@ class Segment:
 
 def run(text: str, segment: Segment, ctx: Context | None = None, **policy: str) -> Json:
     """The body one map makes of one segment; fast and traced agree."""
-    compiled = compile_maps(rows(text), environment(**policy))
+    compiled = compile_maps(rows(text), environment(policy))
     (name,) = compiled.maps
-    ctx, body = ctx or Context(), {}
+    ctx = ctx or Context()
+    body: Json = {}
     compiled[name].fast(segment, ctx, body)
     again: Json = {}
     trace = Trace()
@@ -223,7 +224,8 @@ PID.Patient:6,PID-6[1],,extension(patient-mothersMaidenName).valueString,ST[stri
 
 def test_a_profile_may_ignore_null() -> None:
     compiled = compile_maps(rows("PID.Patient:8,PID-8,,gender,CWE[code],sexes"), environment(ignore_null=True))
-    ctx, body = Context(), {}
+    ctx = Context()
+    body: Json = {}
     compiled["PID.Patient"].fast(Segment("PID", f8='""'), ctx, body)
     assert (body, ctx.clear) == ({}, [])
 

@@ -80,9 +80,10 @@ def test_a_condition_means_what_it_says(words: str, fields: dict[int, str], expe
 @pytest.mark.parametrize(
     "words",
     [
-        "", "PID-8", "PID-8 is F", "PID-8 = ", "PID-8 in F", "PID-8 in (F", "count(PID-3)", "PID-8 > 3", "and PID-8 valued",
-        "PID-8 valued PID-9 valued", "nobody = 1", "PID-8|PID-9 valued", "event < A01", "count(PID-3) > x", "event valued",
-        "not", "(PID-8 valued", "count(PID-3) in (1)",
+        "", "PID-8", "PID-8 is F", "PID-8 = ", "PID-8 in F", "PID-8 in (F", "count(PID-3)", "PID-8 > 3",
+        "and PID-8 valued",
+        "PID-8 valued PID-9 valued", "nobody = 1", "PID-8|PID-9 valued", "event < A01", "count(PID-3) > x",
+        "event valued", "not", "(PID-8 valued", "count(PID-3) in (1)",
     ],
 )  # fmt: skip
 def test_what_is_outside_of_the_language_is_refused(words: str) -> None:
