@@ -5,12 +5,13 @@ FHIR R4 Consent; access chapter §6, §7, §9; ledger chapter §5, §10.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from adapter.ledger_view import replay_site
+from adapter.ledger_view import opener, replay_site, viewing
 from adapter.store import owners
 from adapter.store.engine import Hot
 from adapter.store.unit import Convert
@@ -407,6 +408,16 @@ async def test_permits_under_the_consents_of_a_merged_patient_are_justified(node
     replayed = await replay_site(node.services.site)
     assert (replayed.refused, replayed.faults) == ([], [])
     assert {finding.verdict for finding in replayed.findings} == {Verdict.JUSTIFIED}
+    assert await handles(node.services.site) == 3
+
+
+async def handles(folder: Path) -> int:
+    """How many consents the log knows: a stranger, to whom handles are disclosed, replays by them."""
+    async with viewing(folder) as view:
+        keys = await opener(view)
+        entries = await view.log.entries(0, (await view.log.head()).size)
+        opened = await keys.open([entry for entry in entries if decode(entry.body)["type"].startswith("consent.")])
+        return len({one.values["handle"] for one in opened})
 
 
 async def test_a_consent_given_after_a_merge_speaks_for_both_records(node: Node) -> None:
