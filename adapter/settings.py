@@ -225,7 +225,8 @@ def _explain(error: ValidationError) -> str:
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown key {place}{_nearest(place)}")
         else:
-            lines.append(f"{place}: {fault['msg'].lower()}")
+            said = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{place}: {said[:1].lower()}{said[1:]}")
     return "; ".join(lines)
 
 

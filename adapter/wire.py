@@ -93,7 +93,7 @@ def read_answer(data: bytes) -> Answer:
     """Raises BadAnswer."""
     try:
         return _answer.decode(data)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, ValueError) as exc:  # ValueError: a text that is not UTF-8
         raise BadAnswer("a conversion child answered with something else") from exc
 
 
