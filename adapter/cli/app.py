@@ -1,0 +1,93 @@
+"""The tree of verbs, and the one place where an exception becomes an exit code.
+
+Verbs import their modules inside the command, so that `--help` does not load a web server.
+Source: operations chapter §1.
+"""
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adapter.cli import feed, keys, ledger, map_, msg, run, token
+from adapter.cli.console import OPTIONS, Exit, complain
+from adapter.errors import ChartbridgeError
+from ledger.errors import AppendFailed, IntegrityError, LedgerError, VerificationError
+from mappings.errors import MappingError
+
+RETRY_MAY_HELP = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
+app = typer.Typer(
+    name="chartbridge",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="FHIR interoperability middleware: HL7 v2 feeds in, sealed FHIR out, every step provable.",
+)
+run.add_to(app)
+app.add_typer(feed.app, name="feed")
+app.add_typer(msg.app, name="msg")
+app.add_typer(map_.app, name="map")
+app.add_typer(token.app, name="token")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(keys.app, name="keys")
+
+
+@app.callback()
+def options(
+    site: Annotated[Path | None, typer.Option(help="The site's folder; else CHARTBRIDGE_SITE, else upwards.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Results as JSON, one object a line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    OPTIONS.site, OPTIONS.json, OPTIONS.quiet = site, as_json, quiet
+
+
+def main() -> None:
+    """Run a verb; end the process with its exit code."""
+    sys.exit(exit_code(sys.argv[1:]))
+
+
+def exit_code(arguments: list[str]) -> int:
+    """Run a verb and say how it ended, as a code of `Exit`."""
+    try:
+        result = app(_take_shared(arguments), standalone_mode=False)
+    except typer.Abort:
+        return Exit.INTERRUPTED
+    except typer.Exit as exc:
+        return exc.exit_code
+    except typer.TyperException as exc:
+        complain(str(exc), "chartbridge --help")
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # the reader has gone; there is no one left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except ChartbridgeError as exc:
+        complain(exc.text, exc.hint)
+        return exc.exit_code
+    except (IntegrityError, VerificationError) as exc:
+        complain(str(exc), "chartbridge ledger fsck")
+        return Exit.INTEGRITY
+    except AppendFailed as exc:
+        complain(str(exc), "chartbridge doctor")
+        return Exit.UNAVAILABLE
+    except (LedgerError, MappingError) as exc:
+        complain(str(exc))
+        return Exit.FAILED
+    except OSError as exc:
+        complain(exc.strerror or type(exc).__name__)
+        return Exit.UNAVAILABLE if exc.errno in RETRY_MAY_HELP else Exit.FAILED
+    return int(result or Exit.DONE)
+
+
+def _take_shared(arguments: list[str]) -> list[str]:
+    """`--json` and `--quiet` may stand anywhere; typer knows them before the verb only."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    head = arguments[:end]
+    shared = [flag for flag in ("--json", "--quiet") if flag in head]
+    return [*shared, *(word for word in head if word not in shared), *arguments[end:]]
