@@ -75,8 +75,7 @@ def _rate(turns: Sequence[Outcome]) -> float:
 
 def _fill(place: sites.Place) -> list[str]:
     """Patients in the node, by way of its listener; the paths of their resources once all are there."""
-    template = traffic.sample(traffic.ADT)
-    frames = (b"\x0b" + traffic.copy(template, n) + b"\x1c\r" for n in range(PATIENTS))
+    frames = map(traffic.Template(traffic.ADT).frame, range(PATIENTS))
     closed_loop(place.mllp_port, frames, acknowledged, connections=8).expect_all()
     base, token = f"http://{HOST}:{place.http_port}/fhir", place.token()
     deadline = time.monotonic() + SETTLE_S
@@ -94,7 +93,7 @@ def _fill(place: sites.Place) -> list[str]:
 
 def find_patient(base: str, token: str, number: int) -> str | None:
     """The path of the Patient of copy `number`; None while there is none."""
-    answer = get(f"{base}/Patient?identifier={100_000 + number}", token)
+    answer = get(f"{base}/Patient?identifier={traffic.identifier(number)}", token)
     entries = answer.get("entry", [])
     return f"/fhir/Patient/{entries[0]['resource']['id']}" if entries else None
 

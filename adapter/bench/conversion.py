@@ -39,7 +39,8 @@ def measure(seconds: float) -> list[Figure]:
 
 
 def _figure(name: str, profile: Profile, seconds: float) -> Figure:
-    messages = list(islice(traffic.copies(name), COPIES))
+    template = traffic.Template(name)
+    messages = [template.message(number) for number in range(COPIES)]
     ours: _Timed[bytes] = _Timed(lambda data: convert(data, profile))
     theirs: _Timed[str] = _Timed(_hl7apy)
     own, other = cycle(messages), cycle([message.decode("ascii") for message in messages])

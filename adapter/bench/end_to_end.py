@@ -40,7 +40,7 @@ def measure(folder: Path, seconds: float) -> list[Figure]:
     """Sustained rate, and the delay at the goal's rate."""
     place = sites.make(folder / "node")
     with process.running("adapter.bench.served", "node", str(place.folder)) as node:
-        flow = _Flow(place)
+        flow = _Flow(place, traffic.Template(traffic.ORU_10))
         flow.push(FIRST)
         rate = flow.push(max(FEWEST, int(flow.push(FIRST) * 2 * seconds)))
         delays = flow.steady(RATE, int(RATE * seconds))
@@ -74,6 +74,7 @@ class _Flow:
     """Messages into one node, each sent once, and what its stores say of them."""
 
     place: sites.Place
+    template: traffic.Template
     sent: int = 0
     acknowledged: float = 0.0
 
@@ -102,9 +103,8 @@ class _Flow:
             raise Unavailable("the results of a delivered message cannot be queried")
 
     def _frames(self, count: int) -> Iterator[bytes]:
-        template = traffic.sample(traffic.ORU_10)
         first, self.sent = self.sent, self.sent + count
-        return (b"\x0b" + traffic.copy(template, n) + b"\x1c\r" for n in range(first, first + count))
+        return map(self.template.frame, range(first, first + count))
 
     def _await_delivered(self) -> None:
         deadline = time.monotonic() + LONGEST_S

@@ -35,8 +35,7 @@ def measure(folder: Path, seconds: float) -> list[Figure]:
 
 
 def _framed() -> Iterator[bytes]:
-    template = traffic.sample(traffic.ADT)
-    return (b"\x0b" + traffic.copy(template, number) + b"\x1c\r" for number in count(1))
+    return map(traffic.Template(traffic.ADT).frame, count())
 
 
 def _load(port: int, messages: Iterator[bytes], connections: int, seconds: float) -> Outcome:
