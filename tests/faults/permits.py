@@ -45,10 +45,13 @@ async def _open(node: Node, entry: Entry, said: dict[str, Any]) -> Permit:
     opened = await node.site.ledger.detail(said["id"], key)
     assert opened is not None
     facts = msgspec.json.decode(opened)
-    committed = {"actor": facts["client"], "basis": facts["basis"], "content": audit.content_root(facts["content"])}
-    for name, value in committed.items():
+    told: dict[str, str] = facts["committed"]
+    assert told["actor"] == facts["client"]
+    assert told["content"] == audit.content_root(facts["content"])
+    assert told.keys() == said["c"].keys()
+    for name, value in told.items():
         assert opens(said["c"][name], field_salt(key, entry.id, name), name, value.encode()), name
-    return Permit(entry.index, detail.subject, facts["client"], facts["basis"], tuple(facts["content"]))
+    return Permit(entry.index, detail.subject, told["actor"], told["basis"], tuple(facts["content"]))
 
 
 async def unjustified(node: Node) -> list[Permit]:

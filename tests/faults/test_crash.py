@@ -3,8 +3,8 @@
 One site for each test. Senders (`tests/simulators/hospital.py`) and a reader go on through all of it; the node is
 killed, started again on the same folder, and so on. At the end everything is acknowledged, the node settles, and the
 checker compares what was promised with journal, store and log: nothing lost, doubled, out of order or altered, each
-version in the log once; every checkpoint ever published is a state of the log, and every read that was answered has its
-entry. Operations chapter §8 and §9 (F1, F2).
+version in the log once; every checkpoint ever published is a state of the log, every read that was answered has its
+entry, and `ledger fsck` finds no fault. Operations chapter §8 and §9 (F1, F2).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter.ledger_view import check_all, viewing
 from adapter.node import running
 from tests.faults import account
 from tests.faults.process import Place, create, serving
@@ -95,6 +96,8 @@ async def nothing_broken(run: Run) -> None:
         assert await account.violations(node, run.hospital.acknowledged) == []
         assert await account.foreign_checkpoints(node, run.published) == []
         assert await account.unrecorded(node, run.ward.references) == []
+    async with viewing(run.place.folder) as view:
+        assert (await check_all(view, sweep=False)).faults == []
     assert run.hospital.acknowledged, "there was a load of messages"
     assert run.ward.references, "and one of reads"
     assert run.ward.statuses <= {200, 503}

@@ -1,7 +1,8 @@
 """A revocation, a new deny and a merge, each racing 1,000 reads over real HTTP.
 
 The gate may let a read out that was sequenced before the end of what it rests on, and no other: whichever way the race
-goes, no permit stands behind the end, each has its basis before it, and who asks after the answer gets what is absent.
+goes, no permit stands behind the end, `ledger replay` finds each justified, and who asks after the answer gets what is
+absent.
 Access chapter §9; ledger chapter §6; operations chapter §8 (I7).
 """
 
@@ -16,11 +17,13 @@ from typing import Any
 import httpx
 import pytest
 
+from adapter.ledger_view import replay_site
 from adapter.node import Node, running
 from adapter.sender import acknowledgement_code, send_one
 from adapter.settings import FILE
 from ledger.event import decode as decode_entry
 from ledger.event import parse_reference
+from ledger.replay import Verdict
 from mappings.fhir.codec import decode
 from tests.faults.permits import permits, unjustified
 from tests.faults.process import HOST, Place, create
@@ -163,6 +166,9 @@ async def nothing_slipped_through(ward: Hospital, race: Race, end: int) -> None:
     assert set(race.statuses) == {200, 404}, "the change fell among the reads, and nothing else was answered"
     assert race.late == 0
     assert await unjustified(ward.node) == []
+    replayed = await replay_site(ward.node.site.folder)
+    assert replayed.faults == []
+    assert [finding for finding in replayed.findings if finding.verdict is not Verdict.JUSTIFIED] == []
     abroad = [permit.index for permit in await permits(ward.node) if permit.client == "abroad"]
     assert len(abroad) == race.statuses[200]
     assert max(abroad) < end
