@@ -194,47 +194,69 @@ def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
     nobody.
     """
     try:
-        read = _plain_segments(data)
-        if read is None:
-            read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+        scanned = _scan(data)
+        known = _scanned_keys(*scanned, profile) if scanned is not None else None
+        found = known if known is not None else _read_keys(data, profile)
     except UnreadableMessage:
         return ()
-    assembly = Assembly(read, profile, profile.family(KEPT), structure.Group(structure.ROOT), b"")
-    found: dict[str, PatientKey] = {}
+    named: dict[str, PatientKey] = {}
+    for key, retired in found:
+        id_ = profile.identities.make("Patient", key)
+        named.setdefault(id_, PatientKey(id_, key, retired))
+    return tuple(named.values())
+
+
+def _scan(data: bytes) -> tuple[message.Separators, list[list[str]]] | None:
+    """(separators, fields of each PID and MRG in order) of a message in plain ASCII; None where care is needed."""
+    if not data.startswith(b"MSH") or not data.isascii() or b"\n" in data:
+        return None
+    text = data.decode("ascii")
+    sep, repeated = separators(text)
+    if repeated or "\rpid" in text or "\rmrg" in text:
+        return None
+    found: list[tuple[int, list[str]]] = []
+    for mark in ("\rPID", "\rMRG"):
+        start = text.find(mark)
+        while start >= 0:
+            end = text.find("\r", start + 1)
+            after = text[end + 1 : end + 5] if end >= 0 else ""
+            if text[start + 4 : start + 5] != sep.field or (
+                after and (after[3:] != sep.field or not after[:3].isalnum())
+            ):
+                return None
+            found.append((start, text[start + 1 : end if end >= 0 else len(text)].split(sep.field)))
+            start = text.find(mark, start + 1)
+    found.sort()
+    return sep, [fields for _, fields in found]
+
+
+def _scanned_keys(
+    sep: message.Separators, segments: list[list[str]], profile: Profile
+) -> list[tuple[keys.Key, bool]] | None:
+    """(key, whether MRG names it) of each; None where a patient is known by her place only."""
+    scan = keys.Scan(sep, profile)
+    found: list[tuple[keys.Key, bool]] = []
+    for fields in segments:
+        fields += ["", "", "", ""]
+        if fields[0] == "PID":
+            key = keys.choose_identity(fields[3].split(sep.rep), scan) or keys.identifier(fields[2], scan)
+            if key is None:
+                return None
+            found.append((key, False))
+        elif (key := keys.choose_identity(fields[1].split(sep.rep), scan)) is not None:
+            found.append((key, True))
+    return found
+
+
+def _read_keys(data: bytes, profile: Profile) -> list[tuple[keys.Key, bool]]:
+    """The same of any message, read with all care."""
+    read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+    assembly = Assembly(read, profile, profile.family(KEPT), structure.Group(structure.ROOT), _digest(read))
+    found: list[tuple[keys.Key, bool]] = []
     for segment in read.segments:
         assembly.seg = segment
         if segment.name == "PID":
-            key: keys.Key | None = keys.known_patient(segment, assembly)
-            if key is None:
-                assembly.digest = assembly.digest or _digest(read)
-                full = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
-                key = keys.position(full.all("PID")[segment.nth - 1], assembly)
-        elif segment.name == "MRG":
-            key = keys.choose_identity(segment.reps(1), assembly)
-        else:
-            continue
-        if key is not None:
-            id_ = profile.identities.make("Patient", key)
-            found.setdefault(id_, PatientKey(id_, key, segment.name == "MRG"))
-    return tuple(found.values())
-
-
-def _plain_segments(data: bytes) -> message.Message | None:
-    """MSH, PID and MRG of a message in plain ASCII whose lines all begin segments; None where care is needed."""
-    if not data.isascii() or not data.startswith(b"MSH"):
-        return None
-    text = data.decode("ascii").rstrip("\r\n")
-    if "\n" in text:
-        return None
-    sep, repeated = separators(text)
-    lines = text.split("\r")
-    if repeated or any(line[3:4] != sep.field or not line[:3].isalnum() or not line[:3].isupper() for line in lines):
-        return None
-    found: list[message.Segment] = []
-    counts = {"PID": 0, "MRG": 0}
-    for ordinal, line in enumerate(lines):
-        if (name := line[:3]) in counts:
-            counts[name] += 1
-            found.append(message.Segment(name, ordinal, counts[name], 0, line, sep))
-    header = message.Segment("MSH", 0, 1, 0, lines[0], sep)
-    return message.Message(data, text, "ascii", sep, (header, *found), ())
+            found.append((keys.known_patient(segment, assembly) or keys.position(segment, assembly), False))
+        elif segment.name == "MRG" and (key := keys.choose_identity(segment.reps(1), assembly)) is not None:
+            found.append((key, True))
+    return found

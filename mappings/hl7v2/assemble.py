@@ -277,7 +277,8 @@ def remembering(call: Callable[..., Any]) -> Callable[..., Any]:
         ctx.recording = made
         found = call(raw, ctx, vocab)
         ctx.recording = outer
-        if found is not None and made and len(ctx.issues) == issues:
+        local = found is not None and str(found.get("reference", "")).startswith("#")
+        if found is not None and made and not local and len(ctx.issues) == issues:
             ctx.cache[key] = (found.copy(), tuple(made))
         return found
 

@@ -14,7 +14,7 @@ from typing import Any
 from mappings.hl7v2.assemble import Assembly
 from mappings.hl7v2.datatypes.identifiers import authority_in
 from mappings.hl7v2.lines import goes_on
-from mappings.hl7v2.message import Segment
+from mappings.hl7v2.message import Segment, Separators
 from mappings.rows.runtime import NULL, part, text
 
 Key = tuple[str, ...]
@@ -106,6 +106,22 @@ def _patient(ctx: Any) -> str:
 def _encounter(ctx: Any) -> str:
     found = ctx.made_near("Encounter")
     return found.id if found is not None else ""
+
+
+class Scan:
+    """As much of a context as choosing an identity asks for: at receipt no more is read than PID and MRG."""
+
+    __slots__ = ("cache", "comp", "esc", "feed", "field", "issues", "profile", "rep", "row", "seg", "sub", "trunc")
+
+    def __init__(self, sep: Separators, profile: Any) -> None:
+        self.comp, self.rep, self.esc, self.sub, self.trunc = sep.comp, sep.rep, sep.esc, sep.sub, sep.trunc
+        self.profile = profile
+        self.feed: str = profile.namespace
+        self.cache = profile.cache_of(sep, "scan")
+        self.issues: list[Any] = []
+
+    def issue(self, code: str, comp: int = 0, sub: int = 0, detail: str = "") -> None:
+        """A scan reports nothing: the conversion will."""
 
 
 # the message itself ---------------------------------------------------------------------------------------------------

@@ -158,6 +158,9 @@ def _panel(ctx: Assembly, systolic: Builder, diastolic: Builder) -> None:
     panel.body["code"] = {"coding": [{"system": LOINC, "code": PANEL}]}
     panel.body["component"] = [_component(half.body) for half in (systolic, diastolic)]
     panel.body["identifier"] = [*systolic.body.get("identifier", ()), *diastolic.body.get("identifier", ())]
+    inside = {each["id"]: each for half in (systolic, diastolic) for each in half.body.get("contained", ())}
+    if inside:
+        panel.body["contained"] = list(inside.values())
     notes = [*systolic.body.get("note", ()), *diastolic.body.get("note", ())]
     if notes:
         panel.body["note"] = notes

@@ -600,6 +600,15 @@ def test_two_halves_of_a_blood_pressure_are_one_observation() -> None:
     assert one(conversion, "DiagnosticReport")["result"] == [{"reference": f"Observation/{body['id']}"}]
 
 
+def test_a_panel_holds_whom_its_halves_contain() -> None:
+    halves = [
+        obx(value, code=f"{code}^Half^LN", f6="mmHg", f16="^Kaya^Leyla")
+        for value, code in (("120", "8480-6"), ("80", "8462-4"))
+    ]
+    body = one(oru(obr(), *halves), "Observation")
+    assert [f"#{each['id']}" for each in body["contained"]] == [body["performer"][0]["reference"]]
+
+
 def test_pulse_oximetry_carries_the_code_its_profile_asks_for() -> None:
     body = one(oru(obr(), obx("97", code="59408-5^SpO2^LN", f6="%")), "Observation")
     assert [coding["code"] for coding in body["code"]["coding"]] == ["2708-6", "59408-5"]
