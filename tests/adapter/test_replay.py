@@ -220,8 +220,7 @@ async def test_after_a_merge_the_other_patients_deny_counts(node: Node) -> None:
     from adapter.store.unit import Convert
 
     retired = {"resourceType": "Patient", "id": "p2", "active": False}
-    fields = dict.fromkeys(("clear", "filled", "own"), ())
-    merge = Mapped(body=retired, mode="update", at="2026-03-05T10:00:00Z", source="PID-3", into="p1", **fields)  # type: ignore[arg-type]
+    merge = Mapped(retired, "update", (), (), (), "2026-03-05T10:00:00Z", (), "p1")
     await node.commit(Convert(merge))
     assert "subject.merged" in await node.kinds()
     await forge(node, owner, ref)
