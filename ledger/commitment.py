@@ -29,6 +29,11 @@ _CONTEXT = b"chartbridge commit v1\x00"
 _BLOCK = 64  # of SHA-256, in bytes
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_INNER_REST, _OUTER_REST = b"\x36" * (_BLOCK - KEY_BYTES), b"\x5c" * (_BLOCK - KEY_BYTES)  # of a padded key of ours
+
+Pads = tuple[
+    bytes, bytes
+]  # a key's inner and outer block of HMAC: what is done with it more than once begins with them
 
 
 def commitment_key(dek: bytes) -> bytes:
@@ -42,15 +47,15 @@ class SubjectKey:
 
     row: int
     key: bytes = field(repr=False)
-    tag: bytes = field(init=False, repr=False, compare=False)
-    salt: bytes = field(init=False, repr=False, compare=False)
-    detail: bytes = field(init=False, repr=False, compare=False)
+    tag: Pads = field(init=False, repr=False, compare=False)
+    salt: Pads = field(init=False, repr=False, compare=False)
+    detail: Pads = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.key) != KEY_BYTES:
             raise RuntimeError(f"a commitment key has {KEY_BYTES} bytes")
         for name in ("tag", "salt", "detail"):
-            object.__setattr__(self, name, mac(self.key, name.encode()))
+            object.__setattr__(self, name, _pads(mac(self.key, name.encode())))
 
     @classmethod
     def of(cls, row: int, dek: bytes) -> "SubjectKey":
@@ -59,17 +64,17 @@ class SubjectKey:
 
 def subject_tag(key: SubjectKey, origin: str, month: str) -> str:
     """One tag a subject, log and month ("2026-03"): who holds `key.tag` finds every entry, nobody else joins two."""
-    return mac(key.tag, f"{origin}\x00{month}".encode())[:_TAG_BYTES].hex()
+    return _under(key.tag, f"{origin}\x00{month}".encode())[:_TAG_BYTES].hex()
 
 
 def lone_tag(key: SubjectKey, event_id: bytes) -> str:
     """The tag of an access that found no subject: looks like any other, so hidden and absent are the same."""
-    return mac(key.tag, event_id)[:_TAG_BYTES].hex()
+    return _under(key.tag, event_id)[:_TAG_BYTES].hex()
 
 
 def field_salt(key: SubjectKey, event_id: bytes, name: str) -> bytes:
     """What opens one field of one event when it is disclosed."""
-    return mac(key.salt, event_id + name.encode())
+    return _under(key.salt, event_id + name.encode())
 
 
 def commit(salt: bytes, name: str, value: bytes) -> str:
@@ -77,8 +82,15 @@ def commit(salt: bytes, name: str, value: bytes) -> str:
 
 
 def commit_fields(key: SubjectKey, event_id: bytes, values: Mapping[str, bytes]) -> dict[str, str]:
-    """Each field of an event under its own salt."""
-    return {name: commit(mac(key.salt, event_id + name.encode()), name, value) for name, value in values.items()}
+    """Each field of an event under its own salt: `commit` and `field_salt`, spelled out, for an event has five."""
+    inner, outer = key.salt
+    found = {}
+    for name, value in values.items():
+        encoded, context = _named(name)
+        salt = sha256(outer + sha256(inner + event_id + encoded).digest()).digest()
+        digest = sha256(salt.translate(_INNER) + context + value).digest()
+        found[name] = sha256(salt.translate(_OUTER) + _OUTER_REST + digest).hexdigest()
+    return found
 
 
 def opens(commitment: str, salt: bytes, name: str, value: bytes) -> bool:
@@ -91,13 +103,27 @@ def _context(name: str) -> bytes:
     return _CONTEXT + name.encode() + b"\x00"
 
 
+@cache
+def _named(name: str) -> tuple[bytes, bytes]:
+    """A field's name as its salt is made of it, and what stands between the salt's pad and the value."""
+    return name.encode(), _INNER_REST + _context(name)
+
+
 def mac(key: bytes, message: bytes) -> bytes:
     """HMAC-SHA-256 (RFC 2104 §2) for keys of 32 bytes, spelled out.
 
     An event costs a dozen: this is half again as fast as `hmac.digest`, and a test holds the two against each other.
     """
+    return _under(_pads(key), message)
+
+
+def _pads(key: bytes) -> Pads:
     block = key.ljust(_BLOCK, b"\0")
-    return sha256(block.translate(_OUTER) + sha256(block.translate(_INNER) + message).digest()).digest()
+    return block.translate(_INNER), block.translate(_OUTER)
+
+
+def _under(pads: Pads, message: bytes) -> bytes:
+    return sha256(pads[1] + sha256(pads[0] + message).digest()).digest()
 
 
 def seal_detail(key: SubjectKey, origin: str, event_id: bytes, detail: bytes, entropy: Entropy) -> bytes:
@@ -116,7 +142,7 @@ def open_detail(key: SubjectKey, origin: str, event_id: bytes, sealed: bytes) ->
 
 
 def _cipher(key: SubjectKey, event_id: bytes) -> AESGCM:
-    return AESGCM(mac(key.detail, event_id))
+    return AESGCM(_under(key.detail, event_id))
 
 
 def _bound(origin: str, event_id: bytes) -> bytes:
