@@ -61,7 +61,8 @@ def convert_file(source: Path, target: Path, profile: Profile, kind: Kind) -> Co
     """Convert one file and write its Bundle; a failure is a result, not an exception."""
     try:
         conversion = to_fhir(source.read_bytes(), profile)
-        _put(target, encode(bundle(conversion, kind)) + b"\n")
+        made = bundle(conversion, kind)
+        _put(target, encode(made) + b"\n")
     except MappingError as exc:
         return Converted(source, target, failure=str(exc))
     except OSError as exc:
@@ -69,7 +70,7 @@ def convert_file(source: Path, target: Path, profile: Profile, kind: Kind) -> Co
     except OURS as exc:
         return Converted(source, target, failure=f"a fault of the program: {whereabouts(exc)}")
     issues = tuple(f"{issue.severity} {issue.code} {issue.place}".rstrip() for issue in conversion.issues)
-    return Converted(source, target, len(conversion.resources), issues)
+    return Converted(source, target, len(made.get("entry", ())), issues)
 
 
 def _put(target: Path, data: bytes) -> None:

@@ -19,6 +19,8 @@ from ledger.errors import AppendFailed, IntegrityError, LedgerError, Verificatio
 from mappings.errors import MappingError
 
 RETRY_MAY_HELP = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+# what to try where the error itself says nothing better
+HINTS: dict[int, str] = {Exit.USAGE: "chartbridge --help", Exit.NOT_FOUND: "chartbridge --help"}
 
 app = typer.Typer(
     name="chartbridge",
@@ -68,7 +70,7 @@ def exit_code(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except ChartbridgeError as exc:
-        complain(exc.text, exc.hint)
+        complain(exc.text, exc.hint or HINTS.get(exc.exit_code, "chartbridge doctor"))
         return exc.exit_code
     except (IntegrityError, VerificationError) as exc:
         complain(str(exc), "chartbridge ledger fsck")
@@ -77,10 +79,10 @@ def exit_code(arguments: list[str]) -> int:
         complain(str(exc), "chartbridge doctor")
         return Exit.UNAVAILABLE
     except (LedgerError, MappingError) as exc:
-        complain(str(exc))
+        complain(str(exc), "chartbridge doctor")
         return Exit.FAILED
     except OSError as exc:
-        complain(exc.strerror or type(exc).__name__)
+        complain(exc.strerror or type(exc).__name__, "chartbridge doctor")
         return Exit.UNAVAILABLE if exc.errno in RETRY_MAY_HELP else Exit.FAILED
     return int(result or Exit.DONE)
 

@@ -76,7 +76,7 @@ def _show_fact(fact: "Fact", data: bytes) -> None:
     short = fact.resource.split("/")[0] + "/" + fact.resource.split("/")[1][:8]
     span = f"bytes {fact.bytes[0]}–{fact.bytes[1]}" if fact.bytes else ""
     shown = _content(data, fact.bytes).get("value", "")
-    left = f"{short:<24} {fact.path:<44} ← {fact.place or '':<12} {span:<16} {fact.type:<32}"
+    left = f"{short:<24} {fact.path:<44} ← {fact.place or ''!s:<12} {span:<16} {fact.type:<32}"
     line(f"{left} {fact.row:<28} {fact.source} {shown}".rstrip())
 
 

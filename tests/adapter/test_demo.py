@@ -1,0 +1,49 @@
+"""The whole job on invented samples, on a real node with real sockets (the issue's item 10)."""
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from adapter import demo
+
+
+@pytest.fixture(scope="module")
+def told() -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        demo.console.file = out
+        assert demo.run() == 0
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "keys and stores created",
+        r"listening: MLLP \d+",
+        "→ admission +← CA",
+        "→ laboratory result +← CA",
+        "→ correction of one value +← CA",
+        "→ merge of the two records +← CA",
+        "→ broken: no message type +← AR",
+        r"→ the result, sent twice +← CA \(the first ACK again\)",
+        "read by her own hospital: 1 Patient",
+        r"consent granted \(log entry \d+:\d+\) → read by the other organisation",
+        "the same read answers 404",
+        r"checkpoint signed over (\d+) entries; \1 of \1 proofs verified",
+        "one byte changed: verification failed",
+    ],
+)
+def test_the_demo_shows_what_the_issue_lists(told: str, part: str) -> None:
+    assert re.search(part, told)
+
+
+def test_the_demo_leaves_nothing_behind(
+    told: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("demo")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setattr(demo.console, "file", io.StringIO())
+    demo.run()
+    assert list(folder.iterdir()) == []
