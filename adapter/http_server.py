@@ -12,12 +12,17 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from granian.constants import Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from adapter.errors import ConfigurationError, Unavailable
 from adapter.settings import LOOPBACK, Http
 
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - the names of all addresses
+# Connections at once: with the server's own 128, that many half-open ones would shut everybody else out.
+CONNECTIONS = 2048
+BACKLOG = 1024
+HEADERS_MS = 10_000  # for the whole head of a request, however slowly it drips
 STOP_S = 5.0
 READY_S = 10.0
 
@@ -57,6 +62,9 @@ async def serving(app: FastAPI, http: Http, site: Path) -> AsyncIterator[None]:
         interface=Interfaces.ASGI,
         websockets=False,
         log_enabled=False,
+        backlog=BACKLOG,
+        backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_MS),
         ssl_cert=site / http.tls_cert_file if http.tls_cert_file else None,
         ssl_key=site / http.tls_key_file if http.tls_key_file else None,
     )

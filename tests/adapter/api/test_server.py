@@ -128,3 +128,15 @@ async def test_a_client_without_feed_scope_or_the_right_body_is_refused(receivin
         assert (await ward.post("/hl7v2", content=MESSAGE)).status_code == 415
         assert (await ward.post("/hl7v2", content=large, headers=HL7)).status_code == 413
         assert (await nobody.post("/hl7v2", content=MESSAGE, headers=HL7)).status_code == 401
+
+
+async def test_half_open_connections_do_not_shut_others_out(node: Node, tmp_path: Path) -> None:
+    """More of them than the server takes by itself, each with half a request and no token."""
+    async with on_granian(node.app, tmp_path) as url, httpx.AsyncClient(base_url=url, timeout=5) as client:
+        address = httpx.URL(url)
+        idle = [await asyncio.open_connection(address.host, address.port) for _ in range(200)]
+        for _, writer in idle:
+            writer.write(b"GET /liv")
+        assert (await client.get("/livez")).status_code == 200
+        for _, writer in idle:
+            writer.close()
