@@ -8,7 +8,7 @@ Access chapter §9; ledger chapter §6; operations chapter §8 (I7).
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +21,12 @@ from adapter.ledger_view import replay_site
 from adapter.node import Node, running
 from adapter.sender import acknowledgement_code, send_one
 from adapter.settings import FILE
+from ledger.errors import BasisEnded
+from ledger.event import Event, parse_reference
 from ledger.event import decode as decode_entry
-from ledger.event import parse_reference
+from ledger.log import Ledger
 from ledger.replay import Verdict
+from ledger.sequence import Receipt
 from mappings.fhir.codec import decode
 from tests.faults.permits import permits, unjustified
 from tests.faults.process import HOST, Place, create
@@ -47,6 +50,39 @@ V3 = "http://terminology.hl7.org/CodeSystem/v3-"
 Change = Callable[[], Awaitable[None]]
 
 
+class Slow:
+    """The gate's way to the log, as on a busy node: from `hold` on, some records wait between decision and append.
+
+    Without it the change, which has farther to go, would seldom overtake a read that was decided before it.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._held, self._full, self._go = 0, asyncio.Event(), asyncio.Event()
+        self._holding = False
+        self.decided_again = 0
+
+    async def hold(self) -> None:
+        """Return once half of the readers wait with a decision of before; the others read on."""
+        self._holding = True
+        await self._full.wait()
+
+    def go(self) -> None:
+        self._go.set()
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if self._holding and self._held < AT_ONCE // 2 and events[0].secret["actor"] == "abroad":
+            self._held += 1
+            if self._held == AT_ONCE // 2:
+                self._full.set()
+            await self._go.wait()
+        try:
+            return await self._ledger.append(events)
+        except BasisEnded:
+            self.decided_again += 1
+            raise
+
+
 @dataclass(slots=True)
 class Hospital:
     """A running node with two patients, and its clients."""
@@ -56,6 +92,7 @@ class Hospital:
     abroad: httpx.AsyncClient
     patients: list[str]
     results: list[str]
+    slow: Slow
 
     async def consent(self, patient: str, kind: str = "permit") -> dict[str, Any]:
         answer = await self.home.post("Consent", json=_consent(patient, kind))
@@ -70,8 +107,15 @@ class Hospital:
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(self._reads(path, race, numbers))
-            group.create_task(_change(race, change))
+            group.create_task(self._change(race, change))
         return race
+
+    async def _change(self, race: "Race", change: Change) -> None:
+        await race.begun.wait()
+        await self.slow.hold()
+        await change()
+        race.changed = True
+        self.slow.go()
 
     async def _reads(self, path: str, race: "Race", numbers: Any) -> None:
         for _ in numbers:
@@ -92,12 +136,6 @@ class Race:
     late: int = 0
     changed: bool = False
     begun: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-async def _change(race: Race, change: Change) -> None:
-    await race.begun.wait()
-    await change()
-    race.changed = True
 
 
 def _consent(patient: str, kind: str) -> dict[str, Any]:
@@ -134,13 +172,15 @@ async def _http(place: Place, name: str) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def ward(place: Place) -> AsyncIterator[Hospital]:
     async with running(place.folder) as node, _http(place, "clinic") as home, _http(place, "abroad") as abroad:
+        slow = Slow(node.site.ledger)
+        node.services.gate._ledger = slow  # type: ignore[assignment]
         for patient in (0, 1):
             for message in hospital.messages(patient, [1]):
                 await send(place, message.body)
         await node.settled()
         found = [await _search(home, f"Patient?identifier=urn:oid:2.999.1.4|{4000 + number}") for number in (0, 1)]
         results = [await _search(home, f"Observation?patient={patient}") for patient in found]
-        yield Hospital(node, home, abroad, found, results)
+        yield Hospital(node, home, abroad, found, results, slow)
 
 
 async def send(place: Place, message: bytes) -> None:
@@ -164,6 +204,7 @@ async def nothing_slipped_through(ward: Hospital, race: Race, end: int) -> None:
     """`end`: where the entry stands that closed the chart to the client abroad."""
     assert race.statuses.total() == READS
     assert set(race.statuses) == {200, 404}, "the change fell among the reads, and nothing else was answered"
+    assert ward.slow.decided_again >= AT_ONCE // 2, "those decided before the change, and recorded after it"
     assert race.late == 0
     assert await unjustified(ward.node) == []
     replayed = await replay_site(ward.node.site.folder)
