@@ -77,13 +77,13 @@ class LogView:
         inclusion = await Tree(self.log).inclusion(entry.index, newest.size)
         return Proof.of(inclusion, newest.note), entry.body
 
-    async def disclosures(self, keys: Opener, names: frozenset[str]) -> list[Disclosure]:
-        """The openings of these fields, of every entry that has them and still opens."""
+    async def for_replay(self, keys: Opener) -> list[Disclosure]:
+        """The openings with which a recipient can replay every permit that still opens."""
         found: list[Disclosure] = []
         size = (await self.log.head()).size
         for start in range(0, size, BLOCK):
             for entry in await self.log.entries(start, min(start + BLOCK, size)):
-                found += await keys.disclosures(entry, f"{self.shard}:{entry.index}", names)
+                found += await keys.for_replay(entry, f"{self.shard}:{entry.index}")
         return found
 
 

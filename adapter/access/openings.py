@@ -69,6 +69,12 @@ class Opener:
         values = {name: value for name, value in opened.values.items() if names is None or name in names}
         return disclose(self._key(opened.owner), ref, opened.entry["id"], values)
 
+    async def for_replay(self, entry: Entry, ref: str) -> list[Disclosure]:
+        """What a recipient needs of this entry to replay permits. A refusal stays closed: it hides whom it is about."""
+        value = decode(entry.body)
+        told = value["type"].startswith("consent.") or value.get("outcome") == "permit"
+        return await self.disclosures(entry, ref, FOR_REPLAY) if told else []
+
     def _key(self, owner: int) -> SubjectKey:
         return SubjectKey(owner, self.keyring.owner(owner).commitment)
 

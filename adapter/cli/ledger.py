@@ -119,12 +119,11 @@ async def _period(view: "LogView", since: str, until: str) -> "Period":
 async def _openings(view: "LogView", refs: list[str], *, replayable: bool) -> "list[Disclosure]":
     if not refs and not replayable:
         return []
-    from adapter.access.openings import FOR_REPLAY
     from adapter.errors import NotFound
     from adapter.ledger_view import opener
 
     keys = await opener(view)
-    found = await view.disclosures(keys, FOR_REPLAY) if replayable else []
+    found = await view.for_replay(keys) if replayable else []
     for ref in refs:
         opened = await keys.disclosures(await view.entry(ref), ref)
         if not opened:

@@ -15,7 +15,7 @@ import pytest
 
 from adapter.access import audit
 from adapter.access.identity import Organisation
-from adapter.access.openings import FOR_REPLAY, Opener
+from adapter.access.openings import Opener
 from adapter.access.replay import Replayed, Source, replay
 from ledger.commitment import field_salt, opens
 from ledger.event import Event, id_bytes, new_id
@@ -251,14 +251,13 @@ async def test_an_export_with_openings_is_replayed_by_whoever_gets_it(node: Node
     await grant(node)
     assert await read(node) == 200
     await grant(node, consent() | {"status": "inactive"})
+    assert await read(node) == 404
     site = node.opened
     opener = Opener(site.vault, site.keyring, site.signer.name, node.services.zone)
     await site.ledger.integrate()
     entries = await site.log.entries(0, site.ledger.size)
     openings = [
-        one
-        for entry in entries
-        for one in await opener.disclosures(entry, f"{site.ledger.shard}:{entry.index}", FOR_REPLAY)
+        one for entry in entries for one in await opener.for_replay(entry, f"{site.ledger.shard}:{entry.index}")
     ]
     await export(site.log, site.signer, tmp_path / "kit", disclosures=openings)
     report = verify_folder(tmp_path / "kit")
@@ -267,6 +266,9 @@ async def test_an_export_with_openings_is_replayed_by_whoever_gets_it(node: Node
     text = (tmp_path / "kit" / "disclosures.jsonl").read_text()
     assert "north" not in text
     assert '"purpose"' not in text
+    refused = [n for n, entry in enumerate(await node.entries()) if entry.get("outcome") == "deny"]
+    assert refused
+    assert not any(f':{n}",' in text for n in refused)
 
 
 async def test_an_opening_tells_one_field_and_not_its_neighbours(node: Node) -> None:
