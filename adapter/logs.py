@@ -1,13 +1,15 @@
 """Logs: JSON lines on stderr through structlog. Values are chosen where they are logged; no message is ever logged.
 
 An error's text and a frame's variables may hold a value of a message, so an error that nobody caught is told by its
-type and place, and libraries' own loggers are kept to warnings.
+type and place. Of what a library logs or warns stands here who did, and the words without what was put into them.
 """
 
 import asyncio
+import json
 import logging
 import re
 import sys
+import threading
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +22,10 @@ log = structlog.get_logger()
 
 def configure() -> None:
     """Set structlog up for a service."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Library())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -33,11 +38,21 @@ def configure() -> None:
     )
     sys.excepthook = _ended
     sys.unraisablehook = lambda unraisable: _lost(unraisable.exc_value)
+    threading.excepthook = lambda args: _lost(args.exc_value)
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """What the loop would print of an error that no task asked for."""
     loop.set_exception_handler(lambda loop, context: _fault(context))
+
+
+class _Library(logging.Formatter):
+    """A record of somebody else's logger as a line of ours."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        told = {"event": "library", "logger": record.name, "level": record.levelname.lower(), "what": str(record.msg)}
+        return json.dumps(told | ({"fault": whereabouts(error)} if error is not None else {}))
 
 
 def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

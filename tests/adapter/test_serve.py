@@ -118,9 +118,19 @@ async def test_a_site_that_cannot_be_served_ends_with_its_code_and_what_to_do(fr
 
 
 LOGGED = """
-import asyncio, sys
+import asyncio, logging, sys, threading, warnings
 from adapter import logs
 logs.configure()
+def fail(secret):
+    raise ValueError(secret)
+logging.getLogger("lib").warning("sent %s", "Nr11-in-an-argument")
+try:
+    fail("Nr11-in-a-traceback")
+except ValueError:
+    logging.getLogger("lib").exception("failed")
+warnings.warn("Nr11-in-a-warning")
+thread = threading.Thread(target=fail, args=["Nr11-in-a-thread"])
+thread.start(); thread.join()
 async def main():
     loop = asyncio.get_running_loop()
     logs.watch(loop)
@@ -147,5 +157,13 @@ async def test_no_text_of_an_error_that_nobody_caught_reaches_the_log() -> None:
     out, told = await process.communicate()
     assert b"Nr11" not in out + told
     events = [json.loads(line) for line in told.decode().splitlines()]
-    assert [event["event"] for event in events] == ["loop.fault", "loop.fault", "error.lost", "process.ended"]
-    assert [event["fault"].split(" at ")[0] for event in events] == ["KeyError", "ValueError", "ValueError", "KeyError"]
+    assert [event["event"] for event in events] == [
+        *["library"] * 3,
+        "error.lost",
+        *["loop.fault"] * 2,
+        "error.lost",
+        "process.ended",
+    ]
+    faults = [event["fault"].split(" at ")[0] for event in events if "fault" in event]
+    assert faults == ["ValueError", "ValueError", "KeyError", "ValueError", "ValueError", "KeyError"]
+    assert events[0]["what"] == "sent %s"
