@@ -11,9 +11,10 @@ Source: RFC 8259 (JSON), FHIR R4 4.0.1 §2.6.2 (JSON representation) and §2.24.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -65,10 +66,11 @@ class _BadNumber(ValueError):
 
 def number(lexeme: str) -> Decimal | msgspec.Raw:
     """A number that encodes to the lexeme it came from: `0.0000001` and `1e2` are not what Decimal gives back."""
-    value = Decimal(lexeme)
-    if str(value) == lexeme:
-        return value
-    return msgspec.Raw(lexeme.encode())
+    return _kept(lexeme, Decimal(lexeme))
+
+
+def _kept(lexeme: str, value: Decimal) -> Decimal | msgspec.Raw:
+    return value if str(value) == lexeme else msgspec.Raw(lexeme.encode())
 
 
 def decimal(value: int | Decimal | msgspec.Raw) -> Decimal:
@@ -107,6 +109,8 @@ def check_bytes(data: bytes, limits: Limits = RESOURCE) -> Json:
     2. JSON in strict UTF-8, its numbers within limits
     3. one object, not too deep, its strings not too long
     4. no member named twice: of two, readers take either, so what was checked need not be what is read
+
+    Bytes too small for a fault of 3, which the value gives back as they are, need no walk through the value.
     """
     data = data.removeprefix(BOM)
     if len(data) > limits.max_bytes:  # 1
@@ -114,6 +118,8 @@ def check_bytes(data: bytes, limits: Limits = RESOURCE) -> Json:
     value = _decode_strictly(data, limits)  # 2
     if not isinstance(value, dict):
         raise _refuse("structure", "is not a JSON object")
+    if _is_small(data, limits) and _encoder.encode(value) == data:
+        return value
     members = _measure(value, limits, long=len(data) > limits.max_string)  # 3
     if _names_at_most(data) != members and _names(data) != members:  # 4
         raise BytesError(tuple(_duplicates(data)))
@@ -124,9 +130,8 @@ def _refuse(code: str, text: str) -> BytesError:
     return BytesError((Fault("error", code, "Resource", text),))
 
 
-def _decode_strictly(data: bytes, limits: Limits) -> Any:
-    """JSON, or a BytesError; a message of the parser could quote the data, so none is passed on."""
-
+@cache
+def _strict(limits: Limits) -> Callable[[bytes], Any]:
     def bounded(lexeme: str) -> Decimal | msgspec.Raw:
         if len(lexeme) > limits.max_lexeme:
             raise _BadNumber
@@ -136,10 +141,15 @@ def _decode_strictly(data: bytes, limits: Limits) -> Any:
             raise _BadNumber from exc
         if value and abs(value.adjusted()) > limits.max_exponent:
             raise _BadNumber
-        return number(lexeme)
+        return _kept(lexeme, value)
 
+    return msgspec.json.Decoder(float_hook=bounded).decode
+
+
+def _decode_strictly(data: bytes, limits: Limits) -> Any:
+    """JSON, or a BytesError; a message of the parser could quote the data, so none is passed on."""
     try:
-        return msgspec.json.Decoder(float_hook=bounded).decode(data)
+        return _strict(limits)(data)
     except UnicodeDecodeError as exc:
         raise _refuse("structure", "is not UTF-8") from exc
     except RecursionError as exc:
@@ -148,6 +158,19 @@ def _decode_strictly(data: bytes, limits: Limits) -> Any:
         raise _refuse("value", "has a number that is too long or too large") from exc
     except msgspec.DecodeError as exc:
         raise _refuse("structure", "is not JSON") from exc
+
+
+_DIGITS = bytes(ord("0") if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
+_LONG_INTEGER = b"0" * 19  # what is shorter fits into 64 bits, and the encoder takes it
+
+
+def _is_small(data: bytes, limits: Limits) -> bool:
+    """Whether no string, depth or integer in these bytes can be beyond the limits: seen at memory speed."""
+    return (
+        len(data) <= limits.max_string
+        and data.count(b"{") + data.count(b"[") <= limits.max_depth
+        and _LONG_INTEGER[: limits.max_lexeme + 1] not in data.translate(_DIGITS)
+    )
 
 
 def _measure(root: Json, limits: Limits, *, long: bool) -> int:

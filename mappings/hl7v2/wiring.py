@@ -40,8 +40,8 @@ from mappings.hl7v2.structure import ROOT, Family, GroupRule
 from mappings.rows.check import missing
 from mappings.rows.compiler import CompiledRows, resource_type
 from mappings.rows.condition import Condition, fold, parse_condition, python
-from mappings.rows.emit import MapNames
 from mappings.rows.errors import RowsError
+from mappings.rows.python import MapNames
 from mappings.rows.runtime import NIL, NULL, PAD, count, part, text
 
 Json = dict[str, Any]

@@ -1,7 +1,7 @@
 """Security labels: each field by its own table (`labels.csv`), and closed where a code is in none.
 
-A protected patient (PD1-12, ARV at PID) labels all that the message says of her, a protected stay (PV1-16, ARV at
-PV1) what hangs on the stay, an order (ORC-28) its reports and results. Consent decisions rest on these, so an
+A protected patient (PD1-12, ARV at PID) labels all that the message says of her, a protected stay (PV1-16, PV2-22, ARV
+at PV1) what hangs on the stay, an order (ORC-28) its reports and results. Consent decisions rest on these, so an
 unknown or local code means restricted and keeps its own coding. `merge` never lowers a label because it is absent.
 
 Source: design chapter HL7 v2 §10.
@@ -81,6 +81,8 @@ def apply(ctx: Assembly) -> None:
                 _cover(ctx, _of_patient(ctx, group), *labels(ctx, segment, 12, "0136"))
             elif segment.name == "PV1" and segment.field(16):
                 _cover(ctx, _of_encounter(ctx, group), *labels(ctx, segment, 16, "0099"))
+            elif segment.name == "PV2" and segment.field(22):
+                _cover(ctx, _of_encounter(ctx, group), *labels(ctx, segment, 22, "0136"))
             elif segment.name == "ORC" and segment.field(28):
                 _cover(ctx, _of_order(ctx, group), *labels(ctx, segment, 28, "0177"))
             elif segment.name == "ARV":

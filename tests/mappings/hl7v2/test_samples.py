@@ -45,6 +45,18 @@ def test_every_row_is_fired_by_some_sample() -> None:
     assert [row.id for row in found.silent] == []
 
 
+def test_every_field_of_a_mapped_segment_has_a_row_or_a_reason() -> None:
+    """`crosswalk.csv` says why a field has no row, and says nothing of one that has."""
+    read = {place for compiled in default().maps.rows.maps.values() for place in compiled.fields}
+    told = {(place[:3], int(place[4:])): status for place, (status, _) in crosswalk().items()}
+    assert set(told.values()) <= {"reader", "rule", "n/a"}
+    assert all(why for _, why in crosswalk().values())
+    assert {place for place, status in told.items() if status == "n/a"} & read == set()
+    for segment in {name for name, _ in read}:
+        numbers = {number for name, number in {*read, *told} if name == segment}
+        assert numbers == set(range(1, max(numbers) + 1)), segment
+
+
 @pytest.mark.parametrize("sample", READABLE, ids=lambda path: path.stem)
 def test_nothing_dropped_in_silence(sample: Path) -> None:
     """Every valued place is in the trace, in an issue, or in the list of what was not mapped."""

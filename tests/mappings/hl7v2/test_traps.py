@@ -561,6 +561,12 @@ def test_a_label_is_never_lowered_by_absence() -> None:
     assert "meta" not in store.one("Patient")
 
 
+def test_a_protected_visit_labels_the_stay() -> None:
+    conversion = adt("A01", STAY.format(kind="I", place="MED", prior=""), segment("PV2", f22="Y"))
+    assert one(conversion, "Encounter")["meta"]["security"][0]["code"] == "R"
+    assert "meta" not in one(conversion, "Patient")
+
+
 def test_access_restrictions_label_where_they_stand() -> None:
     pv1 = STAY.format(kind="I", place="MED", prior="")
     conversion = adt("A01", "ARV|1|A|HIV", pv1, "ARV|2|A|STD")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mappings.rows import condition
 from mappings.rows.condition import Compare, Subject, exclusive, fold, parse_condition, python
-from mappings.rows.emit import MapNames
+from mappings.rows.python import MapNames
 from mappings.rows.runtime import NIL, NULL, PAD, count, part, text
 from mappings.rows.table import FieldRef
 
