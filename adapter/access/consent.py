@@ -225,9 +225,14 @@ def _named(reference: Json) -> str:
 
 
 def _is_privacy(consent: Json) -> bool:
+    return "patient-privacy" in _scopes(consent)
+
+
+def _scopes(consent: Json) -> set[str]:
+    """What the consent says it governs; research and care are read by other rules than ours."""
     scope = consent.get("scope")
     codings = scope.get("coding", ()) if isinstance(scope, dict) else ()
-    return any(coding.get("system") == SCOPE_SYSTEM and coding.get("code") == "patient-privacy" for coding in codings)
+    return {coding.get("code", "") for coding in codings if coding.get("system") == SCOPE_SYSTEM}
 
 
 def _unsupported(consent: Json) -> list[IssueItem]:
@@ -235,7 +240,7 @@ def _unsupported(consent: Json) -> list[IssueItem]:
     found = [_item(f"Consent.{name}") for name in consent if name not in _INERT and name not in _READ]
     if consent.get("status") not in STATUSES:
         found.append(_item("Consent.status"))
-    if not _is_privacy(consent):
+    if _scopes(consent) != {"patient-privacy"}:
         found.append(_item("Consent.scope"))
     provision = consent.get("provision")
     if not isinstance(provision, dict) or provision.get("type") not in ("permit", "deny"):
@@ -267,10 +272,14 @@ def _is_recipient(actor: Json) -> bool:
         return False
     if not isinstance(identifier, dict) or set(identifier) - {"system", "value", "use", "type"}:
         return False
-    codings = actor.get("role", {}).get("coding", ())
+    role = actor.get("role", {})
+    codings = role.get("coding", ())
     receives = bool(codings) and all(
-        coding.get("system") in ROLE_SYSTEMS and coding.get("code") in RECIPIENT_ROLES for coding in codings
+        coding.get("system") in ROLE_SYSTEMS and coding.get("code") in RECIPIENT_ROLES and not set(coding) - _CODING
+        for coding in codings
     )
+    if set(role) - {"id", "coding", "text"}:
+        return False
     return receives and bool(identifier.get("system")) and bool(identifier.get("value"))
 
 

@@ -174,6 +174,18 @@ WIDER: dict[str, tuple[str, Callable[[Json], object]]] = {
     "extended status": ("Consent._status", lambda c: c.update(_status={"extension": [{"url": "urn:x"}]})),
     "draft": ("Consent.status", lambda c: c.update(status="draft")),
     "research": ("Consent.scope", lambda c: c["scope"]["coding"][0].update(code="research")),
+    "research besides": (
+        "Consent.scope",
+        lambda c: c["scope"]["coding"].append(c["scope"]["coding"][0] | {"code": "research"}),
+    ),
+    "extended role": (
+        "Consent.provision.actor[0]",
+        lambda c: c["provision"]["actor"][0]["role"].update(extension=[{"url": "urn:x"}]),
+    ),
+    "extended role code": (
+        "Consent.provision.actor[0]",
+        lambda c: c["provision"]["actor"][0]["role"]["coding"][0].update(extension=[{"url": "urn:x"}]),
+    ),
     "by reference": (
         "Consent.provision.actor[0]",
         lambda c: c["provision"]["actor"][0].update(reference={"reference": "Organization/o2"}),
