@@ -10,8 +10,10 @@ import logging
 import re
 import sys
 import threading
+import warnings
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -25,7 +27,7 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Library())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.captureWarnings(True)
+    warnings.showwarning = _warned
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -44,6 +46,17 @@ def configure() -> None:
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """What the loop would print of an error that no task asked for."""
     loop.set_exception_handler(lambda loop, context: _fault(context))
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    log.warning("library", what=f"{category.__name__} at {Path(filename).name}:{lineno}")
 
 
 class _Library(logging.Formatter):
