@@ -191,6 +191,25 @@ def test_bytes_at_the_limit_are_read(data: bytes) -> None:
     assert check_bytes(data) == decode(data.removeprefix(BOM))
 
 
+def judged(data: bytes, limits: Limits) -> object:
+    """What the bytes layer makes of these bytes: the value, or the faults."""
+    try:
+        return check_bytes(data, limits)
+    except BytesError as error:
+        return error.faults
+
+
+@given(
+    st.dictionaries(texts, st.recursive(texts | st.integers(-(10**25), 10**25), st.lists, max_leaves=8), max_size=4),
+    st.builds(Limits, max_depth=st.integers(1, 5), max_string=st.integers(1, 40), max_lexeme=st.integers(1, 22)),
+)
+@settings(max_examples=300, deadline=None)
+def test_small_canonical_bytes_are_judged_as_any_others(value: dict[str, Any], limits: Limits) -> None:
+    """They are not walked through; a blank in front makes bytes that are."""
+    data = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
+    assert judged(data, limits) == judged(b" " + data, limits)
+
+
 def test_a_resource_has_a_size_limit_of_its_own() -> None:
     assert refusal(b'{"a":1}', Limits(max_bytes=6)) == ("too-long", "Resource")
 
