@@ -167,6 +167,7 @@ def who(ask: Asked) -> dict[str, Any]:
     return {
         "client": actor.client_id,
         "organisation": {"system": actor.organisation.system, "value": actor.organisation.value},
+        "own": actor.own,  # as it was when it was decided: a site may change its identifier later
         "roles": sorted(actor.roles),
         "purposes": list(actor.purposes),
         "address": actor.address,

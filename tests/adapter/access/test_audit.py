@@ -116,6 +116,7 @@ def test_the_detail_says_in_words_what_the_entry_commits_to() -> None:
         "v": 1,
         "client": "ward",
         "organisation": {"system": "urn:oid:2.999.1", "value": "stadtklinik"},
+        "own": True,
         "roles": ["clinician"],
         "purposes": ["TREAT", "ETREAT"],
         "address": "192.0.2.7",
