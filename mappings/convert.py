@@ -15,6 +15,7 @@ Source: design chapter HL7 v2 §1, §6.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -35,6 +36,7 @@ Json = dict[str, Any]
 Mode = Literal["state", "update", "stub", "event"]
 
 BATCH_HEADERS = (b"FHS", b"BHS")
+_FIRST = attrgetter("first")
 RESULT_TYPES = frozenset({"DiagnosticReport", "Observation"})
 
 __all__ = [
@@ -92,7 +94,7 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
     if trace:
         _trace(assembly, profile)
     assemble(assembly)  # 3
-    made = sorted(assembly.made, key=_first_segment)  # 4
+    made = sorted(assembly.made, key=_FIRST)  # 4: the header is made first, and the sort is stable
     if len(made) > profile.most_resources:
         raise UnreadableMessage("over-limit", text="too many resources")
     times, downgrade = _times(assembly), profile.policy["downgrade"] == "apply"
@@ -137,11 +139,6 @@ def _trace(assembly: Assembly, profile: Profile) -> None:
     assembly.traced = profile.maps.rows.traced.bind(found.hit, found.miss, found.place_hits)
 
 
-def _first_segment(builder: Builder) -> tuple[int, int]:
-    """MessageHeader first, then by first segment; the sort is stable."""
-    return (0 if builder.type == "MessageHeader" else 1, builder.sources[0] if builder.sources else 0)
-
-
 def _times(assembly: Assembly) -> tuple[str, dict[int, str]]:
     """(time of the message's statements: EVN-2, else MSH-7, else receipt; result time by segment: OBR-22)."""
     evn = assembly.message.first("EVN")
@@ -171,6 +168,8 @@ def _instant(raw: str, assembly: Assembly) -> str:
 
 def _mapped(builder: Builder, times: tuple[str, dict[int, str]], downgrade: bool) -> Mapped:
     at, results = times
+    if builder.make is None and builder.mode == "stub":
+        return Mapped(builder.body, "stub", (), (), (), at, (builder.first,), None, downgrade)
     if results and builder.type in RESULT_TYPES and builder.segment is not None:
         at = results.get(builder.segment.ordinal, at)
     clear = builder.clear

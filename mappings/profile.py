@@ -96,7 +96,7 @@ class Maps:
 
     rows: CompiledRows
     families: Mapping[str, Wiring]
-    reads: Mapping[str, Mapping[str, tuple[tuple[int, ...], int]]]
+    reads: Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]]
     table: Mapping[str, Row]  # every row by id, disabled ones too
     digest: str
 
@@ -134,8 +134,8 @@ class Profile:
             found = self.cache[reading] = {}
         return found
 
-    def reads(self, family: str) -> Mapping[str, tuple[tuple[int, ...], int]]:
-        """Segment → (fields that nothing reads, first field behind all that anything reads)."""
+    def reads(self, family: str) -> Mapping[str, tuple[tuple[int, int], ...]]:
+        """Segment → ranges of fields that nothing reads."""
         return self.maps.reads[family]
 
     def family(self, name: str) -> Wiring:

@@ -29,31 +29,42 @@ Key = tuple[str, ...]
 
 
 class Builder:
-    """One resource under construction."""
+    """One resource under construction.
 
-    __slots__ = (
-        "body", "clear", "filled", "group", "id", "into", "key", "make", "mode", "own", "ref", "segment", "sources",
-        "tail", "type",
-    )  # fmt: skip
+    What a stub never has stands as a default of the class: a message makes several stubs for each resource it states.
+    """
 
-    def __init__(
-        self, kind: str, id_: str, mode: str, segment: Segment | None, group: Group | None, make: Make | None
-    ) -> None:
+    mode = "stub"
+    segment: Segment | None = None
+    tail: Segment | None = None  # the last segment that goes on with it
+    group: Group | None = None
+    make: Make | None = None
+    into: str | None = None
+    key: Key = ()
+    clear: list[str] = []  # noqa: RUF012 - of stubs, which nobody clears; `made` gives each its own
+    filled: list[str] = []  # noqa: RUF012
+    own: list[str] = []  # noqa: RUF012
+
+    def __init__(self, kind: str, id_: str, ref: str, body: Json, first: int) -> None:
         self.type = kind
         self.id = id_
-        self.ref = f"{kind}/{id_}"
-        self.body: Json = {"resourceType": kind, "id": id_}
-        self.mode = mode
-        self.segment = segment
-        self.tail = segment  # the last segment that goes on with it
-        self.group = group
-        self.make = make
-        self.clear: list[str] = []
-        self.filled: list[str] = []
-        self.own: list[str] = []
-        self.into: str | None = None
-        self.sources: list[int] = [] if segment is None else [segment.ordinal]
-        self.key: Key = ()
+        self.ref = ref
+        self.body = body
+        self.first = first  # ordinal of the segment that made it
+        self.sources = [first]
+
+    @classmethod
+    def made(
+        cls, kind: str, id_: str, mode: str, segment: Segment | None, group: Group | None, make: Make | None = None
+    ) -> "Builder":
+        """A resource that a segment states."""
+        built = cls(kind, id_, f"{kind}/{id_}", {"resourceType": kind, "id": id_}, segment.ordinal if segment else 0)
+        built.mode = mode
+        built.segment = built.tail = segment
+        built.group = group
+        built.make = make
+        built.clear, built.filled, built.own = [], [], []
+        return built
 
     @property
     def place(self) -> str:
@@ -157,7 +168,7 @@ class Assembly(Context):
         if key is None:
             return
         group = self.group
-        builder = Builder(make.type, self.identities.make(make.type, key), make.mode, segment, group, make)
+        builder = Builder.made(make.type, self.identities.make(make.type, key), make.mode, segment, group, make)
         if (known := self.by_ref.get(builder.ref)) is not None:
             builder = self._again(known, builder)
         else:
@@ -185,7 +196,7 @@ class Assembly(Context):
         """The same thing a second time in one message: a stub gives way, else the later segment speaks."""
         if known.mode == "stub":
             known.mode, known.make, known.group = builder.mode, builder.make, builder.group
-            known.body = builder.body
+            known.body, known.clear, known.filled, known.own = builder.body, builder.clear, builder.filled, builder.own
         known.segment = known.tail = builder.segment
         known.sources += builder.sources
         if builder.mode != "stub":
@@ -225,25 +236,25 @@ class Assembly(Context):
     def stub(self, resource_type: str, key: tuple[str, ...], body: Json) -> str:
         """A stub by its key."""
         id_ = self.identities.make(resource_type, key)
-        made = (resource_type, id_, f"{resource_type}/{id_}", body)
+        ref = f"{resource_type}/{id_}"
+        made = (resource_type, id_, ref, {"resourceType": resource_type, "id": id_} | body)
         if self.recording is not None:
             self.recording.append(made)
         self.again((made,))
-        return made[2]
+        return ref
 
     def again(self, stubs: Iterable[Stub]) -> None:
         """Stubs made before from the same text; what this message knows already only gains what it lacks."""
-        by_ref = self.by_ref
+        by_ref, here = self.by_ref, self.seg.ordinal
         for kind, id_, ref, body in stubs:
-            known = by_ref.get(ref)
-            if known is None:
-                builder = by_ref[ref] = Builder(kind, id_, "stub", None, None, None)
-                builder.body.update(body)
-                builder.sources.append(self.seg.ordinal)
+            if ref not in by_ref:
+                builder = by_ref[ref] = Builder(kind, id_, ref, body.copy(), here)
                 self.made.append(builder)
-            elif known.mode == "stub" and known.make is None:
-                for name, value in body.items():
-                    known.body.setdefault(name, value)
+            else:
+                known = by_ref[ref]
+                if known.mode == "stub" and known.make is None:
+                    for name, value in body.items():
+                        known.body.setdefault(name, value)
             if self.trace is not None:
                 for path in leaves(body):
                     self.trace.rule(self.row, ref, path, self.place())
@@ -433,24 +444,20 @@ def _snapshot(builder: Builder) -> dict[str, str]:
 
 def _report_unmapped(assembly: Assembly) -> None:
     """A segment that nothing reads, and a valued field of one that something reads: an issue each."""
-    read: Mapping[str, tuple[tuple[int, ...], int]] = assembly.profile.reads(assembly.wiring.name)
+    read: Mapping[str, tuple[tuple[int, int], ...]] = assembly.profile.reads(assembly.wiring.name)
     for segment in assembly.message.segments:
-        known = read.get(segment.name)
-        if known is None:
+        unread = read.get(segment.name)
+        if unread is None:
             assembly.issues.append(issue("unsupported-structure", Place(segment.name, segment.nth)))
             continue
-        unread, last = known
         fields = segment.fields
-        length = len(fields)
-        for number in unread:
-            if number >= length:
-                break
-            if fields[number]:
-                assembly.issues.append(issue("no-row", Place(segment.name, segment.nth, number)))
-        if length > last:
-            for number in range(last, length):
-                if fields[number]:
-                    assembly.issues.append(issue("no-row", Place(segment.name, segment.nth, number)))
+        for start, end in unread:
+            if any(fields[start:end]):
+                assembly.issues += [
+                    issue("no-row", Place(segment.name, segment.nth, number))
+                    for number, field in enumerate(fields[start:end], start)
+                    if field
+                ]
 
 
 __all__ = ["ROOT", "Assembly", "Builder", "assemble", "leaves"]

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (clinical, encounters, labels, merges, messages, orders, patients, readers, results, snapshots, vitals)
+MOST_FIELDS = 65_536  # beyond any limit of the reader
 _CROSSWALK = Path(__file__).with_name("crosswalk.csv")
 
 
@@ -60,8 +62,8 @@ def crosswalk() -> Mapping[str, tuple[str, str]]:
         return {row["field"]: (row["status"], row["why"]) for row in csv.DictReader(file)}
 
 
-def reads(family: Wiring, rows: CompiledRows) -> Mapping[str, tuple[tuple[int, ...], int]]:
-    """Segment → (fields below the last read one that nothing reads, first field behind all that are read)."""
+def reads(family: Wiring, rows: CompiledRows) -> Mapping[str, tuple[tuple[int, int], ...]]:
+    """Segment → ranges of fields that nothing reads, the last one up to the most fields a segment may have."""
     fields: dict[str, set[int]] = {name: set() for name in family.segments}
     for name in family.maps:
         for segment, number in rows[name].fields:
@@ -70,7 +72,10 @@ def reads(family: Wiring, rows: CompiledRows) -> Mapping[str, tuple[tuple[int, .
         segment, _, number_text = place.partition("-")
         if status in ("reader", "rule") and segment in fields:
             fields[segment].add(int(number_text))
-    return {
-        segment: (tuple(n for n in range(1, max(numbers, default=0)) if n not in numbers), max(numbers, default=0) + 1)
-        for segment, numbers in fields.items()
-    }
+    return {segment: _gaps(sorted(numbers)) for segment, numbers in fields.items()}
+
+
+def _gaps(numbers: list[int]) -> tuple[tuple[int, int], ...]:
+    """What lies between sorted field numbers, and behind the last."""
+    edges = [0, *numbers, MOST_FIELDS]
+    return tuple((low + 1, high) for low, high in pairwise(edges) if high > low + 1)

@@ -42,7 +42,7 @@ def _merge(ctx: Assembly, survivor: Builder, segment: Segment) -> None:
         return
     retired = ctx.by_ref.get(f"Patient/{id_}")
     if retired is None:
-        retired = Builder("Patient", id_, "update", segment, survivor.group, None)
+        retired = Builder.made("Patient", id_, "update", segment, survivor.group)
         ctx.made.append(retired)
         ctx.by_ref[retired.ref] = retired
     ctx.run(RETIRE_MAP, ctx.profile.maps.rows[RETIRE_MAP].fast, retired, segment)

@@ -372,7 +372,7 @@ def split_values(ctx: Assembly, builder: Builder) -> None:
             builder.body.update(value)
             continue
         key = (*builder.key, f"~{number + 1}")
-        twin = Builder(
+        twin = Builder.made(
             "Observation", ctx.identities.make("Observation", key), builder.mode, builder.segment, builder.group, None
         )
         twin.body = {**shared, "id": twin.id, **value}

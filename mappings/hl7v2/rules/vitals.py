@@ -149,7 +149,7 @@ def _same_time(one: Builder, other: Builder) -> bool:
 def _panel(ctx: Assembly, systolic: Builder, diastolic: Builder) -> None:
     """85354-9 in place of its two halves, under the key of both."""
     key = ("pressure", *systolic.key, *diastolic.key)
-    panel = Builder(
+    panel = Builder.made(
         "Observation", ctx.identities.make("Observation", key), systolic.mode, systolic.segment, systolic.group, None
     )
     keep = ("meta", "status", "category", "subject", "encounter", "effectiveDateTime", "effectivePeriod", "performer",
