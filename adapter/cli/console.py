@@ -62,15 +62,17 @@ def emit(schema: str, value: Mapping[str, Any], text: str) -> None:
 
 
 def emit_list(schema: str, rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...], title: str = "") -> None:
-    """A list: NDJSON with `--json`, else a table of the named columns."""
+    """A list: NDJSON with `--json`, else a table of the named columns; nothing where there is none."""
     if OPTIONS.json:
         for row in rows:
             line(json.dumps({"schema": schema, **row}, ensure_ascii=False, default=str))
         return
+    rows = list(rows)
     table = Table(*columns, title=title or None, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(str(row.get(column, ""))) for column in columns))
-    Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
+    if rows:
+        Console(highlight=False, width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def line(text: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,19 @@ def told() -> str:
 )
 def test_the_demo_shows_what_the_issue_lists(told: str, part: str) -> None:
     assert re.search(part, told)
+
+
+def blurred(text: str) -> list[str]:
+    """Without what differs from run to run: ports and entries' numbers."""
+    return [
+        re.sub(r"\d{4}:\d+", "ENTRY", re.sub(r"(MLLP |127\.0\.0\.1:)\d+", r"\1PORT", line)) for line in text.split("\n")
+    ]
+
+
+def test_the_readme_shows_what_the_demo_prints(told: str) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"```\n(✔ keys and stores.*?)\n```", readme, re.DOTALL)
+    assert blurred(block) == blurred(told.rstrip("\n"))
 
 
 def test_the_demo_leaves_nothing_behind(
