@@ -1,7 +1,7 @@
 """One line of the table: what was measured, the probe beside it, their ratio, the goal, and whether it was reached.
 
 A figure of one machine says little about another; a ratio to a probe of the same run says more. So a goal is a number,
-a ratio, or the lower of both, as `docs/performance.md` lists them.
+a ratio, or the lower of both.
 """
 
 from dataclasses import dataclass
