@@ -6,7 +6,7 @@ Up, in this order, so that nothing is accepted that could not be kept, and nothi
 3. the house rules in the log as the settings have them; the gate
 4. conversion children, the pipeline, checkpoints
 5. the API, then the MLLP ports
-Down the other way: ports first, then what is queued, then the stores.
+Down the other way: ports first, then what is queued, a last checkpoint over it, then the stores.
 
 A background part that fails for good ends the node: it must not go on accepting what it cannot process.
 Source: architecture §5; operations chapter §2.
@@ -43,7 +43,7 @@ from adapter.services import Parts, Services, assemble
 from adapter.site import Site, adopt_policies, now, open_site
 from adapter.store import messages, outbox
 from adapter.store.check import check_journal
-from ledger.errors import LedgerError
+from ledger.errors import IntegrityError, LedgerError
 from mappings.convert import patient_keys
 from mappings.hl7v2.message import Header
 from mappings.hl7v2.structure import structure_row
@@ -104,12 +104,14 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
         journal = await _journal(stack, site, failed)
         intakes = _intakes(folder, site, journal)
         services = await _services(site, intakes)
-        pipeline = await _pipeline(stack, site, services, feeds, journal, failed)
-        _background(stack, failed, site.ledger.keep_integrated(_report), "checkpoints")
-        http_server.check(site.settings.http, folder)
-        await stack.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
-        listeners = await _listeners(stack, intakes)
-        yield Node(site, services, journal, pipeline, listeners, failed)
+        async with AsyncExitStack() as parts:
+            pipeline = await _pipeline(parts, site, services, feeds, journal, failed)
+            _background(parts, failed, site.ledger.keep_integrated(_report), "checkpoints")
+            http_server.check(site.settings.http, folder)
+            await parts.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
+            listeners = await _listeners(parts, intakes)
+            yield Node(site, services, journal, pipeline, listeners, failed)
+        await _sign_last(site)
 
 
 @asynccontextmanager
@@ -264,6 +266,16 @@ def _background(
 
     task.add_done_callback(ended)
     stack.push_async_callback(stop)
+
+
+async def _sign_last(site: Site) -> None:
+    """Nothing is left unsigned by a node that was stopped: what no checkpoint covers could be cut off unnoticed."""
+    try:
+        await site.ledger.integrate()
+    except IntegrityError:
+        raise  # never sign over a contradiction
+    except LedgerError as error:
+        _report(error)
 
 
 def _report(error: LedgerError) -> None:

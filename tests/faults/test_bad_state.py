@@ -118,6 +118,16 @@ def site(lived: tuple[Place, Path, Path], tmp_path: Path) -> Site:
     return Site(Place(folder, place.http_port, place.mllp_port), earlier, other)
 
 
+def test_a_node_that_was_stopped_left_nothing_unsigned(lived: tuple[Place, Path, Path]) -> None:
+    """What no checkpoint covers could be cut off unnoticed."""
+    with closing(sqlite3.connect(lived[0].folder / LOG)) as connection:
+        entries, signed = (
+            connection.execute(sql).fetchone()[0]
+            for sql in ("SELECT size FROM head", "SELECT max(size) FROM checkpoint")
+        )
+    assert entries == signed
+
+
 def kek_missing(site: Site) -> None:
     site.file("keys/kek").unlink()
 
