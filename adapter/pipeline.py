@@ -397,6 +397,8 @@ class Pipeline:
 
     def _refused(self, at: datetime, conn: Connection, number: int, error: ChartbridgeError | MappingError) -> str:
         """What the store would not take: quarantined, with its own reason."""
+        if isinstance(error, IntegrityFault):
+            log.error("store.altered", feed=self._in_hand[number].row.feed, seq=self._in_hand[number].row.seq)
         code = error.code if isinstance(error, ChartbridgeError) else child_code(error)
         place = error.items[0].expression if isinstance(error, ChartbridgeError) and error.items else ""
         failure = wire.WireIssue(code, "error", place, "")
