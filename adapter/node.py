@@ -23,6 +23,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
+from sqlalchemy import Connection
 
 from adapter import http_server, wire
 from adapter.access.deliver import Delivery
@@ -88,8 +89,13 @@ class Node:
         if self.pipeline.waiting:
             return False
         mark = await self.site.store.read(lambda conn: messages.mark(conn, org))
-        rows = await self.journal.read(mark, 1) if mark < last else []
-        return not rows and not await self.site.store.read(lambda conn: outbox.count(conn, org))
+        if mark < last and await self.journal.read(mark, 1):
+            return False
+
+        def waits(conn: Connection) -> bool:
+            return bool(messages.in_state(conn, org, [messages.NEW], limit=1) or outbox.count(conn, org))
+
+        return not await self.site.store.read(waits)
 
 
 @asynccontextmanager
@@ -227,6 +233,7 @@ async def _pipeline(
         site.org, site.store, journal, site.keyring, delivery, children, feeds, now, workers.batch, worker
     )
     pipeline = Pipeline(parts)
+    await pipeline.start()
     _background(stack, failed, pipeline.deliver(), "delivery")
     _background(stack, failed, pipeline.run(), "pipeline")
     _background(stack, failed, _watch(journal, pipeline), "arrivals")

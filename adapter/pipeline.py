@@ -94,7 +94,7 @@ class SealFailed(ChartbridgeError):
 
 
 class Pipeline:
-    """One worker over all lanes. `run` and `deliver` until cancelled; `wake` when something came."""
+    """One worker over all lanes. `start`, then `run` and `deliver` until cancelled; `wake` when something came."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -124,10 +124,13 @@ class Pipeline:
         """Messages taken and not committed."""
         return len(self._open)
 
-    async def run(self) -> None:
-        """Steps 2 to 5, for ever."""
+    async def start(self) -> None:
+        """Before `run`: keys for new patients, and on with what waited for its feed."""
         await self._parts.keyring.restock()
         await self._parts.store.write(self._resume)
+
+    async def run(self) -> None:
+        """Steps 2 to 5, for ever."""
         try:
             while self._fault is None:
                 try:
