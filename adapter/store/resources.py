@@ -88,6 +88,13 @@ def history(
     return _all(Hot(conn).all(sql, (rid, since or 0, ceiling, limit)), org.org)
 
 
+def has_moved(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str) -> bool:
+    """Whether its versions belong to more than one owner: then who sees one version need not see the next."""
+    sql = "SELECT count(DISTINCT owner) FROM version WHERE rid = ?"
+    row = Hot(conn).one(sql, (_rid(conn, org, resource_type, logical_id),))
+    return row is not None and row[0] > 1
+
+
 def of_type(conn: Connection, org: OrganisationKeys, owners: Iterable[int], resource_type: str) -> list[Sealed]:
     """The undeleted resources of one type that belong to any of the owners, oldest first."""
     sql = f"{_CURRENT} WHERE r.type = ? AND NOT r.deleted AND r.ver > 0 AND r.owner IN (…)"

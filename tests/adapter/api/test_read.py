@@ -16,7 +16,7 @@ from adapter.settings import Access
 from adapter.store.unit import Delete
 from mappings.fhir.codec import decode, encode
 from mappings.fhir.validate import validate
-from tests.adapter.api.conftest import Node, observation, patient
+from tests.adapter.api.conftest import Node, consent, observation, patient
 
 
 async def test_a_read_answers_with_the_stored_bytes_and_their_headers(node: Node) -> None:
@@ -171,6 +171,22 @@ async def test_a_history_is_paged_by_sealed_cursors(node: Node) -> None:
             url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), "")
             url = url.removeprefix(node.services.base.removesuffix("/fhir"))
     assert versions == ["6", "5", "4", "3", "2", "1"]
+
+
+async def test_a_history_pages_what_may_be_seen_past_what_may_not(node: Node) -> None:
+    """A result that was filed under the wrong patient: whoever may see her sees what was said of her, page by page."""
+    await node.put(patient("p1"), patient("p2"), observation("o1", of="p1"))
+    await node.put(observation("o1", of="p1", code="718-7"))
+    await node.put(observation("o1", of="p2"))
+    await node.put(observation("o1", of="p2", code="718-7"))
+    async with node.client() as ward, node.client("north") as north:
+        await ward.post("/fhir/Consent", json=consent(of="p1"))
+        url, seen = "/fhir/Observation/o1/_history?_count=1", []
+        while url:
+            page = (await north.get(url)).json()
+            seen += [entry["response"]["etag"] for entry in page["entry"]]
+            url = next((link["url"] for link in page["link"] if link["relation"] == "next"), "")
+    assert seen == ['W/"3"', 'W/"2"', 'W/"1"']
 
 
 async def test_a_history_since_now_is_empty_and_not_absent(node: Node) -> None:
