@@ -61,6 +61,8 @@ Matches = Callable[[Json], bool]
 
 STEP_S = 0.020  # refused and empty answers leave at multiples of this (access chapter §6)
 TRIES = 3
+# what she permits and forbids to others is no part of what she permits to one of them: a restriction must not show
+PRIVATE = frozenset({"Consent"})
 RESIDUALS = 16_384  # patients whose compiled consents are kept, as many as the keyring keeps keys
 
 
@@ -232,7 +234,7 @@ class Gate:
             opened = self._open(sealed, ask, matches)  # 4
             if opened is None:
                 continue
-            if permits[sealed.owner]:  # 5
+            if permits[sealed.owner] and (ask.actor.own or sealed.type not in PRIVATE):  # 5
                 shown.append(opened)  # 6, 7: see above
             else:
                 withheld.update((one.owner, None) for one in behind[:1])

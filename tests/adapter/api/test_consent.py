@@ -96,6 +96,17 @@ async def test_another_country_another_purpose_and_another_patient_stay_closed(n
         assert await status(north, "/fhir/Patient/p1") == 200
 
 
+async def test_what_she_permits_to_others_is_not_shown_to_a_recipient(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward, node.client("north") as north:
+        made = await grant(ward)
+        assert await status(north) == 200
+        assert await status(north, f"/fhir/Consent/{made['id']}") == 404
+        found = decode_json((await north.get("/fhir/Consent?patient=p1")).content)
+        assert "entry" not in found
+        assert decode_json((await ward.get("/fhir/Consent?patient=p1")).content)["total"] == 1
+
+
 async def test_a_deny_closes_even_the_own_house(node: Node) -> None:
     await node.put(patient(), observation("o1"))
     async with node.client() as ward:
