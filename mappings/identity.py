@@ -7,7 +7,6 @@ gives the same id for ever, so a replay writes the same resources. What identifi
 Source: RFC 9562 §5.8 (UUIDv8), RFC 2104 (HMAC).
 """
 
-import hmac
 from hashlib import sha256
 
 # ids of `chartbridge convert` without a store: fixed and public, so equal input gives equal bytes on any machine
@@ -15,22 +14,28 @@ PUBLIC_KEY = sha256(b"chartbridge convert: a public key, its ids can be guessed"
 
 MINIMUM_KEY_BYTES = 16
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_BLOCK = sha256().block_size
 
 
 class Identities:
     """The ids of one organisation: `make(type, *fields)`, equal for equal fields, unrelated for any other."""
 
-    __slots__ = ("_mac",)
+    __slots__ = ("_inner", "_outer")
 
     def __init__(self, key: bytes) -> None:
         if len(key) < MINIMUM_KEY_BYTES:
             raise RuntimeError(f"identity key is too short: expected {MINIMUM_KEY_BYTES} bytes, got {len(key)}")
-        self._mac = hmac.new(key, digestmod="sha256")  # copied for each id: the key is hashed once
+        padded = (sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+        # RFC 2104's two states after the key, copied for each id: a quarter of what hmac's own copy costs
+        self._inner = sha256(bytes([byte ^ 0x36 for byte in padded]))
+        self._outer = sha256(bytes([byte ^ 0x5C for byte in padded]))
 
     def make(self, resource_type: str, fields: tuple[str, ...]) -> str:
         """The id of a resource; each field goes in behind its length, so that no two keys run together."""
         text = f"{len(resource_type)}:{resource_type}" + "".join([f"{len(field)}:{field}" for field in fields])
-        mac = self._mac.copy()
-        mac.update(text.encode("utf-8", "surrogatepass"))
-        digest = mac.hexdigest()
+        inner = self._inner.copy()
+        inner.update(text.encode("utf-8", "surrogatepass"))
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        digest = outer.hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
