@@ -81,12 +81,19 @@ class PatientKey:
     retired: bool = False  # named by MRG
 
 
-def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace: bool = False) -> Conversion:
-    """The whole conversion. `at`: time of receipt, the last resort for an instant. Raises UnreadableMessage."""
+def to_fhir(
+    data: bytes, profile: Profile, *, at: datetime | None = None, trace: bool = False, events: bool = True
+) -> Conversion:
+    """The whole conversion. `at`: time of receipt, the last resort for an instant. Raises UnreadableMessage.
+
+    `events=False` leaves out what lives in bundles only (mode `event`: MessageHeader and whom it alone names), for
+    callers that store.
+    """
     if data.lstrip()[:3] in BATCH_HEADERS:  # 0
         raise UnreadableMessage("batch", text="a batch: split it first")
     read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)  # 1
     assembly = _prepare(read, profile, at)
+    assembly.events = events
     for each in profile.filters:
         if each.when(read.msh, assembly):
             digest = bytes.fromhex(assembly.shared["digest"])
@@ -113,7 +120,7 @@ def _prepare(read: message.Message, profile: Profile, at: datetime | None) -> As
     row = structure.structure_of(read)
     wiring = profile.family(row.family if row is not None else KEPT)
     grouped = structure.group(read, wiring.family)
-    assembly = Assembly(read, profile, wiring, grouped.root, _digest(read))
+    assembly = Assembly(read, profile, wiring, grouped.root, grouped.placed, _digest(read))
     assembly.shared["digest"] = hashlib.sha256(read.raw).hexdigest()
     assembly.at = at.isoformat() if at is not None else None
     if wiring.name != KEPT:
@@ -250,7 +257,7 @@ def _scanned_keys(
 def _read_keys(data: bytes, profile: Profile) -> list[tuple[keys.Key, bool]]:
     """The same of any message, read with all care."""
     read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
-    assembly = Assembly(read, profile, profile.family(KEPT), structure.Group(structure.ROOT), _digest(read))
+    assembly = Assembly(read, profile, profile.family(KEPT), structure.Group(structure.ROOT), (), _digest(read))
     found: list[tuple[keys.Key, bool]] = []
     for segment in read.segments:
         assembly.seg = segment

@@ -9,7 +9,8 @@ The rows do the mapping; this file knows no segment and no resource type by name
 with the profile and the call.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from mappings.fhir.values import absent
@@ -27,6 +28,8 @@ Json = dict[str, Any]
 Stub = tuple[str, str, str, Json]  # type, id, reference, body
 Key = tuple[str, ...]
 
+_LONGEST_VERSION = 16  # characters of MSH-12.1 worth remembering: HL7's versions have at most seven
+
 
 class Builder:
     """One resource under construction.
@@ -41,9 +44,6 @@ class Builder:
     make: Make | None = None
     into: str | None = None
     key: Key = ()
-    clear: list[str] = []  # noqa: RUF012 - of stubs, which nobody clears; `made` gives each its own
-    filled: list[str] = []  # noqa: RUF012
-    own: list[str] = []  # noqa: RUF012
 
     def __init__(self, kind: str, id_: str, ref: str, body: Json, first: int) -> None:
         self.type = kind
@@ -52,6 +52,9 @@ class Builder:
         self.body = body
         self.first = first  # ordinal of the segment that made it
         self.sources = [first]
+        self.clear: list[str] = []  # its own, of a stub as well: what one message clears must not reach another
+        self.filled: list[str] = []
+        self.own: list[str] = []
 
     @classmethod
     def made(
@@ -63,7 +66,6 @@ class Builder:
         built.segment = built.tail = segment
         built.group = group
         built.make = make
-        built.clear, built.filled, built.own = [], [], []
         return built
 
     @property
@@ -85,19 +87,27 @@ class Assembly(Context):
     shared: dict[Any, Any]  # rules of one message leave word for each other here
 
     __slots__ = (
-        "builder", "by_group", "by_ref", "clear", "digest", "effects", "feed", "filled", "group", "groups",
-        "identities", "linked", "made", "recording", "root", "seen_keys", "shared", "trace", "traced", "waiting",
-        "wiring",
+        "builder", "by_group", "by_ref", "clear", "digest", "effects", "events", "feed", "filled", "group", "groups",
+        "identities", "linked", "made", "placed", "recording", "root", "seen_keys", "shared", "trace", "traced",
+        "waiting", "wiring",
     )  # fmt: skip
 
-    def __init__(self, message: Message, profile: Any, wiring: Wiring, root: Group, digest: bytes) -> None:
+    def __init__(
+        self,
+        message: Message,
+        profile: Any,
+        wiring: Wiring,
+        root: Group,
+        placed: Sequence[tuple[Segment, Group]],
+        digest: bytes,
+    ) -> None:
         super().__init__(message, profile, profile.cache_of(message.sep, message.charset))
         self.version = _version(message.version)
         self.event = message.event
         self.wiring = wiring
         self.root = root
         self.group = root
-        self.groups = list(root.walk())
+        self.groups = _below(root)
         self.linked: dict[tuple[int, int], list[tuple[Link, Builder | None]]] = {}
         self.identities: Identities = profile.identities
         self.feed: str = profile.namespace
@@ -106,9 +116,11 @@ class Assembly(Context):
         self.by_ref: dict[str, Builder] = {}
         self.by_group: dict[tuple[int, str], Builder] = {}
         self.waiting: list[tuple[Add, Segment, Group]] = []
+        self.placed = placed
         self.seen_keys: dict[tuple[str, ...], int] = {}
         self.shared = {}
         self.effects: list[Any] = []
+        self.events = True  # make what lives in bundles only
         self.trace: Trace | None = None
         self.traced: Maps | None = None
         self.clear: list[str] = []
@@ -117,12 +129,6 @@ class Assembly(Context):
         self.recording: list[Stub] | None = None
         self.make = self._make_stub
         self.contained = self._contain
-
-    def order(self) -> list[tuple[Segment, Group]]:
-        """Segments with their groups, in document order: a stay stands before the diagnoses of its patient."""
-        found = [(segment, group) for group in self.groups for segment in group.segments]
-        found.sort(key=_ordinal)
-        return found
 
     # what rows, keys and rules ask ----------------------------------------------------------------------------------
 
@@ -303,11 +309,20 @@ def _forget(known: Builder) -> None:
     known.filled.clear()
 
 
-def _ordinal(place: tuple[Segment, Group]) -> int:
-    return place[0].ordinal
+def _below(root: Group) -> list[Group]:
+    """A group and all below it, in order, as `Group.walk` finds them."""
+    found = [root]
+    for group in root.groups:
+        found += _below(group) if group.groups else (group,)
+    return found
 
 
 def _version(text: str) -> tuple[int, ...]:
+    return (_known_version if len(text) <= _LONGEST_VERSION else _known_version.__wrapped__)(text)
+
+
+@lru_cache(maxsize=64)
+def _known_version(text: str) -> tuple[int, ...]:
     try:
         return version(text)
     except ValueError:
@@ -344,13 +359,14 @@ def assemble(assembly: Assembly) -> None:
 
 
 def _walk(assembly: Assembly) -> None:
-    """Every segment in the order of the message, each in its group."""
-    makes, adds = assembly.wiring.makes, assembly.wiring.adds
-    for segment, group in assembly.order():
+    """Every segment in the order of the message, each in its group: a stay before the diagnoses of its patient."""
+    makes, adds, events = assembly.wiring.makes, assembly.wiring.adds, assembly.events
+    for segment, group in assembly.placed:
         place = (group.name, segment.name)
         assembly.group = group
         for make in makes.get(place, ()):
-            assembly.build(make, segment)
+            if events or make.mode != "event":
+                assembly.build(make, segment)
         for add in adds.get(place, ()):
             assembly.extend(add, segment)
     for add, segment, group in assembly.waiting:

@@ -9,7 +9,8 @@ when they say Shift_JIS, Big5, EUC-KR or GB2312. CNS 11643 (EUC-TW) has no codec
 
 import codecs
 import re
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 DETECT = "detect"
 DECLARED = "declared"
@@ -70,10 +71,10 @@ _BOMS = (
 _WIDE = ("utf_32_le", "utf_32_be", "utf_16_le", "utf_16_be")
 _MARKS = tuple((start.encode(codec), codec) for codec in _WIDE for start in ("MSH", "FHS", "BHS"))
 _C1 = re.compile(rb"[\x80-\x9f]")
+_LONGEST_NAME = 64  # characters of a name worth remembering: no set has a longer one
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """`text` decoded from `data[lead:]` with Python's `codec`; `issues` are codes of `issues.py`."""
 
     text: str
@@ -85,6 +86,11 @@ class Decoded:
 
 def codec_of(name: str) -> str | None:
     """Python's codec for a spelling of table 0211 or of common feeds; None where we have no table."""
+    return _codec_of(name) if len(name) <= _LONGEST_NAME else _codec_of.__wrapped__(name)
+
+
+@lru_cache(maxsize=256)
+def _codec_of(name: str) -> str | None:
     return _CODECS.get(re.sub(r"[^A-Z0-9]", "", name.upper()))
 
 
@@ -103,7 +109,7 @@ def wide(data: bytes) -> tuple[str, int] | None:
 
 def declared_names(data: bytes) -> tuple[str, ...]:
     """The repetitions of MSH-18, read as ASCII. An empty first repetition means ASCII and is left out."""
-    start = data[:1024].upper().find(b"MSH")
+    start = 0 if data.startswith(b"MSH") else data[:1024].upper().find(b"MSH")
     if start < 0 or len(data) < start + 5:
         return ()
     ends = [end for end in (data.find(b"\r", start), data.find(b"\n", start)) if end >= 0]

@@ -23,6 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 _BLANK = "\x1c\x0b\0 \t"
+_END_OF_BLOCK = ("\x1c", "\x1c\r", "\x1c\r\n")
 # Names that need no look at their letters: nearly every segment of nearly every feed
 _COMMON = frozenset(
     "MSH SFT EVN PID PD1 NK1 PV1 PV2 ROL PRT AL1 IAM DG1 PR1 IN1 IN2 GT1 MRG ORC OBR OBX NTE SPM TQ1 FT1 TXA".split()
@@ -97,43 +98,47 @@ class Segment:
         return f"<Segment {self.place()}>"  # never its text: a repr ends in logs
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Message:
     """`raw` as received; `text` is `raw[lead:]` decoded with the Python codec `charset`."""
 
-    raw: bytes
-    text: str
-    charset: str
-    sep: Separators
-    segments: tuple[Segment, ...]
-    issues: tuple[Issue, ...]
-    lead: int = 0
-    declared: tuple[str, ...] = ()  # codecs of MSH-18, for escapes that switch between them
+    __slots__ = (
+        "charset", "code", "declared", "event", "issues", "lead", "msh", "raw", "segments", "sep", "text", "version",
+    )  # fmt: skip
 
-    @property
-    def msh(self) -> Segment:
-        return self.segments[0]
+    def __init__(
+        self, raw: bytes, charset: charsets.Decoded, lead: int, sep: Separators, segments: tuple[Segment, ...],
+        issues: tuple[Issue, ...],
+    ) -> None:  # fmt: skip
+        self.raw = raw
+        self.text = charset.text
+        self.charset = charset.codec
+        self.declared = charset.declared  # codecs of MSH-18, for escapes that switch between them
+        self.lead = lead
+        self.sep = sep
+        self.segments = segments
+        self.issues = issues
+        self.msh = segments[0]
+        kind = self.msh.field(9).split(sep.comp, 2)
+        self.code = kind[0].strip().upper()  # MSH-9.1
+        self.event = (kind[1].strip() if len(kind) > 1 else "").upper() or self._event()
+        self.version = self.component(12, 1)
 
     def all(self, name: str) -> list[Segment]:
         return [segment for segment in self.segments if segment.name == name]
 
     def first(self, name: str) -> Segment | None:
-        return next((segment for segment in self.segments if segment.name == name), None)
+        for segment in self.segments:
+            if segment.name == name:
+                return segment
+        return None
 
     def component(self, field: int, comp: int) -> str:
         """One raw component of an MSH field, "" where absent; enough for MSH-9, -11 and -12."""
         parts = self.msh.field(field).split(self.sep.comp)
         return parts[comp - 1].strip() if comp <= len(parts) else ""
 
-    @property
-    def version(self) -> str:
-        return self.component(12, 1)
-
-    @property
-    def event(self) -> str:
-        """MSH-9.2; EVN-1 where an old sender leaves it out."""
-        if event := self.component(9, 2):
-            return event.upper()
+    def _event(self) -> str:
+        """EVN-1, where an old sender leaves MSH-9.2 out."""
         evn = self.first("EVN")
         return evn.field(1).strip().upper() if evn else ""
 
@@ -162,9 +167,7 @@ def parse(data: bytes, *, charset: str | None = None, trust: str = charsets.DETE
     if repeated:
         issues.append(issue("separators-repeat", Place("MSH", field=2)))
     segments = _segments(text, begin, sep, issues, limits)
-    return Message(
-        data, text, decoded.codec, sep, segments, tuple(issues), skipped + decoded.lead, decoded.declared
-    )  # fmt: skip
+    return Message(data, decoded, skipped + decoded.lead, sep, segments, tuple(issues))
 
 
 def _segments(text: str, begin: int, sep: Separators, issues: list[Issue], limits: Limits) -> tuple[Segment, ...]:
@@ -219,7 +222,7 @@ def _check_width(line: str, place: Place, sep: Separators, limits: Limits) -> No
 def _lines(text: str, begin: int) -> Iterator[tuple[int, str]]:
     """(start, line) for each line; a trailing end-of-block character is no part of the message."""
     body = text[begin:] if begin else text
-    if body.endswith(("\x1c", "\x1c\r", "\x1c\r\n")):
+    if body.endswith(_END_OF_BLOCK):
         body = body.rstrip("\r\n\x1c")
     start = begin
     if "\n" not in body:

@@ -10,7 +10,7 @@ Source: HL7 v2.9 chapters 3, 4 and 7; hl7v2.md §4.
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ ROOT = "MESSAGE"
 
 _FILE = Path(__file__).parent / "structures.csv"
 _CARRIERS = frozenset({"NTE", "PRT"})  # belong to the segment before them, wherever that stands
+_LONGEST_NAMES = 64  # characters of MSH-9 and MSH-12 worth remembering: no structure has longer ones
 
 
 class StructureRow(NamedTuple):
@@ -55,14 +56,16 @@ class Family:
     root: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
 class Group:
     """Segments that stand together, in the message's order; the outermost group is named MESSAGE."""
 
-    name: str
-    parent: "Group | None" = None
-    segments: list[Segment] = field(default_factory=list)
-    groups: list["Group"] = field(default_factory=list)
+    __slots__ = ("groups", "name", "parent", "segments")
+
+    def __init__(self, name: str, parent: "Group | None" = None, segments: list[Segment] | None = None) -> None:
+        self.name = name
+        self.parent = parent
+        self.segments: list[Segment] = [] if segments is None else segments
+        self.groups: list[Group] = []
 
     def walk(self) -> Iterator["Group"]:
         """This group and all below, in order."""
@@ -90,6 +93,7 @@ class Grouped:
 
     root: Group
     issues: tuple[Issue, ...]
+    placed: list[tuple[Segment, Group]]  # every segment with its group, in the order of the message
 
 
 @cache
@@ -104,8 +108,14 @@ def _rows() -> dict[tuple[str, str], list[StructureRow]]:
 
 def structure_of(message: Message) -> StructureRow | None:
     """The row of the message's type and event; MSH-9.3 decides only where the event alone leaves it open."""
-    code, event = message.component(9, 1).upper(), message.event
-    return structure_row(code, event, message.component(9, 3).upper(), message.version)
+    structure = message.component(9, 3).upper()
+    asked = (message.code, message.event, structure, message.version)
+    return _known_row(*asked) if sum(map(len, asked)) <= _LONGEST_NAMES else structure_row(*asked)
+
+
+@lru_cache(maxsize=1024)
+def _known_row(code: str, event: str, structure: str, version: str) -> StructureRow | None:
+    return structure_row(code, event, structure, version)
 
 
 def structure_row(code: str, event: str, structure: str = "", version: str = "") -> StructureRow | None:
@@ -167,47 +177,47 @@ class _Grouper:
         self.results_may_follow = family.name.upper().startswith("ORU")
 
     def run(self) -> Grouped:
-        for segment in self.message.segments:
-            self._place(segment)
-        return Grouped(self.root, tuple(self.issues))
+        placed = [(segment, self._place(segment)) for segment in self.message.segments]
+        return Grouped(self.root, tuple(self.issues), placed)
 
-    def _place(self, segment: Segment) -> None:
+    def _place(self, segment: Segment) -> Group:
+        """The group that takes the segment; it is the innermost open one from now on, except for carriers."""
         name = segment.name
         if name in _CARRIERS and name not in self.plan.first:
             self.open.segments.append(segment)
-            return
+            return self.open
         if name == "OBX" and self.results_may_follow:
             self._leave_specimen(segment)
         elif name == "OBR" and self._joins_order():
             self.open.segments.append(segment)
-            return
+            return self.open
         below, holds = self.plan.below, self.plan.holds
         group: Group | None = self.open
         while group is not None:
             if (rule := below.get((group.name, name))) is not None:
-                self._enter(rule, group, segment)
-                return
+                return self._enter(rule, group, segment)
             if name in holds[group.name]:
                 group.segments.append(segment)
                 self.open = group
-                return
+                return group
             group = group.parent
-        self._place_without_parent(segment)
+        return self._place_without_parent(segment)
 
-    def _place_without_parent(self, segment: Segment) -> None:
+    def _place_without_parent(self, segment: Segment) -> Group:
         """The parent is missing: it opens implicitly. Nothing takes the segment at all: it stays where it stands, and
         the groups around it stay open."""
         if (rule := self.plan.first.get(segment.name)) is not None:
-            self._enter(rule, self._parent(rule.parent), segment)
-            return
+            return self._enter(rule, self._parent(rule.parent), segment)
         if not segment.name.startswith("Z"):
             self.issues.append(issue("unexpected-segment", segment.place()))
         self.open.segments.append(segment)
+        return self.open
 
-    def _enter(self, rule: GroupRule, parent: Group, segment: Segment) -> None:
+    def _enter(self, rule: GroupRule, parent: Group, segment: Segment) -> Group:
         opened = Group(rule.name, parent, [segment])
         parent.groups.append(opened)
         self.open = opened
+        return opened
 
     def _parent(self, name: str) -> Group:
         """The nearest open group of that name, or a new one where the message left it out."""
@@ -234,7 +244,7 @@ class _Grouper:
 
     def _leave_specimen(self, segment: Segment) -> None:
         """Out of the specimen into its order, if that has no results yet."""
-        if self.open.name == ROOT or not any(found.name == "SPM" for found in self.open.segments):
+        if self.open.name == ROOT or "SPM" not in [found.name for found in self.open.segments]:
             return
         order = self.open
         while order.parent is not None and not any(found.name == "OBR" for found in order.segments):

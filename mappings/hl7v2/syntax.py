@@ -5,6 +5,7 @@ Source: HL7 v2.9 §2.5.4, MSH-1 and MSH-2: one to five characters (five, with th
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.place import Place
@@ -30,6 +31,16 @@ class Separators:
 
 def separators(text: str) -> tuple[Separators, bool]:
     """(separators, whether one was declared twice) from text that begins with MSH, FHS or BHS."""
+    return _usual(text[:9]) if text[3:4] == text[8:9] != "" else _separators(text)
+
+
+@lru_cache(maxsize=64)
+def _usual(start: str) -> tuple[Separators, bool]:
+    """Of four characters behind the first, as nearly every sender declares them."""
+    return _separators(start)
+
+
+def _separators(text: str) -> tuple[Separators, bool]:
     if text[:3].upper() not in HEADERS or len(text) < 4:
         raise UnreadableMessage("no-message", text="the first segment is not MSH")
     field = text[3]

@@ -10,6 +10,7 @@ Source: HL7 v2.9 §2A.3.21 DT, DTM, TM; FHIR R4 datatypes date, dateTime, time, 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -47,11 +48,17 @@ class MessageZone:
         if found is None or (stamped := _offset(found[3])) is None:
             return cls(zone)
         if zone is None:
-            return cls(None, stamped)
+            return _of_offset(stamped)
         wall = _wall(found[1].ljust(8, "0")) if len(found[1]) >= 8 else None
         if wall is not None and _agree(wall, stamped, zone):
             return cls(zone)
         return cls(None, stamped, mismatch=True)
+
+
+@lru_cache(maxsize=128)
+def _of_offset(stamped: str) -> MessageZone:
+    """The zone of a message that has nothing but its own offset; there are few, and each message asks."""
+    return MessageZone(None, stamped)
 
 
 def read(lexeme: str, ctx: "Context") -> Moment:

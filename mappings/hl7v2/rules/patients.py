@@ -20,7 +20,7 @@ def leads(ctx: Assembly) -> bool:
         return chosen == "lead"
     found: bool | None = ctx.shared.get("leads")
     if found is None:
-        found = ctx.shared["leads"] = ctx.message.component(9, 1).upper() in LEADING
+        found = ctx.shared["leads"] = ctx.message.code in LEADING
     return found
 
 
