@@ -42,7 +42,7 @@ def join(found: Found, more: list[Finding]) -> list[Finding]:
 class Members:
     """What an object may hold, by JSON name; filled after its check is made, for types refer to each other."""
 
-    __slots__ = ("checks", "explain", "first_names", "required", "tests")
+    __slots__ = ("checks", "choices", "explain", "first_names", "fits", "required", "tests")
 
     def __init__(self) -> None:
         self.tests: dict[str, Test] = {}  # single primitives, the bulk of all members
@@ -50,6 +50,8 @@ class Members:
         self.checks: dict[str, Check] = {}  # everything else
         self.required: list[tuple[str, tuple[str, ...]]] = []  # (segment, the JSON names of an element that must occur)
         self.first_names: list[str] = []  # of the required ones
+        self.fits: dict[str, Test] = {}  # the quick test of every member (`fits.py`)
+        self.choices: list[frozenset[str]] = []  # names of which one at most may stand, each with its `_name`
 
     def require(self, segment: str, names: tuple[str, ...]) -> None:
         """Make an element mandatory."""

@@ -11,7 +11,7 @@ Source: FHIR R4 4.0.1 §2.24.0.1 (primitive types).
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -96,7 +96,7 @@ def is_code(value: Any) -> bool:
     if value.__class__ is not str:
         return False
     text: str = value
-    return text.isalnum() or _code(text) is not None
+    return text.isalnum() or text.replace("-", "").isalnum() or _code(text) is not None
 
 
 def is_uri(value: Any) -> bool:
@@ -136,23 +136,47 @@ def in_calendar(text: str) -> bool:
     return True
 
 
+def _plain_day(text: str) -> bool:
+    """A day as `yyyy-mm-dd`; the patterns, which know the other forms, cost several times as much."""
+    return len(text) == 10 and text[4] == "-" == text[7] and in_calendar(text)
+
+
+def _plain_moment(text: str) -> bool:
+    """The same of `yyyy-mm-ddThh:mm:ss+hh:mm`, whose offset is below 14:00."""
+    if len(text) != 25 or text[10] != "T" or text[20:22] > "13" or text[23] > "5":
+        return False
+    if not (text[4] == "-" == text[7] and text[13] == ":" == text[16] == text[22] and text[19] in "+-"):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_date(value: Any) -> bool:
     """A year, a month or a day that exists."""
-    if value.__class__ is not str or _date(value) is None:
+    if value.__class__ is not str:
         return False
-    return len(value) < 10 or in_calendar(value)
+    if _plain_day(value):
+        return True
+    return _date(value) is not None and (len(value) < 10 or in_calendar(value))
 
 
 def is_datetime(value: Any) -> bool:
     """As a date, or to the second with its zone."""
-    if value.__class__ is not str or _datetime(value) is None:
+    if value.__class__ is not str:
         return False
-    return len(value) < 10 or in_calendar(value)
+    if _plain_moment(value):
+        return True
+    return _datetime(value) is not None and (len(value) < 10 or in_calendar(value))
 
 
 def is_instant(value: Any) -> bool:
     """To the second or finer, with its zone."""
-    return value.__class__ is str and _instant(value) is not None and in_calendar(value)
+    if value.__class__ is not str:
+        return False
+    return _plain_moment(value) or (_instant(value) is not None and in_calendar(value))
 
 
 def is_base64(value: Any) -> bool:

@@ -4,8 +4,9 @@
 targets, contained resources and narratives. Before it come the bytes (`codec.check_bytes`); after it the invariants,
 which FHIRPath states, and what only a store knows. A fault names the place and the rule, never a value.
 
-How it is fast: each path of the schema becomes one closure (of the pieces in `checks.py`), made when a resource first
-needs it, that looks at the members present and at nothing else.
+How it is fast: each path of the schema becomes two closures, made when a resource first needs them, that look at the
+members present and at nothing else. The first (of the pieces in `fits.py`) says whether all is well, as it usually is;
+only where it does not, the second (of those in `checks.py`) finds out what is wrong.
 
 Source: FHIR R4 4.0.1 §2.1.28 (validation), §2.6.2 (JSON), by way of `r4.json`.
 """
@@ -14,14 +15,14 @@ from collections.abc import Callable
 from threading import RLock
 from typing import Any
 
-from mappings.fhir import checks, contained
+from mappings.fhir import checks, contained, fits
 from mappings.fhir.checks import MAX_FAULTS, Check, Explain, Finding, Found, Members
-from mappings.fhir.codec import Fault, Json
+from mappings.fhir.codec import Fault, Json, check_bytes
 from mappings.fhir.narrative import narrative_fault
 from mappings.fhir.primitives import JSON_TYPE_OF, PRIMITIVES, Test, is_code, is_media_type, json_type
 from mappings.fhir.schema import Element, Schema, schema
 
-__all__ = ["MAX_FAULTS", "Fault", "validate"]
+__all__ = ["MAX_FAULTS", "Fault", "valid_again", "validate"]
 
 # Value sets that are bound but cannot be listed: of these the system is known. Media types have a syntax instead.
 SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL379-9": "http://loinc.org"}
@@ -29,12 +30,35 @@ SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL3
 
 def validate(resource: Json) -> tuple[Fault, ...]:
     """What is wrong with a resource by the schema and narrative layers; nothing where it fits."""
+    if _types.fits(resource):
+        return ()
     found = _types.resource(resource, resource)
     if found is None:
         return ()
     name = resource.get("resourceType") if isinstance(resource, dict) else None
     start = name if isinstance(name, str) and name in _types.resource_types else "Resource"
     return tuple(Fault("error", code, start + path, text) for code, path, text in found[:MAX_FAULTS])
+
+
+def valid_again(data: bytes) -> bool:
+    """Whether canonical bytes hold a resource without an error, by the bytes and schema layers.
+
+    For what a feed repeats, its wards and doctors: bytes that were right stay right and are not read twice. Bytes are
+    remembered, so no patient's resource belongs here.
+    """
+    if data in _right:
+        return True
+    if any(fault.severity == "error" for fault in validate(check_bytes(data))):
+        return False
+    if len(data) <= _RIGHT_BYTES:
+        if len(_right) >= _RIGHT_ENTRIES:
+            _right.clear()
+        _right.add(data)
+    return True
+
+
+_RIGHT_ENTRIES, _RIGHT_BYTES = 4096, 2048
+_right: set[bytes] = set()
 
 
 class _Types:
@@ -45,7 +69,15 @@ class _Types:
         self._schema = source
         self._lock = RLock()
         self._made: dict[str, Check] = {}
+        self._tests: dict[str, Test] = {}  # the quick tests of the same paths
         self._whole: dict[str, Check] = {}  # resources whose whole tree of checks is made
+
+    def fits(self, value: Any) -> bool:
+        """Whether any resource is right beyond doubt; no stands for "look closer"."""
+        name = value.get("resourceType") if value.__class__ is dict else None
+        if name.__class__ is not str or name not in self._whole:
+            return False
+        return self._tests[name](value)
 
     def resource(self, value: Any, parent: Json) -> Found:
         """Any resource, by its `resourceType`."""
@@ -69,11 +101,13 @@ class _Types:
         members = Members()
         is_element = path not in self.resource_types
         check = checks.object_check(members, is_element=is_element)
+        test = fits.whole(members, is_element=is_element)
         if path == "Extension":
-            check = checks.extension_rule(check, self._schema.children(path)["value[x]"].names)
-        self._made[path] = check
+            names = self._schema.children(path)["value[x]"].names
+            check, test = checks.extension_rule(check, names), fits.extension(members, names)
+        self._made[path], self._tests[path] = check, test
         if not is_element:
-            members.tests["resourceType"] = _read_before
+            members.tests["resourceType"] = members.fits["resourceType"] = _read_before
         for element in self._schema.children(path).values():
             if element.min:
                 members.require(f".{element.stem}", tuple(element.names))
@@ -82,8 +116,12 @@ class _Types:
                     self._add_primitive(members, name, kind, element)
                 else:
                     members.checks[name] = self._complex(name, kind, element)
+                    members.fits[name] = self._complex_test(kind, element)
+            if len(element.names) > 1:
+                members.choices.append(frozenset(prefix + name for name in element.names for prefix in ("", "_")))
         if path == "Reference":  # declared a string, but what it holds is a URL (§2.28.2): white space would break it
-            members.tests["reference"], members.explain["reference"] = PRIMITIVES["uri"], _explain("uri", ".reference")
+            members.tests["reference"] = members.fits["reference"] = PRIMITIVES["uri"]
+            members.explain["reference"] = _explain("uri", ".reference")
         return check
 
     def _complex(self, name: str, kind: str, element: Element) -> Check:
@@ -104,16 +142,31 @@ class _Types:
             check = contained.rules(check, segment)
         return _choice(check, name, element)
 
+    def _complex_test(self, kind: str, element: Element) -> Test:
+        """The quick test of the same."""
+        if element.name == "contained":
+            return fits.never
+        test = self.fits if kind == "Resource" else self._tests[kind]
+        if kind == "Reference" and element.targets and "Resource" not in element.targets:
+            test = fits.reference(test, frozenset(element.targets))
+        if kind == "CodeableConcept" and element.valueset:
+            test = fits.bound_concept(test, self._coding_test(element.valueset))
+        if any(constraint.key == "sqty-1" for constraint in element.constraints):
+            test = fits.without(test, "comparator")
+        return fits.many(test) if element.many else test
+
     def _add_primitive(self, members: Members, name: str, kind: str, element: Element) -> None:
         """One primitive, and the `_name` that extends it; what XML writes as an attribute has none."""
         segment = _segment(element, kind)
         if kind == "xhtml":
             members.checks[name] = _narrative(segment)
+            members.fits[name] = _readable
             return
         test = PRIMITIVES[kind]
         if kind == "code" and element.valueset:
             test = self._code_test(element.valueset)
         explain = _explain(kind, segment)
+        members.fits[name] = fits.many(test) if element.many else test
         if element.many:
             members.checks[name] = checks.primitive_array(name, segment, test, explain)
         elif element.choice:
@@ -123,6 +176,7 @@ class _Types:
         if not element.xml_attribute:
             extended = checks.extended_array if element.many else checks.extended
             members.checks[f"_{name}"] = _choice(extended(name, segment, self._object("Element")), name, element)
+            members.fits[f"_{name}"] = fits.never if element.many else self._tests["Element"]
 
     def _code_test(self, valueset: str) -> Test:
         """Whether a code is in a value set; a `code` compares the code alone."""
@@ -160,6 +214,11 @@ def _choice(check: Check, name: str, element: Element) -> Check:
 def _read_before(value: Any) -> bool:
     """`resourceType` was judged before the object was."""
     return True
+
+
+def _readable(value: Any) -> bool:
+    """XHTML without a fault."""
+    return value.__class__ is str and narrative_fault(value) is None
 
 
 def _explain(kind: str, segment: str) -> Explain:
