@@ -20,7 +20,14 @@ ALLOWED = {
 }
 # what would bring sockets, disks of others, clocks or keys into the pure core
 NEVER = {"mappings": {"socket", "asyncio", "secrets", "ssl", "sqlite3", "http"}, "ledger": {"http", "ssl", "socket"}}
-ASSEMBLING = ("adapter/api/", "adapter/cli/", "adapter/node.py", "adapter/services.py", "adapter/bench/")
+ASSEMBLING = (
+    "adapter/api/",
+    "adapter/cli/",
+    "adapter/node.py",
+    "adapter/receiving.py",
+    "adapter/services.py",
+    "adapter/bench/",
+)
 EDGES = ("adapter.api", "adapter.cli", "adapter.inbound.listener", "adapter.inbound.http")
 
 

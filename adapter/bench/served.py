@@ -13,28 +13,32 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Response
-
-from adapter import http_server, logs, node, tuning
-from adapter.settings import Http
+from adapter import logs, receiving, tuning
 
 BODY = b'{"resourceType":"Basic"}' + b" " * 600  # about as long as a Patient
 
 
 @asynccontextmanager
 async def whole_node(site: str) -> AsyncIterator[str]:
+    from adapter import node  # here, for the receiver is measured without it
+
     async with node.running(Path(site)) as up:
         yield str(up.http_port)
 
 
 @asynccontextmanager
 async def receiver(site: str) -> AsyncIterator[str]:
-    async with node.receiving(Path(site)) as listeners:
+    async with receiving.receiving(Path(site)) as listeners:
         yield str(listeners["main"].port)
 
 
 @asynccontextmanager
 async def bare(port: str) -> AsyncIterator[str]:
+    from fastapi import FastAPI, Response
+
+    from adapter import http_server
+    from adapter.settings import Http
+
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     @app.get("/fhir/{kind}/{id}")
