@@ -55,6 +55,7 @@ class Delivery:
         run = _until_a_wait(rows)
         await self._keyring.load({row.owner for row in run})
         ended = await self._store.read(lambda conn: _ended(conn, run))
+        crash_point("deliver.taken")
         try:
             receipts = await self._ledger.append([self._event(row, ended) for row in run])
         except LedgerError as exc:
