@@ -56,19 +56,23 @@ def exit_code(arguments: list[str]) -> int:
     """Run a verb and say how it ended, as a code of `Exit`."""
     try:
         result = app(_take_shared(arguments), standalone_mode=False)
+        sys.stdout.flush()
     except typer.Abort:
         return Exit.INTERRUPTED
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
-        complain(str(exc), "chartbridge --help")
+        if str(exc):  # a group without a verb has shown its help
+            complain(str(exc), "chartbridge --help")
         return Exit.USAGE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):  # the framework's answer to a reader that has gone
+            return _unheard()
+        raise
     except BrokenPipeError:
-        # the reader has gone; there is no one left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
+        return _unheard()
     except ChartbridgeError as exc:
         complain(exc.text, exc.hint or HINTS.get(exc.exit_code, "chartbridge doctor"))
         return exc.exit_code
@@ -85,6 +89,12 @@ def exit_code(arguments: list[str]) -> int:
         complain(exc.strerror or type(exc).__name__, "chartbridge doctor")
         return Exit.UNAVAILABLE if exc.errno in RETRY_MAY_HELP else Exit.FAILED
     return int(result or Exit.DONE)
+
+
+def _unheard() -> int:
+    """Nobody reads any more (`chartbridge msg list | head`): there is no one left to tell, and nothing failed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return Exit.DONE
 
 
 def _take_shared(arguments: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What all verbs share: exit codes, where the words go, `--json` with its schema tags (operations chapter §1)."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter import errors
+from adapter import errors, samples
 from adapter.cli.app import _take_shared
 from adapter.cli.console import Exit
 from adapter.errors import ChartbridgeError
 from tests.adapter.cli.command import Command
 
+ADMISSION = samples.folder() / "adt-a01-admission.hl7"
 # What a verb may load before it knows that it runs: not one of these.
 HEAVY = {
     "alembic", "cryptography", "fastapi", "fhir", "granian", "hl7apy", "joserfc", "lxml", "msgspec", "pydantic",
@@ -102,18 +104,11 @@ def test_json_is_one_tagged_object_a_line(command: Command, words: list[str], sc
     assert ended.schemas() == schemas
 
 
-def test_files_in_and_out_are_tagged_too(plain: Command, tmp_path: Path, samples: Path) -> None:
+def test_files_in_and_out_are_tagged_too(plain: Command, tmp_path: Path) -> None:
     made = plain("init", tmp_path / "site", json=True)
     assert made.schemas() == {"chartbridge.init/1"}
-    converted = plain("convert", "--out", tmp_path / "out", samples / "adt-a01-admission.hl7", json=True)
+    converted = plain("convert", "--out", tmp_path / "out", samples.folder() / "adt-a01-admission.hl7", json=True)
     assert converted.schemas() == {"chartbridge.convert/1"}
-
-
-@pytest.fixture
-def samples() -> Path:
-    from adapter.samples import folder
-
-    return folder()
 
 
 WORDS = st.lists(st.sampled_from(["--json", "--quiet", "msg", "list", "--state", "x", "--"]), max_size=8)
@@ -130,12 +125,31 @@ def test_shared_flags_move_to_the_front_and_nothing_else_moves(words: list[str])
     assert moved[len(flags) :] == rest
 
 
-def test_brackets_in_a_list_and_in_progress_stand_as_they_are(plain: Command, tmp_path: Path, samples: Path) -> None:
+def test_brackets_in_a_list_and_in_progress_stand_as_they_are(plain: Command, tmp_path: Path) -> None:
     """`[bold]` is a file's name here, not a wish; rich would swallow it, or fail at `[/]`."""
     odd = tmp_path / "[bold]a[red].hl7"
-    odd.write_bytes((samples / "adt-a01-bad-birth-date.hl7").read_bytes())
+    odd.write_bytes((samples.folder() / "adt-a01-bad-birth-date.hl7").read_bytes())
     ended = plain("convert", "--out", tmp_path / "out", odd)
     assert ended.code == 0
     assert str(odd) in ended.out
     assert f"{odd}: " in ended.err
     assert plain("--quiet", "convert", "--out", tmp_path / "again", odd).err == ""
+
+
+def test_a_reader_that_has_gone_is_no_failure() -> None:
+    """`chartbridge map explain FILE | head -1`."""
+    code = f"from adapter.cli import main; import sys; sys.argv[1:] = ['map', 'explain', {str(ADMISSION)!r}]; main()"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, check=False)  # noqa: S603
+    os.close(writer)
+    assert done.returncode == 0
+    assert b"Error" not in done.stderr
+
+
+def test_a_group_without_a_verb_shows_its_help_and_nothing_else(plain: Command) -> None:
+    for words in ([], ["msg"]):
+        ended = plain(*words)
+        assert ended.code == 2
+        assert "Usage: " in ended.out + ended.err
+        assert "error:" not in ended.err
