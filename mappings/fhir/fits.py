@@ -12,47 +12,78 @@ from typing import Any
 
 from mappings.fhir.checks import Members
 from mappings.fhir.codec import Json
-from mappings.fhir.primitives import Test
+from mappings.fhir.primitives import PRIMITIVES, Test
+
+
+Shape = tuple[str, ...]  # the names of an object's members, as they stand
+
+_SHAPES = 512  # remembered of one path; a feed's rows make a few dozen
 
 
 def whole(members: Members, *, is_element: bool) -> Test:
     """An object: every member known and right, none missing, of each choice at most one."""
-    test_of, required, choices = members.fits.get, members.first_names, members.choices
 
-    def fits(node: Any) -> bool:
-        if node.__class__ is not dict:
-            return False
-        for name, value in node.items():
-            test = test_of(name)
-            if test is None or not test(value):
-                return False
-        for name in required:
-            if name not in node:
-                return False
-        for names in choices:
-            if len(names.intersection(node)) > 1:
-                return False
-        return len(node) > 1 or not is_element or (len(node) == 1 and "id" not in node)
+    def holds(shape: Shape) -> bool:
+        return (
+            all(name in shape for name in members.first_names)
+            and all(len(names.intersection(shape)) < 2 for names in members.choices)
+            and (not is_element or len(shape) > 1 or (len(shape) == 1 and "id" not in shape))
+        )
 
-    return fits
+    return _by_shape(members, holds)
 
 
 def extension(members: Members, value_names: Collection[str]) -> Test:
     """ext-1: an extension has a value or extensions, not both and not neither."""
-    test_of = members.fits.get
     names = frozenset(prefix + name for name in value_names for prefix in ("", "_"))
 
+    def holds(shape: Shape) -> bool:
+        return "url" in shape and len(names.intersection(shape)) == (0 if "extension" in shape else 1)
+
+    return _by_shape(members, holds)
+
+
+def _by_shape(members: Members, holds: Callable[[Shape], bool]) -> Test:
+    """What the names alone decide is decided once for each set of names; then only the values are looked at."""
+    known: dict[Shape, Test] = {}
+
+    def read(shape: Shape) -> Test | None:
+        if not holds(shape) or not all(name in members.fits for name in shape):
+            return None
+        test = _values_test([members.fits[name] for name in shape])
+        if len(known) < _SHAPES:
+            known[shape] = test
+        return test
+
     def fits(node: Any) -> bool:
-        if node.__class__ is not dict or "url" not in node:
+        if node.__class__ is not dict:
             return False
-        for name, value in node.items():
-            test = test_of(name)
-            if test is None or not test(value):
-                return False
-        values = len(names.intersection(node))
-        return values == 0 if "extension" in node else values == 1
+        shape = tuple(node)
+        test = known.get(shape) or read(shape)
+        return test is not None and test(node)
 
     return fits
+
+
+# the usual form of the two commonest primitives, written out where they stand: a call would cost more than the test
+_INLINE = {
+    PRIMITIVES["string"]: "{v}.__class__ is str and {v}.isprintable() and {v} and not {v}.isspace()",
+    PRIMITIVES["uri"]: "{v}.__class__ is str and {v}.isprintable() and {v} and ' ' not in {v}",
+}
+
+
+def _values_test(tests: list[Test]) -> Test:
+    """One straight line of Python over the values of an object whose names are known."""
+    names = [f"v{number}" for number in range(len(tests))]
+    parts = [
+        f"({_INLINE[test].format(v=name)} or t{number}({name}))" if test in _INLINE else f"t{number}({name})"
+        for number, (name, test) in enumerate(zip(names, tests, strict=True))
+    ]
+    lines = ["def fits(node):", f"    [{', '.join(names)}] = node.values()", f"    return {' and '.join(parts)}"]
+    scope: dict[str, Any] = {f"t{number}": test for number, test in enumerate(tests)}
+    exec("\n".join(lines), scope)  # noqa: S102 - of numbered names only, no text of a resource
+    made: Test = scope["fits"]
+    return made
 
 
 def many(test: Test) -> Test:
@@ -61,6 +92,8 @@ def many(test: Test) -> Test:
     def fits(value: Any) -> bool:
         if value.__class__ is not list or not value:
             return False
+        if len(value) == 1:
+            return test(value[0])
         for item in value:
             if not test(item):
                 return False
@@ -72,11 +105,13 @@ def many(test: Test) -> Test:
 def reference(test: Test, targets: Collection[str]) -> Test:
     """A Reference to one of the element's targets."""
 
+    starts = tuple(f"{target}/" for target in targets)
+
     def fits(value: Any) -> bool:
-        if not test(value):
+        if not test(value) or "type" in value:
             return False
-        target, kind = value.get("reference"), value.get("type")
-        return (target is None or target.partition("/")[0] in targets) and (kind is None or kind in targets)
+        target = value.get("reference")
+        return target is None or target.startswith(starts)
 
     return fits
 

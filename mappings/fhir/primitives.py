@@ -85,10 +85,9 @@ def is_string(value: Any) -> bool:
     """Something to read: not empty, not blank, no control characters but tab, CR and LF."""
     if value.__class__ is not str:
         return False
-    text: str = value
-    if not text or text.isspace():
+    if not value or value.isspace():
         return False
-    return text.isprintable() or _UNREADABLE.search(text) is None
+    return value.isprintable() or _UNREADABLE.search(value) is None
 
 
 def is_code(value: Any) -> bool:
@@ -103,8 +102,9 @@ def is_uri(value: Any) -> bool:
     """No white space, and not empty."""
     if value.__class__ is not str or not value:
         return False
-    text: str = value
-    return (text.isprintable() and " " not in text) or not any(letter in " \t\n\r\f\v" for letter in text)
+    if value.isprintable() and " " not in value:
+        return True
+    return not any(letter in " \t\n\r\f\v" for letter in value)
 
 
 def is_id(value: Any) -> bool:
