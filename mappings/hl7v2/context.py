@@ -55,7 +55,7 @@ class Context:
     """Separators, profile and position; collects issues and resources made on the way."""
 
     __slots__ = (
-        "at", "cache", "comp", "contained", "esc", "event", "field", "field_sep", "issues", "make", "message",
+        "at", "cache", "comp", "contained", "esc", "event", "field", "field_sep", "issues", "lexemes", "make", "message",
         "profile", "rep", "rep_index", "row", "seg", "sub", "times", "trunc", "version", "zone",
     )  # fmt: skip
 
@@ -73,6 +73,7 @@ class Context:
         self.rep_index = 0
         self.at: str | None = None  # time of receipt, the last resort where R4 demands an instant
         self.times: dict[str, Any] = {}  # lexeme -> reading, as one message repeats its times
+        self.lexemes: dict[str, str] = {}  # raw text of a time -> lexeme
         self.zone = MessageZone.of(message.msh.field(7), profile.zone)
         if self.zone.mismatch:
             self.issues.append(issue("zone-mismatch", Place("MSH", field=7)))

@@ -79,6 +79,10 @@ def moment_of(lexeme: str, zone: MessageZone) -> Moment:
     digits, fraction, own = found[1], found[2] or "", found[3]
     if fraction and len(digits) != 14:
         return _BAD
+    if (usual := _usual(digits)) and (len(digits) == 8 or own is not None):
+        if len(digits) == 8:
+            return Moment(usual, own is not None)
+        return Moment(f"{usual}{fraction}{offset}", False) if (offset := _offset(own)) else _BAD
     wall = _wall(digits)
     if wall is None:
         return _BAD
@@ -107,6 +111,20 @@ def time_of(lexeme: str) -> Moment:
     if hours > "23" or minutes > "59" or seconds > "59" or (fraction and len(digits) != 6):
         return _BAD
     return Moment(f"{hours}:{minutes}:{seconds}{fraction}", len(digits) < 6 or own is not None)
+
+
+def _usual(digits: str) -> str | None:
+    """A whole day, or a time to the second, as FHIR writes it; None where it takes a closer look (24:00, 9999)."""
+    if len(digits) not in (8, 14) or digits.startswith(_NEVER):
+        return None
+    text = f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}"
+    if len(digits) == 14:
+        text = f"{text}T{digits[8:10]}:{digits[10:12]}:{digits[12:]}"
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return text
 
 
 def _wall(digits: str) -> datetime | None:

@@ -24,6 +24,8 @@ _TRUE_FALSE = {"Y": True, "N": False}  # table 0136
 
 def text(raw: str, ctx: Context) -> str | None:
     """A component's text: unescaped, stripped; None where absent or HL7 null, in all its subcomponents."""
+    if raw.isalnum():
+        return raw  # letters and digits: no separator, nothing to unescape
     if not raw or raw == NULL:
         return None
     if ctx.esc in raw or not raw.isprintable() or raw[0] in (ctx.sub, '"') or raw[-1] == ctx.trunc:
@@ -56,6 +58,8 @@ def part(parts: list[str], n: int, ctx: Context) -> str | None:
     """The text of the n-th component of a split value."""
     if n > len(parts) or not (raw := parts[n - 1]) or raw == NULL:
         return None
+    if raw.isalnum():
+        return raw
     if ctx.esc in raw or not raw.isprintable() or raw[0] in (ctx.sub, '"') or raw[-1] == ctx.trunc:
         raw = _clean(raw, ctx)
     return raw.strip() or None

@@ -20,7 +20,13 @@ def lexeme_of(raw: str, ctx: Context) -> str | None:
     """The bare lexeme of a time: the first component, since TS.2 (its precision) is in the lexeme itself."""
     if raw.isalnum():
         return raw
-    return first(raw, ctx)
+    known = ctx.lexemes.get(raw)
+    if known is None:
+        before = len(ctx.issues)
+        known = first(raw, ctx)
+        if known is not None and len(ctx.issues) == before:
+            ctx.lexemes[raw] = known
+    return known
 
 
 def result(moment: Moment, lexeme: str) -> Any:
