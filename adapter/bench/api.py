@@ -8,7 +8,9 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from itertools import cycle
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def measure(folder: Path, seconds: float) -> list[Figure]:
         turns = [
             (_turn(ports[0], ours, seconds / TURNS), _turn(ports[1], theirs, seconds / TURNS)) for _ in range(TURNS)
         ]
-    return [_figure([one for one, _ in turns], [two for _, two in turns])]
+    return [_figure(reduce(add, (one for one, _ in turns)), reduce(add, (two for _, two in turns)))]
 
 
 def _turn(port: int, requests: Iterator[bytes], seconds: float) -> Outcome:
@@ -52,10 +54,9 @@ def _requests(paths: Sequence[str], token: str) -> Iterator[bytes]:
     return cycle([f"GET {path} HTTP/1.1\r\n{head}".encode() for path in paths])
 
 
-def _figure(ours: Sequence[Outcome], bare: Sequence[Outcome]) -> Figure:
-    rate, probe = _rate(ours), Probe("bare route", _rate(bare), "/s")
-    latencies = sum((one.latencies for one in ours[1:]), ours[0].latencies)
-    p50, p99 = latencies.percentile(0.5), latencies.percentile(0.99)
+def _figure(ours: Outcome, bare: Outcome) -> Figure:
+    rate, probe = ours.rate, Probe("bare route", bare.rate, "/s")
+    p50, p99 = ours.latencies.percentile(0.5), ours.latencies.percentile(0.99)
     return Figure(
         AREA,
         "GET a resource with audit, one worker",
@@ -67,10 +68,6 @@ def _figure(ours: Sequence[Outcome], bare: Sequence[Outcome]) -> Figure:
         rate / probe.value,
         f"p50 {number(p50 * 1000)} ms, p99 {number(p99 * 1000)} ms",
     )
-
-
-def _rate(turns: Sequence[Outcome]) -> float:
-    return sum(one.rate * one.seconds for one in turns) / sum(one.seconds for one in turns)
 
 
 def _fill(place: sites.Place) -> list[str]:

@@ -27,6 +27,7 @@ RATE_TIMES, RATE = 4, 12_000
 PROOF_US = 50
 SUBJECTS = 500
 PROOFS = 2_000
+TURNS = 6
 BASIS_INDEX = 2  # the first policy that a new log adopts
 
 # As long as what the gate seals about a read.
@@ -44,17 +45,12 @@ async def _measure(site: Path, folder: Path, seconds: float) -> list[Figure]:
         clients = _Clients(opened.ledger, opened.org)
         integrating = asyncio.create_task(opened.ledger.keep_integrated(_raise))
         await clients.run(CLIENTS, seconds / 4)  # until the WAL has its length and all code has run
-        before = probes.fsync(folder, seconds / 4)
-        one = await clients.run(1, seconds)
-        between = probes.fsync(folder, seconds / 4)
-        started = time.perf_counter()
-        many = await clients.run(CLIENTS, seconds)
-        taken = time.perf_counter() - started
-        after = probes.fsync(folder, seconds / 4)
+        one, beside_one, _ = await clients.beside(folder, 1, seconds)
+        many, beside_many, taken = await clients.beside(folder, CLIENTS, seconds)
         integrating.cancel()
         await asyncio.gather(integrating, return_exceptions=True)
         proofs = await _proofs(opened.ledger)
-    return [_one(one, before + between), _many(many, taken, between + after), *proofs]
+    return [_one(one, beside_one), _many(many, taken, beside_many), *proofs]
 
 
 def _raise(error: Exception) -> None:
@@ -69,6 +65,17 @@ class _Clients:
         self._basis = f"{ledger.shard}:{BASIS_INDEX}"
         self._subjects = [SubjectKey.of(10_000 + n, os.urandom(32)) for n in range(SUBJECTS)]
         self._numbers = count()
+
+    async def beside(self, folder: Path, clients: int, seconds: float) -> tuple[Latencies, Latencies, float]:
+        """A run and its fsync probe, taking turns; and what the run took, in seconds."""
+        found = disk = Latencies(())
+        taken = 0.0
+        for _ in range(TURNS):
+            disk += await asyncio.to_thread(probes.fsync, folder, seconds / (2 * TURNS))
+            started = time.perf_counter()
+            found += await self.run(clients, seconds / TURNS)
+            taken += time.perf_counter() - started
+        return found, disk, taken
 
     async def run(self, clients: int, seconds: float) -> Latencies:
         """The times of all appends that were answered within `seconds`."""

@@ -37,6 +37,12 @@ class Outcome:
         """Good answers a second."""
         return (len(self.latencies.ordered) - self.bad) / self.seconds if self.seconds else 0.0
 
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """Two runs of the same connections as one."""
+        latencies, seconds = self.latencies + other.latencies, self.seconds + other.seconds
+        served, bad, lost = max(self.served, other.served), self.bad + other.bad, self.lost + other.lost
+        return Outcome(latencies, seconds, served, bad, lost)
+
     def expect_all(self) -> "Outcome":
         """Raises Unavailable where an answer was bad or missing: such a run measures nothing."""
         if self.bad or self.lost:

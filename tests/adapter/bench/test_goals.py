@@ -50,9 +50,9 @@ def test_an_append_is_held_against_the_slowest_fsync() -> None:
 
 
 def test_a_read_is_held_against_a_bare_route() -> None:
-    assert api._figure([outcome(2_000)], [outcome(9_000)]).reached
-    assert not api._figure([outcome(1_999)], [outcome(9_000)]).reached
-    assert api._figure([outcome(600)], [outcome(1_000)]).reached
+    assert api._figure(outcome(2_000), outcome(9_000)).reached
+    assert not api._figure(outcome(1_999), outcome(9_000)).reached
+    assert api._figure(outcome(600), outcome(1_000)).reached
 
 
 def test_percentiles_are_of_the_calls_that_were_made() -> None:
