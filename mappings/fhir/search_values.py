@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -257,6 +257,7 @@ _RELATIVE: Final = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_histo
 _VERSION: Final = re.compile(r"/_history/[A-Za-z0-9.-]{1,64}$")
 
 
+@lru_cache(maxsize=4_096)  # the resources of one message all point to its patient, stay and doctors
 def literal_reference(text: str) -> ReferenceValue:
     """A literal reference as it is compared: local by type and id, any other by its URL; the version left out."""
     match = _RELATIVE.fullmatch(text)
