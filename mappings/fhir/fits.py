@@ -14,7 +14,6 @@ from mappings.fhir.checks import Members
 from mappings.fhir.codec import Json
 from mappings.fhir.primitives import PRIMITIVES, Test
 
-
 Shape = tuple[str, ...]  # the names of an object's members, as they stand
 
 _SHAPES = 512  # remembered of one path; a feed's rows make a few dozen
@@ -65,22 +64,30 @@ def _by_shape(members: Members, holds: Callable[[Shape], bool]) -> Test:
     return fits
 
 
-# the usual form of the two commonest primitives, written out where they stand: a call would cost more than the test
+# the usual form of the commonest primitives, written out where they stand: a call would cost more than the test
 _INLINE = {
     PRIMITIVES["string"]: "{v}.__class__ is str and {v}.isprintable() and {v} and not {v}.isspace()",
     PRIMITIVES["uri"]: "{v}.__class__ is str and {v}.isprintable() and {v} and ' ' not in {v}",
+    PRIMITIVES["code"]: "{v}.__class__ is str and {v}.isalnum()",
 }
+_ITEM: dict[Test, Test] = {}  # the test of an array to that of its items: most arrays hold one
 
 
 def _values_test(tests: list[Test]) -> Test:
     """One straight line of Python over the values of an object whose names are known."""
     names = [f"v{number}" for number in range(len(tests))]
-    parts = [
-        f"({_INLINE[test].format(v=name)} or t{number}({name}))" if test in _INLINE else f"t{number}({name})"
-        for number, (name, test) in enumerate(zip(names, tests, strict=True))
-    ]
+    scope: dict[str, Any] = {}
+    parts = []
+    for number, (name, test) in enumerate(zip(names, tests, strict=True)):
+        part = f"t{number}({name})"
+        scope[f"t{number}"] = test
+        if test in _INLINE:
+            part = f"({_INLINE[test].format(v=name)} or {part})"
+        elif test in _ITEM:
+            part = f"(i{number}({name}[0]) if {name}.__class__ is list and len({name}) == 1 else {part})"
+            scope[f"i{number}"] = _ITEM[test]
+        parts.append(part)
     lines = ["def fits(node):", f"    [{', '.join(names)}] = node.values()", f"    return {' and '.join(parts)}"]
-    scope: dict[str, Any] = {f"t{number}": test for number, test in enumerate(tests)}
     exec("\n".join(lines), scope)  # noqa: S102 - of numbered names only, no text of a resource
     made: Test = scope["fits"]
     return made
@@ -92,13 +99,12 @@ def many(test: Test) -> Test:
     def fits(value: Any) -> bool:
         if value.__class__ is not list or not value:
             return False
-        if len(value) == 1:
-            return test(value[0])
         for item in value:
             if not test(item):
                 return False
         return True
 
+    _ITEM[fits] = test
     return fits
 
 

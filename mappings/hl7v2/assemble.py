@@ -11,6 +11,7 @@ with the profile and the call.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Protocol
 
 from mappings.fhir.values import absent
@@ -88,8 +89,8 @@ class Assembly(Context):
 
     __slots__ = (
         "builder", "by_group", "by_ref", "clear", "digest", "effects", "events", "feed", "filled", "group", "groups",
-        "identities", "linked", "made", "placed", "recording", "root", "seen_keys", "shared", "trace", "traced",
-        "waiting", "wiring",
+        "identities", "linked", "made", "placed", "recording", "root", "seen_keys", "shared", "trace",
+        "traced", "waiting", "wiring",
     )  # fmt: skip
 
     def __init__(
@@ -467,13 +468,21 @@ def _report_unmapped(assembly: Assembly) -> None:
             assembly.issues.append(issue("unsupported-structure", Place(segment.name, segment.nth)))
             continue
         fields = segment.fields
-        for start, end in unread:
-            if any(fields[start:end]):
-                assembly.issues += [
-                    issue("no-row", Place(segment.name, segment.nth, number))
-                    for number, field in enumerate(fields[start:end], start)
-                    if field
-                ]
+        numbers = _unread(unread, len(fields))
+        if numbers is not None and any(numbers(fields)):
+            assembly.issues += [
+                issue("no-row", Place(segment.name, segment.nth, number))
+                for start, end in unread
+                for number, field in enumerate(fields[start:end], start)
+                if field
+            ]
+
+
+@lru_cache(maxsize=2048)
+def _unread(ranges: tuple[tuple[int, int], ...], length: int) -> Callable[[Sequence[str]], tuple[str, ...]] | None:
+    """What picks the fields that nothing reads from a segment of so many; None where it has no such field."""
+    numbers = [number for start, end in ranges for number in range(start, min(end, length))]
+    return itemgetter(*numbers, numbers[0]) if numbers else None  # one alone would be no tuple
 
 
 __all__ = ["ROOT", "Assembly", "Builder", "assemble", "leaves"]

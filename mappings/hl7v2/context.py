@@ -55,8 +55,8 @@ class Context:
     """Separators, profile and position; collects issues and resources made on the way."""
 
     __slots__ = (
-        "at", "cache", "comp", "contained", "esc", "event", "field", "field_sep", "issues", "lexemes", "make", "message",
-        "profile", "rep", "rep_index", "row", "seg", "sub", "times", "trunc", "version", "zone",
+        "at", "cache", "comp", "contained", "esc", "event", "field", "field_sep", "issues", "lexemes", "make",
+        "message", "profile", "rep", "rep_index", "row", "seg", "sub", "times", "trunc", "version", "zone",
     )  # fmt: skip
 
     def __init__(self, message: Message, profile: ProfileView, cache: dict[Any, Any] | None = None) -> None:
