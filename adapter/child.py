@@ -54,7 +54,7 @@ def convert(question: Question, profile: Profile) -> Answer:
     if question.stranger and ((header := peek(question.data)) is None or not profile.matches(header)):
         return Answer(failure=WireIssue("wrong-sender", "error", "MSH", ""))
     try:
-        conversion = to_fhir(question.data, profile, at=question.at)
+        conversion = to_fhir(question.data, profile, at=question.at, events=False)
     except MappingError as exc:
         return Answer(failure=failure(exc))
     if conversion.filtered:
