@@ -105,7 +105,7 @@ def to_fhir(
     if len(made) > profile.most_resources:
         raise UnreadableMessage("over-limit", text="too many resources")
     times, downgrade = _times(assembly), profile.policy["downgrade"] == "apply"
-    return Conversion(
+    conversion = Conversion(
         resources=tuple([_mapped(builder, times, downgrade) for builder in made]),
         effects=tuple(assembly.effects),
         issues=tuple(assembly.issues),
@@ -113,6 +113,8 @@ def to_fhir(
         digest=bytes.fromhex(assembly.shared["digest"]),
         rows=profile.maps.digest,
     )
+    assembly.release()
+    return conversion
 
 
 def _prepare(read: message.Message, profile: Profile, at: datetime | None) -> Assembly:

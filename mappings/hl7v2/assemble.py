@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from mappings.fhir.values import absent
-from mappings.hl7v2.context import Context
+from mappings.hl7v2.context import Context, nothing_contained, nothing_made
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Message, Segment
 from mappings.hl7v2.place import Place
@@ -130,6 +130,13 @@ class Assembly(Context):
         self.recording: list[Stub] | None = None
         self.make = self._make_stub
         self.contained = self._contain
+
+    def release(self) -> None:
+        """Lets go of what refers back to itself, once all is handed out: then memory is free at once, and the next
+        message finds it warm; else it waits for the collector. The assembly cannot be used again."""
+        self.make, self.contained = nothing_made, nothing_contained
+        for group in self.groups:
+            group.parent = None
 
     # what rows, keys and rules ask ----------------------------------------------------------------------------------
 

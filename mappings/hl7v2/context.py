@@ -33,11 +33,11 @@ class ProfileView(Protocol):
     def policy(self) -> Any: ...
 
 
-def _nothing_made(resource_type: str, key_parts: tuple[str, ...], body: Json) -> str | None:
+def nothing_made(resource_type: str, key_parts: tuple[str, ...], body: Json) -> str | None:
     return None
 
 
-def _nothing_contained(body: Json) -> str | None:
+def nothing_contained(body: Json) -> str | None:
     return None
 
 
@@ -77,8 +77,8 @@ class Context:
         self.zone = MessageZone.of(message.msh.field(7), profile.zone)
         if self.zone.mismatch:
             self.issues.append(issue("zone-mismatch", Place("MSH", field=7)))
-        self.make: Callable[[str, tuple[str, ...], Json], str | None] = _nothing_made
-        self.contained: Callable[[Json], str | None] = _nothing_contained
+        self.make: Callable[[str, tuple[str, ...], Json], str | None] = nothing_made
+        self.contained: Callable[[Json], str | None] = nothing_contained
 
     def issue(self, code: str, comp: int = 0, sub: int = 0, detail: str = "") -> None:
         """Record an issue at the value being read. `detail` is a fixed phrase, never a value."""
