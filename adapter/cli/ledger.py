@@ -39,7 +39,7 @@ def status() -> None:
 def prove(
     ref: Annotated[str, typer.Argument(help="A reference, as X-Ledger-Index says: 2026:8123.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for proof, entry and policy; `ledger verify` takes it.")
+        Path | None, typer.Option(help="Folder for proof, entry and policy; `ledger verify` takes the proof.")
     ] = None,
 ) -> None:
     """A receipt for one entry: inclusion proof and signed checkpoint, to be kept."""
