@@ -2,7 +2,7 @@
 
 A unit of work is one plain function `work(conn)`, `conn` a SQLAlchemy connection inside a transaction. Writes run one
 after the other in the file's writer thread under BEGIN IMMEDIATE, which is the lock of the fhir chapter §8 on SQLite;
-reads run in a few reader threads, each in one snapshot. No unit of work waits for another store.
+reads run in a few reader threads, each in one snapshot. While a unit runs, no other store is asked.
 
 `Hot` is the same connection without SQLAlchemy's compiler, for statements that run many times a message: SQLAlchemy
 costs 20 µs a statement, a message writes two hundred rows.

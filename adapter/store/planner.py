@@ -4,8 +4,8 @@
    a canonical URL; a family name with a full birth date. None: 400 `too-costly`, "name a patient".
 2. *Candidates*: with owners, the postings of the blind index, smallest first, until 64 or fewer are left; without a
    usable posting, all that the owners have of that type. Any other anchor names its rows itself.
-3. A page after the first is cut at the transaction of page one: rows that changed since join the candidates and are
-   read at their newest version not after it.
+3. A page after the first is cut at the transaction of page one: whoever changed later is a candidate as well,
+   and is read as it stood then.
 
 Every posting is a promise in one direction: what matches is among the candidates. The caller opens and matches each,
 then asks the gate. Names of merged patients are one name: the plan's query holds all of them, because what was stored

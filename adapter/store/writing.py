@@ -51,7 +51,7 @@ from adapter.store.unit import (
 from ledger.event import id_bytes, new_id
 from mappings.convert import Mapped
 from mappings.errors import MappingError
-from mappings.fhir.codec import Json, encode
+from mappings.fhir.codec import Json, check_encoded, encode
 from mappings.fhir.schema import schema
 from mappings.fhir.validate import validate
 from mappings.merge import settle
@@ -274,6 +274,7 @@ class Commit:
         stamped = bare | {"meta": {**bare.get("meta", {}), "versionId": str(ver), "lastUpdated": self.stamp}}
         _check_content(stamped)
         canonical = encode(stamped)
+        check_encoded(canonical)
         self._written(known, owner, ver, op, stamped, canonical, same)
         if clock is not None:
             known.clock = seal_clock(keys, known.fid, clock, self.entropy)

@@ -126,6 +126,12 @@ def check_bytes(data: bytes, limits: Limits = RESOURCE) -> Json:
     return value
 
 
+def check_encoded(data: bytes, limits: Limits = RESOURCE) -> None:
+    """The same of bytes that `encode` has just written, which are UTF-8 and name no member twice. Raises BytesError."""
+    if len(data) > limits.max_bytes or not _is_small(data, limits):
+        check_bytes(data, limits)
+
+
 def _refuse(code: str, text: str) -> BytesError:
     return BytesError((Fault("error", code, "Resource", text),))
 

@@ -17,12 +17,12 @@ from typing import Any
 
 from mappings.fhir import checks, contained, fits
 from mappings.fhir.checks import MAX_FAULTS, Check, Explain, Finding, Found, Members
-from mappings.fhir.codec import Fault, Json, check_bytes
+from mappings.fhir.codec import Fault, Json
 from mappings.fhir.narrative import narrative_fault
 from mappings.fhir.primitives import JSON_TYPE_OF, PRIMITIVES, Test, is_code, is_media_type, json_type
 from mappings.fhir.schema import Element, Schema, schema
 
-__all__ = ["MAX_FAULTS", "Fault", "valid_again", "validate"]
+__all__ = ["MAX_FAULTS", "Fault", "validate"]
 
 # Value sets that are bound but cannot be listed: of these the system is known. Media types have a syntax instead.
 SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL379-9": "http://loinc.org"}
@@ -38,27 +38,6 @@ def validate(resource: Json) -> tuple[Fault, ...]:
     name = resource.get("resourceType") if isinstance(resource, dict) else None
     start = name if isinstance(name, str) and name in _types.resource_types else "Resource"
     return tuple(Fault("error", code, start + path, text) for code, path, text in found[:MAX_FAULTS])
-
-
-def valid_again(data: bytes) -> bool:
-    """Whether canonical bytes hold a resource without an error, by the bytes and schema layers.
-
-    For what a feed repeats, its wards and doctors: bytes that were right stay right and are not read twice. Bytes are
-    remembered, so no patient's resource belongs here.
-    """
-    if data in _right:
-        return True
-    if any(fault.severity == "error" for fault in validate(check_bytes(data))):
-        return False
-    if len(data) <= _RIGHT_BYTES:
-        if len(_right) >= _RIGHT_ENTRIES:
-            _right.clear()
-        _right.add(data)
-    return True
-
-
-_RIGHT_ENTRIES, _RIGHT_BYTES = 4096, 2048
-_right: set[bytes] = set()
 
 
 class _Types:

@@ -15,7 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.fhir.codec import BOM, BytesError, Limits, check_bytes, decimal, decode, encode, lexeme, number
+from mappings.fhir.codec import (
+    BOM,
+    BytesError,
+    Json,
+    Limits,
+    check_bytes,
+    check_encoded,
+    decimal,
+    decode,
+    encode,
+    lexeme,
+    number,
+)
 
 CANONICAL = Path(__file__).parents[2] / "vectors" / "canonical"
 STORED = (CANONICAL / "observation.json").read_bytes()
@@ -135,6 +147,23 @@ def refusal(data: bytes, limits: Limits | None = None) -> tuple[str, str]:
     with pytest.raises(BytesError) as caught:
         check_bytes(data, limits or Limits())
     return caught.value.faults[0].code, caught.value.faults[0].expression
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"resourceType": "Basic", "id": "x" * ((1 << 20) + 1) + "é"},
+        {"resourceType": "Basic", "deep": [[[[[[[[[[[]]]]]]]]]]]},
+        {"resourceType": "Basic", "number": Decimal("1." + "0" * 80)},
+        {"resourceType": "Basic", "number": 10**70},
+    ],
+    ids=["a long string", "too deep", "a long number", "a large integer"],
+)
+def test_what_we_encode_ourselves_keeps_the_same_limits(value: Json) -> None:
+    limits = Limits(max_depth=8)
+    check_encoded(encode({"resourceType": "Basic", "number": Decimal("1.50")}), limits)
+    with pytest.raises(BytesError):
+        check_encoded(encode(value), limits)
 
 
 def nested(depth: int) -> bytes:

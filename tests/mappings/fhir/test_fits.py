@@ -10,13 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.fhir import validate as module
-from mappings.fhir.codec import Json, encode
 from mappings.fhir.primitives import PRIMITIVES, in_calendar
 from mappings.fhir.schema import schema
-from mappings.fhir.validate import valid_again, validate
+from mappings.fhir.validate import validate
 from tests.mappings.fhir.test_mutants import MUTANTS, mutant
 
-WARD: Json = {"resourceType": "Location", "id": "w", "name": "Ward", "mode": "instance"}
 KINDS = ("date", "dateTime", "instant")
 
 
@@ -34,10 +32,3 @@ def test_the_usual_form_of_a_time_is_no_wider_than_its_pattern(kind: str, text: 
     assert declared is not None
     right = re.compile(declared, re.ASCII).fullmatch(text) is not None and (len(text) < 10 or in_calendar(text))
     assert PRIMITIVES[kind](text) == right
-
-
-def test_a_resource_judged_again_is_judged_by_its_bytes() -> None:
-    assert valid_again(encode(WARD))
-    assert valid_again(encode(WARD))
-    assert not valid_again(encode(WARD | {"mode": "moon"}))
-    assert not valid_again(encode(WARD | {"mode": "moon"}))
