@@ -1,4 +1,4 @@
-"""Processes that convert, so that a bad message can neither stall an ACK nor take the service with it.
+"""Processes that convert: whatever a message does to its own, acknowledging and serving go on beside it.
 
 The parent's half: a pool of spawned children, each asked over its standard input and answering over its standard
 output, in order, in frames of a 4-byte big-endian length and that many bytes; its first answer, empty, says that it is

@@ -3,7 +3,7 @@
     settled = settle(old, mapped, clock)        # body to store (None: nothing changes), clock, issues
 
 - absent is no statement; what is present replaces, what is in `clear` goes, the rest stays
-- an element is all of `x`, `_x` and the variants of `x[x]`: they replace and clear together
+- `x`, `_x` and every variant of `x[x]` are one element: a new one puts all of them out, and so does a clearing
 - lists are replaced whole, but for those in `KEYED`: other authorities' numbers, a stay's history and a report's
   lines are not one sender's to drop
 - older than what is stored: fills absent elements only (`late-event`); the event's own effect (`own`) applies even

@@ -4,9 +4,10 @@
     conversion = to_fhir(data, profile)
 
 A profile is a folder with `profile.toml` and, where needed, `segments/*.csv`, `messages/*.toml`, `codes/*.csv`, or
-the name of a shipped one. It may extend another: base < version < country < site < feed; same row id replaces,
-`never` disables, a new id adds; nobody edits base rows. Everything is checked when it is loaded: an unknown key is
-an error that names the nearest known one. Compiled rows are kept by the digest of all that went into them.
+the name of a shipped one. It may extend another: base < version < country < site < feed; a later row takes the
+place of one with its id, switches it off with `never`, or stands beside the others; the shipped files stay as they
+are. Everything is checked when it is loaded: an unknown key is an error that names the nearest known one. Compiled
+rows are kept by the digest of all that went into them.
 
 Source: design chapter HL7 v2 §3, §12.
 """

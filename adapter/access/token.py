@@ -2,7 +2,7 @@
 
 `issue` serves `chartbridge token issue`; the token endpoint for outside clients builds on the same function.
 `Tokens.check` verifies signature, issuer, audience and lifetime; what the client may do with it is `identity.py`'s.
-A residual of consent is never in the token: its holder could read that something is being withheld.
+What a consent leaves over is decided at each read and never written into a token, where a holder would see the gap.
 
 Source: RFC 9068 (JWT profile for access tokens), RFC 7518 §3.4 (ES256), access chapter §3.
 """

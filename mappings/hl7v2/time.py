@@ -1,7 +1,7 @@
 """HL7 v2 dates and times to FHIR's, without ever borrowing the server's clock or zone.
 
 Offset, in order: the value's own, MSH-7's, the profile's IANA zone. Where MSH-7 and the zone agree at that instant, the
-zone decides for every value, so that a summer date in a winter message gets summer time; where they disagree MSH-7 wins
+zone decides for every value, for a message sent in January may speak of July; where they disagree MSH-7 wins
 (`zone-mismatch`). Neither known: the time is cut to its date and the lexeme kept. What FHIR cannot say exactly (hours
 without minutes, a cut time) and what is no date at all travels in the extension `source-lexeme`.
 Source: HL7 v2.9 §2A.3.21 DT, DTM, TM; FHIR R4 datatypes date, dateTime, time, instant.

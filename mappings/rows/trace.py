@@ -1,7 +1,7 @@
 """What a traced conversion did: (row, source place, FHIR path) for every fact.
 
-The traced functions are the same rows compiled a second time (`emit.py`). `explain`, lineage, the unmapped-data
-report and row coverage are four readings of one Trace; nobody keeps a second account.
+The traced functions are the same rows compiled a second time (`emit.py`). What `explain` prints, where a
+value came from, what was not mapped and which rows ever fire: all of it is read off one Trace.
 """
 
 import dataclasses
