@@ -4,9 +4,9 @@ One look-up for all names of a unit; what is not stored gets a number and become
 An alias is a second name of one resource: a merged patient's, or a feed's own id of a patient who was known already.
 References are rewritten from the alias to the name of what it stands for, so that nothing new hangs on a retired name.
 
-**Who is this patient** (fhir chapter §5): a new Patient id may be one that is known by another. Its identifiers (system and value, of a type
-that identifies) are looked up in the organisation: one holder, and the id is an alias of theirs; several, and it is a new
-Patient with the issue `identity-ambiguous`. Nothing but an equal identifier counts.
+**Who is this patient** (fhir chapter §5): a new Patient id may mean one who is known under another. Its identifiers
+(system and value, of a type that identifies) are looked up in the organisation: with one holder the id is an alias of
+theirs, with several it is a new Patient and the issue `identity-ambiguous`. Only an equal identifier counts.
 """
 
 import re
