@@ -8,6 +8,7 @@ Source: as `checks.py`.
 """
 
 from collections.abc import Callable, Collection
+from decimal import Decimal
 from typing import Any
 
 from mappings.fhir.checks import Members
@@ -46,9 +47,9 @@ def _by_shape(members: Members, holds: Callable[[Shape], bool]) -> Test:
     """What the names alone decide is decided once for each set of names; then only the values are looked at."""
     known: dict[Shape, Test] = {}
 
-    def read(shape: Shape) -> Test | None:
+    def read(shape: Shape) -> Test:
         if not holds(shape) or not all(name in members.fits for name in shape):
-            return None
+            return never
         test = _values_test([members.fits[name] for name in shape])
         if len(known) < _SHAPES:
             known[shape] = test
@@ -58,9 +59,9 @@ def _by_shape(members: Members, holds: Callable[[Shape], bool]) -> Test:
         if node.__class__ is not dict:
             return False
         shape = tuple(node)
-        test = known.get(shape) or read(shape)
-        return test is not None and test(node)
+        return (known.get(shape) or read(shape))(node)
 
+    _OBJECT[fits] = known, read
     return fits
 
 
@@ -68,29 +69,54 @@ def _by_shape(members: Members, holds: Callable[[Shape], bool]) -> Test:
 _INLINE = {
     PRIMITIVES["string"]: "{v}.__class__ is str and {v}.isprintable() and {v} and not {v}.isspace()",
     PRIMITIVES["uri"]: "{v}.__class__ is str and {v}.isprintable() and {v} and ' ' not in {v}",
-    PRIMITIVES["code"]: "{v}.__class__ is str and {v}.isalnum()",
+    PRIMITIVES["code"]: "{v}.__class__ is str and {v}.isprintable() and {v} and ' ' not in {v}",
+    PRIMITIVES["id"]: "{v}.__class__ is str and len({v}) <= 64 and {v}.isascii() and {v}.replace('-', '').isalnum()",
+    PRIMITIVES["decimal"]: "{v}.__class__ is Decimal and {v}.is_finite()",
 }
 _ITEM: dict[Test, Test] = {}  # the test of an array to that of its items: most arrays hold one
+_OBJECT: dict[Test, tuple[dict[Shape, Test], Callable[[Shape], Test]]] = {}  # the test of an object to its shapes
+_LISTED: dict[Test, frozenset[str]] = {}  # the test of a code to the codes it may be
 
 
 def _values_test(tests: list[Test]) -> Test:
     """One straight line of Python over the values of an object whose names are known."""
     names = [f"v{number}" for number in range(len(tests))]
-    scope: dict[str, Any] = {}
-    parts = []
-    for number, (name, test) in enumerate(zip(names, tests, strict=True)):
-        part = f"t{number}({name})"
-        scope[f"t{number}"] = test
-        if test in _INLINE:
-            part = f"({_INLINE[test].format(v=name)} or {part})"
-        elif test in _ITEM:
-            part = f"(i{number}({name}[0]) if {name}.__class__ is list and len({name}) == 1 else {part})"
-            scope[f"i{number}"] = _ITEM[test]
-        parts.append(part)
+    scope: dict[str, Any] = {"Decimal": Decimal}
+    parts = [_asked(test, name, scope) for name, test in zip(names, tests, strict=True)]
     lines = ["def fits(node):", f"    [{', '.join(names)}] = node.values()", f"    return {' and '.join(parts)}"]
     exec("\n".join(lines), scope)  # noqa: S102 - of numbered names only, no text of a resource
     made: Test = scope["fits"]
     return made
+
+
+def _asked(test: Test, name: str, scope: dict[str, Any]) -> str:
+    """The expression that puts a value to its test; what it calls is bound in `scope`."""
+    scope[f"t_{name}"] = test
+    call = f"t_{name}({name})"
+    if test in _INLINE:
+        return f"({_INLINE[test].format(v=name)} or {call})"
+    if test in _LISTED:
+        scope[f"c_{name}"] = _LISTED[test]
+        return f"({name}.__class__ is str and {name} in c_{name})"
+    if test in _ITEM:
+        item = f"{name}_0"
+        only = f"{name}.__class__ is list and len({name}) == 1 and ({item} := {name}[0]) is not None"
+        return f"({_asked(_ITEM[test], item, scope)} if {only} else {call})"
+    if test in _OBJECT:
+        scope[f"k_{name}"], scope[f"r_{name}"] = _OBJECT[test]
+        shape = f"tuple({name})"
+        return f"({name}.__class__ is dict and (k_{name}.get({shape}) or r_{name}({shape}))({name}))"
+    return call
+
+
+def listed(codes: frozenset[str]) -> Test:
+    """A code of a value set that can be listed."""
+
+    def fits(value: Any) -> bool:
+        return value.__class__ is str and value in codes
+
+    _LISTED[fits] = codes
+    return fits
 
 
 def many(test: Test) -> Test:
@@ -114,6 +140,8 @@ def reference(test: Test, targets: Collection[str]) -> Test:
     starts = tuple(f"{target}/" for target in targets)
 
     def fits(value: Any) -> bool:
+        if value.__class__ is dict and len(value) == 1 and (plain := value.get("reference")).__class__ is str:
+            return plain.isprintable() and " " not in plain and plain.startswith(starts)  # as most are: no other member
         if not test(value) or "type" in value:
             return False
         target = value.get("reference")

@@ -163,7 +163,7 @@ class _Types:
         if systems is None:
             return is_media_type if valueset == "mimetypes" else is_code
         codes = frozenset(code for listed in systems.values() for code in listed)
-        return lambda value: value.__class__ is str and value in codes
+        return fits.listed(codes)
 
     def _coding_test(self, valueset: str) -> Callable[[Json], bool]:
         """Whether a Coding is in a value set; it compares system and code."""
