@@ -98,6 +98,7 @@ class Maps:
     rows: CompiledRows
     families: Mapping[str, Wiring]
     reads: Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]]
+    single: Mapping[str, Mapping[str, tuple[int, ...]]]
     table: Mapping[str, Row]  # every row by id, disabled ones too
     digest: str
 
@@ -138,6 +139,10 @@ class Profile:
     def reads(self, family: str) -> Mapping[str, tuple[tuple[int, int], ...]]:
         """Segment → ranges of fields that nothing reads."""
         return self.maps.reads[family]
+
+    def single(self, family: str) -> Mapping[str, tuple[int, ...]]:
+        """Segment → fields of which one repetition is read."""
+        return self.maps.single[family]
 
     def family(self, name: str) -> Wiring:
         """The wiring of a family; what has none is kept."""
@@ -362,7 +367,8 @@ def _compile(
     rows_compiled = compile_maps(by_map, env)
     families = _families(folders, rows_compiled, registry.wiring(), _texts(policy), segments)
     reads = {name: registry.reads(wiring, rows_compiled) for name, wiring in families.items()}
-    return Maps(rows_compiled, families, reads, {row.id: row for row in table}, digest)
+    single = {name: registry.single(wiring, rows_compiled) for name, wiring in families.items()}
+    return Maps(rows_compiled, families, reads, single, {row.id: row for row in table}, digest)
 
 
 def _families(

@@ -229,7 +229,7 @@ class Assembly(Context):
         elif not last:
             self.waiting.append((add, segment, self.group))
         else:
-            self.issues.append(issue("unsupported-structure", segment.place(), row=add.map))
+            self.issues.append(issue("no-target", segment.place(), row=add.map))
 
     def run(self, name: str, function: Callable[[Any, Any, Json], None], builder: Builder, segment: Segment) -> None:
         """One map on one segment."""
@@ -467,8 +467,10 @@ def _snapshot(builder: Builder) -> dict[str, str]:
 
 
 def _report_unmapped(assembly: Assembly) -> None:
-    """A segment that nothing reads, and a valued field of one that something reads: an issue each."""
+    """An issue for each segment that nothing reads, valued field of one that is read, and repetition too many."""
     read: Mapping[str, tuple[tuple[int, int], ...]] = assembly.profile.reads(assembly.wiring.name)
+    single: Mapping[str, tuple[int, ...]] = assembly.profile.single(assembly.wiring.name)
+    rep = assembly.rep
     for segment in assembly.message.segments:
         unread = read.get(segment.name)
         if unread is None:
@@ -482,6 +484,12 @@ def _report_unmapped(assembly: Assembly) -> None:
                 for start, end in unread
                 for number, field in enumerate(fields[start:end], start)
                 if field
+            ]
+        if rep in segment.line:
+            assembly.issues += [
+                issue("repetition-unread", Place(segment.name, segment.nth, number, rep=2))
+                for number in single.get(segment.name, ())
+                if number < len(fields) and rep in fields[number]
             ]
 
 

@@ -67,6 +67,10 @@ _LIST = (
     ),
     Code("unknown-value-type", "warning", "OBX-2 names a type without a FHIR value; kept as text"),
     Code("vocab-miss", "warning", "the code is not in the table this element is bound to"),
+    Code("no-target", "warning", "the resource that this segment adds to is not in the message"),
+    Code(
+        "repetition-unread", "warning", "the element holds one value; the first repetition was taken, the rest was not"
+    ),
     Code("extra-value", "information", "the value has more parts than the FHIR element can hold"),
     Code("bad-value", "warning", "the value does not fit its datatype"),
     # mapping

@@ -75,6 +75,18 @@ def reads(family: Wiring, rows: CompiledRows) -> Mapping[str, tuple[tuple[int, i
     return {segment: _gaps(sorted(numbers)) for segment, numbers in fields.items()}
 
 
+def single(family: Wiring, rows: CompiledRows) -> Mapping[str, tuple[int, ...]]:
+    """Segment → fields of which rows read one repetition only: another one that is sent becomes nothing."""
+    read = {place for name in family.maps for place in rows[name].fields}
+    repeated = {place for name in family.maps for place in rows[name].repeated}
+    beside = {place for place, (status, _) in crosswalk().items() if status in ("reader", "rule")}
+    found: dict[str, list[int]] = {}
+    for segment, number in sorted(read - repeated):
+        if f"{segment}-{number}" not in beside:
+            found.setdefault(segment, []).append(number)
+    return {segment: tuple(numbers) for segment, numbers in found.items()}
+
+
 def _gaps(numbers: list[int]) -> tuple[tuple[int, int], ...]:
     """What lies between sorted field numbers, and behind the last."""
     edges = [0, *numbers, MOST_FIELDS]

@@ -84,6 +84,7 @@ class CompiledMap:
     rows: tuple[Row, ...]
     fast: MapFunction
     fields: frozenset[tuple[str, int]]  # (segment, field) of every live row
+    repeated: frozenset[tuple[str, int]]  # those of which a row reads every repetition
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +351,14 @@ def compile_maps(maps: Mapping[str, Sequence[Row]], env: Environment) -> Compile
     exec(_code(source, "<rows>"), names)  # noqa: S102 - our own rows, emitted by emit.py from checked parts
     compiled = {
         name: CompiledMap(
-            name, resource_type(name), name[:3], facts[name], tuple(rows), names[python_name(name)], _reads(facts[name])
+            name,
+            resource_type(name),
+            name[:3],
+            facts[name],
+            tuple(rows),
+            names[python_name(name)],
+            _reads(facts[name]),
+            _repeated(facts[name]),
         )
         for name, rows in maps.items()
     }
@@ -374,3 +382,15 @@ def _reads(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
         refs += fact.sources
         refs += fields_of(fact.when) if fact.when is not None else ()
     return frozenset((ref.segment, ref.field) for ref in refs)
+
+
+def _repeated(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
+    """Fields read in all their repetitions: into a list or a slot, or by a function that takes them all."""
+    return frozenset(
+        (ref.segment, ref.field)
+        for fact in facts
+        for ref in fact.sources
+        if ref.all
+        or fact.takes_all
+        or (ref.rep is None and any(step.kind in (Kind.APPEND, Kind.SLOT) for step in fact.target.steps))
+    )
