@@ -77,7 +77,7 @@ def exit_code(arguments: list[str]) -> int:
         complain(exc.text, exc.hint or HINTS.get(exc.exit_code, "chartbridge doctor"))
         return exc.exit_code
     except (IntegrityError, VerificationError) as exc:
-        complain(str(exc), "chartbridge ledger fsck")
+        complain(str(exc), "chartbridge doctor, which says what to restore")
         return Exit.INTEGRITY
     except AppendFailed as exc:
         complain(str(exc), "chartbridge doctor")
