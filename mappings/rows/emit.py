@@ -225,13 +225,22 @@ class MapEmitter:
         with self.out.block("if " + " or ".join(wholes) + ":"):
             for fact in driving:
                 self._null_of_element(fact)
-            names = {whole: f"r{index}" for index, whole in enumerate(wholes)}
-            for whole, name in names.items():
-                self.out.put(f"{name} = repetitions({whole}, rep)")
-            longest = ", ".join(f"len({name})" for name in names.values())
-            most = f"max({longest})" if len(names) > 1 else longest
-            with self.out.block(f"for i in range({most}):"):
-                self._element_body(facts, list(names.items()), constants)
+            tests = [self._holds(fact) for fact in driving]
+            if self.trace or not all(tests):
+                self._elements(facts, wholes, constants)
+            else:  # where no row applies there is no element; the traced twin must say of which row that is so
+                with self.out.block("if " + " or ".join(f"({each})" for each in dict.fromkeys(tests)) + ":"):
+                    self._elements(facts, wholes, constants)
+
+    def _elements(self, facts: list[Fact], wholes: list[str], constants: list[Fact]) -> None:
+        """One element for each repetition of the longest of the fields that drive it."""
+        names = {whole: f"r{index}" for index, whole in enumerate(wholes)}
+        for whole, name in names.items():
+            self.out.put(f"{name} = repetitions({whole}, rep)")
+        longest = ", ".join(f"len({name})" for name in names.values())
+        most = f"max({longest})" if len(names) > 1 else longest
+        with self.out.block(f"for i in range({most}):"):
+            self._element_body(facts, list(names.items()), constants)
 
     def _raw_of(self, fact: Fact) -> str:
         """The variable or expression of the field that drives a fact of an element."""

@@ -62,7 +62,7 @@ class MapNames:
             return f"part({self.whole(ref)}, rep, comp, {ref.rep or 1}, {ref.comp or 1})"
         whole = self.whole(ref)
         name = "t_" + "".join(char if char.isalnum() else "_" for char in whole).strip("_")
-        self.texts[name] = f"text({whole}, rep, comp)"
+        self.texts[name] = f"{whole} if {whole}.isalnum() else text({whole}, rep, comp)"
         return name
 
     def count(self, ref: FieldRef) -> str:

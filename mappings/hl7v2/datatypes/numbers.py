@@ -20,6 +20,7 @@ from mappings.terminology.concept_map import ConceptMap
 _NUMBER = re.compile(r"([<>]=?)? ?([+-]?)(\d*)(?:\.(\d*))?", re.ASCII)
 _COMMA = re.compile(r"[<>]?=?[+-]?\d*,\d+", re.ASCII)
 _COMPARATORS = frozenset({"<", "<=", ">", ">="})
+_PLAIN_START = frozenset("123456789")  # of digits whose Decimal is written as they are; 0.0000001 is not
 _LONGEST = 64  # digits; beyond it the value is no measurement
 _MAX_INT = 2_147_483_647  # FHIR integer, positiveInt, unsignedInt
 
@@ -82,16 +83,22 @@ def _integer(found: str, least: int, ctx: Context) -> int | None:
 
 def unit_of(raw: str, ctx: Context) -> Json | None:
     """`unit`, and `system` and `code` where it is UCUM, of a raw CE or CWE (OBX-6)."""
+    known = _known_unit(raw, ctx)
+    return known.copy() if known else None
+
+
+def _known_unit(raw: str, ctx: Context) -> Json | None:
+    """The same, shared by all who ask: not to be changed."""
     if not raw:
         return None
     key = ("unit", raw)
-    cached = ctx.cache.get(key)
+    cached: Json | None = ctx.cache.get(key)
     if cached is None:
         before = len(ctx.issues)
         cached = _unit(raw.split(ctx.comp), ctx)
         if len(ctx.issues) == before and len(raw) <= _LONGEST:
             ctx.cache[key] = cached
-    return dict(cached) if cached else None
+    return cached or None
 
 
 def _unit(parts: list[str], ctx: Context) -> Json:
@@ -127,8 +134,9 @@ def _other_system(name: str) -> bool:
 
 def quantity(found: str, unit: Json | None, ctx: Context) -> Json | None:
     """A Quantity of a number's text, or None where it is no number (the caller keeps the text)."""
-    if found.isdecimal() and found.isascii() and found[0] != "0" and len(found) <= _LONGEST:
-        return {"value": Decimal(found), **unit} if unit else {"value": Decimal(found)}
+    if found[:1] in _PLAIN_START and found[-1] != "." and found.replace(".", "", 1).isdecimal() and found.isascii():
+        if len(found) <= _LONGEST:
+            return {"value": Decimal(found), **unit} if unit else {"value": Decimal(found)}
     read = lexeme_of(found, ctx)
     if read is None:
         return None
@@ -141,8 +149,8 @@ def quantity(found: str, unit: Json | None, ctx: Context) -> Json | None:
 
 
 def sibling_unit(ctx: Context) -> Json | None:
-    """The unit field of the segment at work: OBX-6."""
-    return unit_of(ctx.seg.field(6), ctx) if ctx.seg.name == "OBX" else None
+    """The unit field of the segment at work: OBX-6. For `quantity`, which copies it."""
+    return _known_unit(ctx.seg.field(6), ctx) if ctx.seg.name == "OBX" else None
 
 
 @datatype("NM[Quantity]", gives="Quantity", reads={1})
