@@ -167,6 +167,7 @@ def _decode_strictly(data: bytes, limits: Limits) -> Any:
 
 
 _DIGITS = bytes(ord("0") if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
+_NEXT_REFERENCE = b'},{"reference":'
 _LONG_INTEGER = b"0" * 19  # what is shorter fits into 64 bits, and the encoder takes it
 
 
@@ -174,9 +175,19 @@ def _is_small(data: bytes, limits: Limits) -> bool:
     """Whether no string, depth or integer in these bytes can be beyond the limits: seen at memory speed."""
     return (
         len(data) <= limits.max_string
-        and data.count(b"{") + data.count(b"[") <= limits.max_depth
+        and _depth_at_most(data, limits.max_depth) <= limits.max_depth
         and _LONG_INTEGER[: limits.max_lexeme + 1] not in data.translate(_DIGITS)
     )
+
+
+def _depth_at_most(data: bytes, enough: int) -> int:
+    """No less than the depth of canonical bytes: every bracket that opens, but in a list of references the last alone.
+
+    Those close one and open the next. No string holds such bytes: a quote inside one has a backslash before it, and
+    one that ends it is never followed by a letter.
+    """
+    opened = data.count(b"{") + data.count(b"[")
+    return opened if opened <= enough else opened - data.count(_NEXT_REFERENCE)
 
 
 def _measure(root: Json, limits: Limits, *, long: bool) -> int:

@@ -166,6 +166,26 @@ def test_what_we_encode_ourselves_keeps_the_same_limits(value: Json) -> None:
         check_encoded(encode(value), limits)
 
 
+def test_a_long_list_of_references_hides_no_depth() -> None:
+    references: Json = {"result": [{"reference": f"Observation/{number}"} for number in range(200)]}
+    deep: Json = {"lines": references}
+    for _ in range(60):
+        deep = {"a": deep}
+    check_encoded(encode(deep))
+    for _ in range(3):
+        deep = {"a": deep, "b": references}
+    with pytest.raises(BytesError):
+        check_encoded(encode(deep))
+
+
+def test_a_string_that_looks_like_a_list_of_references_hides_no_depth() -> None:
+    deep: Json = {"text": '},{"reference":' * 100}
+    for _ in range(70):
+        deep = {"a": deep}
+    with pytest.raises(BytesError):
+        check_encoded(encode(deep))
+
+
 def nested(depth: int) -> bytes:
     return b'{"a":' * depth + b"1" + b"}" * depth
 
