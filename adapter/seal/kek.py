@@ -32,10 +32,13 @@ class Kek:
     """The key that wraps keys. Its id is a digest, so that a wrong file is told from a damaged row."""
 
     key: bytes = field(repr=False)
+    id: str = field(init=False)
+    cipher: AESGCM = field(init=False, repr=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        return hashlib.sha256(b"chartbridge kek v1\0" + self.key).hexdigest()[:16]
+    def __post_init__(self) -> None:
+        """Once: a wrap costs a third, and each message that is received has a key to be wrapped."""
+        object.__setattr__(self, "id", hashlib.sha256(b"chartbridge kek v1\0" + self.key).hexdigest()[:16])
+        object.__setattr__(self, "cipher", AESGCM(self.key))
 
     @classmethod
     def generate(cls, path: Path, entropy: Entropy = os.urandom) -> "Kek":
@@ -74,7 +77,7 @@ class Kek:
         return cls(key)
 
     def wrap(self, org: str, kind: str, row: bytes, gen: int, key: bytes, nonce: bytes) -> bytes:
-        return nonce + AESGCM(self.key).encrypt(nonce, key, self._aad(org, kind, row, gen))
+        return nonce + self.cipher.encrypt(nonce, key, self._aad(org, kind, row, gen))
 
     def unwrap(self, org: str, kind: str, row: bytes, gen: int, kek_id: str, wrapped: bytes) -> bytes:
         """The key. Raises IntegrityFault when another KEK wrapped it, or the row was changed or moved."""
@@ -82,7 +85,7 @@ class Kek:
             raise IntegrityFault(f"{kind} key is wrapped by key {kek_id}, the key file holds {self.id}", hint=WRONG_KEK)
         try:
             nonce, secret = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
-            return AESGCM(self.key).decrypt(nonce, secret, self._aad(org, kind, row, gen))
+            return self.cipher.decrypt(nonce, secret, self._aad(org, kind, row, gen))
         except (InvalidTag, ValueError) as exc:
             raise IntegrityFault(f"{kind} key does not unwrap: its vault row was changed", hint=WRONG_VAULT) from exc
 
