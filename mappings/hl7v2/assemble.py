@@ -9,16 +9,15 @@ The rows do the mapping; this file knows no segment and no resource type by name
 with the profile and the call.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, Protocol
 
 from mappings.fhir.values import absent
+from mappings.hl7v2 import unread
 from mappings.hl7v2.context import Context, nothing_contained, nothing_made
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Message, Segment
-from mappings.hl7v2.place import Place
 from mappings.hl7v2.structure import ROOT, Group
 from mappings.hl7v2.wiring import Add, Link, Make, Wiring
 from mappings.identity import Identities
@@ -363,7 +362,7 @@ def assemble(assembly: Assembly) -> None:
         assembly.row = "@" + name
         rule(assembly)
     assembly.row = ""
-    _report_unmapped(assembly)
+    unread.report(assembly)
 
 
 def _walk(assembly: Assembly) -> None:
@@ -464,40 +463,6 @@ def _finish(assembly: Assembly, builder: Builder) -> None:
 
 def _snapshot(builder: Builder) -> dict[str, str]:
     return {name: repr(value) for name, value in builder.body.items()}
-
-
-def _report_unmapped(assembly: Assembly) -> None:
-    """An issue for each segment that nothing reads, valued field of one that is read, and repetition too many."""
-    read: Mapping[str, tuple[tuple[int, int], ...]] = assembly.profile.reads(assembly.wiring.name)
-    single: Mapping[str, tuple[int, ...]] = assembly.profile.single(assembly.wiring.name)
-    rep = assembly.rep
-    for segment in assembly.message.segments:
-        unread = read.get(segment.name)
-        if unread is None:
-            assembly.issues.append(issue("unsupported-structure", Place(segment.name, segment.nth)))
-            continue
-        fields = segment.fields
-        numbers = _unread(unread, len(fields))
-        if numbers is not None and any(numbers(fields)):
-            assembly.issues += [
-                issue("no-row", Place(segment.name, segment.nth, number))
-                for start, end in unread
-                for number, field in enumerate(fields[start:end], start)
-                if field
-            ]
-        if rep in segment.line:
-            assembly.issues += [
-                issue("repetition-unread", Place(segment.name, segment.nth, number, rep=2))
-                for number in single.get(segment.name, ())
-                if number < len(fields) and rep in fields[number]
-            ]
-
-
-@lru_cache(maxsize=2048)
-def _unread(ranges: tuple[tuple[int, int], ...], length: int) -> Callable[[Sequence[str]], tuple[str, ...]] | None:
-    """What picks the fields that nothing reads from a segment of so many; None where it has no such field."""
-    numbers = [number for start, end in ranges for number in range(start, min(end, length))]
-    return itemgetter(*numbers, numbers[0]) if numbers else None  # one alone would be no tuple
 
 
 __all__ = ["ROOT", "Assembly", "Builder", "assemble", "leaves"]
