@@ -9,6 +9,8 @@ Source: design chapter HL7 v2 §9; HL7 v2.9 chapter 3 for the events.
 
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes.timing import dtm_datetime
+from mappings.hl7v2.issues import issue
+from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, finish
 from mappings.hl7v2.rules.patients import leads
 
@@ -52,8 +54,20 @@ def encounter_status(ctx: Assembly, builder: Builder) -> None:
         _cancel_transfer(builder)
     elif event in CLASS_CHANGE:
         builder.own.append("class")
+    if "diagnosis" in body:
+        _keep_named_diagnoses(ctx, body)
     if not leads(ctx):
         builder.mode = "stub"
+
+
+def _keep_named_diagnoses(ctx: Assembly, body: Json) -> None:
+    """A DG1 whose code and text are both void makes no Condition, so its use and rank have nothing to stand beside."""
+    named = [each for each in body["diagnosis"] if "condition" in each]
+    if len(named) < len(body["diagnosis"]):
+        ctx.issues.append(issue("no-target", Place("DG1")))
+    body["diagnosis"] = named
+    if not named:
+        del body["diagnosis"]
 
 
 def _preadmitted(body: Json) -> bool:

@@ -118,10 +118,11 @@ def tq1_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | No
     if pattern and pattern != NULL:
         found = timing.rpt_timing(pattern, ctx) or {}
     times = [timing.tm_time(raw, ctx) for raw in ctx.seg.field(4).split(ctx.rep) if raw and raw != NULL]
-    if plain := [each[0] if isinstance(each, tuple) else each for each in times if each is not None]:
+    plain = [each[0] if isinstance(each, tuple) else each for each in times]
+    if known := [each for each in plain if each is not None]:
         repeat = found.setdefault("repeat", {})
-        repeat["timeOfDay"] = [each for each in plain if each is not None]
-        repeat |= {} if "period" in repeat else {"frequency": len(plain), "period": 1, "periodUnit": "d"}
+        repeat["timeOfDay"] = known
+        repeat |= {} if "period" in repeat else {"frequency": len(known), "period": 1, "periodUnit": "d"}
     if (count := ctx.seg.field(14)) and count != NULL and (most := numbers.nm_positive(count, ctx)) is not None:
         found.setdefault("repeat", {})["count"] = most
     bounds = timing.period(_plain(ctx.seg.field(7)), _plain(ctx.seg.field(8)), ctx)
