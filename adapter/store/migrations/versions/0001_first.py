@@ -44,6 +44,7 @@ TABLES = (
 
 def upgrade() -> None:
     _store()
+    _index()
     _work()
     _messages()
 
@@ -113,6 +114,9 @@ def _store() -> None:
         sa.Column("same", sa.LargeBinary()),
         sa.Column("body", sa.LargeBinary()),
     )
+
+
+def _index() -> None:
     op.create_table(
         "token",
         sa.Column("owner", _number(), primary_key=True, autoincrement=False),
