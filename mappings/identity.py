@@ -2,7 +2,7 @@
 
 The key is the organisation's secret: an unkeyed hash of a record number can be guessed back. The same business key
 gives the same id for ever, so a replay writes the same resources. What identifies a thing is said by
-`hl7v2/keys.py`; this file only turns key fields into an id.
+`hl7v2/keys/`; this file only turns key fields into an id.
 
 Source: RFC 9562 §5.8 (UUIDv8), RFC 2104 (HMAC).
 """

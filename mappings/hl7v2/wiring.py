@@ -12,7 +12,7 @@
     group = "VISIT"          from the segment its map names (PV1.Encounter)
     map = "PV1.Encounter"
     when = "PV1-2 != N"      the language of `rows/condition.py`
-    key = "encounter"        a function of `keys.py`: what identifies it
+    key = "encounter"        a function of `keys/`: what identifies it
     mode = "update"          state, update, stub or event
     scope = "PATIENT"        the ancestor group whose segments may refer to it, too
     link = { subject = "Patient" }          element = type of the resource it points to
@@ -107,7 +107,7 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What wiring may name: functions of `keys.py` and `rules/`."""
+    """What wiring may name: functions of `keys/` and `rules/`."""
 
     keys: Mapping[str, Callable[[Any, Any], tuple[str, ...] | None]]
     rules: Mapping[str, Callable[..., None]]
