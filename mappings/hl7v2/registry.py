@@ -1,14 +1,14 @@
 """What rows and wiring may name, gathered: datatype functions, resolvers, keys and rules; and what each family reads.
 
 Source: design chapter HL7 v2 §3. Fields that the reader itself consumes (separators, set ids, OBX-2) stand in
-`crosswalk.csv` with status `reader`.
+`crosswalk.csv` with status `reader`; what became of the guide's rows stands behind them, for people and tests.
 """
 
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
+from itertools import islice, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ def wiring() -> Registry:
 
 @cache
 def crosswalk() -> Mapping[str, tuple[str, str]]:
-    """Field → (status, why), of fields without a row of their own."""
+    """Field → (status, why), of fields without a row of their own: the lines before the guide's, which name a sheet."""
     with _CROSSWALK.open(encoding="utf-8", newline="") as file:
-        return {row["field"]: (row["status"], row["why"]) for row in csv.DictReader(file)}
+        ours = takewhile(lambda cells: not "".join(cells[3:4]), islice(csv.reader(file), 1, None))
+        return {cells[0]: (cells[1], cells[2]) for cells in ours}
 
 
 def reads(family: Wiring, rows: CompiledRows) -> Mapping[str, tuple[tuple[int, int], ...]]:
