@@ -128,7 +128,11 @@ def check_bytes(data: bytes, limits: Limits = RESOURCE) -> Json:
 
 def check_encoded(data: bytes, limits: Limits = RESOURCE) -> None:
     """The same of bytes that `encode` has just written, which are UTF-8 and name no member twice. Raises BytesError."""
-    if len(data) > limits.max_bytes or not _is_small(data, limits):
+    if (
+        len(data) > min(limits.max_bytes, limits.max_string)
+        or _depth_at_most(data, limits.max_depth) > limits.max_depth
+        or _may_hold_number(data, limits.max_lexeme + 1)
+    ):
         check_bytes(data, limits)
 
 
@@ -178,6 +182,17 @@ def _is_small(data: bytes, limits: Limits) -> bool:
         and _depth_at_most(data, limits.max_depth) <= limits.max_depth
         and _LONG_INTEGER[: limits.max_lexeme + 1] not in data.translate(_DIGITS)
     )
+
+
+_NUMBER = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else ord(" ") for byte in range(128)).ljust(256)
+_NUMBER_RUN = b"0" * 1024
+_STRIDE = 8
+
+
+def _may_hold_number(data: bytes, length: int) -> bool:
+    """No only where no number of so many characters stands in the bytes: every eighth byte is looked at, and so long a
+    number fills all of them for a while."""
+    return _NUMBER_RUN[: length // _STRIDE] in data[::_STRIDE].translate(_NUMBER)
 
 
 def _depth_at_most(data: bytes, enough: int) -> int:

@@ -166,6 +166,19 @@ def test_what_we_encode_ourselves_keeps_the_same_limits(value: Json) -> None:
         check_encoded(encode(value), limits)
 
 
+@given(st.integers(0, 20), st.integers(1, 90), st.integers(0, 90), st.sampled_from(["", "-"]))
+@settings(max_examples=150, deadline=None)
+def test_a_number_that_we_encode_is_refused_where_it_is_too_long(ahead: int, whole: int, part: int, sign: str) -> None:
+    """Wherever it stands in the bytes: they are looked at by the eighth only."""
+    lexeme = sign + "7" * whole + ("." + "0" * part if part else "")
+    data = encode({"a": "x" * ahead, "number": Decimal(lexeme), "z": "1"})
+    if len(lexeme) <= Limits().max_lexeme:
+        check_encoded(data)
+    else:
+        with pytest.raises(BytesError):
+            check_encoded(data)
+
+
 def test_a_long_list_of_references_hides_no_depth() -> None:
     references: Json = {"result": [{"reference": f"Observation/{number}"} for number in range(200)]}
     deep: Json = {"lines": references}
