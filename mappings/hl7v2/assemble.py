@@ -21,6 +21,7 @@ from mappings.hl7v2.message import Message, Segment
 from mappings.hl7v2.structure import ROOT, Group
 from mappings.hl7v2.wiring import Add, Link, Make, Wiring
 from mappings.identity import Identities
+from mappings.rows.compiler import CompiledMap
 from mappings.rows.condition import version
 from mappings.rows.trace import Trace
 
@@ -43,6 +44,7 @@ class Builder:
     group: Group | None = None
     make: Make | None = None
     into: str | None = None
+    was: str | None = None
     key: Key = ()
 
     def __init__(self, kind: str, id_: str, ref: str, body: Json, first: int) -> None:
@@ -191,11 +193,11 @@ class Assembly(Context):
         self.by_group[id(group), make.type] = builder
         if make.scope:
             self._show(builder, group, make.scope)
-        self.run(make.map, make.function, builder, segment)
-        for name, map_name, function in make.beside:
-            if (beside := self.near(name)) is not None:
+        self.run(make.rows, builder, segment)
+        for rows in make.beside:
+            if (beside := self.near(rows.segment)) is not None:
                 builder.sources.append(beside.ordinal)
-                self.run(map_name, function, builder, beside)
+                self.run(rows, builder, beside)
 
     def _show(self, builder: Builder, group: Group, scope: str) -> None:
         """Lets the segments of a group around it refer to it, too."""
@@ -224,20 +226,21 @@ class Assembly(Context):
         builder = self.made_near(add.to)
         if builder is not None:
             builder.sources.append(segment.ordinal)
-            self.run(add.map, add.function, builder, segment)
+            self.run(add.rows, builder, segment)
         elif not last:
             self.waiting.append((add, segment, self.group))
         else:
             self.issues.append(issue("no-target", segment.place(), row=add.map))
 
-    def run(self, name: str, function: Callable[[Any, Any, Json], None], builder: Builder, segment: Segment) -> None:
+    def run(self, rows: CompiledMap, builder: Builder, segment: Segment) -> None:
         """One map on one segment."""
+        function = rows.fast
         self.builder = builder
         self.clear = builder.clear
         self.filled = builder.filled
         if self.traced is not None and self.trace is not None:
             self.trace.resource = builder.ref
-            function = self.traced[name]
+            function = self.traced[rows.name]
         function(segment, self, builder.body)
         self.field = self.rep_index = 0
         self.row = ""

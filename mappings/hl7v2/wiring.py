@@ -38,7 +38,7 @@ from typing import Any, Literal
 from mappings.fhir.schema import Schema
 from mappings.hl7v2.structure import ROOT, Family, GroupRule
 from mappings.rows.check import missing
-from mappings.rows.compiler import CompiledRows, resource_type
+from mappings.rows.compiler import CompiledMap, CompiledRows, resource_type
 from mappings.rows.condition import Condition, fold, parse_condition, python
 from mappings.rows.errors import RowsError
 from mappings.rows.python import MapNames
@@ -77,9 +77,9 @@ class Make:
     links: tuple[Link, ...]
     outward: bool  # no link leads to what its own group makes: the lines of one order share what they lead to
     gathers: tuple[Link, ...]
-    beside: tuple[tuple[str, str, Callable[[Any, Any, Json], None]], ...]  # (segment, map, function)
+    beside: tuple[CompiledMap, ...]
     finish: tuple[tuple[str, Callable[..., None]], ...]
-    function: Callable[[Any, Any, Json], None]
+    rows: CompiledMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Add:
     map: str
     to: str
     when: Callable[[Any, Any], bool] | None
-    function: Callable[[Any, Any, Json], None]
+    rows: CompiledMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +164,9 @@ class _Reader:
             links=(links := self._links(kind, entry.get("link", {}))),
             outward=not {link.type for link in links} & self._made_in(entry["group"]),
             gathers=self._links(kind, entry.get("gather", {})),
-            beside=tuple(
-                (each[:3], each, self.rows[each].fast) for each in entry.get("with", ()) if self._beside(each)
-            ),
+            beside=tuple(self.rows[each] for each in entry.get("with", ()) if self._beside(each)),
             finish=tuple((rule, self.registry.rules[rule]) for rule in rules),
-            function=self.rows[name].fast,
+            rows=self.rows[name],
         )
 
     def _made_in(self, group: str) -> set[str]:
@@ -181,7 +179,7 @@ class _Reader:
         name = entry.get("map", "")
         if not self._known(name, entry.get("group", ""), groups):
             return None
-        return Add(name, entry.get("to", resource_type(name)), self._when(entry, name), self.rows[name].fast)
+        return Add(name, entry.get("to", resource_type(name)), self._when(entry, name), self.rows[name])
 
     def _known(self, name: str, group: str, groups: Mapping[str, GroupRule]) -> bool:
         if name not in self.rows.maps:
@@ -268,7 +266,7 @@ def read_wiring(
     maps = {make.map for found in makes.values() for make in found} | {
         add.map for found in adds.values() for add in found
     }
-    maps |= {name for found in makes.values() for make in found for _, name, _ in make.beside}
+    maps |= {beside.name for found in makes.values() for make in found for beside in make.beside}
     maps |= {name for name in reader.table.get("reads", ()) if len(name) > 3}
     return Wiring(
         name=path.stem,
@@ -296,7 +294,7 @@ def _check_required(reader: _Reader, make: Make, provides: tuple[str, ...]) -> N
     """Every required element has a row, a link, a rule that says so, or a default."""
     written = {step.name.removeprefix("_") for fact in reader.rows[make.map].facts for step in fact.target.steps[:1]}
     written |= {link.name for link in (*make.links, *make.gathers)} | set(provides)
-    written |= {fact.target.root for _, name, _ in make.beside for fact in reader.rows[name].facts}
+    written |= {fact.target.root for beside in make.beside for fact in beside.facts}
     for name in missing(reader.schema, make.type, written):
         reader.fault(f"make {make.map}: nothing writes {name}, which {make.type} requires")
 

@@ -1,4 +1,4 @@
-"""Rows to Python, once a profile: read, check, emit one function a map, `exec`.
+"""Rows to Python, once a profile: read, check; emit one function a map when it is first needed, `exec`.
 
     compiled = compile_maps(rows, environment)
     compiled["PID.Patient"].fast(segment, ctx, body)
@@ -15,6 +15,7 @@ something a clinician can review (design chapter HL7 v2 §3).
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import CodeType
 from typing import Any, Protocol
 
@@ -73,30 +74,49 @@ class Environment:
     source_code: str  # url of the extension that keeps a code its binding does not know
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class CompiledMap:
-    """One map, ready: its function, and what its rows read."""
+    """One map, checked, and what its rows read. Its function is made when a message first needs it: a feed sends a few
+    of the structures that a profile knows."""
 
     name: str
     resource_type: str
     segment: str
     facts: tuple[Fact, ...]
     rows: tuple[Row, ...]
-    fast: MapFunction
     fields: frozenset[tuple[str, int]]  # (segment, field) of every live row
     repeated: frozenset[tuple[str, int]]  # those of which a row reads every repetition
+    names: Mapping[str, Any]  # what its Python may name
+    ignore_null: bool
+
+    @cached_property
+    def fast(self) -> MapFunction:
+        """`f(segment, ctx, body)`: writes what the rows say into the body."""
+        names = dict(self.names)
+        exec(_code(self.source, f"<rows of {self.name}>"), names)  # noqa: S102 - our rows, emitted from checked parts
+        function: MapFunction = names[python_name(self.name)]
+        return function
+
+    @property
+    def source(self) -> str:
+        """The Python that the rows become."""
+        return MapEmitter(self.name, self.facts, trace=False, ignore_null=self.ignore_null).source()
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRows:
-    """All maps of one profile, the Python they became, and the twin that traces."""
+    """All maps of one profile, and the twin that traces."""
 
     maps: Mapping[str, CompiledMap]
-    source: str
     traced: "Traced"
 
     def __getitem__(self, name: str) -> CompiledMap:
         return self.maps[name]
+
+    @property
+    def source(self) -> str:
+        """The Python of every map."""
+        return "\n\n".join(each.source for each in self.maps.values())
 
 
 class Traced:
@@ -346,9 +366,6 @@ def compile_maps(maps: Mapping[str, Sequence[Row]], env: Environment) -> Compile
     faults = compiler.faults + faults_between(facts, env.schema)
     if faults:
         raise RowsError(tuple(faults))
-    source = _emit_all(facts, env, trace=False)
-    names = dict(compiler.names)
-    exec(_code(source, "<rows>"), names)  # noqa: S102 - our own rows, emitted by emit.py from checked parts
     compiled = {
         name: CompiledMap(
             name,
@@ -356,13 +373,14 @@ def compile_maps(maps: Mapping[str, Sequence[Row]], env: Environment) -> Compile
             name[:3],
             facts[name],
             tuple(rows),
-            names[python_name(name)],
             _reads(facts[name]),
             _repeated(facts[name]),
+            compiler.names,
+            env.ignore_null,
         )
         for name, rows in maps.items()
     }
-    return CompiledRows(compiled, source, Traced(lambda: _emit_all(facts, env, trace=True), compiler.names))
+    return CompiledRows(compiled, Traced(lambda: _emit_traced(facts, env), compiler.names))
 
 
 def resource_type(name: str) -> str:
@@ -370,9 +388,9 @@ def resource_type(name: str) -> str:
     return name[4:].partition("-")[0]
 
 
-def _emit_all(facts: Mapping[str, tuple[Fact, ...]], env: Environment, *, trace: bool) -> str:
+def _emit_traced(facts: Mapping[str, tuple[Fact, ...]], env: Environment) -> str:
     return "\n\n".join(
-        MapEmitter(name, each, trace=trace, ignore_null=env.ignore_null).source() for name, each in facts.items()
+        MapEmitter(name, each, trace=True, ignore_null=env.ignore_null).source() for name, each in facts.items()
     )
 
 
