@@ -57,6 +57,7 @@ class Mapped(msgspec.Struct, frozen=True):
     source: tuple[int, ...]  # ordinals of the segments it comes from
     into: str | None  # id of the survivor of a merge
     downgrade: bool = False  # the profile lets a final result become less than final
+    was: str | None = None  # id that its number before this one gave it: what is known under either is one thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,7 @@ def _mapped(builder: Builder, times: tuple[str, dict[int, str]], downgrade: bool
         tuple(builder.sources),
         builder.into,
         downgrade,
+        builder.was,
     )
 
 

@@ -35,6 +35,7 @@ Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _FIXED = frozenset({"resourceType", "id"})
 _CURRENT = frozenset({"active", "planned", "reserved"})
+_OVER = frozenset({"finished", "cancelled"})  # of a stay: nobody lies anywhere any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def _update(old: Json, mapped: "Mapped") -> Json:
         _replace(body, new, element, names, mapped)
     if "class" in mapped.own:
         _remember_class(old, body, mapped.at)
+    if body.get("status") in _OVER and "status" in mapped.own:
+        _leave_places(body, mapped.at)
     return _with_contained(_with_labels(body, old, new, mapped.clear), old, new)
 
 
@@ -189,6 +192,18 @@ def _past(old: Json, new: Json, element: str) -> Json:
         {**each, "status": "completed"} if busy and each.get("status") == "active" else each for each in new[element]
     ]
     return {**new, element: places}
+
+
+def _leave_places(body: Json, at: str) -> None:
+    """The stay is over: who lay somewhere lies there no more, whether the message names the place or not."""
+    end = body.get("period", {}).get("end") or at
+
+    def left(place: Json) -> Json:
+        period = ({"end": end} if end else {}) | place.get("period", {})
+        return {**place, "status": "completed"} | ({"period": period} if period else {})
+
+    if "location" in body:
+        body["location"] = [left(each) if each.get("status") == "active" else each for each in body["location"]]
 
 
 def _remember_class(old: Json, body: Json, at: str) -> None:
@@ -353,7 +368,8 @@ def _local_references(value: Any) -> list[str]:
 def cleared(body: Json, paths: tuple[str, ...]) -> Json:
     """A copy of the body without what the sender nulled.
 
-    Paths: `gender`, `period.end`, `value[x]`, `extension(url)`, `participant[type=ATND]`.
+    Paths: `gender`, `period.end`, `value[x]`, `extension(url)`, `participant[type=ATND]`, with several conditions
+    `participant[type=ATND;individual!=Practitioner/1;period.end=]` (an empty value: absent).
     """
     found = dict(body)
     for path in paths:
@@ -363,7 +379,7 @@ def cleared(body: Json, paths: tuple[str, ...]) -> Json:
             _drop(found, "extension", lambda each, url=path[10:-1]: each.get("url") == url)  # type: ignore[misc]
         elif path.endswith("]") and not path.endswith("[x]"):
             name, _, told = path[:-1].partition("[")
-            _drop(found, name, _matcher(*told.split("=", 1)))
+            _drop(found, name, _matcher(told))
         elif "." in path:
             head, _, rest = path.partition(".")
             if isinstance(found.get(head), dict):
@@ -385,19 +401,33 @@ def _drop(body: Json, name: str, gone: Callable[[Json], bool]) -> None:
             del body[name]
 
 
-def _matcher(name: str, told: str) -> Callable[[Json], bool]:
-    """Whether an element's child is, or codes, or refers to, what a path tells."""
+def _matcher(told: str) -> Callable[[Json], bool]:
+    """Whether an element meets every condition that a path tells."""
+    conditions = [_condition(each) for each in told.split(";")]
+    return lambda each: all(meets(each) for meets in conditions)
 
-    def says(value: Any) -> bool:
-        if isinstance(value, list):
-            return any(says(each) for each in value)
-        if isinstance(value, dict):
-            return told in (value.get("code"), value.get("reference")) or any(
-                coding.get("code") == told for coding in value.get("coding", ())
+
+def _condition(told: str) -> Callable[[Json], bool]:
+    """Whether a child is, or codes, or refers to what is told; with `!=`, is not; with nothing told, is absent."""
+    path, _, value = told.partition("=")
+    name, unequal = path.removesuffix("!"), path.endswith("!")
+
+    def says(found: Any) -> bool:
+        if isinstance(found, list):
+            return any(says(each) for each in found)
+        if isinstance(found, dict):
+            return value in (found.get("code"), found.get("reference")) or any(
+                coding.get("code") == value for coding in found.get("coding", ())
             )
-        return bool(value == told)
+        return bool(found == value)
 
-    return lambda each: says(each.get(name))
+    def meets(each: Json) -> bool:
+        found: Any = each
+        for step in name.split("."):
+            found = found.get(step) if isinstance(found, dict) else None
+        return found is None if not value else says(found) != unequal
+
+    return meets
 
 
 # snapshots ------------------------------------------------------------------------------------------------------------

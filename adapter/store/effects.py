@@ -3,8 +3,9 @@
 - *merge*: the retired name becomes an alias of the survivor, and for patients the retired owner is read as the survivor
   from then on. Nothing is deleted; both patients' consents hold together. A reversal is decided by event time.
 - `Close`: a snapshot lists all that its feed knows; what it no longer lists is ended.
-- `Repoint`: what hangs on one resource hangs on another.
-- `Undo`: one element goes back to what it was before its last change.
+- *rename*: a new name stands for what is known under the old one; nothing is retired.
+- `Repoint`: what hangs on one resource hangs on another. A Provenance stays: it says what was stated then.
+- `Undo`: one element goes back to what it was before its last change, once a message, and not if a later one set it.
 
 They run after the unit's own resources, in the same transaction. Source: hl7v2 chapter §6, §8, §10.
 """
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adapter.seal import envelope
+from adapter.seal.keyring import SHARED
 from adapter.store import owners
 from adapter.store.clocks import open_clock
 from adapter.store.names import Known, renamed
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from adapter.store.writing import Commit
 
 MERGED = "subject.merged"
+_TESTIMONY = frozenset({"Provenance", "AuditEvent"})
 
 
 def apply(commit: "Commit", effect: Effect) -> None:
@@ -55,7 +58,7 @@ def merge(commit: "Commit", retired: Known, into: str, said: str) -> None:
     commit.alias(retired, survivor, at)
     commit.hot.run("UPDATE alias SET rid = ? WHERE rid = ?", (survivor.rid, retired.rid))
     names.stand_for(retired.reference, survivor)
-    if retired.type == "Patient":
+    if retired.type == "Patient" and retired.owner != SHARED:
         _join(commit, retired.owner, survivor.owner)
 
 
@@ -99,16 +102,59 @@ def _close(commit: "Commit", effect: Close) -> None:
                 commit.put(known, close(body, commit.said), clock)
 
 
+def rename(commit: "Commit", reference: str, was: str, said: str) -> None:
+    """Let two names mean one resource: the number that it was known by has changed.
+
+    What is known under the old name takes the new one; under neither, late data of the old name follows the new one;
+    both are known: the old record is read as the new one, as in a merge.
+    """
+    names = commit.names
+    new, old = names.get(reference), names.target(was)
+    if names.target(reference) is old:
+        return
+    if not new.ver and names.target(reference) is new and old.live:
+        names.read(old)
+        commit.alias(new, old, event_time(said))
+        names.stand_for(reference, old)
+    else:
+        commit.merges.append((names.get(was), reference, said))
+
+
 def _repoint(commit: "Commit", effect: Repoint) -> None:
     """Move what refers to one resource to another."""
     old, new = commit.names.get(effect.old), commit.names.target(effect.new)
-    sql = "SELECT DISTINCT src FROM edge WHERE dst = ? ORDER BY src"
-    for (rid,) in commit.hot.all(sql, (old.rid,)):
+    inside = None if not effect.within else _hanging_on(commit, commit.names.target(effect.within), {old.rid, new.rid})
+    for rid in _referring(commit, old):
         known = commit.names.by_rid(rid)
-        body = commit.names.read(known) if effect.type in ("", known.type) else None
-        if body is not None:
-            moved = {effect.old: new.reference}
-            commit.put(known, renamed(body, moved, {}), open_clock(commit.keyring, commit.org.org, known))
+        meant = effect.type in ("", known.type) and (inside is None or rid in inside)
+        if known is new or known.type in _TESTIMONY or not meant:
+            continue
+        body = commit.names.read(known)
+        if body is not None and (moved := renamed(body, {effect.old: new.reference}, {})) != body:
+            commit.put(known, moved, open_clock(commit.keyring, commit.org.org, known))
+
+
+def _referring(commit: "Commit", known: Known) -> list[int]:
+    """The numbers of what may refer to a resource: by its edges, and of a patient all that she owns or shares."""
+    found = {rid for (rid,) in commit.hot.all("SELECT src FROM edge WHERE dst = ?", (known.rid,))}
+    if known.type == "Patient" and known.owner != SHARED:
+        sql = """
+            SELECT rid FROM resource WHERE NOT deleted AND ver > 0 AND type <> 'Patient'
+            AND owner IN (SELECT ? UNION SELECT owner FROM owner_member WHERE patient = ?)
+        """
+        found |= {rid for (rid,) in commit.hot.all(sql, (known.owner, known.owner))}
+    return sorted(found)
+
+
+def _hanging_on(commit: "Commit", top: Known, beyond: set[int]) -> set[int]:
+    """The numbers of a resource and of all that leads to it; nothing that leads there through `beyond`."""
+    found, todo = {top.rid}, [top.rid]
+    while todo:
+        for (rid,) in commit.hot.all("SELECT DISTINCT src FROM edge WHERE dst = ?", (todo.pop(),)):
+            if rid not in found | beyond and commit.names.by_rid(rid).type not in _TESTIMONY:
+                found.add(rid)
+                todo.append(rid)
+    return found
 
 
 def _undo(commit: "Commit", effect: Undo) -> None:
@@ -117,12 +163,18 @@ def _undo(commit: "Commit", effect: Undo) -> None:
     body = commit.names.read(known) if known.live else None
     if body is None:
         return
-    element = effect.path
+    element, at = effect.path, event_time(commit.said)
+    clock = open_clock(commit.keyring, commit.org.org, known)
+    undone, changed = (event_time(clock.axes.get(f"{axis}:{element}", "")) for axis in ("undone", "own"))
+    if at and (at <= undone or at < changed):
+        return
+    if commit.said:
+        clock = replace(clock, axes={**clock.axes, f"undone:{element}": commit.said})
     for before in _history(commit, known):
         if before.get(element) != body.get(element):
             rest = {name: value for name, value in body.items() if name != element}
             back = rest | {element: before[element]} if element in before else rest
-            commit.put(known, back, open_clock(commit.keyring, commit.org.org, known))
+            commit.put(known, back, clock)
             return
 
 

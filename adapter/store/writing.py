@@ -160,7 +160,12 @@ class Commit:
         self.names.look_up(named | references(*bodies))
 
     def _patients(self) -> None:
-        """Recognise, then give owners, then learn what every alias stands for."""
+        """Rename, recognise, then learn what every alias stands for."""
+        for entry in self.unit.entries:
+            if isinstance(entry, Convert) and entry.mapped.was:
+                kind = entry.mapped.body["resourceType"]
+                reference = f"{kind}/{entry.mapped.body['id']}"
+                effects.rename(self, reference, f"{kind}/{entry.mapped.was}", entry.mapped.at)
         for entry in self.unit.entries:
             if isinstance(entry, Convert) and entry.mapped.body["resourceType"] == "Patient":
                 self._recognise(entry.mapped.body)

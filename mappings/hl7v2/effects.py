@@ -18,16 +18,21 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Repoint:
-    """Move what hangs on one resource to another of the same type."""
+    """Move what hangs on one resource (`old`) to another of its kind (`new`).
+
+    `type`: only resources of this type, "" for all. `within`: only this resource and what hangs on it, "" for all that
+    hangs on `old`: a visit that moves to another patient takes its results along and leaves the other visits.
+    """
 
     type: str
     old: str
     new: str
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Take back what an earlier event put at a path."""
+    """Take back what an earlier event put at an element; said again it changes nothing."""
 
     id: str
     path: str

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from adapter.seal.kek import Kek
@@ -108,9 +109,11 @@ def observation(name: str, of: str = "ana", code: str = "2160-0", **more: object
     }
 
 
-def told(body: Json, mode: Mode = "update", at: str = "2026-03-04T09:00:00Z", into: str | None = None) -> Convert:
+def told(
+    body: Json, mode: Mode = "update", at: str = "2026-03-04T09:00:00Z", into: str | None = None, was: str | None = None
+) -> Convert:
     """A conversion's resource."""
-    return Convert(mapped(body, mode, at, into))
+    return Convert(replace(mapped(body, mode, at, into), was=was))
 
 
 def mapped(body: Json, mode: Mode = "update", at: str = "2026-03-04T09:00:00Z", into: str | None = None) -> Mapped:

@@ -82,3 +82,67 @@ async def test_an_element_goes_back_to_what_it_was(site: Site) -> None:
     await site.commit(effects=(Undo("Observation/o1", "note"),))
     assert "note" not in await site.body("Observation", "o1")
     assert (await site.commit(effects=(Undo("Observation/none", "status"),))).changes == ()
+
+
+async def test_an_element_taken_back_stays_so_when_the_message_is_said_again(site: Site) -> None:
+    await site.commit(told(patient("ana", "7")))
+    await site.commit(told(observation("o1", status="preliminary"), at="2026-03-01T09:00:00Z"))
+    await site.commit(told(observation("o1", status="final"), at="2026-03-02T09:00:00Z"))
+    undo = (told(patient("ana", "7"), at="2026-03-03T09:00:00Z"),)
+    for changes in (1, 0):
+        written = await site.commit(*undo, effects=(Undo("Observation/o1", "status"),))
+        assert len(written.changes) == changes
+    assert (await site.body("Observation", "o1"))["status"] == "preliminary"
+
+
+async def test_a_visit_that_moves_takes_its_results_along_and_leaves_the_others(site: Site) -> None:
+    stays = [stay(name, "ana") for name in ("e1", "e2")]
+    results = [put(observation(f"o{n}", encounter={"reference": f"Encounter/e{n}"})) for n in (1, 2)]
+    await site.commit(told(patient("ana", "7")), told(patient("ben", "8")), *map(put, stays), *results)
+    moved = Repoint("", "Patient/ana", "Patient/ben", within="Encounter/e1")
+    for count in (2, 0):
+        assert len((await site.commit(effects=(moved,))).changes) in (count, count * 2)  # a new owner: deleted and made
+    whose = [(await site.body("Observation", f"o{n}"))["subject"]["reference"] for n in (1, 2)]
+    assert whose == ["Patient/ben", "Patient/ana"]
+    assert (await site.body("Encounter", "e1"))["subject"] == {"reference": "Patient/ben"}
+    assert (await site.body("Encounter", "e2"))["subject"] == {"reference": "Patient/ana"}
+
+
+def stay(name: str, of: str, **more: Json) -> Json:
+    return {"resourceType": "Encounter", "id": name, "status": "in-progress", "class": {"code": "IMP"}} | {
+        "subject": {"reference": f"Patient/{of}"},
+        **more,
+    }
+
+
+async def test_a_renamed_stay_stays_one_and_late_data_follows(site: Site) -> None:
+    await site.commit(told(patient("ana", "7")), told(stay("old", "ana")))
+    for _ in range(2):
+        await site.commit(told(stay("new", "ana", length={"value": 3}), was="old"))
+    assert (await site.body("Encounter", "old"))["length"] == {"value": 3}
+    await site.commit(told(stay("new", "ana", length={"value": 4}), at="2026-03-06T09:00:00Z"))
+    assert (await site.body("Encounter", "old"))["length"] == {"value": 4}
+    assert await site.rows("SELECT count(*) FROM resource WHERE type = 'Encounter' AND ver > 0") == [(1,)]
+
+
+async def test_a_name_given_before_the_thing_is_known_still_leads_there(site: Site) -> None:
+    await site.commit(told(patient("ana", "7")), told(stay("new", "ana"), was="old"))
+    await site.commit(told(stay("old", "ana", length={"value": 5}), at="2026-03-06T09:00:00Z"))
+    assert (await site.body("Encounter", "new"))["length"] == {"value": 5}
+    assert await site.rows("SELECT count(*) FROM resource WHERE type = 'Encounter' AND ver > 0") == [(1,)]
+
+
+async def test_two_known_records_under_one_new_number_are_read_as_one(site: Site) -> None:
+    await site.commit(told(patient("ana", "7")), told(patient("eva", "9")))
+    written = await site.commit(told(patient("eva", "9"), at="2026-03-06T09:00:00Z", was="ana"))
+    assert len(written.events) >= 2  # both subjects hear of it
+    assert (await site.commit(told(patient("eva", "9"), at="2026-03-06T09:00:00Z", was="ana"))).changes == ()
+    joined = await site.rows('SELECT count(*) FROM owner WHERE "into" IS NOT NULL')
+    assert joined == [(1,)]
+
+
+async def test_a_patient_renamed_before_she_is_known_keeps_to_herself(site: Site) -> None:
+    await site.commit(told(patient("eva", "9"), was="ana"))
+    assert await site.rows('SELECT count(*) FROM owner WHERE "into" IS NOT NULL') == [(0,)]
+    await site.commit(told(patient("ana", "9"), at="2026-03-06T09:00:00Z"))
+    assert await site.rows("SELECT count(*) FROM resource WHERE type = 'Patient' AND ver > 0") == [(1,)]
