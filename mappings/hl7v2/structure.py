@@ -4,7 +4,8 @@
 (`full`, `core`, `kept`). Its event column is ours: HL7's table 0354 has structures without events, and MSH-9.3 is
 usually absent. Grouping is a tolerant automaton, not the standard's grammar: a segment opens a group of its family,
 else joins the innermost open group that holds it, else the innermost open one (`unexpected-segment`). None is dropped,
-and none closes a group by surprise. The pairing rules of orders, results and specimens are bullets at `_Grouper`.
+and none closes a group by surprise. The pairing rules of orders, results and specimens, which a family asks for by
+name (`pairing`), are `pairing.py`'s.
 Source: HL7 v2.9 chapters 3, 4 and 7; hl7v2.md §4.
 """
 
@@ -15,6 +16,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from mappings.hl7v2 import pairing
 from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import Message, Segment
 
@@ -54,6 +56,7 @@ class Family:
     name: str
     groups: dict[str, GroupRule]
     root: tuple[str, ...] = ()
+    pairing: tuple[str, ...] = ()  # the rules of `pairing.py` that hold in it
 
 
 class Group:
@@ -134,7 +137,7 @@ def _holds(row: StructureRow, version: str) -> bool:
 
 def group(message: Message, family: Family) -> Grouped:
     """The message's segments as a tree of its family's groups. Every segment is in it exactly once."""
-    return _Grouper(message, family).run()
+    return Grouper(message, family).run()
 
 
 class _Plan(NamedTuple):
@@ -143,6 +146,8 @@ class _Plan(NamedTuple):
     below: dict[tuple[str, str], GroupRule]  # (open group, segment) -> the group it opens there
     first: dict[str, GroupRule]  # segment -> the group it opens where nothing fits
     holds: dict[str, frozenset[str]]
+    orders: frozenset[str]  # the groups that an OBR opens
+    rules: dict[str, tuple[pairing.Rule, ...]]
 
 
 @lru_cache(maxsize=256)
@@ -154,18 +159,15 @@ def _plan(family: Family) -> _Plan:
             below.setdefault((rule.parent or ROOT, name), rule)
             first.setdefault(name, rule)
     holds = {rule.name: frozenset(rule.holds) for rule in family.groups.values()}
-    return _Plan(below, first, {**holds, ROOT: frozenset(family.root)})
+    orders = frozenset(rule.name for rule in family.groups.values() if "OBR" in rule.opens)
+    rules = pairing.rules_of(family.pairing) if orders else {}
+    return _Plan(below, first, {**holds, ROOT: frozenset(family.root)}, orders, rules)
 
 
-class _Grouper:
+class Grouper:
     """One run of the automaton. From the innermost open group outward, the first that can take a segment does: by a
-    group it may hold that the segment opens, or by holding the segment itself. Beside that rule:
-
-    - ORC belongs to the next OBR: one OBR joins the group its ORC opened, a second opens a group of its own, and an OBR
-      without ORC opens an order.
-    - NTE and PRT stay with the segment before them, wherever that stands.
-    - OBX after SPM describes the specimen; in ORU, where the order has no OBX before its SPM, they are its results.
-    """
+    group it may hold that the segment opens, or by holding the segment itself. NTE and PRT stay with the segment before
+    them, wherever that stands; orders, results and specimens are paired by `pairing.py`."""
 
     def __init__(self, message: Message, family: Family) -> None:
         self.message = message
@@ -174,7 +176,10 @@ class _Grouper:
         self.root = Group(ROOT)
         self.open = self.root  # the innermost open group
         self.plan = _plan(family)
-        self.results_may_follow = family.name.upper().startswith("ORU")
+        self.ordered = False  # an order has begun
+        self.prior: Group | None = None  # the results of an earlier order, while they are told
+        self.before = self.root  # what was open before those
+        self.known: dict[int, bool] = {}  # answers that a rule of `pairing.py` keeps
 
     def run(self) -> Grouped:
         placed = [(segment, self._place(segment)) for segment in self.message.segments]
@@ -186,20 +191,18 @@ class _Grouper:
         if name in _CARRIERS and name not in self.plan.first:
             self.open.segments.append(segment)
             return self.open
-        if name == "OBX" and self.results_may_follow:
-            self._leave_specimen(segment)
-        elif name == "OBR" and self._joins_order():
-            self.open.segments.append(segment)
-            return self.open
+        for rule in self.plan.rules.get(name, ()):
+            if (paired := rule(self, segment)) is not None:
+                return paired
+        if self.prior is not None and not self._taken_in_prior(name):
+            self.leave_prior()
         below, holds = self.plan.below, self.plan.holds
         group: Group | None = self.open
         while group is not None:
-            if (rule := below.get((group.name, name))) is not None:
-                return self._enter(rule, group, segment)
+            if (opens := below.get((group.name, name))) is not None:
+                return self._enter(opens, group, segment)
             if name in holds[group.name]:
-                group.segments.append(segment)
-                self.open = group
-                return group
+                return self.join(group, segment)
             group = group.parent
         return self._place_without_parent(segment)
 
@@ -223,33 +226,58 @@ class _Grouper:
         """The nearest open group of that name, or a new one where the message left it out."""
         if name in ("", ROOT):
             return self.root
-        for candidate in self._enclosing():
+        for candidate in self.enclosing():
             if candidate.name == name:
                 return candidate
+        return self._add(name)
+
+    def _add(self, name: str) -> Group:
         above = self._parent(self.family.groups[name].parent)
         made = Group(name, above)
         above.groups.append(made)
         return made
 
-    def _enclosing(self) -> Iterator[Group]:
+    # what the rules of `pairing.py` ask ---------------------------------------------------------------------------
+
+    def enclosing(self) -> Iterator[Group]:
+        """The open groups, from the innermost outward."""
         group: Group | None = self.open
         while group is not None:
             yield group
             group = group.parent
 
-    def _joins_order(self) -> bool:
-        """An OBR whose group was opened by its ORC and has no OBR yet."""
-        names = [segment.name for segment in self.open.segments]
-        return "ORC" in names and "OBR" not in names
+    def order(self) -> Group | None:
+        """The open order, if there is one."""
+        return next((group for group in self.enclosing() if group.name in self.plan.orders), None)
 
-    def _leave_specimen(self, segment: Segment) -> None:
-        """Out of the specimen into its order, if that has no results yet."""
-        if self.open.name == ROOT or "SPM" not in [found.name for found in self.open.segments]:
-            return
-        order = self.open
-        while order.parent is not None and not any(found.name == "OBR" for found in order.segments):
-            order = order.parent
-        if order.name == ROOT or any(found.name == "OBX" for group in order.walk() for found in group.segments):
-            return
-        self.issues.append(issue("results-after-specimen", segment.place()))
-        self.open = order
+    def join(self, group: Group, segment: Segment) -> Group:
+        """Puts a segment into an open group, and closes what is open in it."""
+        group.segments.append(segment)
+        self.open = group
+        return group
+
+    def make(self, name: str) -> Group:
+        """Opens a group without a segment."""
+        self.open = self._add(name)
+        return self.open
+
+    def leave_prior(self) -> None:
+        """Back to the order before the earlier results."""
+        self.open, self.prior = self.before, None
+
+    def _taken_in_prior(self, name: str) -> bool:
+        """Whether the earlier results take a segment, or nothing does: then it stays where it stands."""
+        for group in self.enclosing():
+            if self._takes(group, name):
+                return True
+            if group is self.prior:
+                break
+        outside: Group | None = self.before
+        while outside is not None:
+            if self._takes(outside, name):
+                return False
+            outside = outside.parent
+        return name not in self.plan.first
+
+    def _takes(self, group: Group, name: str) -> bool:
+        return (group.name, name) in self.plan.below or name in self.plan.holds[group.name]

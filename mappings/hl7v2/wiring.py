@@ -1,5 +1,8 @@
 """How a message family is put together: `messages/*.toml` read, checked, indexed by (group, segment).
 
+    extends = "oru"          a family beside it whose file is read first; here a group, a make of the same group and
+                             map, or a list of the same name takes the place of what stands there, the rest is added
+    pairing = ["prior"]      rules of `pairing.py`
     root = ["MSH", "EVN"]    what stands outside of every group (MESSAGE)
     reads = ["NTE", "MRG.Patient"]  segments and maps that rules read
 
@@ -36,6 +39,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mappings.fhir.schema import Schema
+from mappings.hl7v2.pairing import PAIRINGS
 from mappings.hl7v2.structure import ROOT, Family, GroupRule
 from mappings.rows.check import missing
 from mappings.rows.compiler import CompiledMap, CompiledRows, resource_type
@@ -47,6 +51,7 @@ from mappings.rows.runtime import NIL, NULL, PAD, count, part, text
 Json = dict[str, Any]
 Mode = Literal["state", "update", "stub", "event"]
 MODES = ("state", "update", "stub", "event")
+_FOLDER = Path(__file__).parent / "messages"
 
 _MAKE = frozenset({"group", "map", "when", "key", "mode", "scope", "link", "gather", "with", "finish", "provides"})
 _ADD = frozenset({"group", "map", "when", "to"})
@@ -114,13 +119,28 @@ class Registry:
     after: Mapping[str, Callable[..., None]]
 
 
+def _read(path: Path) -> Json:
+    """A family's file, laid over the one it extends: a profile's family may extend one of ours."""
+    table: Json = tomllib.loads(path.read_text("utf-8"))
+    if not (base := table.pop("extends", "")):
+        return table
+    beside = path.with_name(f"{base}.toml")
+    found = _read(beside if beside.exists() and beside != path else _FOLDER / beside.name)
+    own = {(each.get("group"), each.get("map")) for kind in ("make", "add") for each in table.get(kind, ())}
+    for kind in ("make", "add"):
+        kept = [each for each in found.get(kind, ()) if (each.get("group"), each.get("map")) not in own]
+        found[kind] = [*kept, *table.pop(kind, ())]
+    found["group"] = found.get("group", {}) | table.pop("group", {})
+    return found | table
+
+
 class _Reader:
     """One TOML file to a Wiring; collects every fault."""
 
     def __init__(self, path: Path, rows: CompiledRows, registry: Registry, policy: Mapping[str, str], schema: Schema):
         self.path, self.rows, self.registry, self.policy, self.schema = path, rows, registry, policy, schema
         self.faults: list[str] = []
-        self.table: Json = tomllib.loads(path.read_text("utf-8"))
+        self.table: Json = _read(path)
 
     def fault(self, words: str) -> None:
         self.faults.append(f"messages/{self.path.name}: {words}")
@@ -135,7 +155,10 @@ class _Reader:
         for name, rule in groups.items():
             if rule.parent and rule.parent not in groups:
                 self.fault(f"group {name} lies in {rule.parent}, which is none")
-        return Family(self.path.stem, groups, tuple(self.table.get("root", ())))
+        pairing = tuple(self.table.get("pairing", ()))
+        for name in set(pairing) - PAIRINGS:
+            self.fault(f"no pairing rule {name}")
+        return Family(self.path.stem, groups, tuple(self.table.get("root", ())), pairing)
 
     def _keys(self, where: str, entry: Json, known: frozenset[str]) -> None:
         for key in entry.keys() - known:
@@ -259,7 +282,7 @@ def read_wiring(
     after = [name for name in reader.table.get("after", ()) if name in registry.after]
     for name in set(reader.table.get("after", ())) - set(after):
         reader.fault(f"no rule {name}")
-    for key in reader.table.keys() - {"root", "group", "make", "add", "after", "reads"}:
+    for key in reader.table.keys() - {"root", "group", "make", "add", "after", "reads", "pairing"}:
         reader.fault(f"unknown key {key}")
     if reader.faults:
         raise RowsError(tuple(reader.faults))

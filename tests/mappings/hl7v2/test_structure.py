@@ -13,10 +13,10 @@ from mappings.hl7v2.structure import ROOT, Family, Group, Grouped, GroupRule, gr
 HEADER = "MSH|^~\\&|A|B|||20240501||{type}|1|P|2.5.1"
 
 
-def family(name: str, root: str, *rules: tuple[str, str, str, str]) -> Family:
+def family(name: str, root: str, *rules: tuple[str, str, str, str], pairing: str = "") -> Family:
     """(name, parent, opens, holds), the last two as words."""
     made = {n: GroupRule(n, parent, tuple(opens.split()), tuple(holds.split())) for n, parent, opens, holds in rules}
-    return Family(name, made, tuple(root.split()))
+    return Family(name, made, tuple(root.split()), tuple(pairing.split()))
 
 
 ADT = family(
@@ -35,6 +35,7 @@ ORU = family(
     ("ORDER", "PATIENT", "ORC OBR", "NTE TQ1 CTD FT1"),
     ("OBSERVATION", "ORDER", "OBX", "NTE"),
     ("SPECIMEN", "ORDER", "SPM", "OBX NTE"),
+    pairing="results-after-specimen",
 )
 
 
