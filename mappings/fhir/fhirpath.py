@@ -70,7 +70,10 @@ class Compiled:
 
         Open is not broken: R4's own `ref-1` is open for every Reference that has an identifier only.
         """
-        focus = (type, value, None) if type else model.resource_node(value)
+        return self.ask((type, value, None) if type else model.resource_node(value), env)
+
+    def ask(self, focus: Node, env: Env | None = None) -> bool | None:
+        """The same of any node, a primitive with its sibling too."""
         return self.test([focus], _surroundings(focus, env))
 
 

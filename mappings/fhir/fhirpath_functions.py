@@ -156,6 +156,10 @@ def _all_true(items: Nodes) -> bool:
     return all(node[1] is True for node in items)
 
 
+def _all_false(items: Nodes) -> bool:
+    return all(node[1] is False for node in items)
+
+
 def _any_true(items: Nodes) -> bool:
     return any(node[1] is True for node in items)
 
@@ -174,6 +178,7 @@ TRUTHS: Final[dict[str, Callable[[Nodes], bool | None]]] = {
     "hasValue": lambda items: len(items) == 1 and has_value(items[0]),
     "isDistinct": lambda items: len(distinct(items)) == len(items),
     "allTrue": _all_true,
+    "allFalse": _all_false,
     "anyTrue": _any_true,
     "htmlChecks": lambda items: True,
 }
