@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test bench lint types golden schema crash clean
+.PHONY: demo test bench figures lint types golden schema crash clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ crash: $(READY)
 
 bench: $(READY)
 	$(BIN)/chartbridge bench
+
+figures: $(READY)
+	$(BIN)/python -m tools.figures
 
 golden: $(READY)
 	CHARTBRIDGE_GOLDEN=write $(BIN)/pytest tests/mappings

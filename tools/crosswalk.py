@@ -291,6 +291,27 @@ def read() -> list[Line]:
         return [Line(**{name: row.get(name) or "" for name in COLUMNS}) for row in csv.DictReader(file)]
 
 
+def kinds(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """The guide's lines by the kind of their sheet, which its rows' names tell."""
+    found: dict[str, list[Line]] = {"message": [], "segment": [], "datatype": [], "codesystem": []}
+    for line in lines:
+        if line.row == "*":
+            kind = "codesystem"
+        elif "[" not in line.sheet:
+            kind = "message"
+        else:
+            kind = "segment" if re.match(r"[A-Z][A-Z0-9]{2}\[", line.sheet) and not _is_datatype(line) else "datatype"
+        found[kind].append(line)
+    return found
+
+
+_DATATYPES = frozenset("CNE CNN CWE DLD DLN DTM EIP MSG NDL PLN RPT SAD SPS XAD XCN XON XPN XTN".split())
+
+
+def _is_datatype(line: Line) -> bool:
+    return line.sheet.partition("[")[0] in _DATATYPES
+
+
 def _by_field(line: Line) -> tuple[str, int]:
     segment, _, number = line.field.partition("-")
     return segment, int(number)
