@@ -3,10 +3,15 @@
 An ACK holds what its sender needs to match it and nothing else of the message: MSA-2 is MSH-10 byte for byte, MSH-3 to
 MSH-6 are swapped, MSH-11, MSH-12 and MSH-18 echoed, separators and character set are the sender's. Whether an answer is
 due at all is `wanted`; framing is the edge's.
+
+There are two kinds. The first says that a message is durable, or why not: at once, AA in the original mode, CA in the
+enhanced. The application's says what became of it (`outcome`): in the enhanced mode where MSH-16 asks for it, in the
+original mode in the place of the first where the profile says `ack.after = "mapped"`. It has a control id of its own.
 Source: HL7 v2.9 chapter 2, §2.9 (acknowledgment modes) and §2.14 (ACK, ERR, MSA), table 0357; hl7v2 chapter §11.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -16,15 +21,36 @@ from mappings.hl7v2.message import NONE, Header
 
 Mode = Literal["auto", "original", "enhanced"]
 ACCEPT, REJECT, ERROR = "A", "R", "E"  # the second letter of MSA-1
+ALWAYS, NEVER, ON_ERROR, ON_SUCCESS = "AL", "NE", "ER", "SU"  # table 0155
 APPLICATION = "CHARTBRIDGE"
 
 # Message codes that ask for data (table 0076); the FHIR API answers questions.
 QUERIES: Final = frozenset({"QRY", "QBP", "QSB", "QSX", "QVR", "QCN", "EQQ", "SPQ", "VQQ", "VXQ", "OSQ", "SQM", "RQQ"})
 
+# What the quarantine says in the words of table 0357; all else is 207.
+APPLICATION_CONDITIONS: Final = {
+    "no-header": "100",
+    "no-type": "101",
+    "unprocessable": "102",
+    "invalid-resource": "102",
+    "bad-value": "102",
+    "not-a-date": "102",
+    "vocab-miss": "103",
+}
+TAKEN: Final = frozenset({"mapped", "filtered"})
+WAITS: Final = {
+    "quarantined": "the message is kept and could not be processed, a person will look at it",
+    "held": "the message is kept, one before it waits for a person",
+    "discarded": "a person took the message out",
+}
+_PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[[0-9]+\])?(?:-([0-9]{1,4}))?")
+
 # Table 0357, Message error condition codes.
 CONDITIONS: Final = {
     "100": "Segment sequence error",
     "101": "Required field missing",
+    "102": "Data type error",
+    "103": "Table value not found",
     "200": "Unsupported message type",
     "201": "Unsupported event code",
     "202": "Unsupported processing id",
@@ -50,7 +76,7 @@ REASONS: Final = {
         Reason(REJECT, "100", ("MSH", 0), "no-header", "no readable MSH segment"),
         Reason(REJECT, "101", ("MSH", 9), "no-type", "the message type is missing"),
         Reason(REJECT, "200", ("MSH", 9), "query", "queries are answered by the FHIR API"),
-        Reason(REJECT, "200", ("", 0), "batch", "send the messages of a batch one by one"),
+        Reason(REJECT, "100", ("", 0), "batch", "the batch holds no message"),
         Reason(REJECT, "201", ("MSH", 9), "unsupported-structure", "this listener does not take this structure"),
         Reason(REJECT, "202", ("MSH", 11), "processing-id", "this listener does not take this processing id"),
         Reason(REJECT, "203", ("MSH", 12), "version-id", "this listener takes versions 2.x"),
@@ -70,17 +96,23 @@ class Rules:
     unsupported: Literal["accept", "reject"] = "accept"
     processing: frozenset[str] = frozenset({"P"})
     zone: tzinfo = UTC
+    after: Literal["durable", "mapped"] = "durable"
+    reply_to: str = ""  # where application acknowledgements go; "" is the connection that the message came on
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What MSA and ERR will say. Code, control id (ours) and time are kept, so that a duplicate hears the same."""
+    """What MSA and ERR will say. Code, control id (ours) and time are kept, so that a duplicate hears the same.
+
+    `accept` is MSH-15 of an answer that is itself to be acknowledged.
+    """
 
     code: str
     control_id: str
     time: str
     reason: Reason | None = None
     fingerprint: str = ""
+    accept: str = ""
 
     @property
     def stored(self) -> str:
@@ -88,7 +120,8 @@ class Answer:
 
     @classmethod
     def from_stored(cls, text: str) -> "Answer":
-        code, control_id, time = text.split(" ")
+        """What the journal keeps; a fourth word is the application answer that is due."""
+        code, control_id, time, *_ = text.split(" ")
         return cls(code, control_id, time)
 
 
@@ -137,6 +170,19 @@ def wanted(header: Header | None, code: str) -> bool:
             return True
 
 
+def application_due(header: Header, rules: Rules) -> str:
+    """When the sender is to hear what became of this message: AL, ER, SU; NE for never."""
+    if not is_enhanced(header, rules):
+        return ALWAYS if rules.after == "mapped" else NEVER
+    asked = header.application_ack
+    return asked if asked in (ALWAYS, ON_ERROR, ON_SUCCESS) else NEVER
+
+
+def is_due(due: str, code: str) -> bool:
+    """Whether an application answer with this code is one that was asked for."""
+    return due == ALWAYS or due == (ON_SUCCESS if code[1] == ACCEPT else ON_ERROR)
+
+
 def timestamp(at: datetime, zone: tzinfo) -> str:
     """MSH-7 of an ACK: seconds and offset."""
     return at.astimezone(zone).strftime("%Y%m%d%H%M%S%z")
@@ -153,13 +199,27 @@ def refusal(feed: str, code: str, control_id: str, time: str, reason: Reason) ->
     return Answer(code, control_id, time, reason, fingerprint(feed, "receive", reason.issue, place))
 
 
+def outcome(feed: str, became: str, issue: str, place: str, control_id: str, time: str, group: str) -> Answer:
+    """The application's answer: AA for what took effect or was filtered out, AE for what waits for a person.
+
+    `issue` and `place` are what the quarantine keeps, `group` its fingerprint.
+    """
+    if became in TAKEN:
+        return Answer("AA", control_id, time)
+    where = _PLACE.match(place)
+    at = (where[1], int(where[2] or 0)) if where else ("", 0)
+    reason = Reason(ERROR, APPLICATION_CONDITIONS.get(issue, "207"), at, issue or became, WAITS[became])
+    return Answer("AE", control_id, time, reason, group)
+
+
 def render(header: Header | None, answer: Answer) -> bytes:
     """The ACK message. Without a readable header it goes out in ASCII with the usual separators."""
     if header is None:
         return _without_header(answer)
     f = header.separators.field
     field = header.field
-    tail = f"{f * 6}{field(18)}" if field(18) else ""
+    asks = f"{f * 3}{answer.accept}{f}{NEVER}" if answer.accept else ""
+    tail = f"{asks or f * 4}{f * 2}{field(18)}" if field(18) else asks
     head = (
         f"MSH{f}{field(2)}{f}{field(5)}{f}{field(6)}{f}{field(3)}{f}{field(4)}{f}{answer.time}{f}{f}{_type(header)}"
         f"{f}{answer.control_id}{f}{field(11)}{f}{field(12)}{tail}\rMSA{f}{answer.code}{f}"

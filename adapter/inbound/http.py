@@ -1,8 +1,9 @@
-"""`POST /hl7v2`: one message a request, for clients that have HTTP and no MLLP.
+"""`POST /hl7v2`: one message or one batch a request, for clients that have HTTP and no MLLP.
 
 The API mounts `receive` and has checked the bearer token and its scope; this module finds the client's feed and answers
-with the ACK: 200 for AA and CA, 400 for AR and CR, 503 for AE and CE. There is always an answer, whatever
-MSH-15 says: HTTP must have one. Source: hl7v2 chapter §11.
+with the ACK: 200 for AA and CA, 400 for AR and CR, 503 for AE and CE, of a batch the worst of them. There is always an
+answer, whatever MSH-15 says: HTTP must have one; 202 without a body where the only ACK goes to `ack.reply_to`. What
+follows the first answer in the enhanced mode needs a `reply_to`: a request has one answer. Source: hl7v2 chapter §11.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from adapter.inbound.intake import Intake, Reply
 
 MEDIA_TYPE = "application/hl7-v2"
 LARGE_BYTES = 256 * 1024
+ACCEPTED = 202
 _STATUS = {"A": 200, "R": 400, "E": 503}
 
 
@@ -40,7 +42,7 @@ def limit_for(sender: Sender, intakes: Mapping[str, Intake]) -> int:
 
 
 async def receive(sender: Sender, content_type: str, body: bytes, intakes: Mapping[str, Intake]) -> Answered:
-    """Take one message. Raises Forbidden, UnsupportedMedia, TooLarge; all else is an ACK."""
+    """Take what came. Raises Forbidden, UnsupportedMedia, TooLarge; all else is an ACK."""
     intake = _intake(sender, intakes)
     if content_type.split(";")[0].strip().lower() != MEDIA_TYPE:
         raise UnsupportedMedia(f"the body must be {MEDIA_TYPE}")
@@ -48,12 +50,14 @@ async def receive(sender: Sender, content_type: str, body: bytes, intakes: Mappi
         raise TooLarge("the message is over the limit of its feed", code="over-limit")
     loop = asyncio.get_running_loop()
     if len(body) > LARGE_BYTES:
-        prepared = await loop.run_in_executor(None, intake.prepare, body)
+        arrival = await loop.run_in_executor(None, intake.prepare, body)
     else:
-        prepared = intake.prepare(body)
+        arrival = intake.prepare(body)
     done: asyncio.Future[Reply] = loop.create_future()
-    intake.submit(prepared, lambda reply: None if done.done() else done.set_result(reply))
+    intake.submit(arrival, lambda reply: None if done.done() else done.set_result(reply))
     reply = await done
+    if not reply.message:
+        return Answered(ACCEPTED, b"")
     return Answered(_STATUS[reply.code[1]], reply.message)
 
 

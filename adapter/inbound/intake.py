@@ -1,38 +1,51 @@
-"""What both edges do with the bytes of one message: judge, look for its patient, journal, answer.
+"""What every edge does with the bytes of a message, or of several: judge, look for patients, journal, answer.
 
+0. Cut a batch into its messages (`batch.py`). Each goes its own way from here; one answer holds theirs.
 1. Read the header. What cannot be accepted is refused with its reason and kept as `rejected`.
 2. Find the patients and lanes, and the tokens that tell a message sent twice.
 3. Hand it to the journal. A sender that the profile does not know is accepted, and marked for quarantine.
-4. Once it is durable, build the answer; a duplicate hears what its first reception heard.
+4. Once it is durable, build the answer; a duplicate hears what its first reception heard. Where the profile says
+   `ack.after = "mapped"`, the answer of the original mode waits until the message has taken effect, or waits for a
+   person; in the enhanced mode a second answer follows then, if MSH-16 asks for it (`Outcomes`).
 
-Framing and sockets are `mllp.py`'s and `listener.py`'s, requests `http.py`'s. Nothing here waits.
+Framing and sockets are `mllp.py`'s and `listener.py`'s, requests `http.py`'s, files `folder.py`'s. Nothing here waits.
 Source: hl7v2 chapter §11; operations chapter §4.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Protocol
 
 from adapter.crash import crash_point
+from adapter.errors import TooLarge
+from adapter.inbound import batch as batches
 from adapter.inbound.ack import (
     ACCEPT,
+    ALWAYS,
     ERROR,
+    NEVER,
     REASONS,
+    REJECT,
     Answer,
     Reason,
     Rules,
+    application_due,
     code_for,
     judge,
+    outcome,
     refusal,
     render,
     timestamp,
     wanted,
 )
+from adapter.inbound.batch import Batch
 from adapter.inbound.bodies import Entropy
 from adapter.inbound.feed import Feed
-from adapter.inbound.journal import Accepted, Incoming, Journal
-from adapter.inbound.journal_table import CONTROL_BYTES, NEW, REJECTED
+from adapter.inbound.journal import Accepted, Incoming, Journal, application_id
+from adapter.inbound.journal_table import CONTROL_BYTES, NEW, REJECTED, Part
+from adapter.inbound.mllp import HEAD_BYTES
 from adapter.seal.blind import SEPARATOR, Mac, lane
 from mappings.errors import MappingError
 from mappings.hl7v2.message import Header, digest_without_time, peek
@@ -53,14 +66,60 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An ACK: its code, and whether the sender wants to hear it."""
+    """An answer: its code, and whether the sender wants to hear it. Of a batch: the worst code, and all of them."""
 
     code: str
     message: bytes = field(repr=False)
     wanted: bool = True
+    codes: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        return self.codes or (self.code,)
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """The messages of a batch on their way."""
+
+    batch: Batch
+    parts: tuple[Prepared, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a message: a state, and where it waits for a person the reason as the quarantine keeps it."""
+
+    seq: int
+    became: str
+    issue: str = ""
+    place: str = ""
+    fingerprint: str = ""
+
+
+class Outcomes(Protocol):
+    """Who knows what becomes of messages (`adapter/replies.py`)."""
+
+    def wait(self, seq: int, told: Callable[[Outcome], bool]) -> None:
+        """Call `told` once the message has an outcome; it says whether the sender could be told."""
+
+
+class NoOutcomes:
+    """Where nothing is mapped: whoever waits would wait for ever."""
+
+    def wait(self, seq: int, told: Callable[[Outcome], bool]) -> None:
+        raise RuntimeError("an answer waits for an outcome, and nobody knows of any")
+
+
+Arrival = Prepared | Together
 Replied = Callable[[Reply], None]
+# A further message for a sender that may have gone; whether it could be written.
+Later = Callable[[bytes], bool]
+
+
+def nowhere(message: bytes) -> bool:
+    """The `Later` of an edge that has one answer only."""
+    return False
 
 
 class Intake:
@@ -75,15 +134,37 @@ class Intake:
         locate: Mac,
         clock: Clock,
         entropy: Entropy = os.urandom,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self.feed = feed
+        self._outcomes = outcomes or NoOutcomes()
         self._rules, self._journal, self._scan, self._locate = rules, journal, scan, locate
         self._clock, self._entropy = clock, entropy
         self._own_lane = lane(locate, feed.name)
         self._second = (0, "")  # the last timestamp made: formatting one costs more than the rest of an answer
 
-    def prepare(self, data: bytes) -> Prepared:
-        """Steps 1 and 2."""
+    def prepare(self, data: bytes) -> Arrival:
+        """Steps 0 to 2."""
+        try:
+            batch = batches.split(data)
+        except TooLarge:
+            return self.prepare_oversize(data[:HEAD_BYTES])
+        if batch is None:
+            return self.prepare_one(data)
+        if not batch.parts:
+            return self._refused(data, None, REASONS["batch"])
+        source, total = self._entropy(16), len(batch.parts)
+        places = (Part(source, n, total) for n in range(1, total + 1))
+        return Together(batch, tuple(map(self.prepare_part, batch.parts, places)))
+
+    def prepare_part(self, part: batches.Part, place: Part) -> Prepared:
+        """Steps 1 and 2 for one message among others."""
+        prepared = self.prepare_one(part.data)
+        issues = (*prepared.incoming.issues, *(("batch-count",) if part.miscounted else ()))
+        return replace(prepared, incoming=replace(prepared.incoming, issues=issues, part=place))
+
+    def prepare_one(self, data: bytes) -> Prepared:
+        """Steps 1 and 2 for one message."""
         header = peek(data)
         reason = judge(header, data, self._rules)
         if header is None or reason is not None:
@@ -95,8 +176,21 @@ class Intake:
             issues = (*issues, "control-id-missing")
         at = self._clock()
         code = code_for(header, ACCEPT, self._rules)
+        due = application_due(header, self._rules)
+        if code[0] == "A" and due == ALWAYS:
+            code = ""  # its only answer follows the outcome
         incoming = Incoming(
-            self.feed.name, at, data, NEW, code, self._time(at), dedupe, patients, lanes or (self._own_lane,), issues
+            self.feed.name,
+            at,
+            data,
+            NEW,
+            code,
+            self._time(at),
+            dedupe,
+            patients,
+            lanes or (self._own_lane,),
+            issues,
+            "" if due == NEVER else due,
         )
         return Prepared(incoming, header)
 
@@ -104,14 +198,81 @@ class Intake:
         """A frame over the limit, of which only the beginning is kept."""
         return self._refused(head, peek(head), REASONS["over-limit"])
 
-    def submit(self, prepared: Prepared, replied: Replied) -> None:
-        """Steps 3 and 4: `replied` is called on the loop, when the message is durable or cannot be."""
+    def submit(self, arrival: Arrival, replied: Replied, later: Later = nowhere) -> None:
+        """Steps 3 and 4: `replied` is called on the loop, when the answer is known; `later` with what follows it."""
+        if isinstance(arrival, Together):
+            self._submit_together(arrival, replied, later)
+        else:
+            self._submit_one(arrival, replied, later)
+
+    def _submit_one(self, prepared: Prepared, replied: Replied, later: Later) -> None:
         crash_point("receive.prepared")
 
         def told(accepted: Accepted | None) -> None:
-            replied(self.unable(prepared.header) if accepted is None else self._reply(prepared, accepted))
+            if accepted is None:
+                replied(self.unable(prepared.header))
+            else:
+                self._accepted(prepared, accepted, replied, later)
 
         self._journal.submit(prepared.incoming, told)
+
+    def _submit_together(self, together: Together, replied: Replied, later: Later) -> None:
+        """One answer, when the last of its messages has one."""
+        replies: list[Reply | None] = [None] * len(together.parts)
+        left = len(replies)
+
+        def one(n: int, reply: Reply) -> None:
+            nonlocal left
+            replies[n] = reply
+            left -= 1
+            if not left:
+                replied(self.gathered(together.batch, [each for each in replies if each is not None]))
+
+        for n, prepared in enumerate(together.parts):
+            self._submit_one(prepared, lambda reply, n=n: one(n, reply), later)  # type: ignore[misc]
+
+    def gathered(self, batch: Batch, replies: list[Reply]) -> Reply:
+        """The one answer to a batch: in its envelopes an answer a message, of those that are wanted."""
+        said = [reply.message if reply.wanted else b"" for reply in replies]
+        message = batches.reply(batch, said, self._ids(), self._time(self._clock()))
+        codes = tuple(reply.code for reply in replies)
+        return Reply(max(codes, key=_worse), message, any(said), codes)
+
+    def _ids(self) -> Iterator[str]:
+        while True:
+            yield f"CBG{self._entropy(7).hex()}"
+
+    def _accepted(self, prepared: Prepared, accepted: Accepted, replied: Replied, later: Later) -> None:
+        """Step 4 for a message that is durable."""
+        header, seq = prepared.header, accepted.first or accepted.seq
+        if accepted.ack or header is None:
+            replied(self._reply(prepared, accepted))
+            if header is not None and len(accepted.ack.split(" ")) > 3 and not self._rules.reply_to:
+                self._outcomes.wait(seq, lambda outcome: later(self._application(header, outcome).message))
+        elif self._rules.reply_to:
+            replied(Reply("AA", b"", wanted=False))
+        else:
+            self._outcomes.wait(seq, lambda outcome: _told(replied, self._application(header, outcome)))
+
+    def _application(self, header: Header, became: Outcome) -> Reply:
+        answer = self.application(became)
+        return Reply(answer.code, render(header, answer))
+
+    def application(self, became: Outcome) -> Answer:
+        """The application's answer to a message."""
+        return outcome(
+            self.feed.name,
+            became.became,
+            became.issue,
+            became.place,
+            application_id(became.seq),
+            self._time(self._clock()),
+            became.fingerprint,
+        )
+
+    @property
+    def reply_to(self) -> str:
+        return self._rules.reply_to
 
     def connected(self, change: int) -> None:
         """A connection has opened (1) or ended (-1)."""
@@ -167,3 +328,13 @@ class Intake:
         if self._second[0] != second:
             self._second = (second, timestamp(at, self._rules.zone))
         return self._second[1]
+
+
+def _worse(code: str) -> int:
+    """An error before a refusal before an acceptance."""
+    return (ACCEPT, REJECT, ERROR).index(code[1])
+
+
+def _told(replied: Replied, reply: Reply) -> bool:
+    replied(reply)
+    return True

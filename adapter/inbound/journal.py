@@ -35,7 +35,7 @@ from adapter.crash import crash_point
 from adapter.errors import IntegrityFault, NotFound, Unavailable
 from adapter.inbound import journal_table as table
 from adapter.inbound.bodies import Entropy, KeyStock, MessageKeys, open_body
-from adapter.inbound.journal_table import DUPLICATE, NEW, Row, State
+from adapter.inbound.journal_table import DUPLICATE, NEW, Part, Row, State
 from ledger.store.thread import ReaderPool
 
 GROUP_ROWS = 512
@@ -48,7 +48,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One received message. `code` is its MSA-1 ("" for none), `time` the answer's MSH-7; `dedupe` None: no look-up."""
+    """One received message. `code` is its MSA-1 ("" for none), `time` the answer's MSH-7; `dedupe` None: no look-up.
+
+    `due` is the application answer that will follow (AL, ER, SU); `part` its place among those it came with.
+    """
 
     feed: str
     at: datetime
@@ -60,11 +63,16 @@ class Incoming:
     patients: tuple[bytes, ...] = field(default=(), repr=False)
     lanes: tuple[int, ...] = ()
     issues: tuple[str, ...] = ()
+    due: str = ""
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A message is durable. `first` is the row it repeats, if it does; `ack` what its answer says, or said then."""
+    """A message is durable. `first` is the row it repeats, if it does; `ack` what its answer says, or said then.
+
+    A part that lay in its place already is told as it was kept then.
+    """
 
     seq: int
     state: State
@@ -80,6 +88,18 @@ _Group = list[tuple[Incoming, Told]]
 def control_id(seq: int) -> str:
     """MSH-10 of the ACK for a row: never the same twice, at most 20 characters."""
     return f"CB{seq:014d}"
+
+
+def application_id(seq: int) -> str:
+    """MSH-10 of the application's answer for a row."""
+    return f"CM{seq:014d}"
+
+
+def _ack(incoming: Incoming, seq: int) -> str:
+    """What the row keeps of its answer; "" where there is none, or none yet."""
+    return (
+        " ".join(filter(None, (incoming.code, control_id(seq), incoming.time, incoming.due))) if incoming.code else ""
+    )
 
 
 class JournalReader:
@@ -122,6 +142,10 @@ class JournalReader:
             for seq, key_id in names.items()
             if key_id in keys
         }
+
+    async def parts(self, seqs: Sequence[int]) -> dict[int, Part]:
+        """Places by number, of those that came with others."""
+        return await self._read(lambda connection: table.parts(connection, seqs))
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """Rows by feed and state."""
@@ -295,14 +319,18 @@ class Journal(JournalReader):
         """Steps 2 and 3. More than one row: the transaction stays open."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")  # of a group that failed for a reason not SQLite's
-        if len(group) > 1:
+        if len(group) > 1 or group[0][0].part is not None:
             self._connection.execute("BEGIN IMMEDIATE")
-        first = self._next
-        accepted = [self._insert(first + n, incoming) for n, (incoming, _) in enumerate(group)]
+        seq, accepted = self._next, []
+        for incoming, _ in group:
+            accepted.append(self._insert(seq, incoming))
+            seq += accepted[-1].seq == seq
         crash_point("journal.inserted")
         return accepted
 
     def _insert(self, seq: int, incoming: Incoming) -> Accepted:
+        if incoming.part is not None and (kept := table.part_row(self._connection, incoming.part)) is not None:
+            return Accepted(kept.seq, kept.state, kept.first, kept.ack or "", kept.issues)
         at = int(incoming.at.timestamp() * 1000)
         found, issues = table.NO_MATCH, incoming.issues
         if incoming.dedupe is not None:
@@ -310,7 +338,7 @@ class Journal(JournalReader):
             if found.reused:
                 issues = (*issues, "control-id-reused")
         state: State = incoming.state if found.first is None else DUPLICATE
-        ack = found.ack or (f"{incoming.code} {control_id(seq)} {incoming.time}" if incoming.code else "")
+        ack = found.ack or _ack(incoming, seq)
         key_id, body = (None, None) if state == DUPLICATE else self._seal(incoming)
         patients, lanes = table.pack(fid.hex() for fid in incoming.patients), table.pack(incoming.lanes)
         values = (
@@ -320,6 +348,8 @@ class Journal(JournalReader):
         crash_point("journal.sealed")
         started = time.perf_counter()
         table.insert(self._connection, values)
+        if incoming.part is not None:
+            table.insert_part(self._connection, seq, incoming.part)
         if not self._connection.in_transaction:
             self._pace(started)
         return Accepted(seq, state, found.first, ack, issues)
@@ -355,7 +385,7 @@ class Journal(JournalReader):
         self._writing = False
         self._queued_bytes -= sum(len(incoming.data) for incoming, _ in group)
         if isinstance(outcome, list):
-            self._next += len(outcome)
+            self._next += sum(accepted.seq >= self._next for accepted in outcome)
             self._announce()
         elif self._broken:
             self._lost(outcome.text)

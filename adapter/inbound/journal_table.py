@@ -7,6 +7,10 @@ between; `patient` keyed ids in hex and `lane` numbers, both JSON; `ack` what MS
 control id, time), never the sender's MSH-10. `dedupe` is two keyed tokens in one: 8 bytes of the control id alone, then
 32 of control id and content, so that one index finds a message sent twice and a control id used twice.
 
+`part(seq, source, n, total)` is the place of a message that came with others in one frame, request or file. `source` is
+random for what came over a wire; for a file it is a keyed digest, so that a file taken up again after a crash finds its
+messages in their places.
+
 `pruned` remembers the highest number of a row that is gone, so that no number is given twice; AUTOINCREMENT would do it
 at the price of one more page in every commit.
 
@@ -28,6 +32,13 @@ from ledger.errors import IntegrityError
 from ledger.store.file import create_file
 
 KIND = "journal"
+PARTS = """
+CREATE TABLE IF NOT EXISTS part(
+  seq INTEGER PRIMARY KEY, source BLOB NOT NULL, n INTEGER NOT NULL, total INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS part_place ON part(source, n);
+CREATE TRIGGER IF NOT EXISTS message_part AFTER DELETE ON message BEGIN DELETE FROM part WHERE seq = old.seq; END;
+"""
 SCHEMA = """
 CREATE TABLE message(
   seq INTEGER PRIMARY KEY, org TEXT NOT NULL, feed TEXT NOT NULL, at INTEGER NOT NULL,
@@ -82,6 +93,28 @@ class Row:
     key_id: bytes | None = field(repr=False)
     ack: str | None
 
+    @property
+    def due(self) -> str:
+        """The application answer that its sender waits for: AL, ER, SU, or "" for none."""
+        if self.state != NEW:
+            return ""
+        words = ["", "", "", "AL"] if self.ack is None else self.ack.split(" ")
+        return words[3] if len(words) > 3 else ""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the application's answer is the only one that its sender gets."""
+        return self.state == NEW and self.ack is None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The place of a message among those it came with: number `n` of `total`, counted from 1."""
+
+    source: bytes = field(repr=False)
+    n: int
+    total: int
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -98,7 +131,7 @@ NO_MATCH = Match()
 def create(path: Path, pairing: str) -> None:
     """A new journal, once, by `init`. Raises IntegrityFault where there is one."""
     try:
-        create_file(path, KIND, SCHEMA, {"pairing": pairing})
+        create_file(path, KIND, SCHEMA + PARTS, {"pairing": pairing})
     except IntegrityError as exc:
         raise IntegrityFault(str(exc), hint="choose another folder") from exc
 
@@ -117,8 +150,6 @@ def connect(path: Path, pairing: str, *, read_only: bool = False) -> sqlite3.Con
             "trusted_schema = OFF", "temp_store = MEMORY", f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
         ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
-        if read_only:
-            connection.execute("PRAGMA query_only = ON")
         meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
         connection.execute("SELECT seq FROM message LIMIT 1")
     except sqlite3.Error as exc:
@@ -127,7 +158,19 @@ def connect(path: Path, pairing: str, *, read_only: bool = False) -> sqlite3.Con
     if meta.get("kind") != KIND or meta.get("pairing") != pairing:
         connection.close()
         raise IntegrityFault("the journal belongs to another site: its pairing id differs", hint=RESTORE)
+    _upgrade(connection)
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """A journal made before there were parts."""
+    try:
+        connection.executescript(PARTS)
+    except sqlite3.Error as exc:
+        connection.close()
+        raise trouble(exc) from exc
 
 
 def last_seq(connection: sqlite3.Connection) -> int:
@@ -156,6 +199,28 @@ def match(connection: sqlite3.Connection, dedupe: bytes, now_ms: int) -> Match:
 def insert(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
     """Append one row; `values` in the order of the columns."""
     connection.execute(_INSERT, values)
+
+
+def insert_part(connection: sqlite3.Connection, seq: int, part: Part) -> None:
+    connection.execute(
+        "INSERT INTO part(seq, source, n, total) VALUES (?, ?, ?, ?)", (seq, part.source, part.n, part.total)
+    )
+
+
+def part_row(connection: sqlite3.Connection, part: Part) -> Row | None:
+    """The message that lies in this place already."""
+    found = connection.execute("SELECT seq FROM part WHERE source = ? AND n = ?", (part.source, part.n)).fetchone()
+    return None if found is None else row(connection, found[0])
+
+
+def parts(connection: sqlite3.Connection, seqs: Iterable[int]) -> dict[int, Part]:
+    """Places by number, of those that came with others."""
+    found = {}
+    for seq in seqs:
+        place = connection.execute("SELECT source, n, total FROM part WHERE seq = ?", (seq,)).fetchone()
+        if place is not None:
+            found[seq] = Part(*place)
+    return found
 
 
 def pack(values: Iterable[int] | Iterable[str]) -> str:

@@ -24,7 +24,7 @@ import structlog
 from adapter.crash import crash_point
 from adapter.errors import ConfigurationError, Unavailable
 from adapter.inbound.feed import Tls, check
-from adapter.inbound.intake import Intake, Prepared, Reply
+from adapter.inbound.intake import Arrival, Intake, Reply
 from adapter.inbound.mllp import CLOSED, FLOODED, NEED_DATA, Event, Frame, FrameReader, Junk, Oversize, Torn, frame
 from mappings.hl7v2.message import peek
 
@@ -189,9 +189,9 @@ class Connection(asyncio.Protocol):
         prepared = loop.run_in_executor(None, self._listener.intake.prepare, data)
         prepared.add_done_callback(lambda done: self._go_on(slot, done.result()))
 
-    def _go_on(self, slot: Slot, prepared: Prepared) -> None:
+    def _go_on(self, slot: Slot, arrival: Arrival) -> None:
         self._busy = False
-        self._submit(slot, prepared)
+        self._submit(slot, arrival)
         self._drain()
 
     def _open_slot(self, size: int) -> Slot:
@@ -201,12 +201,21 @@ class Connection(asyncio.Protocol):
         self._listener.hold(size)
         return slot
 
-    def _submit(self, slot: Slot, prepared: Prepared) -> None:
-        self._listener.intake.submit(prepared, lambda reply: self._replied(slot, reply))
+    def _submit(self, slot: Slot, arrival: Arrival) -> None:
+        self._listener.intake.submit(arrival, lambda reply: self._replied(slot, reply), self._later)
+
+    def _later(self, message: bytes) -> bool:
+        """What became of a message, behind its first answer; whether the sender is still there."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        self._listener.count("application-ack")
+        self._write(frame(message))
+        return True
 
     def _replied(self, slot: Slot, reply: Reply) -> None:
         """Fill the slot, and write what is due from the head of the queue."""
-        self._listener.count(reply.code)
+        for code in reply.counted:
+            self._listener.count(code)
         slot.reply = frame(reply.message) if reply.wanted else b""
         due = []
         while self._slots and self._slots[0].reply is not None:

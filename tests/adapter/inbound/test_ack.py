@@ -46,7 +46,7 @@ def judged(data: bytes, rules: Rules) -> Reason | None:
         (b"PID|1||4711\r", Rules(), "no-header", "100"),
         (b"GET / HTTP/1.1\r\n", Rules(), "no-header", "100"),
         (b"\xff\xfe\x00", Rules(), "no-header", "100"),
-        (b"FHS|^~\\&|A\rBHS|^~\\&|A\rMSH|^~\\&|A\r", Rules(), "batch", "200"),
+        (b"FHS|^~\\&|A\rBHS|^~\\&|A\rMSH|^~\\&|A\r", Rules(), "batch", "100"),
         (message(msh9=""), Rules(), "no-type", "101"),
         (message(msh9="^A01"), Rules(), "no-type", "101"),
         (message(msh12=""), Rules(), "version-id", "203"),

@@ -116,7 +116,7 @@ async def test_the_same_control_id_with_new_bytes_is_kept_and_marked(site: Site,
     [
         (b"PID|1||4711", "100", "no-header"),
         (b"", "100", "no-header"),
-        (b"FHS|^~\\&|A\r" + message(), "200", "batch"),
+        (b"FHS|^~\\&|A\rBHS|^~\\&|A\rBTS|0\r", "100", "batch"),
         (message(msh9=""), "101", "no-type"),
         (message(msh9="QRY^A19"), "200", "query"),
         (message(msh11="T"), "202", "processing-id"),
