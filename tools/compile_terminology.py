@@ -17,6 +17,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 Json = dict[str, Any]
 
@@ -30,10 +31,15 @@ _R4 = "hl7.fhir.r4.examples 4.0.1"
 
 # map -> sheet of the guide ("" where only terminology_rows.csv fills it)
 _MAPS = {
+    "gol-18.goal-status": "",
+    "prb-13.condition-ver-status": "",
+    "prb-14.condition-clinical": "",
+    "pth-5.request-status": "",
     "v2-0001.administrative-gender": "AdministrativeSex",
     "v2-0002.marital-status": "MaritalStatus",
     "v2-0004.v3-ActCode": "PatientClass[EncounterClass]",
     "v2-0007.admission-type": "AdmissionType",
+    "v2-0017.charge-item-status": "",
     "v2-0027.request-priority": "",
     "v2-0038.request-status": "",
     "v2-0052.diagnosis-role": "DiagnosisType",
@@ -57,6 +63,8 @@ _MAPS = {
     "v2-0201.contact-point-use": "TelecommunicationUseCode",
     "v2-0202.contact-point-system": "TelecommunicationEquipmentType",
     "v2-0203.identifier-type": "IdentifierType",
+    "v2-0280.request-priority": "",
+    "v2-0283.request-status": "",
     "v2-0436.allergy-type": "",
     "v2-0444.name-assembly-order": "NameAssemblyOrder",
     "v2-0485.request-priority": "",
@@ -190,6 +198,18 @@ def ucum(r4: Path) -> list[list[str]]:
         if row["map"] == "ucum":
             found[row["code"]] = [row["code"], row["target"], row["source"]]
     return [found[unit] for unit in sorted(found)]
+
+
+def ucum_atoms(essence: Path) -> list[list[str]]:
+    """The symbols of UCUM's prefixes and units, as its machine-readable table lists them; nothing else of it."""
+    space = "{http://unitsofmeasure.org/ucum-essence}"
+    root = ElementTree.parse(essence).getroot()  # noqa: S314 - a file we chose ourselves
+    source = f"UCUM {root.get('version')}, table of units"
+    rows = [[each.attrib["Code"], "prefix", source] for each in root.findall(f"{space}prefix")]
+    rows += [[each.attrib["Code"], "metric", source] for each in root.findall(f"{space}base-unit")]
+    for each in root.findall(f"{space}unit"):
+        rows.append([each.attrib["Code"], "metric" if each.get("isMetric") == "yes" else "plain", source])
+    return sorted(rows, key=lambda row: (row[1] != "prefix", row))
 
 
 # maps ---------------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def _unit(parts: list[str], ctx: Context) -> Json:
     known = known or (ucum.code_for(code) if system is None or not _other_system(system) else None)
     if known is None and part(parts, 6, ctx) == "UCUM":
         known = part(parts, 4, ctx)
-    if known is not None and ucum.plausible(known):
+    if known is not None and ucum.is_code(known):
         return {"unit": shown or code, "system": values.UCUM, "code": known}
     return {"unit": shown or code}
 
