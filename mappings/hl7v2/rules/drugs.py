@@ -1,0 +1,123 @@
+"""Amounts, sites and notes of drugs and vaccines: what several fields say together.
+
+The number and its unit stand in two fields (RXA-6 and RXA-7); FHIR has one Quantity. A site has a modifier (RXR-6)
+that says which side. Source: HL7 v2.9 chapter 4A; design chapter HL7 v2 §9.
+"""
+
+from typing import Any
+
+from mappings.fhir import values
+from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
+from mappings.hl7v2.datatypes import coded, numbers
+from mappings.hl7v2.datatypes.text import first
+from mappings.hl7v2.issues import issue
+from mappings.hl7v2.message import Segment
+from mappings.hl7v2.rules import Json, finish, function
+from mappings.hl7v2.rules.results import annotation
+from mappings.rows.runtime import NULL
+from mappings.terminology.concept_map import ConceptMap
+
+NIP001 = frozenset({"00", "01", "02", "03", "04", "05", "06", "07", "08"})  # new, or told by whom: RXA-9 in the USA
+_NOTED = ("ORC", "RXO", "RXE", "RXD", "RXG", "RXA")  # an NTE behind any of them is about the order or the dose
+
+
+def whole(segment: Segment, number: int, ctx: Any) -> str:
+    """The first repetition of a field, "" where it is empty or null."""
+    raw = segment.field(number).split(ctx.rep, 1)[0]
+    return "" if raw == NULL else raw
+
+
+def amount(ctx: Any, segment: Segment, number: int, unit: int) -> Json | None:
+    """A Quantity of two fields; what is no number is an issue at its place."""
+    found = first(whole(segment, number, ctx), ctx)
+    if found is None:
+        return None
+    made = numbers.quantity(found, numbers.unit_of(whole(segment, unit, ctx), ctx), ctx)
+    if made is None:
+        ctx.issues.append(issue("not-a-number", segment.place(number), row=ctx.row))
+    return made
+
+
+@function("NM[Quantity-Next]", "Quantity")
+def amount_with_unit(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """A number whose unit is the next field: RXA-6 and RXA-7."""
+    return amount(ctx, ctx.seg, ctx.field, ctx.field + 1)
+
+
+@function("RXA9[Annotation]", "Annotation")
+def administration_note(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """RXA-9 where it is a note and no code of table NIP001."""
+    if raw.split(ctx.comp, 1)[0].strip() in NIP001:
+        return None
+    found: Json | None = DATATYPES["CWE[Annotation]"].call(raw, ctx, None)
+    return found
+
+
+@function("RXR2[CodeableConcept]", "CodeableConcept")
+def site(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """RXR-2; where RXR-6 says which side, the text says it with the site, for R4 has one code for both."""
+    found = coded.cwe_concept(raw, ctx, vocab)
+    modifier = whole(ctx.seg, 6, ctx)
+    if found is None or not modifier:
+        return found
+    words = (found.get("text") or coded.cwe_string(raw, ctx), coded.cwe_string(modifier, ctx))
+    return {**found, "text": ", ".join(word for word in words if word)}
+
+
+@function("NM[doseNumber]", "doseNumber[x]")
+def dose_number(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """OBX-5 of 30973-2: a number, else its text."""
+    return _counted("doseNumber", raw, ctx)
+
+
+@function("NM[seriesDoses]", "seriesDoses[x]")
+def series_doses(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """OBX-5 of 59782-3: a number, else its text."""
+    return _counted("seriesDoses", raw, ctx)
+
+
+def _counted(name: str, raw: str, ctx: Any) -> Json | None:
+    found = first(raw, ctx)
+    if found is None:
+        return None
+    if found.isascii() and found.isdecimal() and 0 < int(found[:9]) and len(found) < 9:
+        return {f"{name}PositiveInt": int(found)}
+    return {f"{name}String": coded.cwe_string(raw, ctx) or found}
+
+
+@finish("order_notes")
+def order_notes(ctx: Assembly, builder: Builder) -> None:
+    """The NTE behind each segment that speaks of the order, its own and those around it."""
+    group = builder.group
+    if group is None or builder.segment is None:
+        return
+    told = [each for each in group.segments if each.name in _NOTED]
+    around = ctx.near("ORC")
+    if around is not None and around not in told and around.name not in [each.name for each in told]:
+        told.insert(0, around)
+    for segment in told:
+        if (found := annotation(ctx, segment, builder)) is not None:
+            builder.body.setdefault("note", []).append(found)
+
+
+@finish("administered_at")
+def administered_at(ctx: Assembly, builder: Builder) -> None:
+    """RXA-28, the address of the place; a place known by its address alone lives inside."""
+    segment = builder.segment
+    raw = whole(segment, 28, ctx) if segment is not None else ""
+    if segment is None or not raw:
+        return
+    ctx.seg, ctx.field = segment, 28
+    address = DATATYPES["XAD[Address]"].call(raw, ctx, None)
+    if address is None:
+        return
+    place = builder.body.get("location", {}).get("reference")
+    known = ctx.by_ref.get(place) if place else None
+    if known is not None:
+        known.body["address"] = address
+    elif (inside := ctx.contained({"resourceType": "Location", "address": address})) is not None:
+        builder.body["location"] = {**builder.body.get("location", {}), **(values.reference(inside) or {})}
+    if ctx.trace is not None:
+        ref, path = (known.ref, "address") if known is not None else (builder.ref, "location")
+        ctx.trace.rule("administered_at", ref, path, segment.place(28))

@@ -1,0 +1,48 @@
+"""A map run beside the resource it is for, when a rule must look at what the rows gave before it takes it in.
+
+The trace of such a run is told about the resource itself, at the place where the facts went.
+Source: design chapter HL7 v2 §13: the trace is the same rows, wherever they are run from.
+"""
+
+from collections.abc import Callable
+
+from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.message import Segment
+from mappings.hl7v2.rules import Json
+from mappings.rows.trace import TraceStep
+
+Moved = Callable[[str, str], None]
+
+
+def run_apart(ctx: Assembly, builder: Builder, name: str, segment: Segment, kind: str = "") -> tuple[Json, Moved]:
+    """(what the map's rows give for a segment, `moved(from, to)` that tells the trace where it went).
+
+    What the rows put into `contained` goes into the resource itself. What they clear is cleared there.
+    """
+    apart = Builder.made(kind or builder.type, builder.id, builder.mode, segment, builder.group)
+    apart.body = {}
+    apart.ref = f"{builder.ref}#{segment.ordinal}.{name}"
+    held = ctx.builder, ctx.clear, ctx.filled, ctx.seg, ctx.row
+    ctx.run(ctx.profile.maps.rows[name], apart, segment)
+    ctx.builder, ctx.clear, ctx.filled, ctx.seg, ctx.row = held
+    builder.clear += apart.clear
+    builder.sources.append(segment.ordinal)
+    inside = builder.body.setdefault("contained", [])
+    known = {each["id"] for each in inside}
+    inside += [each for each in apart.body.pop("contained", ()) if each["id"] not in known]
+    if not inside:
+        del builder.body["contained"]
+
+    def moved(before: str, after: str) -> None:
+        if ctx.trace is not None:
+            ctx.trace.steps[:] = [_told(step, apart.ref, builder.ref, before, after) for step in ctx.trace.steps]
+
+    return apart.body, moved
+
+
+def _told(step: TraceStep, apart: str, ref: str, before: str, after: str) -> TraceStep:
+    """A step of the run apart, about the resource it was for."""
+    path = step.path
+    if step.resource != apart or not (path == before or path.startswith((f"{before}.", f"{before}["))):
+        return step
+    return TraceStep(step.row, step.source, ref, after + path[len(before) :])
