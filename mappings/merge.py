@@ -312,6 +312,10 @@ KEYED: dict[str, Join] = {
     ),
     "Encounter.statusHistory": _by_key(lambda each: (each.get("status"), each.get("period", {}).get("start"))),
     "Account.coverage": _by_key(lambda each: _reference(each, "coverage")),
+    # a goal under one problem says nothing of the others it addresses; unlinking is said aloud
+    "Goal.addresses": _by_key(lambda each: each.get("reference")),
+    "CarePlan.addresses": _by_key(lambda each: each.get("reference")),
+    "CarePlan.goal": _by_key(lambda each: each.get("reference")),
 }
 
 

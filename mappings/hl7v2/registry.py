@@ -15,6 +15,7 @@ from typing import Any
 from mappings.hl7v2 import datatypes, keys, rules
 from mappings.hl7v2.assemble import remembering
 from mappings.hl7v2.rules import (
+    care,
     clinical,
     drugs,
     encounters,
@@ -33,8 +34,8 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
-    clinical, drugs, encounters, labels, merges, messages, orders, patients, readers, results, snapshots, vaccines,
-    vitals,
+    care, clinical, drugs, encounters, labels, merges, messages, orders, patients, readers, results, snapshots,
+    vaccines, vitals,
 )  # fmt: skip
 MOST_FIELDS = 65_536  # beyond any limit of the reader
 _CROSSWALK = Path(__file__).with_name("crosswalk.csv")

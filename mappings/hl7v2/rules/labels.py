@@ -1,8 +1,9 @@
 """Security labels: each field by its own table (`labels.csv`), and closed where a code is in none.
 
 A protected patient (PD1-12, ARV at PID) labels all that the message says of her, a protected stay (PV1-16, PV2-22, ARV
-at PV1) what hangs on the stay, an order (ORC-28) its reports and results. Consent decisions rest on these, so an
-unknown or local code means restricted and keeps its own coding. `merge` never lowers a label because it is absent.
+at PV1) what hangs on the stay, an order (ORC-28) its reports and results, a problem (PRB-25, the site's own table,
+read as 0177) all that stands below it. Consent decisions rest on these, so an unknown or local code means restricted
+and keeps its own coding. `merge` never lowers a label because it is absent.
 
 Source: design chapter HL7 v2 §10.
 """
@@ -85,6 +86,8 @@ def apply(ctx: Assembly) -> None:
                 _cover(ctx, _of_encounter(ctx, group), *labels(ctx, segment, 22, "0136"))
             elif segment.name == "ORC" and segment.field(28):
                 _cover(ctx, _of_order(ctx, group), *labels(ctx, segment, 28, "0177"))
+            elif segment.name == "PRB" and segment.field(25):
+                _cover(ctx, _below(ctx, [group]), *labels(ctx, segment, 25, "0177"))
             elif segment.name == "ARV":
                 _restriction(ctx, group, segment)
 
@@ -126,6 +129,10 @@ def _of_order(ctx: Assembly, group: Group) -> list[Builder]:
             if any(segment.name == "ORC" for segment in other.segments):
                 break
             groups.append(other)
+    return _below(ctx, groups)
+
+
+def _below(ctx: Assembly, groups: list[Group]) -> list[Builder]:
     inside = {id(each) for top in groups for each in top.walk()}
     return [b for b in ctx.made if b.type not in SHARED and id(b.group) in inside]
 
