@@ -6,12 +6,6 @@ patient.
 
 import os
 from pathlib import Path
-from typing import Any
-
-import msgspec
-
-from mappings.convert import Conversion
-from mappings.fhir.codec import encode
 
 FOLDER = Path(__file__).parent / "golden"
 WRITE = os.environ.get("CHARTBRIDGE_GOLDEN") == "write"
@@ -24,26 +18,3 @@ def check(path: Path, found: bytes) -> None:
         path.write_bytes(found)
     assert path.is_file(), f"{path.name} is not recorded: run with CHARTBRIDGE_GOLDEN=write and read it"
     assert found.decode() == path.read_text("utf-8")
-
-
-def recorded(conversion: Conversion) -> bytes:
-    """A conversion as readable JSON; numbers keep their lexemes."""
-    resources = [
-        {
-            "mode": mapped.mode,
-            "at": mapped.at,
-            "clear": list(mapped.clear),
-            "filled": list(mapped.filled),
-            "own": list(mapped.own),
-            "into": mapped.into,
-            "segments": list(mapped.source),
-            "body": msgspec.Raw(encode(mapped.body)),
-        }
-        for mapped in conversion.resources
-    ]
-    whole: dict[str, Any] = {
-        "resources": resources,
-        "effects": [f"{type(effect).__name__} {effect}" for effect in conversion.effects],
-        "issues": [" ".join(filter(None, (i.code, str(i.place or ""), i.row, i.detail))) for i in conversion.issues],
-    }
-    return msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n"
