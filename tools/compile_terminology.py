@@ -1,20 +1,23 @@
 """Generate the vocabulary tables from published packages.
 
     python -m tools.compile_terminology --r4 hl7.fhir.r4.examples-4.0.1.tgz --tho hl7.terminology.r4-7.0.1.tgz \\
-        --guide DIR
+        --guide DIR --ucum ucum-essence.xml --iso639 2.js
 
-reads the two npm packages (`npm pack hl7.fhir.r4.examples@4.0.1`, `npm pack hl7.terminology.r4@7.0.1`, both CC0) and
-the `codesystems` folder of the HL7 v2-to-FHIR guide (CC0), and writes in `mappings/terminology/`: `systems.csv`,
-`tables.csv`, `ucum.csv` and `maps/*.csv`. What the guide leaves open or has wrong stands in `terminology_rows.csv`
+reads the two npm packages (`npm pack hl7.fhir.r4.examples@4.0.1`, `npm pack hl7.terminology.r4@7.0.1`, both CC0), the
+`codesystems` folder of the HL7 v2-to-FHIR guide (CC0), UCUM's table of units (its symbols alone) and the list of
+ISO 639-2 in `npm pack iso-639-2@3.0.2` (MIT), and writes in `mappings/terminology/`: `systems.csv`, `tables.csv`,
+`countries.csv`, `ucum.csv`, `ucum_atoms.csv` and the maps named below; other maps are written by hand. What the guide leaves open or has wrong stands in `terminology_rows.csv`
 beside this file, a reason and a source a row; those rows win.
 """
 
 import argparse
 import csv
 import json
+import re
 import sys
 import tarfile
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -103,7 +106,32 @@ _MNEMONICS = {
     "ROLECLASS": "http://terminology.hl7.org/CodeSystem/v3-RoleClass",
     "HGNC-SYMB": "http://www.genenames.org",
     "ISO3166_1": "urn:iso:std:iso:3166",
+    "ISO3166_2": "urn:iso:std:iso:3166:-2",
+    "HPC": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
+    "HCPT": "http://nucc.org/provider-taxonomy",
+    "I9": "http://terminology.hl7.org/CodeSystem/icd9",
+    "NDA": "http://www.nanda.org/",
+    "RC": "http://terminology.hl7.org/CodeSystem/read-Codes",
+    "DAR": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+    "HGVS.C": "http://varnomen.hgvs.org",
+    "HGVS.G": "http://varnomen.hgvs.org",
+    "HGVS.P": "http://varnomen.hgvs.org",
+    "REFSEQ-G": "http://www.ncbi.nlm.nih.gov/refseq",
+    "REFSEQ-P": "http://www.ncbi.nlm.nih.gov/refseq",
+    "REFSEQ-T": "http://www.ncbi.nlm.nih.gov/refseq",
+    "CDCINDUSTRY2010": "http://terminology.hl7.org/CodeSystem/PHIndustryCDCCensus2010",
+    "CDCOCCUPATION2010": "http://terminology.hl7.org/CodeSystem/PHOccupationCDCCensus2010",
+    "UB04FL14": "https://www.nubc.org/CodeSystem/PriorityTypeOfAdmitOrVisit",
+    "UB04FL15": "https://www.nubc.org/CodeSystem/PointOfOrigin",
+    "UB04FL17": "https://www.nubc.org/CodeSystem/PatDischargeStatus",
+    "UB04FL31": "http://terminology.hl7.org/CodeSystem/v2-0350",
+    "UB04FL35": "http://terminology.hl7.org/CodeSystem/v2-0351",
+    "UB04FL39": "https://www.nubc.org/CodeSystem/ValueCodesAndAmounts",
+    "UB04FL42": "https://www.nubc.org/CodeSystem/RevenueCodes",
+    "UB04FL67": "http://terminology.hl7.org/CodeSystem/v2-0895",
 }
+# Systems that R4 itself names and hl7.terminology registers under another URI
+_R4_NAMES = {"ISO4217": "urn:iso:std:iso:4217", "MEDIATYPE": "urn:ietf:bcp:13"}
 # Symbols that mean one thing in UCUM and another on a laboratory's screen (kelvin, farad, coulomb, Gauss, ampere …)
 _AMBIGUOUS = frozenset(
     "A B C F G H J K N P R S T U V W a b t u st ar ph AU Ao pc Ms Ky Mx Bi By Bd St '' ' 1 10^".split()
@@ -160,8 +188,32 @@ def systems(tho: Path) -> list[list[str]]:
                 oids.setdefault(value.removeprefix("urn:oid:"), system["url"])
     if unknown := sorted(set(_MNEMONICS.values()) - registered):
         sys.exit(f"not registered in {_THO}: {unknown}")
-    rows = [[name, "mnemonic", uri, f"HL7 table 0396; {_THO}"] for name, uri in sorted(_MNEMONICS.items())]
+    names = _named(tho, oids) | _MNEMONICS | _R4_NAMES
+    rows = [[name, "mnemonic", uri, f"HL7 table 0396; {_THO}"] for name, uri in sorted(names.items())]
     return rows + [[oid, "oid", uri, _THO] for oid, uri in sorted(oids.items())]
+
+
+def _named(tho: Path, oids: dict[str, str]) -> dict[str, str]:
+    """Mnemonics of table 0396 that a naming system bears as its name, or whose OID the table's comment gives."""
+    by_name: dict[str, str] = {}
+    for system in package(tho, "NamingSystem-"):
+        uris = [entry for entry in system.get("uniqueId", ()) if entry.get("type") == "uri"]
+        uris.sort(key=lambda entry: not entry.get("preferred"))
+        for name in (system["name"], system.get("title", "")) if uris else ():
+            by_name.setdefault(_letters(name), uris[0]["value"])
+    found: dict[str, str] = {}
+    for table in package(tho, "CodeSystem-v2-0396"):
+        for concept in concepts(table):
+            words = " ".join(str(each.get("valueString", "")) for each in concept.get("property", ()))
+            known = [oids[oid] for oid in re.findall(r"\b[012](?:\.\d+){4,}\b", words) if oid in oids]
+            uri = by_name.get(_letters(concept["code"])) or next(iter(known), None)
+            if uri is not None:
+                found[concept["code"].upper()] = uri
+    return found
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 # tables.csv ---------------------------------------------------------------------------------------------------------
@@ -180,6 +232,35 @@ def tables(r4: Path, tho: Path) -> list[list[str]]:
     own = [row for row in read_rows() if row["map"].startswith("table-")]
     rows += [[row["map"].removeprefix("table-"), row["code"], row["system"], row["source"]] for row in own]
     return sorted(rows)
+
+
+# countries.csv, languages ---------------------------------------------------------------------------------------------
+
+
+def countries(guide: Path) -> list[list[str]]:
+    """ISO 3166-1: three letters from the guide's sheet of table 0399, two from the time zone database's list."""
+    rows = [[code, "alpha-3", _GUIDE.format(sheet="CountryCode")] for code in guide_rows(guide, "CountryCode")]
+    listed = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text("utf-8").splitlines()
+    rows += [[line[:2], "alpha-2", "tzdata, iso3166.tab"] for line in listed if line and not line.startswith("#")]
+    return sorted(rows)
+
+
+def languages(iso639: Path, guide: Path) -> list[list[str]]:
+    """Codes of ISO 639-1 and 639-2 (both forms) and the guide's tags, to tags: two letters where there are two."""
+    path = guide / "HL7 Concept Map_ PrimaryLanguage - Sheet1.csv"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        tags = {row[6].strip(): "PrimaryLanguage" for row in list(csv.reader(file))[2:] if row[6].strip()}
+    found = {tag: [tag, tag, _GUIDE.format(sheet=sheet)] for tag, sheet in tags.items()}
+    for entry in re.findall(r"\{\s*name:.*?\}", iso639.read_text("utf-8"), re.DOTALL):
+        codes = re.findall(r"iso639\w+: '([a-z]{2,3})'", entry)
+        shortest = min(reversed(codes), key=len, default="")  # the terminological form before the bibliographic
+        for code in codes:
+            found.setdefault(code, [code, shortest, "ISO 639-2, by npm iso-639-2 3.0.2; RFC 5646 §2.2.1"])
+    kinds = ("equal", "equivalent")
+    return [
+        [code, tag, "urn:ietf:bcp:47", "", kinds[code != tag], "", source]
+        for code, tag, source in sorted(found.values())
+    ]
 
 
 # ucum.csv -----------------------------------------------------------------------------------------------------------
@@ -259,13 +340,18 @@ def main() -> int:
     parser.add_argument("--r4", type=Path, required=True, help="hl7.fhir.r4.examples-4.0.1.tgz")
     parser.add_argument("--tho", type=Path, required=True, help="hl7.terminology.r4-7.0.1.tgz")
     parser.add_argument("--guide", type=Path, required=True, help="the guide's folder codesystems")
+    parser.add_argument("--ucum", type=Path, required=True, help="ucum-essence.xml, as ucumvert ships it")
+    parser.add_argument("--iso639", type=Path, required=True, help="2.js of iso-639-2")
     given = parser.parse_args()
     write(_OUT / "systems.csv", ["key", "kind", "uri", "source"], systems(given.tho))
     write(_OUT / "tables.csv", ["table", "code", "system", "source"], tables(given.r4, given.tho))
     write(_OUT / "ucum.csv", ["unit", "code", "source"], ucum(given.r4))
+    write(_OUT / "ucum_atoms.csv", ["code", "kind", "source"], ucum_atoms(given.ucum))
+    write(_OUT / "countries.csv", ["code", "kind", "source"], countries(given.guide))
     official = displays(given.r4, given.tho)
+    header = ["code", "target", "system", "display", "equivalence", "note", "source"]
+    write(_OUT / "maps" / "v2-0296.bcp-47.csv", header, languages(given.iso639, given.guide))
     for name, sheet in _MAPS.items():
-        header = ["code", "target", "system", "display", "equivalence", "note", "source"]
         write(_OUT / "maps" / f"{name}.csv", header, vocabulary(name, sheet, given.guide, official))
     return 0
 

@@ -16,6 +16,9 @@ from mappings.errors import MappingError
 _MAPS = Path(__file__).parent / "maps"
 _COLUMNS = ["code", "target", "system", "display", "equivalence", "note", "source"]
 _V2 = "http://terminology.hl7.org/CodeSystem/"
+# Maps that read the codes of other systems, too, by the names senders give these
+_ALSO = {"v2-0296.bcp-47": frozenset({"ISO639", "ISO6391", "ISO6392", "BCP47"})}
+_CASELESS = frozenset({"v2-0296.bcp-47"})  # ISO 639 and RFC 5646 know no case, and senders write ENG, eng and Eng
 
 
 class MapError(MappingError):
@@ -39,6 +42,7 @@ class ConceptMap:
     table: str
     concepts: dict[str, Concept]
     known: frozenset[str]  # every code with a row, those without a target too
+    also: frozenset[str] = frozenset()  # names of further systems, in letters and digits, whose codes it reads
 
     @property
     def source(self) -> str | None:
@@ -76,9 +80,13 @@ def read(name: str, path: Path) -> ConceptMap:
         for row in rows
         if row["target"]
     }
+    if name in _CASELESS:
+        spelled = [*codes, *map(str.upper, codes), *map(str.capitalize, codes)]
+        concepts = {each: concepts[code] for code, each in zip(codes * 3, spelled, strict=True) if code in concepts}
+        codes = spelled
     head = name.split(".", 1)[0]
     table = head[3:] if head.startswith("v2-") and head[3:].isdigit() else ""
-    return ConceptMap(name, table, concepts, frozenset(codes))
+    return ConceptMap(name, table, concepts, frozenset(codes), _ALSO.get(name, frozenset()))
 
 
 def names() -> list[str]:

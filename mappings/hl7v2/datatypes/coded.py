@@ -103,6 +103,8 @@ def _of_table(name: str | None, oid: str | None, vocab: ConceptMap) -> bool:
         return True
     if not vocab.table:
         return False
+    if vocab.also and (name or "").upper().replace("-", "").replace("_", "") in vocab.also:
+        return True
     return (name or "").upper().replace("-", "") in (f"HL7{vocab.table}", f"HL7V2{vocab.table}", vocab.table)
 
 

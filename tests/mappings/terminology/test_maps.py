@@ -15,6 +15,8 @@ NAMES = concept_map.names()
 # of FHIR's concept-map-equivalence, those a row of ours may claim
 EQUIVALENCES = ("equal", "equivalent", "wider", "narrower", "inexact", "unmatched")
 
+OPEN = ("http://terminology.hl7.org/CodeSystem/", "http://hl7.org/fhir/", "urn:ietf:bcp:47")
+
 # Maps whose targets go into an element with a required binding: FHIR's code system and its value set are one
 CLOSED = {
     "v2-0001.administrative-gender": "administrative-gender",
@@ -66,7 +68,7 @@ def test_an_open_map_leads_to_codes_of_hl7_tables_where_it_names_one(name: str) 
     for concept in concept_map.load(name).concepts.values():
         if "/CodeSystem/v2-" in concept.system:
             assert tables.system_of(concept.system[-4:], concept.code) == concept.system
-        assert concept.system.startswith(("http://terminology.hl7.org/CodeSystem/", "http://hl7.org/fhir/"))
+        assert concept.system.startswith(OPEN)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,16 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
         concept_map.read("x", file)
 
 
+@pytest.mark.parametrize(
+    ("code", "tag"),
+    [("de", "de"), ("GER", "de"), ("deu", "de"), ("Eng", "en"), ("de-AT", "de-AT"), ("gsw", "gsw"), ("zz", None)],
+)
+def test_a_language_becomes_its_shortest_tag_however_it_is_spelled(code: str, tag: str | None) -> None:
+    """RFC 5646 §2.2.1: two letters where ISO 639 has two."""
+    found = concept_map.load("v2-0296.bcp-47").get(code)
+    assert (found.code if found else None) == tag
+
+
 # systems, tables, units ---------------------------------------------------------------------------------------------
 
 
@@ -168,6 +180,10 @@ def test_every_row_of_a_table_is_there_once_and_has_a_source(file: str) -> None:
         ("0001", "M", "http://terminology.hl7.org/CodeSystem/v2-0001"),
         ("0001", "Q", None),
         ("0005", "2106-3", "urn:oid:2.16.840.1.113883.6.238"),
+        ("0171", "AUT", "urn:iso:std:iso:3166"),
+        ("0212", "AT", "urn:iso:std:iso:3166"),
+        ("0399", "AUS", "urn:iso:std:iso:3166"),
+        ("0171", "Austria", None),
         ("9998", "X", None),
     ],
 )
