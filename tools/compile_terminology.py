@@ -6,8 +6,8 @@
 reads the two npm packages (`npm pack hl7.fhir.r4.examples@4.0.1`, `npm pack hl7.terminology.r4@7.0.1`, both CC0), the
 `codesystems` folder of the HL7 v2-to-FHIR guide (CC0), UCUM's table of units (its symbols alone) and the list of
 ISO 639-2 in `npm pack iso-639-2@3.0.2` (MIT), and writes in `mappings/terminology/`: `systems.csv`, `tables.csv`,
-`countries.csv`, `ucum.csv`, `ucum_atoms.csv` and the maps named below; other maps are written by hand. What the guide leaves open or has wrong stands in `terminology_rows.csv`
-beside this file, a reason and a source a row; those rows win.
+`countries.csv`, `ucum.csv`, `ucum_atoms.csv` and the maps named below; other maps are written by hand. What the guide
+leaves open or has wrong stands in `terminology_rows.csv` beside this file, a reason and a source a row; those rows win.
 """
 
 import argparse
