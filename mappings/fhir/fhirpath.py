@@ -66,10 +66,7 @@ class Compiled:
         return self.run([focus], _surroundings(focus, env))
 
     def truth(self, value: Any, env: Env | None = None, *, type: str = "") -> bool | None:
-        """The answer of an invariant. None where the data leaves it open: unlike precision, nothing to compare.
-
-        Open is not broken: R4's own `ref-1` is open for every Reference that has an identifier only.
-        """
+        """The answer of an invariant. None where the data leaves it open: unlike precision, nothing to compare."""
         return self.ask((type, value, None) if type else model.resource_node(value), env)
 
     def ask(self, focus: Node, env: Env | None = None) -> bool | None:

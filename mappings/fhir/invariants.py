@@ -2,8 +2,9 @@
 
 `broken(resource)` comes after `validate.validate`, and asks of a resource that fits the schema only: much is decided
 there, and what the schema refuses FHIRPath cannot speak of. A fault names the place and the constraint's key, never a
-value. A constraint whose answer stays open (two times of unlike precision) is not broken: a Period that begins at eight
-in the morning may end on that day, without a time (R4 §2.24.0.14).
+value. A constraint is kept where it is true, not where it is empty: so HL7's own validator reads them. Where that asks
+too much (a Period that begins at eight in the morning and ends on that day, without a time), `errata.csv` says how R4B
+or R5 put it right.
 
 - `%resource` is the resource a node stands in; `%rootResource` of a contained resource is its container, of an entry of
   a Bundle that entry's resource itself. `resolve()` finds what is contained, and entries of the Bundle; of everything
@@ -63,7 +64,7 @@ def broken(resource: Json, *, warnings: bool = False) -> tuple[Fault, ...]:
     if not warnings and _quick(str(resource["resourceType"]), ())(resource, Where(resource, resource)):
         return ()
     found = (one for one in asked(resource) if warnings or one.rule.severity == "error")
-    return tuple(islice((_fault(one) for one in found if one.answer is False), MAX_FAULTS))
+    return tuple(islice((_fault(one) for one in found if one.answer is not True), MAX_FAULTS))
 
 
 def _fault(one: "Asked") -> Fault:
@@ -151,7 +152,7 @@ def _quick(kind: str, rules: tuple[Constraint, ...]) -> Test:
 def _of_shape(kind: str, rules: list[Constraint], shape: Shape) -> Test:
     """What remains to be asked of an object whose names are known."""
     answers = [(rule, decide(fhirpath.compile(rule.expression).tree, kind, shape)) for rule in rules]
-    if any(answer is False for _, answer in answers):
+    if any(answer is False or answer is None for _, answer in answers):
         return _look_closer
     tests = [_ask(rule, kind) for rule, answer in answers if answer is Answer.UNDECIDED]
     children = _children(kind)
@@ -224,7 +225,7 @@ def _ask(rule: Constraint, kind: str) -> Test:
     """One constraint, asked of the values; the commonest natively, where that is sure of a yes."""
     if rule.key in _NATIVE:
         return _NATIVE[rule.key]
-    return lambda node, where: _answer(rule, (kind, node, None), where) is not False
+    return lambda node, where: _answer(rule, (kind, node, None), where) is True
 
 
 def _answer(rule: Constraint, node: Node, where: Where) -> bool | None:
@@ -236,10 +237,12 @@ def _answer(rule: Constraint, node: Node, where: Where) -> bool | None:
 
 
 def _local_reference(node: Any, where: Where) -> bool:
-    """ref-1. `#` alone is the container itself."""
+    """ref-1. `#` alone is the container itself, for what it contains."""
     text = node.get("reference")
-    if text is None or not text.startswith("#") or text == "#":
+    if text is None or not text.startswith("#"):
         return True
+    if text == "#":
+        return where.root is not where.resource
     return any(inner.get("id") == text[1:] for inner in where.root.get("contained", ()))
 
 
@@ -267,7 +270,7 @@ class Asked(NamedTuple):
 
     @property
     def answer(self) -> bool | None:
-        """Its truth; None where the data leaves it open."""
+        """Its truth; None where the data leaves it open, which is no yes."""
         return _answer(self.rule, self.node, self.where)
 
 
