@@ -29,6 +29,7 @@ from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import separators
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.time import moment_of
+from mappings.hooks import HookFailed
 from mappings.profile import KEPT, Profile, load_profile
 from mappings.rows.trace import Trace
 
@@ -62,7 +63,7 @@ class Mapped(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """All that one message says. `digest` is SHA-256 of the bytes, `rows` the version of the compiled rows."""
+    """All that one message says. `digest` is SHA-256 of the bytes, `rows` the mapping revision that made it."""
 
     resources: tuple[Mapped, ...]
     effects: tuple[Effect, ...]
@@ -92,13 +93,13 @@ def to_fhir(
     """
     if data.lstrip()[:3] in BATCH_HEADERS:  # 0
         raise UnreadableMessage("batch", text="a batch: split it first")
-    read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)  # 1
+    read = profile.read(data)  # 1
     assembly = _prepare(read, profile, at)
     assembly.events = events
     for each in profile.filters:
         if each.when(read.msh, assembly):
             digest = bytes.fromhex(assembly.shared["digest"])
-            return Conversion((), (), tuple(assembly.issues), None, digest, profile.maps.digest, each.id)
+            return Conversion((), (), tuple(assembly.issues), None, digest, profile.revision, each.id)
     if trace:
         _trace(assembly, profile)
     assemble(assembly)  # 3
@@ -112,9 +113,11 @@ def to_fhir(
         issues=tuple(assembly.issues),
         trace=assembly.trace,
         digest=bytes.fromhex(assembly.shared["digest"]),
-        rows=profile.maps.digest,
+        rows=profile.revision,
     )
     assembly.release()
+    for hook in profile.hooks.after:
+        conversion = hook(conversion, Conversion)
     return conversion
 
 
@@ -204,10 +207,10 @@ def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
     nobody.
     """
     try:
-        scanned = _scan(data)
+        scanned = _scan(data) if not profile.hooks.before else None
         known = _scanned_keys(*scanned, profile) if scanned is not None else None
         found = known if known is not None else _read_keys(data, profile)
-    except UnreadableMessage:
+    except (UnreadableMessage, HookFailed):
         return ()
     named: dict[str, PatientKey] = {}
     for key, retired in found:
@@ -260,7 +263,7 @@ def _scanned_keys(
 
 def _read_keys(data: bytes, profile: Profile) -> list[tuple[keys.Key, bool]]:
     """The same of any message, read with all care."""
-    read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+    read = profile.read(data)
     assembly = Assembly(read, profile, profile.family(KEPT), structure.Group(structure.ROOT), (), _digest(read))
     found: list[tuple[keys.Key, bool]] = []
     for segment in read.segments:

@@ -19,6 +19,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,6 +29,8 @@ from mappings.fhir.schema import schema
 from mappings.fhir.values import SOURCE_CODE
 from mappings.hl7v2 import message as messages
 from mappings.hl7v2.wiring import Registry, Wiring, read_wiring
+from mappings.hooks import Hooks
+from mappings.hooks import load as load_hooks
 from mappings.identity import PUBLIC_KEY, Identities
 from mappings.rows.compiler import CompiledRows, Environment, compile_maps
 from mappings.rows.errors import RowsError
@@ -125,6 +128,8 @@ class Profile:
     most_resources: int
     identities: Identities
     maps: Maps
+    hooks: Hooks
+    revision: str  # of all that decides what a message becomes: rows, tables, policies, hooks
     cache: dict[Any, dict[Any, Any]] = field(default_factory=dict, repr=False)
 
     def cache_of(self, *reading: Any) -> dict[Any, Any]:
@@ -135,6 +140,11 @@ class Profile:
                 self.cache.clear()
             found = self.cache[reading] = {}
         return found
+
+    def read(self, data: bytes) -> messages.Message:
+        """A message as this profile reads it, hooks and all. Raises UnreadableMessage, HookFailed."""
+        read = messages.parse(data, charset=self.charset, trust=self.trust, limits=self.limits)
+        return self.hooks.read(read) if self.hooks.before else read
 
     def reads(self, family: str) -> Mapping[str, tuple[tuple[int, int], ...]]:
         """Segment → ranges of fields that nothing reads."""
@@ -249,6 +259,8 @@ def _profile(table: Json, folders: list[Path], identities: Identities) -> Profil
     charset = table.get("charset", {})
     ack = {"mode": "auto", "after": "durable", "unsupported": "accept", "processing": ["P"]} | table.get("ack", {})
     segments = {name: str(entry.get("group", "")) for name, entry in table.get("segments", {}).items()}
+    maps = compiled(folders, policy, table.get("null", "delete") == "ignore", segments)
+    hooks = load_hooks(folders)
     return Profile(
         name=table["name"],
         namespace=table["namespace"],
@@ -267,8 +279,21 @@ def _profile(table: Json, folders: list[Path], identities: Identities) -> Profil
         limits=messages.Limits(**{key: value for key, value in limits.items() if key in known}),
         most_resources=limits.get("resources", 20_000),
         identities=identities,
-        maps=compiled(folders, policy, table.get("null", "delete") == "ignore", segments),
+        maps=maps,
+        hooks=hooks,
+        revision=_revision(table, folders, maps.digest, hooks.digest),
     )
+
+
+def _revision(table: Json, folders: list[Path], *parts: str) -> str:
+    """A digest of the profile's settings, its code maps, its rows and its hooks."""
+    found = hashlib.sha256(repr((sorted(table.items(), key=itemgetter(0)), parts)).encode())
+    for path in (
+        folder / entry["map"] for folder in folders for entry in table.get("codes", {}).values() if "map" in entry
+    ):
+        if path.is_file():
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def _zone(table: Json) -> ZoneInfo | None:

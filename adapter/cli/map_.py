@@ -81,7 +81,7 @@ def _show_fact(fact: "Fact", data: bytes) -> None:
 
 
 def _show_unmapped(one: "Unmapped", data: bytes) -> None:
-    value = {"unmapped": str(one.place), "bytes": list(one.bytes), "reason": one.reason} | _content(data, one.bytes)
+    value = {"unmapped": str(one.place), "bytes": one.bytes, "reason": one.reason} | _content(data, one.bytes)
     shown = value.get("value", "")
     emit("chartbridge.map.unmapped/1", value, f"not mapped: {one.place!s:<16} {one.reason} {shown}".rstrip())
 

@@ -50,7 +50,7 @@ class Unmapped:
     """One valued place that became nothing, and why."""
 
     place: Place
-    bytes: tuple[int, int]
+    bytes: tuple[int, int] | None  # None in a message that a hook changed
     reason: str  # no-row, condition-false, disabled, vocab-miss, bad-value, unsupported-structure
 
 
@@ -66,11 +66,16 @@ class Explanation:
 def explain(data: bytes, profile: Profile) -> Explanation:
     """Every value with its field, every field without a value. Raises UnreadableMessage."""
     conversion = to_fhir(data, profile, trace=True)
-    read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+    read = profile.read(data)
     trace = conversion.trace
     assert trace is not None  # noqa: S101 - asked for above
     facts = tuple(_facts(conversion, trace, read, profile))
     return Explanation(facts, tuple(unmapped(conversion, read, profile)), conversion)
+
+
+def _range(read: message.Message, place: Place | None) -> tuple[int, int] | None:
+    """Where a place stands in the bytes as received; nowhere, once a hook has changed the text."""
+    return None if place is None or read.edited else message.byte_range(read, place)
 
 
 def _facts(conversion: Conversion, trace: Trace, read: message.Message, profile: Profile) -> Iterator[Fact]:
@@ -105,7 +110,7 @@ def _fact(reference: str, path: str, step: TraceStep | None, read: message.Messa
         resource=reference,
         path=path,
         place=place,
-        bytes=message.byte_range(read, place) if place is not None else None,
+        bytes=_range(read, place),
         type=row.type if row is not None else "",
         vocab=row.vocab if row is not None else "",
         row=step.row if step is not None else "@assemble",
@@ -141,7 +146,7 @@ def unmapped(conversion: Conversion, read: message.Message, profile: Profile) ->
             reason = "condition-false"
         elif reason is None and f"{place.segment}-{place.field}" in switched_off:
             reason = "disabled"
-        yield Unmapped(place, message.byte_range(read, place), reason or "no-row")
+        yield Unmapped(place, _range(read, place), reason or "no-row")
 
 
 def family_of(read: message.Message, profile: Profile) -> str:
@@ -251,5 +256,6 @@ def coverage(samples: Iterable[bytes], profile: Profile) -> Coverage:
             continue
         if conversion.trace is not None:
             fired |= {step.row for step in conversion.trace}
-    live = [fact.row for name in profile.maps.rows.maps for fact in profile.maps.rows[name].facts]
+    wired = {name for family in profile.maps.families.values() for name in family.maps}  # what no policy switches off
+    live = [fact.row for name in profile.maps.rows.maps if name in wired for fact in profile.maps.rows[name].facts]
     return Coverage(frozenset(fired), tuple(row for row in live if row.id not in fired))

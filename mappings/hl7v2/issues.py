@@ -111,6 +111,7 @@ _LIST = (
     Code("batch-count", "warning", "BTS-1 or FTS-1 does not equal the number of messages"),
     Code("wrong-sender", "error", "the message does not match the senders of this feed"),
     Code("over-limit", "error", "a configured limit was passed"),
+    Code("hook-failed", "error", "a hook of the profile raised, or gave back what cannot be used"),
     Code("invalid-resource", "error", "the resource does not fit the FHIR schema"),
 )
 

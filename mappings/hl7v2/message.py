@@ -7,7 +7,7 @@ a field, separators of their own) the reader follows them and says so in an issu
 """
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mappings.hl7v2 import charset as charsets
@@ -19,7 +19,7 @@ from mappings.hl7v2.syntax import HEADERS, LINE_END, NONE, SKIP, SKIP_BYTES, Sep
 
 __all__ = [
     "LIMITS", "NONE", "Header", "Limits", "Message", "Place", "Segment", "Separators", "byte_range",
-    "digest_without_time", "parse", "peek", "separators",
+    "digest_without_time", "edited", "parse", "peek", "separators",
 ]  # fmt: skip
 
 _BLANK = "\x1c\x0b\0 \t"
@@ -102,7 +102,8 @@ class Message:
     """`raw` as received; `text` is `raw[lead:]` decoded with the Python codec `charset`."""
 
     __slots__ = (
-        "charset", "code", "declared", "event", "issues", "lead", "msh", "raw", "segments", "sep", "text", "version",
+        "charset", "code", "declared", "edited", "event", "issues", "lead", "msh", "raw", "segments", "sep", "text",
+        "version",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +111,7 @@ class Message:
         issues: tuple[Issue, ...],
     ) -> None:  # fmt: skip
         self.raw = raw
+        self.edited = False  # a hook changed the text: its places are no longer those of `raw`
         self.text = charset.text
         self.charset = charset.codec
         self.declared = charset.declared  # codecs of MSH-18, for escapes that switch between them
@@ -168,6 +170,22 @@ def parse(data: bytes, *, charset: str | None = None, trust: str = charsets.DETE
         issues.append(issue("separators-repeat", Place("MSH", field=2)))
     segments = _segments(text, begin, sep, issues, limits)
     return Message(data, decoded, skipped + decoded.lead, sep, segments, tuple(issues))
+
+
+def edited(message: Message, lines: Iterable[str], *, limits: Limits = LIMITS) -> Message:
+    """The same message with other segments, each a line; the first is its MSH, with the separators it came with.
+
+    For a profile's `before` hook. `raw` stays what was received: journal, digest and identity rest on it.
+    """
+    text = "\r".join(lines)
+    if not text.startswith(message.msh.line[:3]) or separators(text)[0] != message.sep:
+        raise UnreadableMessage("no-message", text="an edited message keeps its MSH and its separators")
+    issues = list(message.issues)
+    segments = _segments(text, 0, message.sep, issues, limits)
+    decoded = charsets.Decoded(text, message.charset, message.lead, message.declared, ())
+    made = Message(message.raw, decoded, message.lead, message.sep, segments, tuple(issues))
+    made.edited = True
+    return made
 
 
 def _segments(text: str, begin: int, sep: Separators, issues: list[Issue], limits: Limits) -> tuple[Segment, ...]:
