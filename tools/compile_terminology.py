@@ -68,6 +68,7 @@ _MAPS = {
     "v2-0203.identifier-type": "IdentifierType",
     "v2-0280.request-priority": "",
     "v2-0283.request-status": "",
+    "v2-0207.processing-mode": "ProcessingMode",
     "v2-0436.allergy-type": "",
     "v2-0444.name-assembly-order": "NameAssemblyOrder",
     "v2-0485.request-priority": "",
@@ -297,12 +298,14 @@ def ucum_atoms(essence: Path) -> list[list[str]]:
 
 
 def guide_rows(guide: Path, sheet: str) -> dict[str, list[str]]:
-    """Rows of one sheet: columns 0 code, 1 text, 6 target, 8 display (7 in some sheets), 9 system."""
+    """Rows of one sheet: columns 0 code, 1 text, 6 target, 8 display, 9 system; some sheets lack the blank seventh."""
     path = guide / f"HL7 Concept Map_ {sheet} - Sheet1.csv"
     found: dict[str, list[str]] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         for line in list(csv.reader(file))[2:]:
             cells = [cell.strip() for cell in line] + [""] * 12
+            if "://" in cells[8]:
+                cells.insert(7, "")
             code, target, system = cells[0], cells[6], cells[9]
             if not code or code in found:
                 continue

@@ -7,6 +7,7 @@ from typing import Any
 
 from mappings.fhir.values import CANONICAL, absent
 from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.datatypes.text import st_string
 from mappings.hl7v2.rules import after, finish, resolver
 
 MESSAGE_DIGEST = f"{CANONICAL}:message-digest"  # identifier system: SHA-256 of the raw message
@@ -20,12 +21,27 @@ def received(ctx: Any) -> Any:
 
 @finish("message_header")
 def message_header(ctx: Assembly, builder: Builder) -> None:
-    """What the message is about; an event that it does not name is absent, not guessed."""
+    """What the message is about, and by which software; an event that it does not name is absent, not guessed."""
+    _software(ctx, builder)
     if "eventCoding" not in builder.body:
         builder.body["eventCoding"] = absent("unknown")
     patients = [{"reference": other.ref} for other in ctx.made if other.type == "Patient" and other.into is None]
     if patients:
         builder.body["focus"] = patients
+
+
+def _software(ctx: Assembly, builder: Builder) -> None:
+    """Version and name of the first software that handled the message (the guide's SFT[MessageHeader])."""
+    segment = ctx.message.first("SFT")
+    if segment is None:
+        return
+    ctx.seg = segment
+    source = builder.body.setdefault("source", {})
+    for number, name in ((2, "version"), (3, "software")):
+        if (text := st_string(segment.field(number), ctx)) is not None:
+            source[name] = text
+            if ctx.trace is not None:
+                ctx.trace.rule("message_header", builder.ref, f"source.{name}", segment.place(number))
 
 
 @after("provenance")
