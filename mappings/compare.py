@@ -21,7 +21,7 @@ Json = dict[str, Any]
 Verdict = Literal["unchanged", "changed", "worse"]
 Kind = Literal["added", "removed", "changed"]
 
-_ABOUT = ("mode", "at", "clear", "own", "into")  # how a resource joins what is stored, beside its body
+_ABOUT = ("mode", "at", "clear", "own", "into", "was")  # how a resource joins what is stored, beside its body
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,16 @@ def _by_key(key: Callable[[Json], Any]) -> Join:
     return join
 
 
+def _identifiers(old: list[Json], new: list[Json], at: str) -> list[Json]:
+    """By system and value; a number marked old stays so where a later message carries it without a word on its use."""
+    held = {(each.get("system"), each.get("value")): each for each in old if each.get("use") == "old"}
+    marked = []
+    for each in new:
+        former = held.get((each.get("system"), each.get("value"))) if "use" not in each else None
+        marked.append(each if former is None else each | {k: former[k] for k in ("use", "period") if k in former})
+    return _by_key(lambda each: (each.get("system"), each.get("value")))(old, marked, at)
+
+
 def _extensions(old: list[Json], new: list[Json], at: str) -> list[Json]:
     urls = {each.get("url") for each in new}
     return [each for each in old if each.get("url") not in urls] + new
@@ -301,7 +311,7 @@ def _participants(old: list[Json], new: list[Json], at: str) -> list[Json]:
 
 
 KEYED: dict[str, Join] = {
-    "identifier": _by_key(lambda each: (each.get("system"), each.get("value"))),
+    "identifier": _identifiers,
     "extension": _extensions,
     "modifierExtension": _extensions,
     "link": _by_key(lambda each: (_reference(each, "other"), each.get("type"))),

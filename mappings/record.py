@@ -27,6 +27,7 @@ def record(conversion: Conversion) -> bytes:
             "filled": list(mapped.filled),
             "own": list(mapped.own),
             "into": mapped.into,
+            **({"was": mapped.was} if mapped.was else {}),
             "segments": list(mapped.source),
             "body": msgspec.Raw(encode(mapped.body)),
         }

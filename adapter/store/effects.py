@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adapter.store.writing import Commit
 
 MERGED = "subject.merged"
-_TESTIMONY = frozenset({"Provenance", "AuditEvent"})
+TESTIMONY = frozenset({"Provenance", "AuditEvent"})  # what was stated stays as it was stated
 
 
 def apply(commit: "Commit", effect: Effect) -> None:
@@ -41,16 +41,23 @@ def apply(commit: "Commit", effect: Effect) -> None:
             _undo(commit, effect)
 
 
+def make_way(commit: "Commit", reference: str, into: str, said: str) -> None:
+    """Before `reference` goes into another: where that one went into this one earlier, it is taken back first."""
+    names = commit.names
+    retired, survivor = names.get(reference), names.get(into)
+    if survivor is retired or not survivor.ver or names.target(into) is not retired:
+        return
+    if _said(commit, survivor) < event_time(said):
+        _part(commit, survivor, into)
+
+
 def merge(commit: "Commit", retired: Known, into: str, said: str) -> None:
     """Let `retired` stand for what is called `into`. Done again it changes nothing; chains flatten."""
     names, at = commit.names, event_time(said)
-    survivor, namesake = names.target(into), names.get(into)
-    if survivor is retired and namesake is not retired and namesake.ver:
-        if _said(commit, namesake) >= at:
-            return  # the merge the other way round is newer
-        _part(commit, namesake, into)
-        survivor = namesake
-    if survivor is retired or survivor.rid == retired.rid:
+    survivor = names.target(into)
+    if survivor is retired and names.get(into) is not retired:
+        return  # the merge the other way round is newer
+    if survivor.rid == retired.rid:
         commit.issues.append(StoreIssue("merge-with-self", retired.type))
         return
     if names.target(retired.reference) is survivor:
@@ -127,7 +134,7 @@ def _repoint(commit: "Commit", effect: Repoint) -> None:
     for rid in _referring(commit, old):
         known = commit.names.by_rid(rid)
         meant = effect.type in ("", known.type) and (inside is None or rid in inside)
-        if known is new or known.type in _TESTIMONY or not meant:
+        if known is new or known.type in TESTIMONY or not meant:
             continue
         body = commit.names.read(known)
         if body is not None and (moved := renamed(body, {effect.old: new.reference}, {})) != body:
@@ -151,7 +158,7 @@ def _hanging_on(commit: "Commit", top: Known, beyond: set[int]) -> set[int]:
     found, todo = {top.rid}, [top.rid]
     while todo:
         for (rid,) in commit.hot.all("SELECT DISTINCT src FROM edge WHERE dst = ?", (todo.pop(),)):
-            if rid not in found | beyond and commit.names.by_rid(rid).type not in _TESTIMONY:
+            if rid not in found | beyond and commit.names.by_rid(rid).type not in TESTIMONY:
                 found.add(rid)
                 todo.append(rid)
     return found

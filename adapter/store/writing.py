@@ -49,14 +49,16 @@ from adapter.store.unit import (
     Written,
 )
 from ledger.event import id_bytes, new_id
-from mappings.convert import Mapped
+from mappings.convert import Mapped, Repoint
 from mappings.errors import MappingError
 from mappings.fhir.codec import Json, check_encoded, encode
+from mappings.fhir.invariants import broken, key_of
 from mappings.fhir.schema import schema
 from mappings.fhir.validate import validate
 from mappings.merge import settle
 
-LAYERS = "bytes schema narrative"  # what ran before these bytes were sealed
+LAYERS = "bytes schema narrative"  # what ran before these bytes were sealed; and, where the unit asks it, the next
+INVARIANTS = "invariants"
 CONSENT = "Consent"  # writing one changes who may see the patient: the epoch rises
 MERGED = "subject.merged"
 
@@ -162,10 +164,8 @@ class Commit:
     def _patients(self) -> None:
         """Rename, recognise, then learn what every alias stands for."""
         for entry in self.unit.entries:
-            if isinstance(entry, Convert) and entry.mapped.was:
-                kind = entry.mapped.body["resourceType"]
-                reference = f"{kind}/{entry.mapped.body['id']}"
-                effects.rename(self, reference, f"{kind}/{entry.mapped.was}", entry.mapped.at)
+            if isinstance(entry, Convert):
+                self._renumbered(entry.mapped)
         for entry in self.unit.entries:
             if isinstance(entry, Convert) and entry.mapped.body["resourceType"] == "Patient":
                 self._recognise(entry.mapped.body)
@@ -178,12 +178,22 @@ class Commit:
                 if not self.names.get(reference).ver:
                     self.links[reference] = target.reference
 
+    def _renumbered(self, mapped: Mapped) -> None:
+        """Names that this unit changes the meaning of."""
+        kind, reference = mapped.body["resourceType"], _name(mapped.body)
+        if mapped.was:
+            effects.rename(self, reference, f"{kind}/{mapped.was}", mapped.at)
+        elif mapped.into:
+            effects.make_way(self, reference, f"{kind}/{mapped.into}", mapped.at)
+
     def _recognise(self, patient: Json) -> None:
         reference = f"Patient/{patient['id']}"
         known = self.names.get(reference)
         if known.ver or self.names.target(reference) is not known:
             return
-        holders = [one for one in self.names.recognise(patient, self.unit.match) if one.rid != known.rid]
+        left = {effect.old for effect in self.unit.effects if isinstance(effect, Repoint)}
+        found = self.names.recognise(patient, self.unit.match)
+        holders = [one for one in found if one.rid != known.rid and one.reference not in left]
         if len(holders) > 1:
             self.issues.append(StoreIssue("identity-ambiguous", "Patient"))
         elif holders:
@@ -253,9 +263,10 @@ class Commit:
         return self.put(known, settled.body, Clock(settled.clock, self.unit.who, clock.scope))
 
     def _rewritten(self, body: Json) -> Json:
-        """The same under the names that things go by now."""
+        """The same under the names that things go by now; testimony keeps the names it was given, where they stand."""
         if self.renames:
-            body = renamed(body, self.renames, self.links)
+            names = self.links if body["resourceType"] in effects.TESTIMONY else self.renames
+            body = renamed(body, names, self.links)
         target = self.names.target(f"{body['resourceType']}/{body['id']}")
         if target.id is not None and target.id != body["id"] and not self.names.get(_name(body)).ver:
             return body | {"id": target.id}
@@ -263,10 +274,12 @@ class Commit:
 
     def put(self, known: Known, body: Json, clock: Clock | None = None, event: ExtraEvent | None = None) -> Change:
         """Make `body` the content of `known`, unless it is that already."""
-        owner = self.belonging.owner_of(known, body)
-        keys = self.keyring.owner(owner)
         bare = unstamped(body) if "meta" in body else body
         old = self.names.read(known) if known.live else None
+        if old is not None and known.type in effects.TESTIMONY and unstamped(old) == bare:
+            return self._unchanged(known, clock)  # also where whom it is about were merged since
+        owner = self.belonging.owner_of(known, body)
+        keys = self.keyring.owner(owner)
         same = same_tag(keys.index, bare)
         if old is not None and owner == known.owner and same == known.same:
             return self._unchanged(known, clock)
@@ -277,7 +290,7 @@ class Commit:
             self.raise_epoch(known.owner)  # merged: what was decided under the retired owner is void, too
         ver, op = known.ver + 1, "u" if known.live else "c"
         stamped = bare | {"meta": {**bare.get("meta", {}), "versionId": str(ver), "lastUpdated": self.stamp}}
-        _check_content(stamped)
+        _check_content(stamped, invariants=self.unit.invariants)
         canonical = encode(stamped)
         check_encoded(canonical)
         self._written(known, owner, ver, op, stamped, canonical, same)
@@ -302,7 +315,8 @@ class Commit:
         place = envelope.Row(self.org.org, known.type, known.fid, ver)
         sealed = envelope.seal(keys, place, canonical, self.entropy(envelope.NONCE_BYTES))
         known.owner, known.ver, known.deleted, known.same, known.body = owner, ver, False, same, stamped
-        row = (known.rid, ver, self.org.org, owner, keys.gen, self.begin(), self.at, op, _schema(), same, sealed)
+        layers = _layers(invariants=self.unit.invariants)
+        row = (known.rid, ver, self.org.org, owner, keys.gen, self.begin(), self.at, op, layers, same, sealed)
         self.planned.version(known, row, postings(stamped, self._speller(owner)))
 
     def _told(self, known: Known, op: str, canonical: bytes, event: ExtraEvent | None = None) -> Change:
@@ -339,7 +353,7 @@ class Commit:
         self._was(known, self.names.read(known))
         keys = self.keyring.owner(known.owner)
         known.ver, known.deleted, known.body, known.same, known.clock = known.ver + 1, True, None, None, None
-        place = (known.rid, known.ver, self.org.org, known.owner, keys.gen, self.begin(), self.at, "d", _schema())
+        place = (known.rid, known.ver, self.org.org, known.owner, keys.gen, self.begin(), self.at, "d", _layers())
         self.planned.version(known, (*place, None, None), NO_POSTINGS)
         return self._told(known, "d", b"")
 
@@ -393,8 +407,8 @@ class Commit:
         return outbox.row(number, event_id, keys, self.begin(), parts, nonce, about, epoch)
 
 
-def _schema() -> str:
-    return f"{schema().version} {LAYERS}"
+def _layers(*, invariants: bool = False) -> str:
+    return f"{schema().version} {LAYERS} {INVARIANTS}" if invariants else f"{schema().version} {LAYERS}"
 
 
 def _name(body: Json) -> str:
@@ -415,9 +429,12 @@ def _check_version(known: Known, expected: int | None) -> None:
         raise PreconditionFailed("another version stands than the one expected", code="version")
 
 
-def _check_content(resource: Json) -> None:
-    """The one validation of what will be stored."""
+def _check_content(resource: Json, *, invariants: bool) -> None:
+    """The one validation of what will be stored. Constraints are asked of what fits the schema."""
     faults = [fault for fault in validate(resource) if fault.severity == "error"]
+    if not faults and invariants:
+        faults = [*broken(resource)]
     if faults:
-        items = tuple(IssueItem(fault.code, fault.expression, fault.text) for fault in faults)
-        raise Unprocessable(f"{resource['resourceType']} is not valid: {len(faults)} faults", items=items)
+        items = tuple(IssueItem(fault.code, fault.expression, fault.text, rule=key_of(fault)) for fault in faults)
+        text = f"{resource['resourceType']} is not valid: {len(faults)} faults"
+        raise Unprocessable(text, code="invalid-resource", items=items)

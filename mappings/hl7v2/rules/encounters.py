@@ -1,8 +1,8 @@
-"""A stay's life, event by event: status, period, where the patient lies.
+"""A stay's life, event by event: status, period, where the patient lies, who is in charge.
 
 `STATUS` is the table of the chapter; an event that is not in it keeps the stored status and only fills where
 nothing is stored. What the event itself does (`own`) holds even when the message comes late, unless a later event
-of its kind is stored: `merge.py` decides that.
+of its kind is stored: `merge.py` decides that. Places and persons of an event are `whereabouts.py`'s.
 
 Source: design chapter HL7 v2 §9; HL7 v2.9 chapter 3 for the events.
 """
@@ -11,7 +11,7 @@ from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes.timing import dtm_datetime
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
-from mappings.hl7v2.rules import Json, finish
+from mappings.hl7v2.rules import Json, finish, whereabouts
 from mappings.hl7v2.rules.patients import leads
 
 IN_PROGRESS, PLANNED, ON_LEAVE, FINISHED = "in-progress", "planned", "onleave", "finished"
@@ -25,15 +25,35 @@ STATUS: dict[str, str] = {
     "A23": "entered-in-error",
 }
 TRACKING = frozenset({"A09", "A10", "A32", "A33"})
-TRANSFER, CANCEL_TRANSFER, CANCEL_DISCHARGE = "A02", "A12", "A13"
+DISCHARGE, CANCEL_DISCHARGE, CANCEL_PENDING_DISCHARGE = "A03", "A13", "A25"
 CLASS_CHANGE = frozenset({"A06", "A07"})
 DISCHARGED = ("period.end", "hospitalization.dischargeDisposition", "hospitalization.destination")
+PLANNED_END = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.plannedEndDate"
 
 
 @finish("encounter_status")
 def encounter_status(ctx: Assembly, builder: Builder) -> None:
     """Status by event; a result's PV1 says nothing of it, so the stored one stays."""
     body, event = builder.body, ctx.event if leads(ctx) else ""
+    _state(event, builder)
+    if event == DISCHARGE:
+        _discharge(ctx, builder)
+    elif event == CANCEL_DISCHARGE:
+        _reopen(builder)
+    elif event == CANCEL_PENDING_DISCHARGE:
+        _no_discharge_yet(builder)
+    elif event in CLASS_CHANGE:
+        builder.own.append("class")
+    whereabouts.follow(ctx, builder, event, moment(ctx))
+    if "diagnosis" in body:
+        _keep_named_diagnoses(ctx, body)
+    if not leads(ctx):
+        builder.mode = "stub"
+
+
+def _state(event: str, builder: Builder) -> None:
+    """The status that the event gives; where it gives none, one for a stay that nobody knows yet."""
+    body = builder.body
     status = STATUS.get(event)
     if event == "A04" and _preadmitted(body):
         status = PLANNED
@@ -43,21 +63,6 @@ def encounter_status(ctx: Assembly, builder: Builder) -> None:
     else:
         body["status"] = _at_first_sight(event, body)
         builder.filled.append("status")
-    if event == "A03":
-        _discharge(ctx, builder)
-    elif event == CANCEL_DISCHARGE:
-        builder.clear += DISCHARGED
-        builder.own += DISCHARGED
-    elif event == TRANSFER:
-        _transfer(ctx, builder)
-    elif event == CANCEL_TRANSFER:
-        _cancel_transfer(builder)
-    elif event in CLASS_CHANGE:
-        builder.own.append("class")
-    if "diagnosis" in body:
-        _keep_named_diagnoses(ctx, body)
-    if not leads(ctx):
-        builder.mode = "stub"
 
 
 def _keep_named_diagnoses(ctx: Assembly, body: Json) -> None:
@@ -83,7 +88,7 @@ def _at_first_sight(event: str, body: Json) -> str:
     return PLANNED if _preadmitted(body) else IN_PROGRESS
 
 
-def _moment(ctx: Assembly) -> str | None:
+def moment(ctx: Assembly) -> str | None:
     """When the event happened: EVN-6, else EVN-2."""
     evn = ctx.near("EVN") or ctx.message.first("EVN")
     if evn is None:
@@ -103,8 +108,8 @@ def _moment(ctx: Assembly) -> str | None:
 def _discharge(ctx: Assembly, builder: Builder) -> None:
     """The stay ends: PV1-45, else when the event happened."""
     period = builder.body.setdefault("period", {})
-    if "end" not in period and (moment := _moment(ctx)) is not None:
-        period["end"] = moment
+    if "end" not in period and (ended := moment(ctx)) is not None:
+        period["end"] = ended
     if not period:
         del builder.body["period"]
     builder.own.append("period")
@@ -113,27 +118,30 @@ def _discharge(ctx: Assembly, builder: Builder) -> None:
             location["status"] = "completed"
 
 
-def _transfer(ctx: Assembly, builder: Builder) -> None:
-    """A location joins the stay, the former one is completed; `merge` completes the one that is stored."""
-    moment = _moment(ctx)
-    for location in builder.body.get("location", ()):
-        if moment is not None and location.get("status") == "active":
-            location.setdefault("period", {})["start"] = moment
-        elif moment is not None and location.get("status") == "completed":
-            location.setdefault("period", {})["end"] = moment
-    builder.own.append("location")
+def _reopen(builder: Builder) -> None:
+    """There was no discharge, whatever of it the message still carries."""
+    builder.clear += DISCHARGED
+    builder.own += DISCHARGED
+    for path in DISCHARGED:
+        _without(builder.body, path)
 
 
-def _cancel_transfer(builder: Builder) -> None:
-    """PV1-6 names the place the patient never went to, PV1-3 where she still lies."""
-    kept = []
-    for location in builder.body.get("location", ()):
-        if location.get("status") == "completed":
-            builder.clear.append(f"location[location={location['location'].get('reference', '')}]")
-        else:
-            kept.append(location)
+def _no_discharge_yet(builder: Builder) -> None:
+    """The discharge that was planned is not: neither its day nor where to."""
+    builder.clear += [*DISCHARGED[1:], f"extension({PLANNED_END})"]
+    builder.own += ["hospitalization", "extension"]
+    for path in DISCHARGED[1:]:
+        _without(builder.body, path)
+    kept = [each for each in builder.body.get("extension", ()) if each["url"] != PLANNED_END]
     if kept:
-        builder.body["location"] = kept
+        builder.body["extension"] = kept
     else:
-        builder.body.pop("location", None)
-    builder.own.append("location")
+        builder.body.pop("extension", None)
+
+
+def _without(body: Json, path: str) -> None:
+    head, _, name = path.partition(".")
+    if isinstance(inner := body.get(head), dict):
+        inner.pop(name, None)
+        if not inner:
+            del body[head]

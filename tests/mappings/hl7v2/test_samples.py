@@ -122,8 +122,9 @@ def test_any_bytes_convert_or_raise_our_error(data: bytes) -> None:
 @pytest.mark.parametrize("sample", READABLE, ids=lambda path: path.stem)
 def test_the_scan_at_receipt_names_the_patients_of_the_conversion(sample: Path) -> None:
     for data in (sample.read_bytes(), sample.read_bytes().replace(b"\n", b"\r")):
-        made = {m.body["id"] for m in to_fhir(data, default()).resources if m.body["resourceType"] == "Patient"}
-        assert {key.id for key in patient_keys(data, default())} == made
+        patients = [m for m in to_fhir(data, default()).resources if m.body["resourceType"] == "Patient"]
+        named = {m.body["id"] for m in patients} | {m.was for m in patients if m.was}
+        assert {key.id for key in patient_keys(data, default())} == named
 
 
 @pytest.mark.parametrize("sample", READABLE, ids=lambda path: path.stem)

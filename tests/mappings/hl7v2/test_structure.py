@@ -152,7 +152,7 @@ def test_no_segment_is_lost_and_order_holds_inside_a_group(names: list[str], rul
         ("ADT^A31", "ADT_A05", "adt", "full"),
         ("ADT^A40", "ADT_A39", "adt", "full"),
         ("ADT^A11", "ADT_A09", "adt", "full"),
-        ("ADT^A60", "ADT_A60", "adt", "core"),
+        ("ADT^A60", "ADT_A60", "adt", "full"),
         ("ORU^R01", "ORU_R01", "oru", "full"),
         ("oru^r01", "ORU_R01", "oru", "full"),
         ("SIU^S12", "SIU_S12", "kept", "kept"),
@@ -168,6 +168,38 @@ def test_an_event_has_its_structure(type_: str, structure: str, family_name: str
 @pytest.mark.parametrize("type_", ["ZZZ^Z01", "ADT^Z99", "ACK", ""])
 def test_an_unknown_event_has_none(type_: str) -> None:
     assert structure_of(message("PID", type_)) is None
+
+
+ADT_EVENTS = {
+    "ADT_A01": "A01 A04 A08 A13", "ADT_A02": "A02", "ADT_A03": "A03", "ADT_A05": "A05 A14 A28 A31",
+    "ADT_A06": "A06 A07", "ADT_A09": "A09 A10 A11", "ADT_A12": "A12", "ADT_A15": "A15", "ADT_A16": "A16",
+    "ADT_A17": "A17", "ADT_A18": "A18", "ADT_A20": "A20", "ADT_A21": "A21 A22 A23 A25 A26 A27 A29 A32 A33",
+    "ADT_A24": "A24", "ADT_A30": "A30 A34 A35 A36 A46 A47 A48 A49", "ADT_A37": "A37", "ADT_A38": "A38",
+    "ADT_A39": "A39 A40 A41 A42", "ADT_A43": "A43", "ADT_A44": "A44", "ADT_A45": "A45", "ADT_A50": "A50 A51",
+    "ADT_A52": "A52 A53", "ADT_A54": "A54 A55", "ADT_A60": "A60", "ADT_A61": "A61 A62",
+}  # fmt: skip
+VERSIONS = ("2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2", "2.9")
+
+
+@pytest.mark.parametrize("structure", ADT_EVENTS)
+@pytest.mark.parametrize("version", ["", *VERSIONS])
+def test_every_event_of_adt_has_its_structure_in_every_version(structure: str, version: str) -> None:
+    """With MSH-9.3, without, and with one that names the event instead."""
+    for event in ADT_EVENTS[structure].split():
+        expected = "ADT_A43" if event == "A44" and version and version < "2.7" else structure
+        told = expected if version else structure
+        for sent in ("", told, f"ADT_{event}", event):
+            row = structure_row("ADT", event, sent, version)
+            assert row is not None
+            assert (row.family, row.tier) == ("adt", "full")
+            if version:
+                assert row.structure == expected
+
+
+def test_no_event_of_adt_is_forgotten() -> None:
+    """A19 is a query; A56 to A59 were never given out."""
+    told = {event for events in ADT_EVENTS.values() for event in events.split()}
+    assert told == {f"A{n:02}" for n in range(1, 63)} - {"A19", "A56", "A57", "A58", "A59"}
 
 
 def test_a_structure_older_than_its_table_is_still_found() -> None:

@@ -382,10 +382,17 @@ def test_several_pairs_and_a_merge_with_itself() -> None:
     assert "merge-with-self" in codes(conversion)
 
 
-def test_other_merges_are_named_not_guessed() -> None:
-    conversion = convert(header("ADT^A41"), f"PID|1||1{MR}", "MRG|2^^^HOSP||ACC9^^^HOSP")
+def test_a_merge_in_an_event_that_merges_nothing_is_named_not_guessed() -> None:
+    conversion = convert(header("ADT^A08"), f"PID|1||1{MR}", "MRG|2^^^HOSP||ACC9^^^HOSP")
     assert "unsupported-structure" in codes(conversion)
-    assert all(m.into is None for m in conversion.resources)
+    assert all(m.into is None and m.was is None for m in conversion.resources)
+
+
+@pytest.mark.parametrize("event", ["A35", "A41", "A42", "A49", "A50", "A51"])
+def test_accounts_and_visits_that_are_not_named_are_an_issue(event: str) -> None:
+    conversion = convert(header(f"ADT^{event}"), f"PID|1||1{MR}", "MRG|1^^^HOSP||ACC9^^^HOSP||V9^^^HOSP|V8^^^HOSP")
+    assert "no-target" in codes(conversion)
+    assert all(m.into is None and m.was is None for m in conversion.resources)
 
 
 # 11
