@@ -16,6 +16,7 @@ from mappings.hl7v2 import datatypes, keys, rules
 from mappings.hl7v2.assemble import remembering
 from mappings.hl7v2.rules import (
     care,
+    charges,
     clinical,
     drugs,
     encounters,
@@ -34,8 +35,8 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
-    care, clinical, drugs, encounters, labels, merges, messages, orders, patients, readers, results, snapshots,
-    vaccines, vitals,
+    care, charges, clinical, drugs, encounters, labels, merges, messages, orders, patients, readers, results,
+    snapshots, vaccines, vitals,
 )  # fmt: skip
 MOST_FIELDS = 65_536  # beyond any limit of the reader
 _CROSSWALK = Path(__file__).with_name("crosswalk.csv")

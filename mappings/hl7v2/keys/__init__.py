@@ -8,7 +8,7 @@ their counters. A module for each kind of thing; importing one registers what it
 Source: design chapter HL7 v2 §6, the key table.
 """
 
-from mappings.hl7v2.keys import care, clinical, drugs, message, orders, persons, stays
+from mappings.hl7v2.keys import care, charges, clinical, drugs, message, orders, persons, stays
 from mappings.hl7v2.keys.parts import (
     KEYS,
     Key,
@@ -25,6 +25,7 @@ from mappings.hl7v2.keys.parts import (
 from mappings.hl7v2.keys.persons import choose_identity, known_patient
 
 __all__ = [
-    "KEYS", "Key", "KeyFunction", "Scan", "care", "choose_identity", "clinical", "code", "components", "drugs",
-    "entity", "identifier", "key", "known_patient", "message", "number_of", "orders", "persons", "position", "stays",
+    "KEYS", "Key", "KeyFunction", "Scan", "care", "charges", "choose_identity", "clinical", "code", "components",
+    "drugs", "entity", "identifier", "key", "known_patient", "message", "number_of", "orders", "persons", "position",
+    "stays",
 ]  # fmt: skip
