@@ -15,19 +15,25 @@ from typing import Any
 from mappings.hl7v2 import datatypes, keys, rules
 from mappings.hl7v2.assemble import remembering
 from mappings.hl7v2.rules import (
+    appointments,
+    asides,
     care,
     charges,
     clinical,
+    documents,
     drugs,
     encounters,
     labels,
     merges,
     messages,
+    notes,
     orders,
     patients,
     readers,
     results,
     snapshots,
+    spans,
+    specimens,
     vaccines,
     vitals,
 )  # fmt: skip
@@ -35,8 +41,8 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
-    care, charges, clinical, drugs, encounters, labels, merges, messages, orders, patients, readers, results,
-    snapshots, vaccines, vitals,
+    appointments, asides, care, charges, clinical, documents, drugs, encounters, labels, merges, messages, notes,
+    orders, patients, readers, results, snapshots, spans, specimens, vaccines, vitals,
 )  # fmt: skip
 MOST_FIELDS = 65_536  # beyond any limit of the reader
 _CROSSWALK = Path(__file__).with_name("crosswalk.csv")
@@ -47,7 +53,9 @@ def functions() -> Mapping[str, Any]:
     """Every datatype function by the name that rows use; those that make references remember what they made."""
     found = datatypes.FUNCTIONS | rules.FUNCTIONS
     return {
-        name: replace(each, call=remembering(each.call)) if each.fhir_type == "Reference" else each
+        name: replace(each, call=remembering(each.call))
+        if each.fhir_type == "Reference" and each.takes == "one"
+        else each
         for name, each in found.items()
     }
 

@@ -2,6 +2,7 @@
 
     extends = "oru"          a family beside it whose file is read first; here a group, a make of the same group and
                              map, or a list of the same name takes the place of what stands there, the rest is added
+    drop = ["ORDER/X.Y"]     what it has there (group/map) and this family has not
     pairing = ["prior"]      rules of `pairing.py`
     root = ["MSH", "EVN"]    what stands outside of every group (MESSAGE)
     reads = ["NTE", "MRG.Patient"]  segments and maps that rules read
@@ -126,10 +127,12 @@ def _read(path: Path) -> Json:
         return table
     beside = path.with_name(f"{base}.toml")
     found = _read(beside if beside.exists() and beside != path else _FOLDER / beside.name)
-    own = {(each.get("group"), each.get("map")) for kind in ("make", "add") for each in table.get(kind, ())}
     for kind in ("make", "add"):
+        own = {(each.get("group"), each.get("map")) for each in table.get(kind, ())}
+        own |= {tuple(each.split("/", 1)) for each in table.get("drop", ())}
         kept = [each for each in found.get(kind, ()) if (each.get("group"), each.get("map")) not in own]
         found[kind] = [*kept, *table.pop(kind, ())]
+    table.pop("drop", None)
     found["group"] = found.get("group", {}) | table.pop("group", {})
     return found | table
 
@@ -244,6 +247,11 @@ class _Reader:
             self.fault(f"{name}: {exc.args[0]}")
             return None
 
+    def off(self, entry: Json) -> bool:
+        """Whether the profile's policy switches an entry off: then nothing reads its segment, and that is told."""
+        words = entry.get("when", "")
+        return bool(words) and fold(parse_condition(words), self.policy) is False
+
     def _links(self, kind: str, entries: Mapping[str, str]) -> tuple[Link, ...]:
         links = []
         for target, written in entries.items():
@@ -272,12 +280,12 @@ def read_wiring(
     makes: dict[tuple[str, str], list[Make]] = {}
     adds: dict[tuple[str, str], list[Add]] = {}
     for entry in reader.table.get("make", ()):
-        if (make := reader.make(entry, family.groups)) is not None:
+        if (make := reader.make(entry, family.groups)) is not None and not reader.off(entry):
             makes.setdefault((entry["group"], make.map[:3]), []).append(make)
             _check_required(reader, make, entry.get("provides", ()))
     entries = [*reader.table.get("add", ()), *_site_adds(rows, extra, family.groups)]
     for entry in entries:
-        if (add := reader.add(entry, family.groups)) is not None:
+        if (add := reader.add(entry, family.groups)) is not None and not reader.off(entry):
             adds.setdefault((entry["group"], add.map[:3]), []).append(add)
     after = [name for name in reader.table.get("after", ()) if name in registry.after]
     for name in set(reader.table.get("after", ())) - set(after):

@@ -64,7 +64,7 @@ GOOD = [
 BAD = {
     "impossible dates": [header(A01, "f"), f"EVN|A01|{WORD}", PID.replace("19800101", WORD), PV1],
     "unknown event": [header("ADT^A99^ADT_A99", "g"), PID, PV1],
-    "another structure": [header(f"SIU^S12^{WORD}", "h"), f"SCH|{WORD}|{NUMBER}", PID],
+    "another structure": [header(f"CSU^C09^{WORD}", "h"), f"CSR|{WORD}|{NUMBER}", PID],
     "not a number": [header(ORU, "i"), PID, ORDER, observation("NM", f"{WORD}x")],
     "no patient": [header(ORU, "j"), ORDER, observation("ST", WORD)],
     "no type": [header("", "k"), PID],

@@ -8,7 +8,19 @@ their counters. A module for each kind of thing; importing one registers what it
 Source: design chapter HL7 v2 §6, the key table.
 """
 
-from mappings.hl7v2.keys import care, charges, clinical, drugs, message, orders, persons, stays
+from mappings.hl7v2.keys import (
+    appointments,
+    care,
+    charges,
+    clinical,
+    documents,
+    drugs,
+    message,
+    orders,
+    persons,
+    prior,
+    stays,
+)
 from mappings.hl7v2.keys.parts import (
     KEYS,
     Key,
@@ -25,7 +37,7 @@ from mappings.hl7v2.keys.parts import (
 from mappings.hl7v2.keys.persons import choose_identity, known_patient
 
 __all__ = [
-    "KEYS", "Key", "KeyFunction", "Scan", "care", "charges", "choose_identity", "clinical", "code", "components",
-    "drugs", "entity", "identifier", "key", "known_patient", "message", "number_of", "orders", "persons", "position",
-    "stays",
+    "KEYS", "Key", "KeyFunction", "Scan", "appointments", "care", "charges", "choose_identity", "clinical", "code",
+    "components", "documents", "drugs", "entity", "identifier", "key", "known_patient", "message", "number_of",
+    "orders", "persons", "position", "prior", "stays",
 ]  # fmt: skip

@@ -155,8 +155,9 @@ def test_no_segment_is_lost_and_order_holds_inside_a_group(names: list[str], rul
         ("ADT^A60", "ADT_A60", "adt", "full"),
         ("ORU^R01", "ORU_R01", "oru", "full"),
         ("oru^r01", "ORU_R01", "oru", "full"),
-        ("SIU^S12", "SIU_S12", "kept", "kept"),
-        ("MDM^T02", "MDM_T02", "kept", "kept"),
+        ("SIU^S12", "SIU_S12", "siu", "full"),
+        ("SIU^S23", "SIU_S12", "slots", "full"),
+        ("MDM^T02", "MDM_T02", "mdm", "full"),
     ],
 )
 def test_an_event_has_its_structure(type_: str, structure: str, family_name: str, tier: str) -> None:

@@ -1,0 +1,353 @@
+"""Appointments: status, people and things, orders, comments; blocked and opened time.
+
+- status: SCH-25 (or AIS-10), else the event; S18 to S22 and S27 keep what is stored; booked without a time is pending
+- a start or end that is not known says so, for only proposed and cancelled appointments may be without (app-2, app-3)
+- a reason on anything but a cancelled appointment is a comment (app-4), as notes of all its segments are
+- a message that names services or resources without action codes is the whole list; with them it changes the list:
+  AIx-2 or RGS-2 = D takes away
+- orders: the n-th number of SCH-26 and SCH-27 belongs to the n-th AIS, a single one to all; a number without a service
+  of its own, or of several patients, is a logical reference
+- S23 and S24 block and open time: a Slot on the Schedule of each resource named, else on SCH-5's
+
+Source: HL7 v2.9 chapter 10; v2-to-FHIR guide SIU_S12, SCH, AIS, AIG, AIL, AIP; FHIR R4 Appointment; design chapter
+HL7 v2 §9.
+"""
+
+import csv
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mappings.fhir import values
+from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.datatypes import FUNCTIONS, coded, identifiers
+from mappings.hl7v2.datatypes.text import scoped
+from mappings.hl7v2.keys.appointments import order_index
+from mappings.hl7v2.message import Segment
+from mappings.hl7v2.place import Place
+from mappings.hl7v2.rules import Json, finish, function, resolver, spans
+from mappings.hl7v2.rules.patients import patient_group
+from mappings.hl7v2.rules.results import NOTE, annotation, readable
+from mappings.hl7v2.structure import Group
+from mappings.rows.runtime import NULL
+from mappings.terminology import concept_map
+from mappings.terminology.concept_map import ConceptMap
+
+BOOKED, PENDING, CANCELLED = "booked", "pending", "cancelled"
+STATUS: dict[str, str] = {
+    **dict.fromkeys(("S12", "S13", "S14"), BOOKED),
+    **dict.fromkeys(("S15", "S16"), CANCELLED),
+    "S17": "entered-in-error",
+    "S26": "noshow",
+}
+WHOLE_LIST = frozenset({"S12", "S13", "S14"})  # events whose resources are all there are
+TIMELESS = frozenset({"proposed", CANCELLED})
+WAITING = {PENDING: "needs-action", "proposed": "needs-action", "waitlist": "tentative"}
+RESOURCES = frozenset(spans.FIRST)
+DELETE = "D"
+_TYPES = Path(__file__).parent.parent / "resource_types.csv"
+
+
+# references and constants that rows ask for ----------------------------------------------------------------------------
+
+
+@resolver("patient")
+def patient(ctx: Any) -> Json | None:
+    """The patient of this PID."""
+    found = ctx.made_near("Patient")
+    return {"reference": found.ref} if found is not None else None
+
+
+@resolver("placer_contact")
+def placer_contact(ctx: Any) -> Json:
+    return {"text": "Placer contact"}
+
+
+@resolver("filler_contact")
+def filler_contact(ctx: Any) -> Json:
+    return {"text": "Filler contact"}
+
+
+@resolver("participation")
+def participation(ctx: Any) -> Json | str:
+    """What a participant without a status of its own says: as the appointment stands."""
+    sch = ctx.near("SCH")
+    code = sch.field(25).split(ctx.rep)[0].split(ctx.comp)[0].strip() if sch is not None else ""
+    hit = concept_map.load("v2-0278.appointment-status").get(code)
+    return participant_status(hit.code if hit is not None else STATUS.get(ctx.event, BOOKED))
+
+
+def participant_status(status: str) -> str:
+    """Who was invited to what is settled had accepted: a cancelling says nothing of the people."""
+    return WAITING.get(status, "accepted")
+
+
+@function("EI[Reference(Appointment)]", "Reference")
+def parent(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """A parent appointment by its number: it may not be stored yet."""
+    found = identifiers.ei_identifier(raw, ctx)
+    return {"type": "Appointment", "identifier": found} if found is not None else None
+
+
+@function("CWE[Reference(Schedule)]", "Reference")
+def schedule(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """SCH-5: the schedule by its code, for whose it is is not said."""
+    found = coded.cwe_reference(raw, ctx)
+    return {"type": "Schedule", **found} if found is not None else None
+
+
+@cache
+def _types() -> dict[str, str]:
+    with _TYPES.open(encoding="utf-8", newline="") as file:
+        return {row["word"]: row["type"] for row in csv.DictReader(file)}
+
+
+def _kind(raw: str, ctx: Any) -> str | None:
+    """What AIG-4 says the resource is, in a word we know."""
+    for written in raw.split(ctx.rep)[0].split(ctx.comp):
+        if (found := _types().get(written.strip().upper())) is not None:
+            return found
+    return None
+
+
+@function("AIG[Reference(Device)]", "Reference")
+def general_resource(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """AIG-3: a resource of the type that AIG-4 names, a logical reference where it names none that FHIR has."""
+    named, shown = coded.cwe_identifier(raw, ctx), coded.cwe_string(raw, ctx)
+    kind = _kind(ctx.seg.field(4), ctx)
+    if named is None or kind is None:
+        return values.present(type=kind, identifier=named, display=shown)
+    named.setdefault("system", scoped(ctx, "resource", "unspecified"))
+    body: Json = {"identifier": [named]}
+    if shown and kind == "Device":
+        body["deviceName"] = [{"name": shown, "type": "user-friendly-name"}]
+    elif shown:
+        body["name"] = [{"text": shown}] if kind == "Practitioner" else shown
+    # the same AIG-3 under another AIG-4 is another thing: nothing here may be remembered by its text
+    recording, ctx.recording = ctx.recording, None
+    made = ctx.make(kind, (named["system"], named["value"]), body)
+    ctx.recording = recording
+    return values.reference(made, shown or named["value"])
+
+
+@function("ORDER[Identifier-Placer]", "Identifier", takes="all")
+def placer_order(raws: list[str], ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    return _order(raws, "EI[Identifier-Placer]", ctx)
+
+
+@function("ORDER[Identifier-Filler]", "Identifier", takes="all")
+def filler_order(raws: list[str], ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    return _order(raws, "EI[Identifier-Filler]", ctx)
+
+
+def _order(raws: list[str], kind: str, ctx: Any) -> Json | None:
+    """The number that belongs to the AIS whose order is built."""
+    index = order_index(ctx.builder.segment, ctx)
+    raw = raws[index] if index is not None and index < len(raws) else ""
+    found: Json | None = FUNCTIONS[kind].call(raw, ctx, None) if raw and raw != NULL else None
+    return found
+
+
+ACTOR: dict[str, Callable[..., Json | None]] = {
+    "AIG": general_resource,
+    "AIL": FUNCTIONS["PL[Reference(Location)]"].call,
+    "AIP": FUNCTIONS["XCN[Reference(Practitioner)]"].call,
+}
+
+
+# the appointment ---------------------------------------------------------------------------------------------------------
+
+
+def _segments(ctx: Assembly, builder: Builder) -> list[tuple[Segment, Group]]:
+    """What stands in the appointment's group and below, its patients apart."""
+    inside = {id(each) for each in builder.group.walk()} if builder.group is not None else set()
+    return [(segment, group) for segment, group in ctx.placed if id(group) in inside and patient_group(group) is None]
+
+
+def deleted(segment: Segment, group: Group) -> bool:
+    """AIx-2 = D, or D for the group it stands in."""
+    rgs = group.find("RGS")
+    return DELETE in (segment.field(2).strip(), rgs.field(2).strip() if rgs is not None else "")
+
+
+@finish("appointment_times")
+def appointment_times(ctx: Assembly, builder: Builder) -> None:
+    """The start of the earliest service, the end of the last, where SCH and TQ1 do not say."""
+    body = builder.body
+    if "start" in body and "end" in body:
+        return
+    mine = [segment for segment, group in _segments(ctx, builder) if segment.name in RESOURCES]
+    mine = [each for each in mine if each.name == "AIS"] or mine
+    times = spans.of_services(ctx, mine)
+    if "start" not in body and times:
+        _put_time(ctx, builder, "start", min((each["start"] for each in times), key=spans.moment), mine)
+    ends = [each["end"] for each in times if "end" in each]
+    if "end" not in body and ends:
+        _put_time(ctx, builder, "end", max(ends, key=spans.moment), mine)
+    elif "end" not in body and "start" in body and (length := spans.length_of(ctx)):
+        _put_time(ctx, builder, "end", spans.later(body["start"], length), [])
+
+
+def _put_time(ctx: Assembly, builder: Builder, name: str, value: str, segments: list[Segment]) -> None:
+    builder.body[name] = value
+    builder.body.pop("_" + name, None)
+    if ctx.trace is not None:
+        for each in segments:
+            first = spans.FIRST[each.name]
+            for number in range(first, first + 5):
+                ctx.trace.rule("appointment_times", builder.ref, name, Place(each.name, each.nth, number, 1))
+
+
+@finish("appointment_status")
+def appointment_status(ctx: Assembly, builder: Builder) -> None:
+    """SCH-25 is there already; else the event. Then what FHIR asks of that status."""
+    body, event = builder.body, ctx.event
+    if "status" not in body:
+        body["status"] = STATUS.get(event, BOOKED)
+        if event not in STATUS:
+            builder.filled.append("status")
+    if body["status"] == BOOKED and "start" not in body:
+        body["status"] = PENDING
+        builder.filled.append("status")
+    elif event in STATUS:
+        builder.own.append("status")
+    known = [name for name in ("start", "end") if name in body]
+    if body["status"] not in TIMELESS or len(known) == 1:
+        for name in ("start", "end"):
+            if name not in known:
+                values.put(body, name, None, *values.absent("unknown")["extension"])
+                builder.filled.append(name)
+    if body["status"] != CANCELLED and "cancelationReason" in body:
+        body["comment"] = readable(body.pop("cancelationReason"))
+
+
+@finish("appointment_participants")
+def appointment_participants(ctx: Assembly, builder: Builder) -> None:
+    """A status for everyone; who is taken off; whether the list is whole."""
+    body = builder.body
+    around = _segments(ctx, builder)
+    mine = [(segment, group) for segment, group in around if segment.name in RESOURCES]
+    for segment, group in mine:
+        if deleted(segment, group):
+            _take_off(ctx, builder, segment)
+    actions = {each.field(2).strip() for each, _ in around if each.name in RESOURCES or each.name == "RGS"}
+    if mine and ctx.event in WHOLE_LIST and not actions - {"", "A", NULL}:
+        builder.clear += [name for name in ("participant", "serviceType") if name in body]
+    for each in body.setdefault("participant", []):
+        if "status" not in each:
+            each["status"] = participant_status(body["status"])
+    if not body["participant"]:
+        body["participant"].append({"actor": values.absent("unknown"), "status": participant_status(body["status"])})
+        builder.filled.append("participant")
+
+
+def _take_off(ctx: Assembly, builder: Builder, segment: Segment) -> None:
+    """Segment action code D: the stored appointment loses the service or the resource."""
+    ctx.seg, ctx.field, ctx.rep_index = segment, 3, 0
+    raw = segment.field(3).split(ctx.rep)[0]
+    if segment.name == "AIS":
+        told, name = raw.split(ctx.comp)[0].strip(), "serviceType[coding="
+    else:
+        actor = ACTOR[segment.name](raw, ctx) or {}
+        told, name = actor.get("reference") or actor.get("identifier", {}).get("value", ""), "participant[actor="
+    if told:
+        builder.clear.append(f"{name}{told}]")
+    if ctx.trace is not None:
+        for number in (2, 3):
+            ctx.trace.rule("appointment_participants", builder.ref, name, Place(segment.name, segment.nth, number, 1))
+
+
+@finish("appointment_orders")
+def appointment_orders(ctx: Assembly, builder: Builder) -> None:
+    """Numbers that made no order here: logical references, which the store may know."""
+    sch = builder.segment
+    if sch is None:
+        return
+    made = {
+        number["value"]
+        for other in ctx.made
+        if other.type == "ServiceRequest"
+        for number in other.body.get("identifier", ())
+    }
+    ctx.seg = sch
+    for field, kind in ((26, "EI[Identifier-Placer]"), (27, "EI[Identifier-Filler]")):
+        ctx.field = field
+        for index, raw in enumerate(sch.field(field).split(ctx.rep)):
+            found = FUNCTIONS[kind].call(raw, ctx, None) if raw and raw != NULL else None
+            if found is not None and found["value"] not in made:
+                based: list[Json] = builder.body.setdefault("basedOn", [])
+                based.append({"type": "ServiceRequest", "identifier": found})
+                if ctx.trace is not None:
+                    path = f"basedOn[{len(based) - 1}]"
+                    ctx.trace.rule("appointment_orders", builder.ref, path, Place("SCH", sch.nth, field, index + 1))
+
+
+@finish("appointment_comment")
+def appointment_comment(ctx: Assembly, builder: Builder) -> None:
+    """Notes of every segment, in order, behind a reason that cancels nothing; who wrote when stays in an extension."""
+    body = builder.body
+    lines = [body["comment"]] if "comment" in body else []
+    lines += _supplements(ctx, builder)
+    for segment, _ in _segments(ctx, builder):
+        if segment.name == "NTE":
+            continue
+        found = annotation(ctx, segment, builder)
+        if found is not None:
+            lines.append(found["text"])
+            if len(found) > 1:
+                body.setdefault("extension", []).append({"url": NOTE, "valueAnnotation": found})
+    if lines:
+        body["comment"] = "\n".join(lines)
+
+
+def _supplements(ctx: Assembly, builder: Builder) -> list[str]:
+    """AIS-11 and AIS-12 of a service without an order, which would hold them."""
+    lines = []
+    ordered = {other.segment for other in ctx.made if other.type == "ServiceRequest"}
+    for segment, _ in _segments(ctx, builder):
+        if segment.name != "AIS" or segment in ordered:
+            continue
+        ctx.seg = segment
+        for number in (11, 12):
+            for index, raw in enumerate(segment.field(number).split(ctx.rep)):
+                ctx.field, ctx.rep_index = number, index
+                found = coded.cwe_string(raw, ctx) if raw and raw != NULL else None
+                if found:
+                    lines.append(found)
+                    if ctx.trace is not None:
+                        place = Place("AIS", segment.nth, number, index + 1)
+                        ctx.trace.rule("appointment_comment", builder.ref, "comment", place)
+    return lines
+
+
+# blocked and opened time -------------------------------------------------------------------------------------------------
+
+
+@finish("schedule_actor")
+def schedule_actor(ctx: Assembly, builder: Builder) -> None:
+    """SCH-5 names a schedule, and not whose it is."""
+    if "actor" not in builder.body:
+        builder.body["actor"] = [values.absent("unknown")]
+        builder.filled.append("actor")
+
+
+@finish("slot_services")
+def slot_services(ctx: Assembly, builder: Builder) -> None:
+    """Each service that stands in the same message can, or cannot, be booked in that time; notes are its comment."""
+    body = builder.body
+    lines = [body["comment"]] if "comment" in body else []
+    for segment in ctx.message.segments:
+        if segment.name == "AIS" and (raw := segment.field(3).split(ctx.rep)[0]) and raw != NULL:
+            ctx.seg, ctx.field, ctx.rep_index = segment, 3, 0
+            if (found := coded.cwe_concept(raw, ctx)) is not None:
+                body.setdefault("serviceType", []).append(found)
+                if ctx.trace is not None:
+                    place = Place("AIS", segment.nth, 3, 1)
+                    ctx.trace.rule("slot_services", builder.ref, f"serviceType[{len(body['serviceType']) - 1}]", place)
+    sch = ctx.near("SCH")
+    for owner in dict.fromkeys(each for each in (sch, builder.segment) if each is not None):
+        note = annotation(ctx, owner, builder)
+        lines += [note["text"]] if note is not None else []
+    if lines:
+        body["comment"] = "\n".join(lines)

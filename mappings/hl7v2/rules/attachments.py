@@ -1,0 +1,37 @@
+"""Attachments that are too large for the resource that shows them: a Binary holds the bytes, the attachment its url.
+
+The Binary is named by its content, so that each version of a document keeps its own; access to it is ruled as to the
+resource it belongs to. Source: FHIR R4 Attachment, Binary; design chapter HL7 v2 §5.
+"""
+
+import base64
+import hashlib
+
+from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.datatypes.attachments import INLINE_BYTES
+from mappings.hl7v2.rules import Json
+
+ANY_BYTES = "application/octet-stream"
+
+
+def completed(ctx: Assembly, builder: Builder, attachment: Json) -> None:
+    """Data gets a content type (att-1); more of it than a resource should carry becomes a Binary."""
+    data = attachment.get("data")
+    if data is None:
+        return
+    attachment.setdefault("contentType", ANY_BYTES)
+    if len(data) // 4 * 3 <= INLINE_BYTES:
+        return
+    raw = base64.b64decode(data)
+    body: Json = {
+        "contentType": attachment["contentType"],
+        "securityContext": {"reference": builder.ref},
+        "data": data,
+    }
+    ref = ctx.stub("Binary", (*builder.key, hashlib.sha256(raw).hexdigest()), body)
+    made = ctx.by_ref[ref]
+    made.mode, made.group = "state", builder.group
+    del attachment["data"]
+    attachment["url"] = ref
+    attachment["size"] = len(raw)
+    attachment["hash"] = base64.b64encode(hashlib.sha1(raw, usedforsecurity=False).digest()).decode("ascii")
