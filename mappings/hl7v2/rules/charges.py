@@ -45,6 +45,7 @@ def account_event(ctx: Assembly, builder: Builder) -> None:
         return
     builder.body["status"] = "inactive"
     builder.own.append("status")
+    builder.filled[:] = [path for path in builder.filled if path != "status"]
     evn = ctx.message.first("EVN")
     raw = (evn.field(6) or evn.field(2)) if evn is not None and ctx.event == _ENDED else ""
     if raw and raw != NULL and evn is not None:

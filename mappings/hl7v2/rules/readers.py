@@ -41,8 +41,14 @@ def message_event(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json:
 
 @function("OBX5[value-one]", "value[x]")
 def one_value(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
-    """One repetition of OBX-5, for a component."""
-    return observation.obx5_value([raw], ctx)
+    """One repetition of OBX-5, for a component; a component holds no attachment, so a pointer is its text."""
+    found = observation.obx5_value([raw], ctx)
+    if found is None or "valueAttachment" not in found:
+        return found
+    attachment = found["valueAttachment"]
+    if (said := attachment.get("url") or attachment.get("title")) is None:
+        ctx.issue("bad-value", detail="several documents in one line")
+    return {"valueString": said} if said else None
 
 
 @function("PR1[performed]", "performed[x]")

@@ -124,3 +124,10 @@ def test_an_account_that_was_ended_stays_so_though_an_older_message_arrives() ->
 def test_billing_does_not_rewrite_who_the_patient_is() -> None:
     assert mapped(bar("P05"), "Patient").mode == "stub"
     assert mapped(dft(ft1()), "Encounter").mode == "stub"
+
+
+def test_pointers_in_one_line_are_components_of_text() -> None:
+    line = "OBX|1|RP|8867-4^Heart rate^LN||strip-60^MONITOR~strip-120^MONITOR||||||F"
+    (found,) = bodies(bar("P12", VISIT.format("V1"), line), "Observation")
+    assert [each["valueString"] for each in found["component"]] == ["strip-60", "strip-120"]
+    assert validate(found) == ()
