@@ -30,12 +30,16 @@ def whereabouts(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IssueItem:
-    """One line of an OperationOutcome: FHIR issue type, FHIRPath expression, one sentence without health data."""
+    """One line of an OperationOutcome: FHIR issue type, FHIRPath expression, one sentence without health data.
+
+    `rule` is the key of the constraint that is broken, where it is one.
+    """
 
     issue: str
     expression: str
     text: str
     severity: str = "error"
+    rule: str = ""
 
 
 class ChartbridgeError(Exception):

@@ -381,7 +381,7 @@ class Pipeline:
         return ""
 
     def _effects(self, conn: Connection, at: datetime, work: Work, answer: wire.Answer) -> str:
-        row = work.row
+        row, feed = work.row, self._parts.feeds.get(work.row.feed)
         unit = Unit(
             kind="transform.hl7v2",
             who=row.feed,
@@ -391,6 +391,7 @@ class Pipeline:
             clear={"map": answer.rows},
             secret={"source": answer.digest.hex()},
             seq=row.seq,
+            invariants=feed is None or feed.policy.invariants,
         )
         written = commit_unit(conn, unit, self._parts.keyring, self._draw)
         why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)
@@ -403,7 +404,8 @@ class Pipeline:
         if isinstance(error, IntegrityFault):
             log.error("store.altered", feed=self._in_hand[number].row.feed, seq=self._in_hand[number].row.seq)
         code = error.code if isinstance(error, ChartbridgeError) else child_code(error)
-        place = error.items[0].expression if isinstance(error, ChartbridgeError) and error.items else ""
+        first = error.items[0] if isinstance(error, ChartbridgeError) and error.items else None
+        place = f"{first.expression} {first.rule}".rstrip() if first else ""
         failure = wire.WireIssue(code, "error", place, "")
         return self._step(conn, at, self._quarantine(self._in_hand[number].row, "seal", failure))
 

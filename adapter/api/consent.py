@@ -38,6 +38,7 @@ from adapter.store.unit import Change, EventParts, Replace, Unit, Written
 from adapter.store.writing import commit_unit
 from ledger.event import timestamp
 from mappings.fhir.codec import RESOURCE, check_bytes, decode
+from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 
 Json = dict[str, Any]
@@ -82,7 +83,7 @@ async def _resource(call: Call) -> Json:
     resource = check_bytes(await call.body(RESOURCE.max_bytes))
     if resource.get("resourceType") != "Consent":
         raise BadRequest("the body is no Consent", issue="invalid", expression="resourceType")
-    faults = tuple(fault for fault in validate(resource) if fault.severity == "error")
+    faults = tuple(fault for fault in validate(resource) if fault.severity == "error") or broken(resource)
     if faults:
         raise outcome.from_faults(faults, Unprocessable, "the consent does not fit FHIR R4")
     return resource

@@ -76,9 +76,13 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a message that cannot be converted does to those behind it."""
+    """What a message that cannot be converted does to those behind it, and what counts as one.
+
+    With `invariants`, what a message becomes has to keep R4's constraints too, not only its schema.
+    """
 
     poison: Literal["hold-patient", "skip", "hold-feed"] = "hold-patient"
+    invariants: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ class Unit:
 
     `kind` is the type of the event that each patient's part becomes; `secret` and `clear` are its facts besides content
     and subject (a message's source digest and mapping revision, a write's actor). `who` is the feed or the client, `at`
-    the clock that stamps, `seq` the journal's number of the message.
+    the clock that stamps, `seq` the journal's number of the message. `invariants`: what is written has to keep R4's
+    constraints too.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class Unit:
     detail: bytes | None = field(default=None, repr=False)
     seq: int | None = None
     match: frozenset[str] = PATIENT_MATCH
+    invariants: bool = True
 
 
 @dataclass(frozen=True, slots=True)

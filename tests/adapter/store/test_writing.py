@@ -278,6 +278,7 @@ async def test_a_consents_event_commits_to_the_stamped_bytes_and_raises_the_epoc
         },
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "patient": {"reference": "Patient/ana"},
+        "policyRule": {"text": "opt-in"},
     }
 
     def granted(canonical: bytes, version: int, epoch: int, at: datetime) -> EventParts:
