@@ -53,7 +53,6 @@ from mappings.convert import Mapped, Repoint
 from mappings.errors import MappingError
 from mappings.fhir.codec import Json, check_encoded, encode
 from mappings.fhir.invariants import broken, key_of
-from mappings.fhir.invariants import broken, key_of
 from mappings.fhir.schema import schema
 from mappings.fhir.validate import validate
 from mappings.merge import settle
