@@ -56,6 +56,13 @@ class Children:
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: deque[_Question] = deque()
         self._asked = asyncio.Event()
+        self._generation = 0
+
+    def renew(self, hello: bytes) -> None:
+        """From the next question on, ask children that were greeted so; the old ones finish what they were asked."""
+        self._hello = hello
+        self._generation += 1
+        self._asked.set()
 
     async def start(self) -> None:
         """Start one supervising task a child; each starts its own process."""
@@ -78,6 +85,7 @@ class Children:
 
     async def _supervise(self) -> None:
         while True:
+            generation = self._generation
             try:
                 process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, limit=1 << 20)
             except OSError as exc:  # no memory, no process left: later, perhaps
@@ -85,7 +93,7 @@ class Children:
                 continue
             try:
                 if await self._greeted(process):
-                    await self._serve(process)
+                    await self._serve(process, generation)
             finally:
                 await _end(process)
 
@@ -102,16 +110,20 @@ class Children:
         log.error("child.not_started", reason=reason)
         await asyncio.sleep(AGAIN_S)
 
-    async def _serve(self, process: Process) -> None:
-        """Until it fails at a question, which has its answer then; the next child takes the next."""
+    async def _serve(self, process: Process, generation: int) -> None:
+        """Until it fails at a question, which has its answer then, or has been replaced; the next child goes on."""
         with suppress(ChildFailed):
-            while True:
-                await self._converse(process, await self._take())
+            while asked := await self._take(generation):
+                await self._converse(process, asked)
 
-    async def _take(self) -> deque[_Question]:
-        while not self._waiting:
+    async def _take(self, generation: int) -> deque[_Question]:
+        """Some of what waits; nothing for a child of an earlier generation."""
+        while not self._waiting and generation == self._generation:
             self._asked.clear()
             await self._asked.wait()
+        if generation != self._generation:
+            self._asked.set()  # it may have been the one that was woken
+            return deque()
         share = -(-len(self._waiting) // self._size)  # leave the other children theirs
         return deque(self._waiting.popleft() for _ in range(min(DEPTH, share)))
 

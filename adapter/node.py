@@ -26,13 +26,12 @@ from adapter import http_server, wire
 from adapter.access.deliver import Delivery
 from adapter.api.app import create_app
 from adapter.children import Children
-from adapter.inbound.feed import Feed, load_feeds
 from adapter.inbound.intake import Intake
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
 from adapter.pipeline import Parts as PipelineParts
 from adapter.pipeline import Pipeline
-from adapter.receiving import intakes_of, listen, lock, open_journal
+from adapter.receiving import Receipt, background, lock, open_journal
 from adapter.services import Parts, Services, assemble
 from adapter.site import Site, adopt_policies, now, open_site
 from adapter.store import messages, outbox
@@ -49,8 +48,12 @@ class Node:
     services: Services
     journal: Journal
     pipeline: Pipeline
-    listeners: Mapping[str, Listener]
+    receipt: Receipt
     failed: asyncio.Future[None] = field(repr=False)
+
+    @property
+    def listeners(self) -> Mapping[str, Listener]:
+        return self.receipt.listeners
 
     @property
     def http_port(self) -> int:
@@ -92,17 +95,18 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
         site = await stack.enter_async_context(open_site(folder, **flags))
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
-        feeds = load_feeds(folder, site.org)
         journal = await open_journal(stack, site, failed)
-        intakes = intakes_of(folder, site, journal)
-        services = await _services(site, intakes)
+        receipt = Receipt(folder, site, journal)
+        services = await _services(site, receipt.intakes)
         async with AsyncExitStack() as parts:
-            pipeline = await _pipeline(parts, site, services, feeds, journal, failed)
-            _background(parts, failed, site.ledger.keep_integrated(_report), "checkpoints")
+            pipeline = await _pipeline(parts, receipt, failed)
+            background(parts, failed, site.ledger.keep_integrated(_report), "checkpoints")
+            background(parts, failed, receipt.replies.run(), "replies")
             http_server.check(site.settings.http, folder)
             await parts.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
-            listeners = await listen(parts, intakes)
-            yield Node(site, services, journal, pipeline, listeners, failed)
+            await receipt.open(parts)
+            background(parts, failed, receipt.watch(), "feeds")
+            yield Node(site, services, journal, pipeline, receipt, failed)
         await _sign_last(site)
 
 
@@ -116,37 +120,44 @@ async def _services(site: Site, intakes: Mapping[str, Intake]) -> Services:
     return services
 
 
-async def _pipeline(
-    stack: AsyncExitStack,
-    site: Site,
-    services: Services,
-    feeds: Mapping[str, Feed],
-    journal: Journal,
-    failed: asyncio.Future[None],
-) -> Pipeline:
+async def _pipeline(stack: AsyncExitStack, receipt: Receipt, failed: asyncio.Future[None]) -> Pipeline:
+    site, journal = receipt.site, receipt.journal
     await site.store.write(lambda conn: messages.vacate(conn, site.org))  # the lock is ours: no other worker lives
     workers = site.settings.workers
-    hello = wire.Hello(
-        str(site.folder),
-        {name: feed.profile for name, feed in feeds.items()},
-        site.keyring.organisation().identity,
-        workers.memory_mib << 20,
-        workers.convert_s,
-    )
-    children = Children(wire.pack(hello), size=workers.children, limit_s=workers.convert_s)
+    children = Children(_hello(receipt), size=workers.children, limit_s=workers.convert_s)
     await children.start()
     stack.push_async_callback(children.close)
     delivery = Delivery(site.store, site.ledger, site.keyring, site.org, now)
     worker = f"{os.getpid()}-{os.urandom(4).hex()}"
     parts = PipelineParts(
-        site.org, site.store, journal, site.keyring, delivery, children, feeds, now, workers.batch, worker
-    )
+        site.org, site.store, journal, site.keyring, delivery, children, receipt.feeds, now, workers.batch, worker,
+        receipt.replies.wake,
+    )  # fmt: skip
     pipeline = Pipeline(parts)
     await pipeline.start()
-    _background(stack, failed, pipeline.deliver(), "delivery")
-    _background(stack, failed, pipeline.run(), "pipeline")
-    _background(stack, failed, _watch(journal, pipeline), "arrivals")
+
+    async def changed() -> None:
+        children.renew(_hello(receipt))
+        await pipeline.feeds_changed()
+
+    receipt.changed = changed
+    background(stack, failed, pipeline.deliver(), "delivery")
+    background(stack, failed, pipeline.run(), "pipeline")
+    background(stack, failed, _watch(journal, pipeline), "arrivals")
     return pipeline
+
+
+def _hello(receipt: Receipt) -> bytes:
+    """What a conversion child is told first: where the profiles lie, and which feed has which."""
+    site, workers = receipt.site, receipt.site.settings.workers
+    hello = wire.Hello(
+        str(site.folder),
+        {name: feed.profile for name, feed in receipt.feeds.items()},
+        site.keyring.organisation().identity,
+        workers.memory_mib << 20,
+        workers.convert_s,
+    )
+    return wire.pack(hello)
 
 
 async def _watch(journal: Journal, pipeline: Pipeline) -> None:
@@ -155,23 +166,6 @@ async def _watch(journal: Journal, pipeline: Pipeline) -> None:
         await journal.wait(seen)
         seen = journal.last
         pipeline.wake()
-
-
-def _background(
-    stack: AsyncExitStack, failed: asyncio.Future[None], part: "asyncio._CoroutineLike[None]", name: str
-) -> None:
-    task = asyncio.create_task(part, name=name)
-
-    def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
-            failed.set_exception(error)
-
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    task.add_done_callback(ended)
-    stack.push_async_callback(stop)
 
 
 async def _sign_last(site: Site) -> None:

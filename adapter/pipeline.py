@@ -6,7 +6,8 @@
 4. Decide, in lane order: a stranger, a filter, a failure, an earlier message of the patient that waits for a person, or
    effects.
 5. Commit (`store/`): merge, validate once, seal; what is ready in all lanes goes in one transaction under the lanes'
-   fencing tokens, a SAVEPOINT a message. The state, the effects and what the ledger is owed are one commit.
+   fencing tokens, a SAVEPOINT a message. The state, the effects, what the ledger is owed and what the sender is still
+   to hear (`replies.py`) are one commit.
 6. Log (`access/deliver.py`): the outbox goes into the log; then the message is `logged`, and without sinks `delivered`.
 
 A crash between any two steps leaves the message where a state says it is; starting again takes it up from there.
@@ -38,9 +39,10 @@ from adapter.inbound.journal import JournalReader
 from adapter.inbound.journal_table import Row
 from adapter.lanes import Lanes
 from adapter.seal.keyring import STOCK, Keyring
-from adapter.store import messages
+from adapter.store import messages, replies
 from adapter.store.engine import DataStore
 from adapter.store.messages import LANES, Lease, Step
+from adapter.store.replies import Owed
 from adapter.store.unit import Convert, Unit
 from adapter.store.writing import commit_unit, in_order
 from mappings.errors import MappingError
@@ -55,7 +57,7 @@ LEASE_MS = 30_000
 POLL_S = 1.0  # how soon a message that someone sent round again is noticed
 RETRY_S = 1.0
 ISSUES_KEPT = 20  # of one message, in its transition; the rest is counted
-PAUSED, NO_FEED = "feed paused", "feed is not configured"
+PAUSED, STOPPED, NO_FEED = "feed paused", "feed stopped", "feed is not configured"
 FEED_WAITS = "feed waits behind a quarantined message"
 WRONG_SENDER = "wrong-sender"
 
@@ -73,7 +75,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a pipeline works on."""
+    """What a pipeline works on. `feeds` may change while it runs (`feeds_changed`); `owed` hears when a sender is to.
+
+    `owed` is called on the loop.
+    """
 
     org: str
     store: DataStore
@@ -85,6 +90,7 @@ class Parts:
     clock: Clock
     batch: int = 20
     worker: str = "worker"
+    owed: Callable[[], None] = lambda: None
 
 
 class SealFailed(ChartbridgeError):
@@ -101,6 +107,7 @@ class Pipeline:
         self._woken, self._owed = asyncio.Event(), asyncio.Event()
         self._lease = Lease(parts.worker, {}, 0)
         self._draw = Buffered(os.urandom)  # nonces: one for each version
+        self._feed_lanes: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None
         self._forget()
@@ -128,6 +135,12 @@ class Pipeline:
         """Before `run`: keys for new patients, and on with what waited for its feed."""
         await self._parts.keyring.restock()
         await self._parts.store.write(self._resume)
+
+    async def feeds_changed(self) -> None:
+        """A feed runs again, or otherwise: on with what waited for it."""
+        await self._parts.store.write(self._resume)
+        self._asked_again = 0.0
+        self._woken.set()
 
     async def run(self) -> None:
         """Steps 2 to 5, for ever."""
@@ -161,12 +174,10 @@ class Pipeline:
         org, at = self._parts.org, self._now_ms()
         for name, feed in self._parts.feeds.items():
             after = 0
-            while feed.state != "paused" and (
-                some := messages.in_state(conn, org, [messages.HELD], feed=name, after=after)
-            ):
+            while feed.processes and (some := messages.in_state(conn, org, [messages.HELD], feed=name, after=after)):
                 after = some[-1].seq
                 for held in some:
-                    if messages.transitions(conn, org, held.seq)[-1].why in (PAUSED, NO_FEED):
+                    if messages.transitions(conn, org, held.seq)[-1].why in (PAUSED, STOPPED, NO_FEED):
                         step = Step(held.seq, name, messages.NEW, self._parts.worker, "feed runs")
                         messages.move(conn, org, step, at)
 
@@ -241,8 +252,9 @@ class Pipeline:
     def _feed_lane(self, name: str) -> tuple[int, ...]:
         """A feed that one message may stop keeps the order of all its messages: a lane here, which no lease knows."""
         feed = self._parts.feeds.get(name)
-        strict = feed is not None and feed.policy.poison == messages.HOLD_FEED
-        return (-1 - sorted(self._parts.feeds).index(name),) if strict else ()
+        if feed is None or feed.policy.poison != messages.HOLD_FEED:
+            return ()
+        return (self._feed_lanes.setdefault(name, -1 - len(self._feed_lanes)),)
 
     def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.create_task(coroutine)
@@ -283,7 +295,7 @@ class Pipeline:
         feed = self._parts.feeds.get(row.feed)
         if body is None:
             work.answer = work.answer or _failed("content-gone")
-        elif feed is None or feed.state == "paused":
+        elif feed is None or not feed.processes:
             work.answer = _failed("not-asked")  # it will be held
         else:
             stranger = WRONG_SENDER in row.issues
@@ -339,6 +351,8 @@ class Pipeline:
         self._open = left
         self._in_hand = []
         self._owed.set()
+        if any(work.row.due for work in works):
+            parts.owed()
         for work, state in zip(works, states, strict=True):
             if state != messages.MAPPED:
                 log.warning("message.stopped", feed=work.row.feed, seq=work.row.seq, state=state)
@@ -351,28 +365,33 @@ class Pipeline:
         found = messages.state(conn, org, row.seq)
         if found is not None and found.state != messages.NEW:
             return found.state
-        if why := self._obstacle(conn, row):
-            return self._step(conn, at, self._to(row, messages.HELD, why))
+        if why := self._obstacle(conn, row, released=found is not None and found.code == messages.RELEASED):
+            return self._step(conn, at, row, self._to(row, messages.HELD, why))
         answer = work.answer
         if answer is None:
             raise RuntimeError("a message in hand has been converted")
         if answer.failure is not None:
-            return self._step(conn, at, self._quarantine(row, "convert", answer.failure))
+            return self._step(conn, at, row, self._quarantine(row, "convert", answer.failure))
         if answer.filtered:
-            return self._step(conn, at, self._to(row, messages.FILTERED, answer.filtered))
+            return self._step(conn, at, row, self._to(row, messages.FILTERED, answer.filtered))
         try:
             return self._effects(conn, at, work, answer)
         except (*OURS, sqlite3.IntegrityError, sqlite3.DataError) as exc:
             log.error("message.seal_failed", feed=row.feed, seq=row.seq, fault=whereabouts(exc))
             raise SealFailed("a fault of the program, not of the message") from exc
 
-    def _obstacle(self, conn: Connection, row: Row) -> str:
-        """Why this message has to wait for a person; empty when nothing is in its way."""
+    def _obstacle(self, conn: Connection, row: Row, *, released: bool) -> str:
+        """Why this message has to wait for a person; empty when nothing is in its way.
+
+        One that a person released waits for its feed alone.
+        """
         feed = self._parts.feeds.get(row.feed)
         if feed is None:
             return NO_FEED
-        if feed.state == "paused":
-            return PAUSED
+        if not feed.processes:
+            return PAUSED if feed.state == "paused" else STOPPED
+        if released:
+            return ""
         if feed.policy.poison == messages.HOLD_FEED and messages.stopped(conn, self._parts.org, row.feed, row.seq):
             return FEED_WAITS
         if feed.policy.poison == messages.HOLD_PATIENT:
@@ -397,6 +416,7 @@ class Pipeline:
         why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)
         step = self._to(row, messages.MAPPED, why, txn=written.txn or None, took_us=work.took_us)
         messages.done(conn, self._parts.org, step, _ms(at), logged_too=not written.events)
+        self._owe(conn, at, row, step)
         return messages.MAPPED
 
     def _refused(self, at: datetime, conn: Connection, number: int, error: ChartbridgeError | MappingError) -> str:
@@ -407,7 +427,8 @@ class Pipeline:
         first = error.items[0] if isinstance(error, ChartbridgeError) and error.items else None
         place = f"{first.expression} {first.rule}".rstrip() if first else ""
         failure = wire.WireIssue(code, "error", place, "")
-        return self._step(conn, at, self._quarantine(self._in_hand[number].row, "seal", failure))
+        row = self._in_hand[number].row
+        return self._step(conn, at, row, self._quarantine(row, "seal", failure))
 
     def _quarantine(self, row: Row, stage: str, failure: wire.WireIssue) -> Step:
         kind = fingerprint(row.feed, stage, failure.code, failure.place, failure.row)
@@ -428,8 +449,18 @@ class Pipeline:
         worker = self._parts.worker
         return Step(row.seq, row.feed, state, worker, why, row.patients, txn, fingerprint, code, took_us)
 
-    def _step(self, conn: Connection, at: datetime, step: Step) -> str:
+    def _step(self, conn: Connection, at: datetime, row: Row, step: Step) -> str:
+        self._owe(conn, at, row, step)
         return messages.move(conn, self._parts.org, step, _ms(at)).state
+
+    def _owe(self, conn: Connection, at: datetime, row: Row, step: Step) -> None:
+        """What the sender is to hear, if it asked. One that is held will end otherwise; only where a sender has heard
+        nothing at all, and may wait on an open connection, is that an answer."""
+        if not row.due or (step.to == messages.HELD and not row.unanswered):
+            return
+        place = step.why.partition(" ")[2] if step.to == messages.QUARANTINED else ""
+        owed = Owed(row.seq, row.feed, row.due, step.to, step.code or "", place, step.fingerprint or "", _ms(at))
+        replies.owe(conn, self._parts.org, owed)
 
     # 6. Log ----------------------------------------------------------------------------------------------------------
 

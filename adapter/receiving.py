@@ -1,29 +1,42 @@
-"""Receipt of a site: its journal, the ways in of its feeds, and its MLLP ports.
+"""Receipt of a site: its journal, the ways in of its feeds, its ports and folders; and feeds that change while it runs.
 
 `receiving` is the role `mllp` alone, which a node of one process has among its others (`node.py`). Nothing of the API,
 the pipeline or a web framework is loaded here: a thousand sockets are to be a small process.
-Source: architecture §5; operations chapter §2.
+
+Feeds are files. They are read at the start, at SIGHUP, and one by one when an operator has applied it, which the data
+store tells (`store/feeds.py`). One that cannot be taken up changes nothing: what ran goes on, and the table says why.
+Where only the state, the profile or a policy changed, open connections stay; another port, certificate or limit closes
+the port, after everything that has arrived is answered, and opens the new one.
+Source: architecture §5; operations chapter §2, §4.
 """
 
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from adapter.errors import ConfigurationError, Unavailable
+import structlog
+from sqlalchemy import Connection
+
+from adapter.errors import ChartbridgeError, ConfigurationError, Unavailable
 from adapter.inbound.ack import Rules
 from adapter.inbound.feed import Feed, load_feeds
+from adapter.inbound.folder import Watcher
 from adapter.inbound.intake import Intake, Scan
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
 from adapter.profiles import site_profile
+from adapter.replies import Parts as ReplyParts
+from adapter.replies import Replies, address
 from adapter.seal.blind import keyed_id, lane
 from adapter.seal.keyring import OrganisationKeys
 from adapter.site import Site, now, open_site
+from adapter.store import feeds as table
 from adapter.store.check import check_journal
 from mappings.convert import patient_keys
 from mappings.hl7v2.message import Header
@@ -31,6 +44,9 @@ from mappings.hl7v2.structure import structure_row
 from mappings.profile import KEPT, Profile
 
 LOCK = "lock"
+POLL_S = 0.5  # how soon an applied feed is noticed
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -41,8 +57,11 @@ async def receiving(folder: Path, **flags: object) -> AsyncIterator[Mapping[str,
         site = await stack.enter_async_context(open_site(folder, **flags))
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
-        journal = await open_journal(stack, site, failed)
-        yield await listen(stack, intakes_of(folder, site, journal))
+        receipt = Receipt(folder, site, await open_journal(stack, site, failed))
+        background(stack, failed, receipt.replies.run(), "replies")
+        await receipt.open(stack)
+        background(stack, failed, receipt.watch(), "feeds")
+        yield receipt.listeners
 
 
 def lock(folder: Path) -> Callable[[], None]:
@@ -70,23 +89,188 @@ async def open_journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future
     return journal
 
 
-def intakes_of(folder: Path, site: Site, journal: Journal) -> dict[str, Intake]:
-    """The ways in of all feeds, each under its profile."""
-    keys = site.keyring.organisation()
-    return {
-        name: _intake(feed, site_profile(folder, feed.profile, keys.identity), journal, keys)
-        for name, feed in load_feeds(folder, site.org).items()
-    }
+def background(
+    stack: AsyncExitStack, failed: asyncio.Future[None], part: "asyncio._CoroutineLike[None]", name: str
+) -> None:
+    """A part that runs until the stack closes; its failure is told to `failed`."""
+    task = asyncio.create_task(part, name=name)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
+            failed.set_exception(error)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    task.add_done_callback(ended)
+    stack.push_async_callback(stop)
 
 
-def _intake(feed: Feed, profile: Profile, journal: Journal, keys: OrganisationKeys) -> Intake:
-    return Intake(feed, _rules(profile), journal, _scan(profile, keys), keys.locate, now)
+@dataclass(slots=True)
+class Receipt:
+    """The feeds of a site as they run. The mappings are the same objects throughout, and change in place.
+
+    `changed` is called after feeds have changed, before their new ports open: whoever converts must know them first.
+    """
+
+    folder: Path
+    site: Site
+    journal: Journal
+    feeds: dict[str, Feed] = field(default_factory=dict)
+    intakes: dict[str, Intake] = field(default_factory=dict)
+    listeners: dict[str, Listener] = field(default_factory=dict)
+    folders: dict[str, Watcher] = field(default_factory=dict)
+    changed: Callable[[], Awaitable[None]] | None = None
+    replies: Replies = field(init=False)
+    _wishes: dict[str, int] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        """Read the feeds. Raises ConfigurationError for the first that cannot run."""
+        site = self.site
+        self.replies = Replies(ReplyParts(site.org, site.store, self.journal, self.intakes, now))
+        self.feeds.update(load_feeds(self.folder, site.org))
+        self.intakes.update({name: self._intake(feed) for name, feed in self.feeds.items()})
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the ports and folders, which close with the stack. Raises Unavailable for a port that is taken."""
+        known = await self.site.store.read(lambda conn: table.every(conn, self.site.org))
+        runs = {name: feed.revision for name, feed in self.feeds.items()}
+        self._wishes = {name: row.wanted_at for name, row in known.items() if row.wanted == runs.get(name)}
+        stack.push_async_callback(self.close)
+        for name in self.feeds:
+            await self._open(name)
+        await self._tell(self.feeds)
+
+    async def close(self) -> None:
+        """Take no more; answer what has arrived."""
+        await asyncio.gather(*map(self._close, list(self.feeds)))
+
+    async def watch(self) -> None:
+        """Take up what operators apply, for ever."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                wishes = await self.site.store.read(lambda conn: table.wishes(conn, self.site.org))
+                if any(at != self._wishes.get(name, 0) for name, at in wishes.items()):
+                    await self._grant(await self.site.store.read(lambda conn: table.every(conn, self.site.org)))
+            except Unavailable as exc:
+                log.error("feeds.unavailable", code=exc.code)
+
+    async def _grant(self, known: Mapping[str, table.FeedRun]) -> None:
+        """Take up what was applied since the last time, as long as its file is what was applied."""
+        new = {name: row for name, row in known.items() if row.wanted_at != self._wishes.get(name, 0)}
+        async with self._turn:
+            found = await self._read(new)
+            for name, row in new.items() if found is not None else ():
+                feed = found.get(name) if found else None
+                if feed is not None and feed.revision == row.wanted:
+                    await self._take_up(name, feed)
+                else:
+                    text = "the file is not the one that was applied"
+                    await self._refuse([name], ConfigurationError(text, hint="chartbridge feed diff"))
+        self._wishes = {name: row.wanted_at for name, row in known.items()}
+
+    async def reload(self) -> None:
+        """Read all feeds, their profiles and certificates again."""
+        async with self._turn:
+            found = await self._read(self.feeds)
+            for name in sorted({*self.feeds, *found}) if found is not None else ():
+                await self._take_up(name, found.get(name) if found else None)
+
+    async def _read(self, about: Iterable[str]) -> dict[str, Feed] | None:
+        """All feeds from their files; None where they cannot run together, which is noted at those it is about."""
+        try:
+            return load_feeds(self.folder, self.site.org)
+        except ConfigurationError as exc:
+            await self._refuse(about, exc)
+            return None
+
+    async def _take_up(self, name: str, feed: Feed | None) -> None:
+        before = self.feeds.get(name), self.intakes.get(name)
+        try:
+            await self._change(name, feed, None if feed is None else self._intake(feed))
+        except ChartbridgeError as exc:
+            await self._refuse([name], exc)
+            if self.feeds.get(name) is not before[0]:
+                await self._change(name, *before)  # a port that is taken: back to the one that was
+            return
+        log.info("feed.taken_up", feed=name, state=feed.state if feed else "gone")
+        await self._tell([name])
+
+    async def _change(self, name: str, feed: Feed | None, intake: Intake | None) -> None:
+        before = self.feeds.get(name)
+        if feed is None or before is None or feed.listen != before.listen or not feed.receives:
+            await self._close(name)
+        if feed is None or intake is None:
+            self.feeds.pop(name, None)
+            self.intakes.pop(name, None)
+        else:
+            self.feeds[name], self.intakes[name] = feed, intake
+        if self.changed is not None:
+            await self.changed()
+        await self._open(name)
+
+    async def _refuse(self, names: Iterable[str], error: ChartbridgeError) -> None:
+        for name in names:
+            log.error("feed.not_taken_up", feed=name, code=error.code, reason=error.text)
+            await self.site.store.write(partial(_failed, self.site.org, name, error.text))
+
+    async def _tell(self, names: Iterable[str]) -> None:
+        """Write down what runs."""
+        at = int(now().timestamp() * 1000)
+        for name in names:
+            await self.site.store.write(partial(_took_up, self.site.org, name, self.feeds.get(name), at))
+
+    async def _open(self, name: str) -> None:
+        """The port or folder of a feed that takes messages; where it is open, what it does from now on."""
+        feed = self.feeds.get(name)
+        if feed is None or not feed.receives:
+            return
+        if name in self.listeners:
+            self.listeners[name].take_over(self.intakes[name])
+        elif name in self.folders:
+            self.folders[name].intake = self.intakes[name]
+        elif feed.listen.kind == "mllp":
+            self.listeners[name] = listener = Listener(self.intakes[name])
+            try:
+                await listener.start()
+            except ChartbridgeError:
+                del self.listeners[name]
+                raise
+        elif feed.listen.kind == "folder":
+            self.folders[name] = Watcher(self.intakes[name])
+            await self.folders[name].start()
+
+    async def _close(self, name: str) -> None:
+        if listener := self.listeners.pop(name, None):
+            await listener.stop()
+        if watcher := self.folders.pop(name, None):
+            await watcher.stop()
+
+    def _intake(self, feed: Feed) -> Intake:
+        keys = self.site.keyring.organisation()
+        profile = site_profile(self.folder, feed.profile, keys.identity)
+        scan = _scan(profile, keys)
+        return Intake(feed, _rules(profile), self.journal, scan, keys.locate, now, outcomes=self.replies)
+
+
+def _took_up(org: str, name: str, feed: Feed | None, at: int, conn: Connection) -> None:
+    if feed is None:
+        table.took_up(conn, org, name, "", "", "", at)
+    else:
+        table.took_up(conn, org, name, feed.revision, feed.state, feed.text, at)
+
+
+def _failed(org: str, name: str, fault: str, conn: Connection) -> None:
+    table.failed(conn, org, name, fault)
 
 
 def _rules(profile: Profile) -> Rules:
-    if profile.ack["after"] != "durable":
-        text = f"profile {profile.name}: this version acknowledges when a message is durable, and no later"
-        raise ConfigurationError(text, hint='write ack.after = "durable"')
+    reply_to = str(profile.ack.get("reply_to", ""))
+    if reply_to:
+        address(reply_to)  # at the start, not at the first answer
 
     def kept(header: Header) -> bool:
         row = structure_row(header.message_code, header.trigger, header.structure, header.version)
@@ -99,6 +283,8 @@ def _rules(profile: Profile) -> Rules:
         unsupported=profile.ack["unsupported"],
         processing=frozenset(profile.ack["processing"]),
         zone=profile.zone or ZoneInfo("UTC"),
+        after=profile.ack["after"],
+        reply_to=reply_to,
     )
 
 
@@ -111,14 +297,3 @@ def _scan(profile: Profile, keys: OrganisationKeys) -> Scan:
         return fids, tuple(sorted({lane(keys.locate, patient) for patient in patients}))
 
     return scan
-
-
-async def listen(stack: AsyncExitStack, intakes: Mapping[str, Intake]) -> dict[str, Listener]:
-    """Open the MLLP ports of the feeds that have one."""
-    listeners = {}
-    for name, intake in intakes.items():
-        if intake.feed.listen.kind == "mllp" and intake.feed.receives:
-            listeners[name] = listener = Listener(intake)
-            await listener.start()
-            stack.push_async_callback(listener.stop)
-    return listeners

@@ -6,6 +6,7 @@ waits for its ACK before the next, as MLLP senders do (HL7 v2, Transport Specifi
 
 import asyncio
 import itertools
+import ssl
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,11 +70,12 @@ async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, m
     return answer[answer.find(START) + 1 : -len(END)]
 
 
-async def send_one(host: str, port: int, message: bytes, timeout_s: float = ACK_S) -> bytes:
-    """One message on a connection of its own; its ACK."""
+async def send_one(host: str, port: int, message: bytes, timeout_s: float = ACK_S, *, tls: bool = False) -> bytes:
+    """One message on a connection of its own; its ACK. With `tls` the other side's certificate is verified."""
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, port, limit=MAX_ACK_BYTES)
+            secured = ssl.create_default_context() if tls else None
+            reader, writer = await asyncio.open_connection(host, port, limit=MAX_ACK_BYTES, ssl=secured)
             try:
                 return await exchange(reader, writer, message)
             finally:

@@ -1,7 +1,8 @@
 """`chartbridge serve`: a node in the foreground, until a signal or a failure ends it.
 
-SIGTERM and SIGINT: stop accepting, finish or refuse what is under way, out within 15 s. What hangs longer is cut off
-by an alarm: all that was acknowledged is durable, so a hard end loses nothing. Source: operations chapter §2.
+SIGHUP: read feeds, profiles and certificates again. SIGTERM and SIGINT: stop accepting, finish or refuse what is under
+way, out within 15 s. What hangs longer is cut off by an alarm: what was acknowledged is durable, so a hard end loses
+nothing. Source: operations chapter §2.
 """
 
 import asyncio
@@ -31,7 +32,10 @@ async def _serve(folder: Path) -> None:
     logs.watch(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # before there is a node, it would end the process
     async with running(folder) as node:
+        hangup = _Hangup(node)
+        loop.add_signal_handler(signal.SIGHUP, hangup)
         tuning.settle()
         _tell(node)
         node.failed.add_done_callback(lambda failed: stop.set())
@@ -42,6 +46,25 @@ async def _serve(folder: Path) -> None:
             node.failed.result()
     signal.setitimer(signal.ITIMER_REAL, 0)
     log.info("node.stopped")
+
+
+class _Hangup:
+    """SIGHUP, once at a time; one that comes meanwhile is heard after it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+
+    def __call__(self) -> None:
+        self._again = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        while self._again:
+            self._again = False
+            await self._node.receipt.reload()
 
 
 def _tell(node: Node) -> None:

@@ -13,7 +13,7 @@ import tomllib
 import types
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -26,6 +26,7 @@ FOLDER = "feeds"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+_DERIVED = ("revision", "text")  # of a feed, and no keys of its file
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -47,18 +48,23 @@ class Limits:
     frame_s: Seconds = 30.0
     idle_s: Seconds = 900.0
     connections: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    file_bytes: Annotated[int, Meta(ge=1024, le=1 << 32)] = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where messages come in. Port 0 takes a free one."""
+    """Where messages come in. Port 0 takes a free one. `path` and what follows are a folder's."""
 
-    kind: Literal["mllp", "http"] = "mllp"
+    kind: Literal["mllp", "http", "folder"] = "mllp"
     host: str = "127.0.0.1"
     port: Port = 2575
     tls: Tls | None = None
     allow: tuple[str, ...] = ()
     limits: Limits = Limits()
+    path: Path | None = None
+    pattern: Annotated[str, Meta(min_length=1, max_length=255)] = "*.hl7"
+    poll_s: Seconds = 2.0
+    stable_s: Seconds = 2.0
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -87,7 +93,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One sender's stream. `revision` is a digest of its file: what runs is compared with what lies there."""
+    """One sender's stream. `revision` is a digest of its file, `text`: what runs is compared with what lies there."""
 
     name: Name
     org: Name
@@ -96,11 +102,17 @@ class Feed:
     listen: Listen = Listen()
     policy: Policy = Policy()
     revision: str = ""
+    text: str = field(default="", repr=False, compare=False)
 
     @property
     def receives(self) -> bool:
         """Whether it takes new messages; a paused feed accepts and holds."""
         return self.state in ("running", "paused")
+
+    @property
+    def processes(self) -> bool:
+        """Whether what it has taken goes on; a draining feed works off what there is."""
+        return self.state in ("running", "draining")
 
 
 def load_feeds(site: Path, org: str) -> dict[str, Feed]:
@@ -108,6 +120,7 @@ def load_feeds(site: Path, org: str) -> dict[str, Feed]:
     feeds = [read_feed(path, site, org) for path in sorted((site / FOLDER).glob("*.toml"))]
     _unique("feed name", (feed.name for feed in feeds))
     _unique("port", (feed.listen.port for feed in feeds if feed.listen.kind == "mllp" and feed.listen.port))
+    _unique("folder", (feed.listen.path for feed in feeds if feed.listen.kind == "folder"))
     return {feed.name: feed for feed in feeds}
 
 
@@ -123,13 +136,14 @@ def read_feed(path: Path, site: Path, org: str) -> Feed:
     feed = feed_from(values, place)
     if feed.org != org:
         raise ConfigurationError(f"{place}: org is not this node's", hint=f'write org = "{org}"')
-    return replace(feed, listen=_resolved(feed.listen, site), revision=hashlib.sha256(data).hexdigest()[:12])
+    revision = hashlib.sha256(data).hexdigest()[:12]
+    return replace(feed, listen=_resolved(feed.listen, site), revision=revision, text=data.decode("utf-8"))
 
 
 def feed_from(values: Mapping[str, Any], place: str = "feed") -> Feed:
     """A feed from the tables of its file, checked."""
     table = {("name" if key == "feed" else key): value for key, value in values.items() if key != "name"}
-    unknown = [*(["name"] if "name" in values else []), *(["revision"] if "revision" in values else [])]
+    unknown = [key for key in ("name", *_DERIVED) if key in values]
     unknown += _unknown(table, Feed)
     if unknown:
         raise ConfigurationError(f"{place}: {'; '.join(map(_advise, unknown))}", hint=f"edit {place}")
@@ -151,6 +165,11 @@ def check(feed: Feed, place: str = "feed") -> None:
         raise ConfigurationError(f"{place}: listen.allow holds what is no network", hint='as "10.20.0.0/16"') from exc
     if listen.tls and listen.tls.client_names and not listen.tls.client_ca_file:
         raise ConfigurationError(f"{place}: client_names without client_ca_file", hint="name the authority's file")
+    if (listen.kind == "folder") != (listen.path is not None):
+        text = "a folder without listen.path" if listen.path is None else "listen.path, and no folder"
+        raise ConfigurationError(f"{place}: {text}", hint='kind = "folder" and path = "/srv/hl7/in" go together')
+    if "/" in listen.pattern:
+        raise ConfigurationError(f"{place}: listen.pattern names files, not folders", hint='as "*.hl7"')
     guarded = bool(listen.allow or (listen.tls and listen.tls.client_names))
     if listen.kind == "mllp" and not listen.loopback and not guarded:
         raise ConfigurationError(
@@ -159,6 +178,8 @@ def check(feed: Feed, place: str = "feed") -> None:
 
 
 def _resolved(listen: Listen, site: Path) -> Listen:
+    if listen.path is not None:
+        listen = replace(listen, path=site / listen.path)
     if listen.tls is None:
         return listen
     tls = listen.tls
@@ -188,7 +209,7 @@ def _unknown(table: Mapping[str, Any], model: type, prefix: str = "") -> list[st
 def _tables(model: type) -> dict[str, type | None]:
     """Keys of a table, with the model of those that are tables themselves."""
     hints = get_type_hints(model)
-    return {field.name: _table(hints[field.name]) for field in fields(model)}
+    return {one.name: _table(hints[one.name]) for one in fields(model)}
 
 
 def _table(hint: object) -> type | None:
@@ -200,7 +221,7 @@ def known_keys(model: type = Feed, prefix: str = "") -> list[str]:
     """Every key a feed file may hold, dotted, as the file spells it."""
     keys = []
     for key, inner in _tables(model).items():
-        if prefix or key != "revision":
+        if prefix or key not in _DERIVED:
             keys.append("feed" if not prefix and key == "name" else prefix + key)
         if inner is not None:
             keys += known_keys(inner, f"{prefix}{key}.")

@@ -66,12 +66,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: its code, and whether the sender wants to hear it. Of a batch: the worst code, and all of them."""
+    """An answer: its code, and whether the sender wants to hear it. Of a batch: the worst code, and all of them.
+
+    `kept` is false where the message is not in the journal, and its sender is to send it again.
+    """
 
     code: str
     message: bytes = field(repr=False)
     wanted: bool = True
     codes: tuple[str, ...] = ()
+    kept: bool = True
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -159,9 +163,20 @@ class Intake:
 
     def prepare_part(self, part: batches.Part, place: Part) -> Prepared:
         """Steps 1 and 2 for one message among others."""
-        prepared = self.prepare_one(part.data)
-        issues = (*prepared.incoming.issues, *(("batch-count",) if part.miscounted else ()))
-        return replace(prepared, incoming=replace(prepared.incoming, issues=issues, part=place))
+        too_long = len(part.data) > self.feed.listen.limits.frame_bytes
+        prepared = self.prepare_oversize(part.data[:HEAD_BYTES]) if too_long else self.prepare_one(part.data)
+        if not part.miscounted:
+            return self.placed(prepared, place)
+        issues = (*prepared.incoming.issues, "batch-count")
+        return self.placed(replace(prepared, incoming=replace(prepared.incoming, issues=issues)), place)
+
+    def placed(self, prepared: Prepared, place: Part) -> Prepared:
+        """The same message, in its place among others."""
+        return replace(prepared, incoming=replace(prepared.incoming, part=place))
+
+    def source(self, identity: bytes) -> bytes:
+        """A keyed token of one file of this feed."""
+        return self._locate(SEPARATOR.join(("file", self.feed.name, "")).encode() + identity)
 
     def prepare_one(self, data: bytes) -> Prepared:
         """Steps 1 and 2 for one message."""
@@ -295,7 +310,7 @@ class Intake:
         code = code_for(header, ERROR, self._rules)
         own = f"CBX{self._entropy(7).hex()}"
         answer = refusal(self.feed.name, code, own, self._time(self._clock()), REASONS["journal-unavailable"])
-        return Reply(code, render(header, answer), wanted(header, code))
+        return Reply(code, render(header, answer), wanted(header, code), kept=False)
 
     def _reply(self, prepared: Prepared, accepted: Accepted) -> Reply:
         answer = Answer.from_stored(accepted.ack)

@@ -350,6 +350,11 @@ class Listener:
         if not self._connections:
             self._empty.set()
 
+    def take_over(self, intake: Intake) -> None:
+        """Go on under the same port with a feed that reads or answers otherwise; open connections notice nothing."""
+        self.intake, self.feed = intake, intake.feed
+        self.reload()
+
     def reload(self) -> None:
         """Take the certificate files again for connections to come; open ones stay. Raises ConfigurationError."""
         if self._tls is not None and self.feed.listen.tls is not None:

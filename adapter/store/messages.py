@@ -24,7 +24,7 @@ REJECTED, DISCARDED = "rejected", "discarded"
 
 # Every move there is. Whoever asks for another is told so; the first two lines are workers', the last a person's.
 MOVES: dict[str, frozenset[str]] = {
-    NEW: frozenset({MAPPED, FILTERED, QUARANTINED, HELD, DUPLICATE, REJECTED}),
+    NEW: frozenset({MAPPED, FILTERED, QUARANTINED, HELD, DUPLICATE, REJECTED}),  # held: by the feed, or by a person
     MAPPED: frozenset({LOGGED}),
     LOGGED: frozenset({DELIVERED, DEAD}),
     QUARANTINED: frozenset({NEW, DISCARDED}),
@@ -38,6 +38,8 @@ REPLAYABLE = frozenset({QUARANTINED, HELD, REJECTED})
 
 LANES = 64
 SCHEME = 1  # version of the lane function: another one has lanes of its own
+
+RELEASED = "released"  # `code` of a message that a person let go before what it waits behind
 
 HOLD_PATIENT, SKIP, HOLD_FEED = "hold-patient", "skip", "hold-feed"
 
@@ -194,14 +196,21 @@ def discard(conn: Connection, org: str, seq: int, stamp: int, who: str, why: str
     return act(conn, org, seq, stamp, DISCARDED, who, why, at)
 
 
-def act(conn: Connection, org: str, seq: int, stamp: int, to: str, who: str, why: str, at: int) -> MessageState:
+def let_go(conn: Connection, org: str, seq: int, stamp: int, who: str, why: str, at: int) -> MessageState:
+    """Let a held message go, before what it waits behind."""
+    return act(conn, org, seq, stamp, NEW, who, why, at, code=RELEASED)
+
+
+def act(
+    conn: Connection, org: str, seq: int, stamp: int, to: str, who: str, why: str, at: int, *, code: str | None = None
+) -> MessageState:
     """A person's move: two operators at once, and one is told so."""
     found = state(conn, org, seq)
     if found is None:
         raise NotFound("no such message waits for anyone")
     if found.stamp != stamp:
         raise Conflict("somebody else acted on this message", code="stale")
-    after = move(conn, org, Step(seq, found.feed, to, who, why), at)
+    after = move(conn, org, Step(seq, found.feed, to, who, why, code=code), at)
     if to == NEW:
         sql = "INSERT INTO attempt(org, seq, attempt, at, who, why) VALUES (?, ?, ?, ?, ?, ?)"
         Hot(conn).run(sql, (org, seq, after.attempt, at, who, why))

@@ -14,7 +14,7 @@ Source: fhir chapter §5; operations chapter §4 (messages); ledger chapter §15
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0001"  # the migration that this code needs
+REVISION = "0002"  # the migration that this code needs
 
 LOCATOR_OWNER = -1  # reserved owner of T1 tokens: found by the organisation, not within one patient
 TURNED_ON_OWNER = -2  # of T4 tokens: search parameters that a site turned on
@@ -245,6 +245,47 @@ message_mark = Table(
     metadata,
     Column("org", Text, primary_key=True),
     Column("seq", number(), nullable=False),  # up to here every journal row has a state
+)
+
+reply = Table(
+    "reply",
+    metadata,
+    Column("org", Text, primary_key=True),
+    Column("seq", number(), primary_key=True, autoincrement=False),
+    Column("feed", Text, nullable=False),
+    Column("due", Text, nullable=False),  # AL, ER, SU: which outcomes its sender wants to hear of
+    Column("became", Text, nullable=False),  # what became of the message
+    Column("issue", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("at", number(), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("ended", Text),  # how it ended: told, unwanted, unheard, refused, given-up
+    Index(
+        "reply_pending",
+        "org",
+        "tries",
+        "seq",
+        sqlite_where=text("ended IS NULL"),
+        postgresql_where=text("ended IS NULL"),
+    ),
+)
+
+feed_run = Table(
+    "feed_run",
+    metadata,
+    Column("org", Text, primary_key=True),
+    Column("feed", Text, primary_key=True),
+    Column("wanted", Text, nullable=False),  # revision that an operator applied last; "" for none
+    Column("wanted_at", number(), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("git", Text, nullable=False),
+    Column("ref", Text, nullable=False),  # the act's entry in the log
+    Column("runs", Text, nullable=False),  # revision that the node took up last
+    Column("state", Text, nullable=False),
+    Column("fault", Text, nullable=False),  # why the node could not take up what is wanted
+    Column("text", Text, nullable=False),  # the file of what runs
+    Column("at", number(), nullable=False),
 )
 
 seen = Table(

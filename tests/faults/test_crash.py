@@ -47,6 +47,8 @@ APPEND = [
     "integrate.signed:1", "integrate.stored:1", "integrate.committed:1",
     "publish.tiles_written:1", "publish.checkpoint_written:1",
 ]  # fmt: skip
+# those of folders and of application answers: tests/adapter/inbound/test_folder.py, tests/adapter/test_replies.py
+ELSEWHERE = ["folder.read", "folder.kept", "folder.answered", "folder.moved", "reply.told", "reply.sent"]
 POINT = re.compile(r"""(?:crash_point|_step)\("([a-z_.-]+)"\)""")
 
 
@@ -113,7 +115,7 @@ def test_every_crash_point_is_one_that_is_tested() -> None:
     """Whoever adds a step adds its point here, or the tier would not know it."""
     code = [path for package in ("adapter", "ledger") for path in (ROOT / package).rglob("*.py")]
     named = {name for path in code if path.name != "memory.py" for name in POINT.findall(path.read_text("utf-8"))}
-    assert named == {point.partition(":")[0] for point in RECEIVE + COMMIT + APPEND}
+    assert named == {point.partition(":")[0] for point in RECEIVE + COMMIT + APPEND + ELSEWHERE}
 
 
 @pytest.mark.crash

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
 from adapter.store.engine import DataStore, Hot, _connect, savepoint, upgrade
-from adapter.store.tables import meta, metadata
+from adapter.store.tables import REVISION, meta, metadata
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_upgrading_again_changes_nothing(path: Path) -> None:
     conn = _connect(path)
     upgrade(conn)
     conn.close()
-    assert sqlite3.connect(path).execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    assert sqlite3.connect(path).execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
 
 
 def test_it_is_durable_and_private(path: Path) -> None:
