@@ -12,6 +12,7 @@ import pytest
 
 from mappings.convert import patient_keys, to_fhir
 from mappings.fhir.codec import encode
+from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 from tests.mappings.hl7v2.messages import BROKEN, ROOT, SAMPLES, default
 from tests.mappings.hl7v2.test_samples import assert_nothing_dropped
@@ -31,6 +32,7 @@ def test_every_message_converts_to_valid_resources(path: Path) -> None:
     conversion = to_fhir(data, default())
     for mapped in conversion.resources:
         assert validate(mapped.body) == ()
+        assert broken(mapped.body) == ()
     assert {m.body["id"] for m in conversion.resources if m.body["resourceType"] == "Patient"} <= {
         key.id for key in patient_keys(data, default())
     }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mappings.convert import UnreadableMessage, bundle, patient_keys, to_fhir
 from mappings.fhir.codec import encode
+from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 from mappings.hl7v2 import explain, message
 from mappings.hl7v2.registry import crosswalk
@@ -33,6 +34,7 @@ def test_sample_maps_as_recorded(sample: Path) -> None:
 def test_every_resource_of_a_sample_is_valid(sample: Path) -> None:
     for mapped in to_fhir(sample.read_bytes(), default()).resources:
         assert validate(mapped.body) == (), mapped.body["resourceType"]
+        assert broken(mapped.body) == (), mapped.body["resourceType"]
 
 
 def test_what_is_no_message_is_refused_by_our_error() -> None:
