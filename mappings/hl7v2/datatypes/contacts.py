@@ -22,6 +22,7 @@ _PARTS = (
     (7, values.STRUCTURE + "contactpoint-local"),
     (8, values.STRUCTURE + "contactpoint-extension"),
 )
+_FURTHER_LINES = (2, 8, 19)  # other designation, other geographic designation, addressee
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:\S+", re.ASCII)
 _SCHEMES = {"mailto": "email", "tel": "phone", "sms": "sms", "fax": "fax"}
 
@@ -29,12 +30,12 @@ _SCHEMES = {"mailto": "email", "tel": "phone", "sms": "sms", "fax": "fax"}
 # Addresses ----------------------------------------------------------------------------------------------------------
 
 
-@datatype("XAD[Address]", "AD[Address]", gives="Address", reads={1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14})
+@datatype("XAD[Address]", "AD[Address]", gives="Address", reads={1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 19})
 def xad_address(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     parts = raw.split(ctx.comp)
     found: Json = {}
     lines = _street(at(parts, 1), ctx)
-    for n in (2, 8):
+    for n in _FURTHER_LINES:
         if more := part(parts, n, ctx):
             lines.append(more)
     if lines:

@@ -4,7 +4,7 @@ Source: HL7 v2.9 §2A XPN, FN, table 0200; FHIR R4 HumanName and its extensions 
 XPN.15 (called by) into a name of its own; so do we, where the element holds a list of names.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from mappings.fhir import values
 from mappings.hl7v2.context import Context
@@ -23,6 +23,20 @@ _REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-represent
 _REPRESENTATIONS = {"A": "ABC", "I": "IDE", "P": "SYL"}  # table 0465 -> the value set of that extension
 _ORDER = values.STRUCTURE + "humanname-assembly-order"
 _NAME_TYPES = "v2-0200.name-use"
+
+
+class DetailPlan(NamedTuple):
+    """The components of a name's later details; `start` is followed by the end."""
+
+    representation: int
+    range: int
+    order: int
+    start: int
+    professional: int
+
+
+XPN_DETAILS = DetailPlan(8, 10, 11, 12, 14)
+XCN_DETAILS = DetailPlan(15, 17, 18, 19, 21)
 
 
 class NamePlan:
@@ -99,29 +113,25 @@ def _details(found: Json | None, parts: list[str], ctx: Context) -> Json | None:
     if found is None:
         called = part(parts, 15, ctx)
         return {"use": "nickname", "given": [called]} if called else None
-    if professional := part(parts, 14, ctx):
-        found.setdefault("suffix", []).append(professional)
     if kind := part(parts, 7, ctx):
         name_use(found, kind, ctx)
-    _extensions(found, parts, ctx)
-    _validity(found, parts, 10, ctx)
+    name_details(found, parts, XPN_DETAILS, ctx)
     return found
 
 
-def _extensions(found: Json, parts: list[str], ctx: Context) -> None:
-    representation = _REPRESENTATIONS.get(part(parts, 8, ctx) or "")
+def name_details(found: Json, parts: list[str], plan: DetailPlan, ctx: Context) -> None:
+    """Professional suffix, representation, order of assembly, validity."""
+    if professional := part(parts, plan.professional, ctx):
+        found.setdefault("suffix", []).append(professional)
+    representation = _REPRESENTATIONS.get(part(parts, plan.representation, ctx) or "")
     if representation:
         found.setdefault("extension", []).append(values.extension(_REPRESENTATION, "Code", representation))
-    order = load("v2-0444.name-assembly-order").concepts.get(part(parts, 11, ctx) or "")
+    order = load("v2-0444.name-assembly-order").concepts.get(part(parts, plan.order, ctx) or "")
     if order:
         found.setdefault("extension", []).append(values.extension(_ORDER, "Code", order.code))
-
-
-def _validity(found: Json, parts: list[str], first: int, ctx: Context) -> None:
-    """The range of .10 is older than the two dates of .12 and .13, which win."""
-    start, end = at(parts, first + 2), at(parts, first + 3)
-    if not start and not end:
-        start, _, end = at(parts, first).partition(ctx.sub)
+    start, end = at(parts, plan.start), at(parts, plan.start + 1)
+    if not start and not end:  # the range is older than the two dates, which win
+        start, _, end = at(parts, plan.range).partition(ctx.sub)
     if valid := period(start, end, ctx):
         found["period"] = valid
 

@@ -8,11 +8,10 @@ Source: HL7 v2.9 §2A XCN, XON, PL; v2-to-FHIR guide XCN[Practitioner], XON[Orga
 from mappings.fhir import values
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.coded import table_coding
-from mappings.hl7v2.datatypes.identifiers import authority_in, check_digit, is_oid, name_of
-from mappings.hl7v2.datatypes.names import CNN, XCN, NamePlan, display, human_name, name_use
+from mappings.hl7v2.datatypes.identifiers import authority_in, check_digit, entity, is_oid, name_of
+from mappings.hl7v2.datatypes.names import CNN, XCN, XCN_DETAILS, NamePlan, display, human_name, name_details, name_use
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, part, scoped
-from mappings.hl7v2.datatypes.timing import period
 from mappings.terminology.concept_map import ConceptMap
 
 _PHYSICAL = "http://terminology.hl7.org/CodeSystem/location-physical-type"
@@ -28,17 +27,26 @@ def person(parts: list[str], plan: NamePlan, hd: int, kind_n: int, ctx: Context)
     body: Json = {}
     if number is not None:
         system = system or scoped(ctx, "practitioner", kind or "unspecified")
-        found: Json = {"type": {"coding": [table_coding("0203", kind, ctx)]}} if kind else {}
-        body["identifier"] = [{**found, "system": system, "value": number}]
+        body["identifier"] = [_numbered(number, system, kind, at(parts, hd) if hd else "", ctx)]
         if plan is XCN and (digits := check_digit(["", at(parts, 11), at(parts, 12)], ctx)):
             body["identifier"][0]["extension"] = digits
     if name := human_name(parts, plan, ctx):
         if plan.tail and (name_type := part(parts, plan.tail, ctx)):
             name_use(name, name_type, ctx)
-        if plan is XCN and len(parts) > 18 and (valid := period(at(parts, 19), at(parts, 20), ctx)):
-            name["period"] = valid
+        if plan is XCN and len(parts) > 14:
+            name_details(name, parts, XCN_DETAILS, ctx)
         body["name"] = [name]
     return body, system
+
+
+def _numbered(number: str, system: str, kind: str | None, authority: str, ctx: Context) -> Json:
+    """An Identifier; an authority's name is shown where its universal id took its place in the system."""
+    found: Json = {"type": {"coding": [table_coding("0203", kind, ctx)]}} if kind else {}
+    found |= {"system": system, "value": number}
+    pieces = authority.split(ctx.sub) if ctx.sub in authority else []
+    if (name := part(pieces, 1, ctx)) and part(pieces, 2, ctx) and not is_oid(name):
+        found["assigner"] = {"display": name}
+    return found
 
 
 def practitioner(body: Json, system: str | None, ctx: Context) -> Json | None:
@@ -54,7 +62,7 @@ def practitioner(body: Json, system: str | None, ctx: Context) -> Json | None:
 
 @datatype(
     "XCN[Reference(Practitioner)]", "PPN[Reference(Practitioner)]",
-    gives="Reference", reads={1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 19, 20},
+    gives="Reference", reads={1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21},
 )  # fmt: skip
 def xcn_practitioner(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     body, system = person(raw.split(ctx.comp), XCN, 9, 13, ctx)
@@ -62,8 +70,9 @@ def xcn_practitioner(raw: str, ctx: Context, vocab: ConceptMap | None = None) ->
 
 
 @datatype(
-    "XCN[Practitioner]", "PPN[Practitioner]", gives="Practitioner", reads={1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13}
-)
+    "XCN[Practitioner]", "PPN[Practitioner]",
+    gives="Practitioner", reads={1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21},
+)  # fmt: skip
 def xcn_body(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     """The resource itself, for a row whose map makes Practitioners (STF, PRA)."""
     body, _ = person(raw.split(ctx.comp), XCN, 9, 13, ctx)
@@ -133,8 +142,7 @@ def xon_organization(raw: str, ctx: Context, vocab: ConceptMap | None = None) ->
     if number is None:
         return values.reference(ctx.contained({"resourceType": "Organization", **body}), name)
     system = authority_in(at(parts, 6), ctx.sub, ctx) or scoped(ctx, "organization", kind or "unspecified")
-    found: Json = {"type": {"coding": [table_coding("0203", kind, ctx)]}} if kind else {}
-    body["identifier"] = [{**found, "system": system, "value": number}]
+    body["identifier"] = [_numbered(number, system, kind, at(parts, 6), ctx)]
     return values.reference(ctx.make("Organization", (system, number), body), name or number)
 
 
@@ -164,18 +172,17 @@ _LEVELS = ((4, "si"), (7, "bu"), (8, "lvl"), (1, "wa"), (2, "ro"), (3, "bd"))
 _LEVEL_NAMES = {"si": "Site", "bu": "Building", "lvl": "Level", "wa": "Ward", "ro": "Room", "bd": "Bed"}
 
 
-@datatype("PL[Reference(Location)]", gives="Reference", reads={1, 2, 3, 4, 7, 8, 9})
+@datatype("PL[Reference(Location)]", gives="Reference", reads={1, 2, 3, 4, 7, 8, 9, 10, 11})
 def pl_location(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     """PL: each level a Location, part of the one around it; the reference is to the innermost."""
     parts = raw.split(ctx.comp)
     key: tuple[str, ...] = ()
     outer: Json | None = None
-    for component, level in _LEVELS:
-        found = _level(at(parts, component), component, ctx)
-        if found is None:
-            continue
-        key = (*key, level, found)
-        outer = _location(parts, component, level, found, key, outer, ctx)
+    levels = [(n, level, name) for n, level in _LEVELS if (name := _level(at(parts, n), ctx)) is not None]
+    for component, level, name in levels:
+        key = (*key, level, name)
+        innermost = component == levels[-1][0]
+        outer = _location(parts, component, level, key, outer, _place_number(parts, ctx) if innermost else None, ctx)
     if outer is None and (described := part(parts, 9, ctx)):
         return {"display": described}
     if outer is not None and (described := part(parts, 9, ctx)):
@@ -183,31 +190,50 @@ def pl_location(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json
     return outer
 
 
-def _level(raw: str, component: int, ctx: Context) -> str | None:
+def _place_number(parts: list[str], ctx: Context) -> Json | None:
+    """PL.10, an EI in subcomponents; PL.11 gives it out where the EI names no one."""
+    found = at(parts, 10)
+    if not found:
+        return None
+    pieces = [*found.split(ctx.sub), "", "", ""]
+    if not any(pieces[1:4]):
+        pieces = [pieces[0], *at(parts, 11).split(ctx.sub)]
+    return entity(pieces[:4], ctx)
+
+
+def _level(raw: str, ctx: Context) -> str | None:
     """The name of a level: HDs (facility, and from 2.6 on all of them) by their first part that is valued."""
     return name_of(raw, ctx.sub, ctx) if raw else None
 
 
 def _location(
-    parts: list[str], component: int, level: str, name: str, key: tuple[str, ...], outer: Json | None, ctx: Context
+    parts: list[str],
+    component: int,
+    level: str,
+    key: tuple[str, ...],
+    outer: Json | None,
+    number: Json | None,
+    ctx: Context,
 ) -> Json | None:
     body: Json = {
-        "name": name,
+        "name": key[-1],
         "mode": "instance",
         "physicalType": {"coding": [{"system": _PHYSICAL, "code": level, "display": _LEVEL_NAMES[level]}]},
     }
     raw = at(parts, component)
     if ctx.sub in raw and (system := authority_in(raw, ctx.sub, ctx)):
         body["identifier"] = [{"system": "urn:ietf:rfc:3986", "value": system}]
+    if number is not None:
+        body.setdefault("identifier", []).append(number)
     if outer is not None and "reference" in outer:
         body["partOf"] = {"reference": outer["reference"]}
-    return values.reference(ctx.make("Location", key, body), name)
+    return values.reference(ctx.make("Location", key, body), key[-1])
 
 
 @datatype("PL[string]", gives="string")
 def pl_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
     parts = raw.split(ctx.comp)
-    names = [_level(at(parts, component), component, ctx) for component, _ in _LEVELS]
+    names = [_level(at(parts, component), ctx) for component, _ in _LEVELS]
     return part(parts, 9, ctx) or " ".join(name for name in names if name) or None
 
 

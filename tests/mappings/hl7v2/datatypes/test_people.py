@@ -302,6 +302,7 @@ def test_a_practitioner_with_a_number_is_made_by_authority_and_number() -> None:
                         "type": {"coding": [{"system": V2 + "0203", "code": "NPI"}]},
                         "system": system,
                         "value": "123",
+                        "assigner": {"display": "NPI"},
                         "extension": [own("identifier-checkDigit", "7 M10")],
                     }
                 ],
@@ -363,7 +364,12 @@ def test_an_organization() -> None:
     assert made.resources[0][2] == {
         "name": "North",
         "identifier": [
-            {"type": {"coding": [{"system": V2 + "0203", "code": "XX"}]}, "system": "urn:oid:1.2.3", "value": "42"}
+            {
+                "type": {"coding": [{"system": V2 + "0203", "code": "XX"}]},
+                "system": "urn:oid:1.2.3",
+                "value": "42",
+                "assigner": {"display": "A"},
+            }
         ],
     }
     assert made.contained == []
@@ -400,6 +406,35 @@ def test_a_place_is_part_of_the_place_around_it() -> None:
     for outer, inner in zip(made.resources, bodies[1:], strict=False):
         assert inner["partOf"] == {"reference": "Location/" + "-".join(outer[1])}
     assert found == {"reference": "Location/" + "-".join(made.resources[-1][1]), "display": "3"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "system"),
+    [("W1^12^^^^^^^^77&A&1.2.4&ISO", "urn:oid:1.2.4"), ("W1^12^^^^^^^^77^B&1.2.5&ISO", "urn:oid:1.2.5")],
+)
+def test_the_number_of_a_place_is_that_of_the_innermost(raw: str, system: str) -> None:
+    ctx = context("PV1|1", number=3)
+    made = collecting(ctx)
+    FUNCTIONS["PL[Reference(Location)]"].call(raw, ctx, None)
+    ward, room = (body for _, _, body in made.resources)
+    assert "identifier" not in ward
+    assert room["identifier"] == [{"system": system, "value": "77"}]
+
+
+def test_the_later_details_of_a_practitioners_name() -> None:
+    ctx = context("PV1|1", number=7)
+    made = collecting(ctx)
+    raw = "1^Smith^Adam^^^^^^^L^^^^^I^^2020&2021^G^^^FACS"
+    FUNCTIONS["XCN[Reference(Practitioner)]"].call(raw, ctx, None)
+    (name,) = made.resources[0][2]["name"]
+    assert name["suffix"] == ["FACS"]
+    assert name["period"] == {"start": "2020", "end": "2021"}
+    assert [each["valueCode"] for each in name["extension"]] == ["IDE", "G"]
+
+
+def test_an_addressee_is_a_line() -> None:
+    found = FUNCTIONS["XAD[Address]"].call("Ring 1^^Wien" + "^" * 16 + "Firma Demo", context(), None)
+    assert found["line"] == ["Ring 1", "Firma Demo"]
 
 
 def test_the_same_bed_of_two_wards_is_two_beds() -> None:
