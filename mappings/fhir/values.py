@@ -13,11 +13,13 @@ Json = dict[str, Any]
 CANONICAL: Final = "urn:chartbridge"
 SOURCE_LEXEME: Final = f"{CANONICAL}:source-lexeme"  # valueString: a date or time as it was sent
 SOURCE_CODE: Final = f"{CANONICAL}:source-code"  # valueCoding: a code that a required binding does not know
+BY_PLACE: Final = f"{CANONICAL}:by-place"  # valueBoolean, on a reference: only the order of lines tells this one apart
 
 STRUCTURE: Final = "http://hl7.org/fhir/StructureDefinition/"
 ALTERNATE_CODES: Final = STRUCTURE + "alternate-codes"
 DATA_ABSENT_REASON: Final = STRUCTURE + "data-absent-reason"
 UCUM: Final = "http://unitsofmeasure.org"
+REASONS: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 
 
 def present(**members: Any) -> Json | None:

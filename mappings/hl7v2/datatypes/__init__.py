@@ -4,6 +4,7 @@ from mappings.hl7v2.datatypes import (
     attachments,
     coded,
     contacts,
+    devices,
     identifiers,
     names,
     numbers,
@@ -17,4 +18,4 @@ from mappings.hl7v2.datatypes.registry import FUNCTIONS, DatatypeFunction
 __all__ = ["FUNCTIONS", "DatatypeFunction"]
 
 # importing a family registers it
-_ = (attachments, coded, contacts, identifiers, names, numbers, observation, parties, text, timing)
+_ = (attachments, coded, contacts, devices, identifiers, names, numbers, observation, parties, text, timing)

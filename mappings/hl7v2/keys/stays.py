@@ -12,7 +12,7 @@ from mappings.rows.runtime import NULL, part, text
 @key("encounter")
 def encounter(segment: Segment, ctx: Assembly) -> Key | None:
     """PV1-19 · PV1-50 · PID-18 (policy) · patient and PV1-44."""
-    if not _says_something(segment):
+    if not says_something(segment):
         return None
     if (number := identifier(segment.field(19), ctx) or identifier(segment.field(50), ctx)) is not None:
         return number
@@ -25,7 +25,7 @@ def encounter(segment: Segment, ctx: Assembly) -> Key | None:
     return ("stay", patient_id(ctx), *position(segment, ctx))
 
 
-def _says_something(segment: Segment) -> bool:
+def says_something(segment: Segment) -> bool:
     """PV1 with nothing beyond PV1-2, or of class N, is a stay of nobody: usual in A28 and A31."""
     fields = segment.fields
     if len(fields) < 4 or fields[2].strip().startswith("N"):

@@ -1,32 +1,38 @@
-"""Reports and their lines: statuses the tables alone cannot say, text lines, notes, parents, attachments.
+"""Reports and their lines: statuses the tables alone cannot say, and parents.
 
-- notes: NTE belong to the segment before them; neighbours join by newline, empty lines kept
-- parents: OBR-26, OBR-29, OBR-50 name the line that a child report comes from
+A line of a child report comes from the line that OBR-26, OBR-29 and OBR-50 name. Text over several lines is
+`lines.py`'s, attachments are `attached.py`'s, notes `notes.py`'s, specimens `specimens.py`'s.
 
-Text over several lines is `lines.py`'s. Source: design chapter HL7 v2 §4 (NTE), §5 (ED RP), §9 (tables,
-corrections, parents).
+Source: design chapter HL7 v2 §9 (tables, corrections, parents).
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from mappings.fhir.values import CANONICAL, DATA_ABSENT_REASON
+from mappings.fhir.values import BY_PLACE, CANONICAL, DATA_ABSENT_REASON, REASONS
 from mappings.hl7v2 import keys
 from mappings.hl7v2.assemble import Assembly, Builder
-from mappings.hl7v2.datatypes import FUNCTIONS, coded
-from mappings.hl7v2.datatypes import text as texts
+from mappings.hl7v2.datatypes import FUNCTIONS
 from mappings.hl7v2.issues import issue
+from mappings.hl7v2.keys.orders import BY_POSITION
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, finish, resolver
+from mappings.hl7v2.rules.asides import QUESTIONS, set_aside
+from mappings.hl7v2.rules.attached import attach
+from mappings.hl7v2.rules.notes import NOTE, annotation
+from mappings.hl7v2.rules.performers import laboratory_address
+from mappings.hl7v2.rules.specimens import own_specimen
 from mappings.hl7v2.structure import Group
 from mappings.rows.runtime import NULL
 from mappings.terminology import concept_map
 
+__all__ = ["NOTE", "OBSERVATION_SYSTEM", "annotation", "lines_of", "observation_line", "readable", "status_of"]
+
 OBSERVATION_SYSTEM = f"{CANONICAL}:observation"  # identifier: filler order ␟ code ␟ sub-id
 UNIT_SEPARATOR = "\u241f"
-NOTE = "http://hl7.org/fhir/StructureDefinition/note"
-_REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+_LONG = 24  # fields: a line with more says what few lines say
+_BY_PLACE: Json = {"url": BY_PLACE, "valueBoolean": True}  # `merge` lets such a line go when a full report omits it
 _ABSENT = {"X": "not-performed", "N": "not-asked"}  # whatever stands in OBX-5
 _PENDING = frozenset({"I", "O"})
 _REPORT_OF_LINE = {"partial": "preliminary"}
@@ -87,6 +93,9 @@ def report_lines(ctx: Assembly, builder: Builder) -> None:
         if other.type == "Observation" and other.body.get("status") == "entered-in-error"
     }
     lines = [each for each in builder.body.get("result", ()) if each["reference"] not in wrong]
+    if by_position := ctx.shared.get(BY_POSITION):
+        places = {other.ref for other in ctx.made if other.type == "Observation" and other.key in by_position}
+        lines = [each | {"extension": [_BY_PLACE]} if each["reference"] in places else each for each in lines]
     builder.clear += [f"result[reference={ref}]" for ref in sorted(wrong)]
     if lines:
         builder.body["result"] = lines
@@ -113,8 +122,20 @@ def observation_line(ctx: Assembly, builder: Builder) -> None:
         else:
             _absent_by_sender(ctx, builder, segment)
     if "valueAttachment" in body:
-        _attach(ctx, builder)
+        attach(ctx, builder)
+    if len(segment.fields) > _LONG:
+        _far_fields(ctx, builder, segment)
     _identify(ctx, builder, segment)
+
+
+def _far_fields(ctx: Assembly, builder: Builder, segment: Segment) -> None:
+    """What few lines have: the laboratory's address, whether it is a result at all, whose specimen it is."""
+    if segment.field(24):
+        laboratory_address(ctx, builder, segment)
+    if segment.field(29).strip() in QUESTIONS:
+        set_aside(ctx, builder)
+    if segment.field(33):
+        own_specimen(ctx, builder, segment)
 
 
 def _value_name(body: Json) -> str | None:
@@ -125,11 +146,18 @@ def _value_name(body: Json) -> str | None:
 
 
 def _absent(body: Json, reason: str) -> None:
-    body["dataAbsentReason"] = {"coding": [{"system": _REASONS, "code": reason}]}
+    body["dataAbsentReason"] = {"coding": [{"system": REASONS, "code": reason}]}
 
 
 def _absent_by_sender(ctx: Assembly, builder: Builder, segment: Segment) -> None:
     """OBX-32 says why there is no value; a line with neither is left as it is: it may head others."""
+    reason = segment.field(32)
+    if reason and reason != NULL:
+        ctx.field = 32
+        found = FUNCTIONS["CWE[CodeableConcept]"].call(reason.split(ctx.rep, 1)[0], ctx, None)
+        if found is not None:
+            builder.body["dataAbsentReason"] = found
+            return
     if segment.field(5) == NULL:
         _absent(builder.body, "unknown")
 
@@ -160,6 +188,8 @@ def _identify(ctx: Assembly, builder: Builder, segment: Segment) -> None:
     obr = ctx.near("OBR")
     if obr is None:
         return
+    if obr.ordinal > segment.ordinal:
+        set_aside(ctx, builder)  # between ORC and OBR: the order came with it
     filler = ctx.shared.get(obr)
     if filler is None:
         parts = keys.components(obr.field(3), ctx)
@@ -168,98 +198,6 @@ def _identify(ctx: Assembly, builder: Builder, segment: Segment) -> None:
     if code is not None:
         value = f"{filler}{UNIT_SEPARATOR}{code[1]}{UNIT_SEPARATOR}{segment.field(4).strip()}"
         builder.body.setdefault("identifier", []).append({"system": OBSERVATION_SYSTEM, "value": value})
-
-
-# attachments ---------------------------------------------------------------------------------------------------------
-
-
-def _attach(ctx: Assembly, builder: Builder) -> None:
-    """R4's Observation holds no attachment: the report presents it, the line derives from a DocumentReference."""
-    body = builder.body
-    attachment = body.pop("valueAttachment")
-    report = ctx.made_near("DiagnosticReport")
-    if report is not None and report.make is not None:
-        report.body.setdefault("presentedForm", []).append(attachment)
-        _remember(ctx, report, "presentedForm", builder.segment)
-    document: Json = {
-        "status": "current",
-        "content": [{"attachment": attachment}],
-        **{name: body[name] for name in ("subject",) if name in body},
-    }
-    ref = ctx.stub("DocumentReference", (*builder.key, "attachment"), document)
-    ctx.by_ref[ref].mode = "state"
-    body.setdefault("derivedFrom", []).append({"reference": ref})
-    if not _value_name(body):
-        _absent(body, "as-text")
-        body["dataAbsentReason"]["text"] = "see the document"
-
-
-def _remember(ctx: Assembly, builder: Builder, path: str, segment: Segment | None) -> None:
-    if ctx.trace is not None and segment is not None:
-        place = Place(segment.name, segment.nth, 5, 1)
-        ctx.trace.rule("attachment", builder.ref, f"{path}[{len(builder.body[path]) - 1}]", place)
-
-
-# notes ---------------------------------------------------------------------------------------------------------------
-
-
-@finish("notes")
-def notes(ctx: Assembly, builder: Builder) -> None:
-    """The NTE behind the segment: one annotation."""
-    if builder.tail is not None and (found := annotation(ctx, builder.tail, builder)) is not None:
-        builder.body.setdefault("note", []).append(found)
-
-
-@finish("notes_extension")
-def notes_extension(ctx: Assembly, builder: Builder) -> None:
-    """The same where the resource has no `note`: Patient, DiagnosticReport."""
-    if builder.tail is not None and (found := annotation(ctx, builder.tail, builder)) is not None:
-        builder.body.setdefault("extension", []).append({"url": NOTE, "valueAnnotation": found})
-
-
-def annotation(ctx: Assembly, segment: Segment, builder: Builder) -> Json | None:
-    """The consecutive NTE directly behind a segment, as one Annotation."""
-    segments, at = ctx.message.segments, segment.ordinal + 1
-    if at >= len(segments) or segments[at].name != "NTE":
-        return None
-    lines: list[str] = []
-    found: Json = {}
-    kept = ctx.seg
-    while at < len(segments) and segments[at].name == "NTE":
-        note = ctx.seg = segments[at]
-        lines += _note_lines(ctx, note)
-        for number, name, kind in (
-            (5, "authorReference", "XCN[Reference(Practitioner)]"),
-            (6, "time", "DTM[dateTime]"),
-        ):
-            raw = note.field(number)
-            if raw and raw != NULL and name not in found:
-                ctx.field = number
-                made = FUNCTIONS[kind].call(raw.split(ctx.rep, 1)[0], ctx, None)
-                if isinstance(made, dict | str):
-                    found[name] = made
-        if ctx.trace is not None:
-            for number, raw in enumerate(note.fields):
-                if number and raw and number in (3, 5, 6):
-                    ctx.trace.rule("notes", builder.ref, "note", Place("NTE", note.nth, number))
-        builder.sources.append(note.ordinal)
-        at += 1
-    ctx.seg = kept
-    words = "\n".join(lines).strip("\n")
-    return {**found, "text": words} if words else None
-
-
-def _note_lines(ctx: Assembly, note: Segment) -> list[str]:
-    """NTE-3: repetitions are lines; an empty one is an empty line; NTE-9 where there is no text."""
-    ctx.field = 3
-    raw = note.field(3)
-    if not raw or raw == NULL:
-        coded_note = note.field(9)
-        if coded_note and coded_note != NULL:
-            ctx.field = 9
-            return [coded.cwe_string(coded_note.split(ctx.rep, 1)[0], ctx) or ""]
-        return [""]
-    return [texts.text(line, ctx) or "" for line in raw.split(ctx.rep)]
 
 
 # parents and children ------------------------------------------------------------------------------------------------
