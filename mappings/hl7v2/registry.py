@@ -30,6 +30,7 @@ from mappings.hl7v2.rules import (
     orders,
     patients,
     readers,
+    referrals,
     results,
     snapshots,
     spans,
@@ -42,7 +43,7 @@ from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
     appointments, asides, care, charges, clinical, documents, drugs, encounters, labels, merges, messages, notes,
-    orders, patients, readers, results, snapshots, spans, specimens, vaccines, vitals,
+    orders, patients, readers, referrals, results, snapshots, spans, specimens, vaccines, vitals,
 )  # fmt: skip
 MOST_FIELDS = 65_536  # beyond any limit of the reader
 _CROSSWALK = Path(__file__).with_name("crosswalk.csv")

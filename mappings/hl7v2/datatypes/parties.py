@@ -146,6 +146,18 @@ def xon_organization(raw: str, ctx: Context, vocab: ConceptMap | None = None) ->
     return values.reference(ctx.make("Organization", (system, number), body), name or number)
 
 
+@datatype("XON[Identifier]", gives="Identifier", reads={3, 6, 7, 10})
+def xon_identifier(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
+    """The number alone, as the organization it refers to has it."""
+    parts = raw.split(ctx.comp)
+    number, kind = part(parts, 10, ctx) or part(parts, 3, ctx), part(parts, 7, ctx)
+    if number is None:
+        return None
+    system = authority_in(at(parts, 6), ctx.sub, ctx) or scoped(ctx, "organization", kind or "unspecified")
+    found: Json = {"type": {"coding": [table_coding("0203", kind, ctx)]}} if kind else {}
+    return {**found, "system": system, "value": number}
+
+
 @datatype("XON[string]", gives="string", reads={1, 3, 10})
 def xon_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
     parts = raw.split(ctx.comp)

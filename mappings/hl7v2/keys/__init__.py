@@ -19,6 +19,7 @@ from mappings.hl7v2.keys import (
     orders,
     persons,
     prior,
+    referrals,
     stays,
 )
 from mappings.hl7v2.keys.parts import (
@@ -39,5 +40,5 @@ from mappings.hl7v2.keys.persons import choose_identity, known_patient
 __all__ = [
     "KEYS", "Key", "KeyFunction", "Scan", "appointments", "care", "charges", "choose_identity", "clinical", "code",
     "components", "documents", "drugs", "entity", "identifier", "key", "known_patient", "message", "number_of",
-    "orders", "persons", "position", "prior", "stays",
+    "orders", "persons", "position", "prior", "referrals", "stays",
 ]  # fmt: skip
