@@ -4,7 +4,7 @@ The trace of such a run is told about the resource itself, at the place where th
 Source: design chapter HL7 v2 §13: the trace is the same rows, wherever they are run from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.message import Segment
@@ -34,15 +34,20 @@ def run_apart(ctx: Assembly, builder: Builder, name: str, segment: Segment, kind
         del builder.body["contained"]
 
     def moved(before: str, after: str) -> None:
-        if ctx.trace is not None:
-            ctx.trace.steps[:] = [_told(step, apart.ref, builder.ref, before, after) for step in ctx.trace.steps]
+        retell(ctx, apart.ref, builder.ref, {before: after})
 
     return apart.body, moved
 
 
-def _told(step: TraceStep, apart: str, ref: str, before: str, after: str) -> TraceStep:
-    """A step of the run apart, about the resource it was for."""
-    path = step.path
-    if step.resource != apart or not (path == before or path.startswith((f"{before}.", f"{before}["))):
-        return step
-    return TraceStep(step.row, step.source, ref, after + path[len(before) :])
+def retell(ctx: Assembly, before: str, after: str, moves: Mapping[str, str]) -> None:
+    """Facts that a rule moved: the trace tells of them where they are now. `moves`: path there → path here."""
+    if ctx.trace is None or not moves:
+        return
+    longest = sorted(moves, key=len, reverse=True)
+    for number, step in enumerate(ctx.trace.steps):
+        if step.resource == before:
+            for path in longest:
+                if step.path == path or step.path.startswith((f"{path}.", f"{path}[")):
+                    told = moves[path] + step.path[len(path) :]
+                    ctx.trace.steps[number] = TraceStep(step.row, step.source, after, told)
+                    break
