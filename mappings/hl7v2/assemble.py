@@ -18,6 +18,7 @@ from mappings.hl7v2 import unread
 from mappings.hl7v2.context import Context, nothing_contained, nothing_made
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Message, Segment
+from mappings.hl7v2.pairing import ORC_BEHIND
 from mappings.hl7v2.structure import ROOT, Group
 from mappings.hl7v2.wiring import Add, Link, Make, Wiring
 from mappings.identity import Identities
@@ -89,7 +90,7 @@ class Assembly(Context):
     shared: dict[Any, Any]  # rules of one message leave word for each other here
 
     __slots__ = (
-        "builder", "by_group", "by_ref", "clear", "digest", "effects", "events", "feed", "filled", "group", "groups",
+        "builder", "by_group", "by_home", "by_ref", "clear", "digest", "effects", "events", "feed", "filled", "group", "groups",
         "identities", "linked", "made", "placed", "recording", "root", "seen_keys", "shared", "trace",
         "traced", "waiting", "wiring",
     )  # fmt: skip
@@ -117,6 +118,7 @@ class Assembly(Context):
         self.made: list[Builder] = []
         self.by_ref: dict[str, Builder] = {}
         self.by_group: dict[tuple[int, str], Builder] = {}
+        self.by_home: dict[int, list[Builder]] | None = None  # what each group made, once all is made
         self.waiting: list[tuple[Add, Segment, Group]] = []
         self.placed = placed
         self.seen_keys: dict[tuple[str, ...], int] = {}
@@ -150,13 +152,17 @@ class Assembly(Context):
         return None
 
     def _shared_order(self) -> Segment | None:
-        """The ORC of the group before: further OBRs under one ORC share its facts."""
-        siblings = self.group.parent.groups if self.group.parent else []
-        for group in reversed(siblings[: siblings.index(self.group)] if self.group in siblings else []):
-            for segment in group.segments:
-                if segment.name == "ORC":
-                    return segment
-        return None
+        """The ORC of the group before: further OBRs under one ORC share its facts, unless ORC stands behind its OBR."""
+        parent = self.group.parent
+        if parent is None or ORC_BEHIND in self.wiring.family.pairing:
+            return None
+        known: dict[int, Segment | None] | None = self.shared.get(id(parent))
+        if known is None:
+            known, latest = self.shared.setdefault(id(parent), {}), None
+            for group in parent.groups:
+                known[id(group)] = latest
+                latest = next((segment for segment in group.segments if segment.name == "ORC"), latest)
+        return known.get(id(self.group))
 
     def made_near(self, kind: str) -> Builder | None:
         """The resource of that type made last in this group, else in each around it."""
@@ -421,8 +427,7 @@ def _nearby(assembly: Assembly, make: Make, group: Group) -> list[tuple[Link, Bu
 
 def _gather(assembly: Assembly, make: Make, group: Group, builder: Builder) -> None:
     """Every resource of a type made in this group or below it."""
-    below = {id(each) for each in group.walk()}
-    inside = [other for other in assembly.made if id(other.group) in below]
+    inside = _inside(assembly, group)
     for link in make.gathers:
         found = [
             {"reference": other.ref}
@@ -436,6 +441,18 @@ def _gather(assembly: Assembly, make: Make, group: Group, builder: Builder) -> N
             if assembly.trace is not None:
                 for index in range(len(found)):
                     assembly.trace.rule("gather", builder.ref, f"{link.name}[{index}]")
+
+
+def _inside(assembly: Assembly, group: Group) -> list[Builder]:
+    """What a group and those below it made; asked of every order, so that many orders cost no more than one."""
+    if assembly.by_home is None:
+        homes: dict[int, list[Builder]] = {}
+        for other in assembly.made:
+            if other.group is not None:
+                homes.setdefault(id(other.group), []).append(other)
+        assembly.by_home = homes
+    homes = assembly.by_home
+    return [other for each in group.walk() for other in homes.get(id(each), ())]
 
 
 def _missing_link(assembly: Assembly, builder: Builder, link: Link) -> None:

@@ -16,6 +16,7 @@ from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
+from mappings.hl7v2.pairing import ORC_BEHIND
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, after
 from mappings.hl7v2.rules.patients import patient_group
@@ -123,7 +124,7 @@ def _of_encounter(ctx: Assembly, group: Group) -> list[Builder]:
 def _of_order(ctx: Assembly, group: Group) -> list[Builder]:
     """The order's group, and those of further OBRs that share its ORC."""
     groups = [group]
-    if group.parent is not None:
+    if group.parent is not None and ORC_BEHIND not in ctx.wiring.family.pairing:
         siblings = group.parent.groups
         for other in siblings[siblings.index(group) + 1 :]:
             if any(segment.name == "ORC" for segment in other.segments):

@@ -205,28 +205,37 @@ def _identify(ctx: Assembly, builder: Builder, segment: Segment) -> None:
 
 @finish("parent")
 def parent(ctx: Assembly, builder: Builder) -> None:
-    """A line of a child report comes from the line its OBR-26 and OBR-29 name."""
+    """A line of a child report comes from the line its OBR-26 and OBR-29 name: looked up once a report."""
     obr = ctx.near("OBR")
     if obr is None or len(obr.fields) < 27 or not obr.fields[26]:
         return
-    ctx.seg, ctx.field = obr, 26
-    parts = [each.split(ctx.sub) for each in keys.components(obr.field(26), ctx)]
-    if not parts or not parts[0][0]:
+    known = ("parent", obr.ordinal)
+    if known not in ctx.shared:
+        ctx.shared[known] = _parent_reference(ctx, obr)
+    reference: Json | None = ctx.shared[known]
+    if reference is None:
         return
-    filler = _parent_order(ctx, obr, 2)
-    sub = parts[1][0].strip() if len(parts) > 1 else ""
-    found = _parent_in_message(ctx, obr, parts[0], sub) or _parent_by_key(ctx, obr, parts[0], sub)
-    if found is not None:
-        reference: Json = {"reference": found}
-    elif filler is not None:
-        value = UNIT_SEPARATOR.join((filler[1], parts[0][0].strip(), sub))
-        reference = {"type": "Observation", "identifier": {"system": OBSERVATION_SYSTEM, "value": value}}
-    else:
-        return
-    builder.body.setdefault("derivedFrom", []).append(reference)
+    builder.body.setdefault("derivedFrom", []).append(dict(reference))
     if ctx.trace is not None:
         ctx.trace.rule("parent", builder.ref, "derivedFrom[0]", Place("OBR", obr.nth, 26, 1))
         ctx.trace.rule("parent", builder.ref, "derivedFrom[0]", Place("OBR", obr.nth, 29, 1))
+
+
+def _parent_reference(ctx: Assembly, obr: Segment) -> Json | None:
+    """The parent line: in this message, by its key, else by the identifier that every line carries."""
+    ctx.seg, ctx.field = obr, 26
+    parts = [each.split(ctx.sub) for each in keys.components(obr.field(26), ctx)]
+    if not parts or not parts[0][0]:
+        return None
+    sub = parts[1][0].strip() if len(parts) > 1 else ""
+    found = _parent_in_message(ctx, obr, parts[0], sub) or _parent_by_key(ctx, obr, parts[0], sub)
+    if found is not None:
+        return {"reference": found}
+    filler = _parent_order(ctx, obr, 2)
+    if filler is None:
+        return None
+    value = UNIT_SEPARATOR.join((filler[1], parts[0][0].strip(), sub))
+    return {"type": "Observation", "identifier": {"system": OBSERVATION_SYSTEM, "value": value}}
 
 
 def _parent_order(ctx: Any, obr: Segment, component: int) -> keys.Key | None:
@@ -269,11 +278,10 @@ def parent_order(ctx: Assembly, builder: Builder) -> None:
     obr = builder.segment
     if obr is None or not obr.field(29):
         return
-    wanted = {_parent_order(ctx, obr, 1), _parent_order(ctx, obr, 2)} - {None}
-    for other in ctx.made:
-        segment = other.segment
-        if other.type == "ServiceRequest" and segment is not None and segment is not obr:
-            if wanted & {keys.entity(segment.field(n), ctx) for n in (2, 3)}:
+    wanted = [number for number in (_parent_order(ctx, obr, 1), _parent_order(ctx, obr, 2)) if number is not None]
+    for number in wanted:
+        for other in _orders(ctx).get(number, ()):
+            if other is not builder:
                 builder.body["basedOn"] = [{"reference": other.ref}]
                 return
     for number, kind in ((1, "PLAC"), (2, "FILL")):
@@ -282,6 +290,19 @@ def parent_order(ctx: Assembly, builder: Builder) -> None:
             builder.body["basedOn"] = [{"type": "ServiceRequest", "identifier": identifier}]
             if kind == "PLAC":
                 return
+
+
+def _orders(ctx: Assembly) -> dict[keys.Key, list[Builder]]:
+    """The orders of the message by their numbers."""
+    found: dict[keys.Key, list[Builder]] | None = ctx.shared.get("orders")
+    if found is None:
+        found = ctx.shared["orders"] = {}
+        for other in ctx.made:
+            if other.type == "ServiceRequest" and other.segment is not None:
+                for number in (2, 3):
+                    if (named := keys.entity(other.segment.field(number), ctx)) is not None:
+                        found.setdefault(named, []).append(other)
+    return found
 
 
 # components -----------------------------------------------------------------------------------------------------------
@@ -315,7 +336,7 @@ def split_values(ctx: Assembly, builder: Builder) -> None:
         )
         twin.body = {**shared, "id": twin.id, **value}
         twin.key = key
-        ctx.made.insert(ctx.made.index(builder) + number, twin)
+        ctx.made.append(twin)
         ctx.by_ref[twin.ref] = twin
         report = ctx.made_near("DiagnosticReport")
         if report is not None and "result" in report.body:

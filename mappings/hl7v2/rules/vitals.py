@@ -8,6 +8,7 @@ Source: design chapter HL7 v2 §9; FHIR R4 profiles vitalsigns, heartrate, bp an
 """
 
 import csv
+from collections import deque
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,7 @@ OXYGEN, PULSE_OXIMETRY = "2708-6", "59408-5"
 _REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _FOLDER = Path(__file__).parent.parent
 _SECONDS_OF_A_DAY = len("2025-01-01")
+_HOLDS_LINES = {"DiagnosticReport": "result", "ServiceRequest": "supportingInfo"}
 
 
 @cache
@@ -130,23 +132,27 @@ def _repair(quantity: Json, units: tuple[str, ...]) -> bool:
 def blood_pressure(ctx: Assembly) -> None:
     """Systolic and diastolic of one time are one Observation; a half alone stays what it is."""
     pressures: list[tuple[str, Builder]] = ctx.shared.get("pressures", [])
-    for code, first in pressures:
-        if code != SYSTOLIC or first not in ctx.made:
-            continue
-        second = next(
-            (b for other, b in pressures if other == DIASTOLIC and b in ctx.made and _same_time(first, b)), None
-        )
-        if second is not None:
-            _panel(ctx, first, second)
+    made = [(code, half) for code, half in pressures if ctx.by_ref.get(half.ref) is half]
+    waiting: dict[tuple[str, ...], deque[Builder]] = {}
+    for code, half in made:
+        if code == DIASTOLIC:
+            waiting.setdefault(_moment(half), deque()).append(half)
+    panels: dict[str, Builder] = {}  # reference of a half -> what takes its place
+    for code, half in made:
+        if code == SYSTOLIC and (others := waiting.get(_moment(half))):
+            panel = _panel(ctx, half, other := others.popleft())
+            panels |= {half.ref: panel, other.ref: panel}
+    if panels:
+        _take_places(ctx, panels)
 
 
-def _same_time(one: Builder, other: Builder) -> bool:
-    return one.group is not None and other.group is not None and one.group.parent is other.group.parent and all(
-        one.body.get(name) == other.body.get(name) for name in ("effectiveDateTime", "effectivePeriod", "status")
-    )  # fmt: skip
+def _moment(half: Builder) -> tuple[str, ...]:
+    """The order it was measured in, when, and how sure it is."""
+    order = str(id(half.group.parent)) if half.group is not None else half.ref
+    return (order, *(str(half.body.get(name)) for name in ("effectiveDateTime", "effectivePeriod", "status")))
 
 
-def _panel(ctx: Assembly, systolic: Builder, diastolic: Builder) -> None:
+def _panel(ctx: Assembly, systolic: Builder, diastolic: Builder) -> Builder:
     """85354-9 in place of its two halves, under the key of both."""
     key = ("pressure", *systolic.key, *diastolic.key)
     panel = Builder.made(
@@ -157,7 +163,8 @@ def _panel(ctx: Assembly, systolic: Builder, diastolic: Builder) -> None:
     panel.body |= {name: systolic.body[name] for name in keep if name in systolic.body}
     panel.body["code"] = {"coding": [{"system": LOINC, "code": PANEL}]}
     panel.body["component"] = [_component(half.body) for half in (systolic, diastolic)]
-    panel.body["identifier"] = [*systolic.body.get("identifier", ()), *diastolic.body.get("identifier", ())]
+    if numbers := [*systolic.body.get("identifier", ()), *diastolic.body.get("identifier", ())]:
+        panel.body["identifier"] = numbers
     inside = {each["id"]: each for half in (systolic, diastolic) for each in half.body.get("contained", ())}
     if inside:
         panel.body["contained"] = list(inside.values())
@@ -166,15 +173,9 @@ def _panel(ctx: Assembly, systolic: Builder, diastolic: Builder) -> None:
         panel.body["note"] = notes
     panel.sources = [*systolic.sources, *diastolic.sources]
     panel.key = key
-    at = ctx.made.index(systolic)
-    ctx.made[at] = panel
-    ctx.made.remove(diastolic)
-    ctx.by_ref[panel.ref] = panel
-    for half in (systolic, diastolic):
-        del ctx.by_ref[half.ref]
-    _in_report(ctx, panel, systolic, diastolic)
     if ctx.trace is not None:
         ctx.trace.rename({half.ref: (panel.ref, f"component[{n}]") for n, half in enumerate((systolic, diastolic))})
+    return panel
 
 
 def _component(body: Json) -> Json:
@@ -185,12 +186,17 @@ def _component(body: Json) -> Json:
     }
 
 
-def _in_report(ctx: Assembly, panel: Builder, systolic: Builder, diastolic: Builder) -> None:
-    for report in ctx.made:
-        results = report.body.get("result") if report.type == "DiagnosticReport" else None
-        if results:
-            for half in (systolic, diastolic):
-                gone = {"reference": half.ref}
-                if gone in results:
-                    results[results.index(gone)] = {"reference": panel.ref}
-            report.body["result"] = [each for n, each in enumerate(results) if each not in results[:n]]
+def _take_places(ctx: Assembly, panels: dict[str, Builder]) -> None:
+    """Panels for their halves, once, in what was made and wherever that is pointed at."""
+    made = [panels.get(each.ref, each) for each in ctx.made]
+    ctx.made[:] = dict.fromkeys(made)
+    for ref, panel in panels.items():
+        del ctx.by_ref[ref]
+        ctx.by_ref[panel.ref] = panel
+    for holder in ctx.made:
+        name = _HOLDS_LINES.get(holder.type, "")
+        held: list[Json] = holder.body.get(name, [])
+        if any(each.get("reference") in panels for each in held):
+            moved = [panels.get(each.get("reference", "")) for each in held]
+            lines = [each if panel is None else {"reference": panel.ref} for each, panel in zip(held, moved, strict=True)]
+            holder.body[name] = list({each.get("reference", str(each)): each for each in lines}.values())
