@@ -34,6 +34,7 @@ MapFunction = Callable[[Any, Any, Json], None]
 ALTERNATE_CODES = "http://hl7.org/fhir/StructureDefinition/alternate-codes"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 _ABSENT = re.compile(r"absent\(([a-z-]+)\)\Z")
+_LISTS = (Kind.APPEND, Kind.SLOT, Kind.EXTENSION)  # what makes an element of each repetition
 _NUMERIC = frozenset({"integer", "positiveInt", "unsignedInt", "decimal"})
 # a value of the first fits an element of the second
 _FITS = frozenset({
@@ -217,7 +218,8 @@ class _Compiler:
         if not _fits(function.fhir_type, row.type, target):
             raise ValueError(f"{row.type} gives {function.fhir_type}, {row.target} takes {target.type or 'a choice'}")
         name = "F_" + re.sub(r"\W+", "_", row.type).strip("_")
-        self.names[name] = function.call
+        while self.names.setdefault(name, function.call) is not function.call:  # XPN[HumanName] and XPN[HumanName[]]
+            name += "_"
         return name, function.takes == "all"
 
     def _vocab(self, row: Row, target: Resolved) -> str:
@@ -225,7 +227,8 @@ class _Compiler:
             return "None"
         vocabulary = self.env.vocabulary(row.vocab)
         name = "V_" + re.sub(r"\W", "_", row.vocab)
-        self.names[name] = vocabulary
+        while self.names.setdefault(name, vocabulary) is not vocabulary:
+            name += "_"
         if target.type == "code" and target.element.valueset is not None:
             allowed = _codes(self.env.schema, target.element.valueset)
             if allowed is not None and (outside := vocabulary.targets() - allowed):
@@ -410,5 +413,5 @@ def _repeated(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
         for ref in fact.sources
         if ref.all
         or fact.takes_all
-        or (ref.rep is None and any(step.kind in (Kind.APPEND, Kind.SLOT) for step in fact.target.steps))
+        or (ref.rep is None and any(step.kind in _LISTS for step in fact.target.steps))
     )

@@ -307,8 +307,8 @@ def nr_range(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | 
 
 # Reference ranges ---------------------------------------------------------------------------------------------------
 
-_RANGE = re.compile(r"([+-]?\d+(?:\.\d+)?) ?- ?([+-]?\d+(?:\.\d+)?)", re.ASCII)
-_BOUND = re.compile(r"(<=|>=) ?([+-]?\d+(?:\.\d+)?)", re.ASCII)
+_RANGE = re.compile(r"([+-]?\d+(?:[.,]\d+)?) ?- ?([+-]?\d+(?:[.,]\d+)?)", re.ASCII)
+_BOUND = re.compile(r"(<=|>=) ?([+-]?\d+(?:[.,]\d+)?)", re.ASCII)
 
 
 @datatype("ST[Observation.referenceRange]", gives="Observation.referenceRange")
@@ -335,6 +335,8 @@ def _reference_range(raw: str, unit_raw: str, ctx: Context) -> Json | None:
     low = high = None
     if found := _RANGE.fullmatch(written):
         low, high = quantity(found[1], unit, ctx), quantity(found[2], unit, ctx)
+        if low is None or high is None:  # a comma is a decimal sign by policy only
+            low = high = None
     elif found := _BOUND.fullmatch(written):
         made = quantity(found[2], unit, ctx)
         low, high = (made, None) if found[1][0] == ">" else (None, made)

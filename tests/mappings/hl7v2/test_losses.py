@@ -5,7 +5,7 @@ Source: design chapter HL7 v2 §8 (action codes), architecture promise 2.
 
 import pytest
 
-from tests.mappings.hl7v2.messages import adt, obr, obx, one, oru
+from tests.mappings.hl7v2.messages import adt, convert, header, obr, obx, one, oru
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,13 @@ def test_a_repetition_that_no_element_holds_is_named(line: str, place: str) -> N
 def test_repetitions_that_fill_a_list_are_not_named() -> None:
     found = adt("A01", "NK1|1|Demo^Karl~Demo^Carl|SPO|||||||||||||||||||||||||||1^^^HOSP^MR~2^^^HOSP^PI").issues
     assert not [issue.code for issue in found if issue.code == "repetition-unread"]
+
+
+def test_repetitions_that_make_an_extension_each_are_not_named() -> None:
+    pid = f"PID|1||4711^^^HOSP^MR||Demo^Ana{'|' * 21}AUT~DEU"
+    conversion = convert(header("ADT^A08"), pid)
+    assert not [issue.code for issue in conversion.issues if issue.code == "repetition-unread"]
+    assert len(one(conversion, "Patient")["extension"]) == 2
 
 
 def test_a_line_that_is_taken_back_is_no_result() -> None:

@@ -227,3 +227,18 @@ def test_a_reference_range_is_always_text_and_a_range_where_it_is_one(raw: str, 
         assert {name: str(end["value"]) if isinstance(end, dict) else end for name, end in found.items()} == expected
         assert all(end.items() >= MG.items() for end in found.values() if isinstance(end, dict))
     assert codes(ctx) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("3,9-6,1", {"low": "3.9", "high": "6.1", "text": "3,9-6,1"}),
+        ("3-6,1", {"low": "3", "high": "6.1", "text": "3-6,1"}),
+        ("<=5,5", {"high": "5.5", "text": "<=5,5"}),
+    ],
+)
+def test_a_reference_range_with_decimal_commas_is_one_by_policy_only(raw: str, expected: dict[str, str]) -> None:
+    read = FUNCTIONS["ST[Observation.referenceRange]"].call
+    found = read(raw, context("OBX|1|NM|||5|mg", policy={"decimal_comma": True}), None)
+    assert {name: str(end["value"]) if isinstance(end, dict) else end for name, end in found.items()} == expected
+    assert read(raw, context("OBX|1|NM|||5|mg"), None) == {"text": raw}, "half a range would be a lie"
