@@ -12,6 +12,7 @@ from mappings.fhir import values
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import NULL, at, first, id_code, part, text
+from mappings.hl7v2.periods import reversed_
 from mappings.hl7v2.time import Moment, read, time_of
 from mappings.terminology.concept_map import ConceptMap
 
@@ -103,7 +104,11 @@ def period(start: str, end: str, ctx: Context) -> Json | None:
     """A Period of two raw times."""
     if not start and not end:
         return None
-    return values.period(bound(start, ctx), bound(end, ctx))
+    begins, ends = bound(start, ctx), bound(end, ctx)
+    if begins and ends and begins[0] and ends[0] and reversed_(begins[0], ends[0]):
+        ctx.issue("contradiction")
+        ends = None, ends[1] or [values.lexeme(lexeme_of(end, ctx) or end)]
+    return values.period(begins, ends)
 
 
 @datatype("DR[Period]", gives="Period", reads={1, 2})
