@@ -132,8 +132,8 @@ class Replies:
         ended = [(owed.seq, how) for owed in fresh if (how := self._dealt_with(owed))]
         for owed in known:
             self._tell(owed)
-        crash_point("reply.told")
         if ended:
+            crash_point("reply.told")
             await self._parts.store.write(lambda conn: table.end(conn, org, ended))
         dealt_with = {seq for seq, _ in ended}
         self._send([owed for owed in fresh if owed.seq not in dealt_with])
