@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test bench figures lint types golden schema crash clean
+.PHONY: demo test bench figures lint types golden schema crash fuzz clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -27,6 +27,12 @@ test: lint types
 
 crash: $(READY)
 	$(BIN)/pytest -m crash
+
+# Each target for so many seconds; what is found is kept in build/fuzz and tried first the next time.
+FUZZ_SECONDS ?= 60
+fuzz: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 bench: $(READY)
 	$(BIN)/chartbridge bench
