@@ -120,13 +120,13 @@ class Registry:
     after: Mapping[str, Callable[..., None]]
 
 
-def _read(path: Path) -> Json:
+def read_table(path: Path) -> Json:
     """A family's file, laid over the one it extends: a profile's family may extend one of ours."""
     table: Json = tomllib.loads(path.read_text("utf-8"))
     if not (base := table.pop("extends", "")):
         return table
     beside = path.with_name(f"{base}.toml")
-    found = _read(beside if beside.exists() and beside != path else _FOLDER / beside.name)
+    found = read_table(beside if beside.exists() and beside != path else _FOLDER / beside.name)
     for kind in ("make", "add"):
         own = {(each.get("group"), each.get("map")) for each in table.get(kind, ())}
         own |= {tuple(each.split("/", 1)) for each in table.get("drop", ())}
@@ -143,7 +143,7 @@ class _Reader:
     def __init__(self, path: Path, rows: CompiledRows, registry: Registry, policy: Mapping[str, str], schema: Schema):
         self.path, self.rows, self.registry, self.policy, self.schema = path, rows, registry, policy, schema
         self.faults: list[str] = []
-        self.table: Json = _read(path)
+        self.table: Json = read_table(path)
 
     def fault(self, words: str) -> None:
         self.faults.append(f"messages/{self.path.name}: {words}")
