@@ -327,8 +327,7 @@ def medication(ctx: Assembly, builder: Builder) -> None:
     moves = {"medicationCodeableConcept": f"contained[{number}].code"}
     moves |= {f"contained.{name}": f"contained[{number}].{name}" for name in found}
     retell(ctx, builder.ref, builder.ref, moves)
-    if "medicationCodeableConcept" in builder.filled:
-        builder.filled.remove("medicationCodeableConcept")
+    builder.filled = [name for name in builder.filled if name != "medication[x]"]
 
 
 def _settle_code(builder: Builder) -> None:
@@ -336,15 +335,14 @@ def _settle_code(builder: Builder) -> None:
     code = builder.body.get("medicationCodeableConcept")
     if code and ("coding" in code or "text" in code):
         code.pop("extension", None)
-        if "medicationCodeableConcept" in builder.filled:
-            builder.filled.remove("medicationCodeableConcept")
+        builder.filled = [name for name in builder.filled if name != "medication[x]"]
 
 
 @finish("medication_unsaid")
 def medication_unsaid(ctx: Assembly, builder: Builder) -> None:
     """An ORC alone changes an order and does not repeat the drug."""
     builder.body["medicationCodeableConcept"] = absent("unknown")
-    builder.filled += ["medicationCodeableConcept"]
+    builder.filled.append("medication[x]")
 
 
 def _tellers(ctx: Assembly, builder: Builder) -> list[tuple[str, Segment]]:
