@@ -326,6 +326,10 @@ KEYED: dict[str, Join] = {
     "Goal.addresses": _by_key(lambda each: each.get("reference")),
     "CarePlan.addresses": _by_key(lambda each: each.get("reference")),
     "CarePlan.goal": _by_key(lambda each: each.get("reference")),
+    # a certificate that is granted says nothing of the degrees
+    "Practitioner.qualification": _by_key(
+        lambda each: repr(each.get("identifier") or (each.get("code"), each.get("issuer")))
+    ),
 }
 
 

@@ -60,6 +60,7 @@ _MAPS = {
     "v2-0128.reaction-severity": "AllergySeverity[AllergyIntolerance.reaction.severity]",
     "v2-0131.contact-role": "ContactRole",
     "v2-0136.specimen-status": "",
+    "v2-0183.location-status": "",
     "v2-0190.address-type": "AddressType[Type]",
     "v2-0190.address-use": "AddressType[Use]",
     "v2-0200.name-use": "NameType",

@@ -37,6 +37,7 @@ from mappings.hl7v2.rules import (
     snapshots,
     spans,
     specimens,
+    staff,
     vaccines,
     vitals,
 )  # fmt: skip
@@ -44,8 +45,8 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
-    appointments, asides, care, charges, clinical, documents, dosage, drugs, encounters, labels, medications,
-    merges, messages, notes, orders, patients, readers, referrals, results, snapshots, spans, specimens, vaccines,
+    appointments, asides, care, charges, clinical, documents, dosage, drugs, encounters, labels, medications, merges,
+    messages, notes, orders, patients, readers, referrals, results, snapshots, spans, specimens, staff, vaccines,
     vitals,
 )  # fmt: skip
 MOST_FIELDS = 65_536  # beyond any limit of the reader

@@ -190,11 +190,11 @@ def pl_location(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json
     parts = raw.split(ctx.comp)
     key: tuple[str, ...] = ()
     outer: Json | None = None
-    levels = [(n, level, name) for n, level in _LEVELS if (name := _level(at(parts, n), ctx)) is not None]
-    for component, level, name in levels:
+    named = levels(parts, ctx)
+    for component, level, name in named:
         key = (*key, level, name)
-        innermost = component == levels[-1][0]
-        outer = _location(parts, component, level, key, outer, _place_number(parts, ctx) if innermost else None, ctx)
+        innermost = component == named[-1][0]
+        outer = _location(parts, component, level, key, outer, place_number(parts, ctx) if innermost else None, ctx)
     if outer is None and (described := part(parts, 9, ctx)):
         return {"display": described}
     if outer is not None and (described := part(parts, 9, ctx)):
@@ -202,7 +202,16 @@ def pl_location(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json
     return outer
 
 
-def _place_number(parts: list[str], ctx: Context) -> Json | None:
+def levels(parts: list[str], ctx: Context) -> list[tuple[int, str, str]]:
+    """(component, physical type, name) of each level that a PL names, from the outside in."""
+    return [(n, level, name) for n, level in _LEVELS if (name := _level(at(parts, n), ctx)) is not None]
+
+
+def physical_type(level: str) -> Json:
+    return {"coding": [{"system": _PHYSICAL, "code": level, "display": _LEVEL_NAMES[level]}]}
+
+
+def place_number(parts: list[str], ctx: Context) -> Json | None:
     """PL.10, an EI in subcomponents; PL.11 gives it out where the EI names no one."""
     found = at(parts, 10)
     if not found:
@@ -230,7 +239,7 @@ def _location(
     body: Json = {
         "name": key[-1],
         "mode": "instance",
-        "physicalType": {"coding": [{"system": _PHYSICAL, "code": level, "display": _LEVEL_NAMES[level]}]},
+        "physicalType": physical_type(level),
     }
     raw = at(parts, component)
     if ctx.sub in raw and (system := authority_in(raw, ctx.sub, ctx)):

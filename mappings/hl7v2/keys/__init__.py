@@ -20,6 +20,7 @@ from mappings.hl7v2.keys import (
     persons,
     prior,
     referrals,
+    staff,
     stays,
 )
 from mappings.hl7v2.keys.parts import (
@@ -40,5 +41,5 @@ from mappings.hl7v2.keys.persons import choose_identity, known_patient
 __all__ = [
     "KEYS", "Key", "KeyFunction", "Scan", "appointments", "care", "charges", "choose_identity", "clinical", "code",
     "components", "documents", "drugs", "entity", "identifier", "key", "known_patient", "message", "number_of",
-    "orders", "persons", "position", "prior", "referrals", "stays",
+    "orders", "persons", "position", "prior", "referrals", "staff", "stays",
 ]  # fmt: skip
