@@ -321,6 +321,12 @@ KEYED: dict[str, Join] = {
         lambda each: (each.get("class", {}).get("code"), each.get("period", {}).get("start"))
     ),
     "Encounter.statusHistory": _by_key(lambda each: (each.get("status"), each.get("period", {}).get("start"))),
+    "CareTeam.participant": _by_key(
+        lambda each: (
+            *(coding.get("code", "") for kind in each.get("role", ()) for coding in kind.get("coding", ())),
+            _reference(each, "member"),
+        )
+    ),
     "Account.coverage": _by_key(lambda each: _reference(each, "coverage")),
     # a goal under one problem says nothing of the others it addresses; unlinking is said aloud
     "Goal.addresses": _by_key(lambda each: each.get("reference")),

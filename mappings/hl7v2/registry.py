@@ -17,9 +17,11 @@ from mappings.hl7v2.assemble import remembering
 from mappings.hl7v2.rules import (
     appointments,
     asides,
+    beds,
     care,
     charges,
     clinical,
+    contained,
     documents,
     dosage,
     drugs,
@@ -31,9 +33,11 @@ from mappings.hl7v2.rules import (
     notes,
     orders,
     patients,
+    payers,
     readers,
     referrals,
     results,
+    roles,
     snapshots,
     spans,
     specimens,
@@ -45,7 +49,7 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
-    appointments, asides, care, charges, clinical, documents, dosage, drugs, encounters, labels, medications, merges,
+    roles, payers, contained, beds, appointments, asides, care, charges, clinical, documents, dosage, drugs, encounters, labels, medications, merges,
     messages, notes, orders, patients, readers, referrals, results, snapshots, spans, specimens, staff, vaccines,
     vitals,
 )  # fmt: skip
@@ -59,7 +63,7 @@ def functions() -> Mapping[str, Any]:
     found = datatypes.FUNCTIONS | rules.FUNCTIONS
     return {
         name: replace(each, call=remembering(each.call))
-        if each.fhir_type == "Reference" and each.takes == "one"
+        if each.fhir_type == "Reference" and each.takes == "one" and name not in rules.SIBLINGS
         else each
         for name, each in found.items()
     }

@@ -65,3 +65,15 @@ def next_of_kin(segment: Segment, ctx: Assembly) -> Key | None:
     if not name and not organization:
         return None if segment.field(2) == NULL else ("NK1", patient_id(ctx), *position(segment, ctx))
     return ("NK1", patient_id(ctx), name or organization, *(code(segment.field(3), ctx) or ("", "")))
+
+
+@key("living_will")
+def living_will(segment: Segment, ctx: Assembly) -> Key:
+    """Observation of PD1-7: one a patient, and its last word counts."""
+    return ("PD1-7", patient_id(ctx))
+
+
+@key("last_update")
+def last_update(segment: Segment, ctx: Assembly) -> Key:
+    """Provenance of PID-33 and PID-34: the patient, when and where her record last changed."""
+    return ("PID-34", patient_id(ctx), segment.field(33), segment.field(34))

@@ -4,7 +4,7 @@ Source: design chapter HL7 v2 §6, the key table.
 """
 
 from mappings.hl7v2.assemble import Assembly
-from mappings.hl7v2.keys.parts import Key, code, components, identifier, key, patient_id, position
+from mappings.hl7v2.keys.parts import Key, code, components, encounter_id, identifier, key, patient_id, position
 from mappings.hl7v2.message import Segment
 from mappings.rows.runtime import NULL, part, text
 
@@ -69,3 +69,15 @@ def coverage(segment: Segment, ctx: Assembly) -> Key:
         or "#" + segment.field(1)
     )
     return (patient_id(ctx), *plan, *company, policy)
+
+
+@key("episode")
+def episode(segment: Segment, ctx: Assembly) -> Key | None:
+    """EpisodeOfCare: PV1-54."""
+    return identifier(segment.field(54), ctx)
+
+
+@key("visit_coverage")
+def visit_coverage(segment: Segment, ctx: Assembly) -> Key:
+    """Coverage of PV1-20: the stay, else the patient, and the class."""
+    return ("PV1-20", encounter_id(ctx) or patient_id(ctx), text(segment.field(20), ctx.rep, ctx.comp))

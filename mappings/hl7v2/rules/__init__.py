@@ -18,6 +18,7 @@ Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
 
 FUNCTIONS: dict[str, DatatypeFunction] = {}
+SIBLINGS: set[str] = set()  # functions whose result hangs on other fields of their segment, so that it is not remembered
 RESOLVERS: dict[str, Rule] = {}
 FINISH: dict[str, Rule] = {}
 AFTER: dict[str, Rule] = {}
@@ -48,10 +49,12 @@ def after(name: str) -> Callable[[R], R]:
     return _into(AFTER, name)
 
 
-def function(name: str, gives: str, takes: str = "one") -> Callable[[R], R]:
-    """A datatype function that reads more than its own field."""
+def function(name: str, gives: str, takes: str = "one", *, alone: bool = True) -> Callable[[R], R]:
+    """A datatype function of rules. `alone`: its own field's text decides what it makes, nothing beside it."""
 
     def register(call: R) -> R:
+        if not alone:
+            SIBLINGS.add(name)
         FUNCTIONS[name] = DatatypeFunction(call, gives, takes)
         return call
 

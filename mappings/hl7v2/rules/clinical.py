@@ -82,7 +82,8 @@ def coverage_parties(ctx: Assembly, builder: Builder) -> None:
 def account_coverage(ctx: Assembly, builder: Builder) -> None:
     """The plans of this patient's account, in their order."""
     mine = patient_group(builder.group)
-    plans = [other for other in ctx.made if other.type == "Coverage" and patient_group(other.group) is mine]
+    listed = [other for other in ctx.made if other.type == "Coverage" and other.place == "IN1"]
+    plans = [other for other in listed if patient_group(other.group) is mine]
     if plans:
         builder.body["coverage"] = [
             {"coverage": {"reference": plan.ref}, "priority": number} for number, plan in enumerate(plans, 1)

@@ -53,7 +53,7 @@ def provenance(ctx: Assembly) -> None:
     else:
         return
     body = builder.body
-    stored = [other for other in ctx.made if other.mode != "event" and other is not builder]
+    stored = [other for other in ctx.made if other.mode != "event" and other.type != "Provenance"]
     stated = [other for other in stored if other.mode != "stub"] or stored  # stubs change nothing that is known
     targets = [{"reference": other.ref} for other in stated]
     if not targets:

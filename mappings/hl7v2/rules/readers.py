@@ -9,7 +9,7 @@ from typing import Any
 
 from mappings.fhir import values
 from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
-from mappings.hl7v2.datatypes import identifiers, numbers, observation, parties, text, timing
+from mappings.hl7v2.datatypes import identifiers, numbers, observation, text, timing
 from mappings.hl7v2.rules import Json, function
 from mappings.rows.runtime import NULL
 from mappings.terminology.concept_map import ConceptMap
@@ -65,21 +65,6 @@ def performed(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | Non
         end = datetime.fromisoformat(found) + timedelta(minutes=int(minutes))
         return {"performedPeriod": {"start": found, "end": end.isoformat()}}
     return {"performedDateTime": found}
-
-
-@function("PAYOR[Reference(Organization)]", "Reference")
-def payor(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
-    """The insurer: number of IN1-3, name of IN1-4."""
-    name = parties.xon_string(ctx.seg.field(4).split(ctx.rep)[0], ctx)
-    number = identifiers.cx_identifier(ctx.seg.field(3).split(ctx.rep)[0], ctx)
-    if number is None:
-        found: Json | None = DATATYPES["XON[Reference(Organization)]"].call(
-            ctx.seg.field(4).split(ctx.rep)[0], ctx, None
-        )
-        return found
-    body: Json = {"identifier": [number]} | ({"name": name} if name else {})
-    reference = ctx.make("Organization", (number["system"], number["value"]), body)
-    return {"reference": reference} | ({"display": name} if name else {})
 
 
 @function("SENDER[Reference(Organization)]", "Reference")
