@@ -23,6 +23,9 @@ def received(ctx: Any) -> Any:
 def message_header(ctx: Assembly, builder: Builder) -> None:
     """What the message is about, and by which software; an event that it does not name is absent, not guessed."""
     _software(ctx, builder)
+    for destination in builder.body.get("destination", ()):
+        if "endpoint" not in destination:  # a receiver who has no address
+            destination.setdefault("_endpoint", absent("unknown"))
     if "eventCoding" not in builder.body:
         builder.body["eventCoding"] = absent("unknown")
     patients = [{"reference": other.ref} for other in ctx.made if other.type == "Patient" and other.into is None]
