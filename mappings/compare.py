@@ -97,8 +97,8 @@ def _values(reference: str, old: Json, new: Json) -> Iterator[Change]:
 def _leaves(entry: Json) -> Iterator[tuple[str, str]]:
     """(path, value) of the body, and of what is said about it, whose paths begin with `@`."""
     for name in _ABOUT:
-        if entry[name]:
-            yield f"@{name}", str(entry[name])
+        if value := entry.get(name):  # a record of an older version may lack it
+            yield f"@{name}", str(value)
     yield from _walk(entry["body"], "")
 
 

@@ -167,7 +167,7 @@ class Profile:
 
 def load_profile(where: str | Path, identity_key: bytes = PUBLIC_KEY) -> Profile:
     """A profile by its folder, its `profile.toml` or the name of a shipped one. Raises ProfileError, RowsError."""
-    layers = list(_layers(_folder(where)))
+    layers = list(_layers(profile_folder(where)))
     merged: Json = {}
     for _, table in layers:
         merged = _merge(merged, table)
@@ -178,7 +178,8 @@ def load_profile(where: str | Path, identity_key: bytes = PUBLIC_KEY) -> Profile
     return _profile(merged, folders, Identities(identity_key))
 
 
-def _folder(where: str | Path) -> Path:
+def profile_folder(where: str | Path) -> Path:
+    """The folder of a profile: its own path, that of its `profile.toml`, or a shipped name's. Raises ProfileError."""
     path = Path(where)
     if path.name == "profile.toml":
         path = path.parent
@@ -199,7 +200,9 @@ def _layers(folder: Path, seen: tuple[Path, ...] = ()) -> Iterator[tuple[Path, J
         raise ProfileError((f"{folder.name}: not TOML: {exc}",)) from exc
     if parent := table.get("extends"):
         beside = folder.parent / str(parent)
-        yield from _layers(beside if (beside / "profile.toml").is_file() else _folder(str(parent)), (*seen, folder))
+        yield from _layers(
+            beside if (beside / "profile.toml").is_file() else profile_folder(str(parent)), (*seen, folder)
+        )
     yield folder, table
 
 

@@ -34,6 +34,7 @@ def record(conversion: Conversion) -> bytes:
         for mapped in conversion.resources
     ]
     whole: Json = {
+        **({"filtered": conversion.filtered} if conversion.filtered else {}),
         "resources": resources,
         "effects": [f"{type(effect).__name__} {effect}" for effect in conversion.effects],
         "issues": [" ".join(filter(None, (i.code, str(i.place or ""), i.row, i.detail))) for i in conversion.issues],

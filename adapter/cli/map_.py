@@ -1,13 +1,15 @@
 """`chartbridge map`: which row made which value, what was left, and which rows nothing fires."""
 
-from collections.abc import Iterable
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.cli.console import OPTIONS, Exit, emit, emit_list, line, progress
+from adapter.cli import map_revisions
+from adapter.cli.console import OPTIONS, Exit, complain, emit, emit_list, line, progress
+from adapter.cli.map_inputs import Feed, Files, Limit, ProfileOption, Since, inputs, profile_for
 from adapter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,21 +18,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Mappings: explain a conversion, check rows and messages, show coverage.")
 
-ProfileOption = Annotated[str, typer.Option("--profile", help="A shipped profile's name, or a profile folder.")]
-Files = Annotated[list[Path] | None, typer.Argument(help="HL7 v2 files, or folders of them.")]
+map_revisions.add_to(app)
 
 
 def _profile(name: str) -> "Profile":
     from adapter.profiles import read_profile
 
-    return read_profile(name)
-
-
-def _messages(paths: Iterable[Path]) -> list[tuple[Path, bytes]]:
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.hl7")))]
-    if not files:
-        raise UsageError("no message found", hint="name a file, or a folder with *.hl7 files")
-    return [(file, file.read_bytes()) for file in files]
+    return read_profile(name or "default")
 
 
 @app.command()
@@ -39,14 +33,14 @@ def explain(
     path: Annotated[str, typer.Option(help="Only FHIR paths that begin so, like Patient.name.")] = "",
     place: Annotated[str, typer.Option(help="Only this field, like PID-8.")] = "",
     values: Annotated[bool, typer.Option("--values", help="Show the content of the fields too.")] = False,
-    profile: ProfileOption = "default",
+    profile: ProfileOption = "",
 ) -> None:
     """For each FHIR value the field it came from; then what was not mapped, and why."""
     from mappings.hl7v2.explain import explain as read
 
     if not file.is_file():
         raise UsageError(f"no such file: {file}", hint="name one file with one message")
-    ((_, data),) = _messages([file])
+    data = file.read_bytes()
     found = read(data, _profile(profile))
     facts = [fact for fact in found.facts if _asked(fact, path, place)]
     left = [one for one in found.unmapped if not path and _within(str(one.place), place)]
@@ -90,8 +84,60 @@ def _content(data: bytes, span: tuple[int, int] | None) -> dict[str, str]:
     return {"value": data[span[0] : span[1]].decode("utf-8", "replace")} if data and span else {}
 
 
+@app.command("run")
+def run_(
+    files: Files = None,
+    feed: Feed = "",
+    since: Since = "",
+    limit: Limit = 1_000,
+    record: Annotated[Path | None, typer.Option(help="Write records for `map diff` here, not Bundles.")] = None,
+    profile: ProfileOption = "",
+) -> int:
+    """Try a mapping: one Bundle a line on stdout, the issues on stderr. Nothing is stored."""
+    from mappings.convert import bundle, to_fhir
+    from mappings.errors import MappingError
+    from mappings.fhir.codec import encode
+
+    loaded, asked = profile_for(profile, feed), inputs(files, feed, since, limit)
+    if record is not None:
+        progress(f"{map_revisions.record_to(record, asked, loaded)} records written")
+        return Exit.DONE
+    done = failed = 0
+    for each in asked:
+        try:
+            conversion = to_fhir(each.data, loaded, at=each.at)
+        except MappingError as exc:
+            complain(f"{each.name}: {exc}")
+            failed += 1
+            continue
+        done += 1
+        sys.stdout.write(encode(bundle(conversion, "collection")).decode() + "\n")
+        for issue in conversion.issues:
+            progress(f"{each.name}: {issue.severity} {issue.code} {issue.place or ''}".rstrip())
+    return Exit.DONE if not failed else Exit.PARTLY if done else Exit.FAILED
+
+
 @app.command()
-def lint(files: Files = None, profile: ProfileOption = "default") -> int:
+def unmapped(
+    files: Files = None,
+    feed: Feed = "",
+    since: Since = "",
+    limit: Limit = 1_000,
+    profile: ProfileOption = "",
+) -> None:
+    """Which places no row read, why, and in how many messages: the commonest first. Counts only, no content."""
+    from mappings.hl7v2.census import Census
+
+    census = Census(profile_for(profile, feed))
+    for each in inputs(files, feed, since, limit):
+        census.add(each.data, each.at.isoformat(timespec="seconds") if each.at else "")
+    rows = [asdict(each) for each in census.unmapped()]
+    emit_list("chartbridge.map.unmapped-place/1", rows, ("place", "reason", "messages", "seen"))
+    progress(f"{census.read} messages, {len(rows)} places; {census.unreadable} could not be converted")
+
+
+@app.command()
+def lint(files: Files = None, profile: ProfileOption = "") -> int:
     """Check the profile's rows; with files, the messages against the HL7 v2 grammar. Changes no result."""
     loaded = _profile(profile)
     progress(f"profile {loaded.name}: {len(loaded.maps.table)} rows, all fit the R4 schema")
@@ -101,21 +147,21 @@ def lint(files: Files = None, profile: ProfileOption = "default") -> int:
     from mappings.hl7v2.lint import lint as check
 
     rows = [
-        {"file": file.name, "severity": finding.severity, "finding": finding.text}
-        for file, data in _messages(files)
-        for finding in check(segments_end_in_cr(data), charset=loaded.charset)
+        {"file": each.name, "severity": finding.severity, "finding": finding.text}
+        for each in inputs(files, "")
+        for finding in check(segments_end_in_cr(each.data), charset=loaded.charset)
     ]
     emit_list("chartbridge.map.lint/1", rows, ("file", "severity", "finding"))
     return Exit.FAILED if any(row["severity"] == "error" for row in rows) else Exit.DONE
 
 
 @app.command()
-def coverage(files: Files = None, profile: ProfileOption = "default") -> int:
+def coverage(files: Files = None, profile: ProfileOption = "") -> int:
     """Which rows the messages fire; those that none does are listed, and fail."""
     from mappings.hl7v2.explain import coverage as measure
 
     loaded = _profile(profile)
-    found = measure((data for _, data in _messages(files or [_samples()])), loaded)
+    found = measure((each.data for each in inputs(files or [_samples()], "")), loaded)
     silent = [{"row": row.id, "source": row.place} for row in found.silent]
     emit_list("chartbridge.map.coverage/1", silent, ("row", "source"), title="rows that no message fires")
     progress(f"{len(found.fired)} rows fired, {len(silent)} not")

@@ -1,0 +1,107 @@
+"""`chartbridge map run|test|diff|unmapped`: trying a mapping before it goes live.
+
+Source: operations chapter §1.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adapter import samples
+from tests.adapter.cli.command import Command
+
+ADMISSION = samples.folder() / "adt-a01-admission.hl7"
+UPDATE = samples.folder() / "adt-a08-update.hl7"
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    made = tmp_path / "site"
+    (made / "segments").mkdir(parents=True)
+    (made / "profile.toml").write_text('name = "site"\nextends = "default"\nnamespace = "urn:chartbridge:default"\n')
+    return made
+
+
+def overlay(profile: Path, row: str) -> None:
+    head = "id,source,when,target,type,vocab,value,note"
+    (profile / "segments" / "PID.Patient.csv").write_text(f"{head}\n{row}\n")
+
+
+GENDER_OFF = "PID.Patient:8a,PID-8,never,gender,CWE[code],v2-0001.administrative-gender,,"
+
+
+def test_run_writes_one_bundle_a_line_and_stores_nothing(plain: Command, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.hl7"
+    bad.write_bytes(b"not a message")
+    tried = plain("map", "run", ADMISSION, bad, UPDATE)
+    bundles = [json.loads(line) for line in tried.out.splitlines()]
+    assert [each["resourceType"] for each in bundles] == ["Bundle", "Bundle"]
+    assert tried.code == 8
+    assert str(bad) in tried.err
+    assert plain("map", "run", bad).code == 1
+    assert plain("map", "run").code == 2
+
+
+def test_diff_names_what_an_overlay_takes_away(plain: Command, profile: Path) -> None:
+    same = plain("map", "diff", "default", profile, ADMISSION, json=True)
+    assert (same.code, same.out) == (0, "")
+    overlay(profile, GENDER_OFF)
+    worse = plain("map", "diff", "default", profile, ADMISSION, json=True)
+    assert worse.code == 1
+    verdict, *changes = worse.objects()
+    assert verdict["verdict"] == "worse"
+    assert [(one["kind"], one["path"]) for one in changes if one["resource"].startswith("Patient/")] == [
+        ("removed", "gender")
+    ]
+    assert "female" not in worse.out
+    assert "female" in plain("map", "diff", "default", profile, ADMISSION, "--values").out
+
+
+def test_diff_against_records_of_an_older_revision(plain: Command, profile: Path, tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    assert plain("map", "run", "--record", records, ADMISSION, UPDATE).code == 0
+    assert len(list(records.iterdir())) == 2
+    assert plain("map", "diff", records, "default", ADMISSION, UPDATE).code == 0
+    overlay(profile, GENDER_OFF)
+    assert plain("map", "diff", records, profile, ADMISSION).code == 1
+    other = samples.folder() / "adt-a02-transfer.hl7"
+    assert plain("map", "diff", records, "default", other).code == 2, "no record of it"
+    assert plain("map", "run", "--record", records, ADMISSION, ADMISSION).code == 2
+
+
+def test_a_profile_is_held_against_its_fixtures_and_its_rows_against_them_too(plain: Command, profile: Path) -> None:
+    (profile / "fixtures").mkdir()
+    shutil.copy(ADMISSION, profile / "fixtures" / "admission.hl7")
+    assert plain("map", "test", profile).code == 1, "nothing is recorded yet"
+    assert plain("map", "test", profile, "--write").code == 0
+    assert plain("map", "test", profile).code == 0
+    overlay(profile, GENDER_OFF)
+    told = plain("map", "test", profile, json=True)
+    assert told.code == 1
+    assert told.objects()[0]["state"] == "differs"
+    overlay(profile, "PID.Patient:90,PID-27,,extension(urn:oid:2.999.7).valueString,CWE[string],,,never sent")
+    silent = plain("map", "test", profile, json=True)
+    assert silent.code == 1
+    assert [one.get("row") for one in silent.objects()][-1] == "PID.Patient:90"
+
+
+def test_unmapped_counts_places_and_shows_no_content(plain: Command) -> None:
+    found = plain("map", "unmapped", samples.folder(), json=True)
+    rows = found.objects()
+    assert found.code == 0
+    assert rows == sorted(rows, key=lambda row: (-row["messages"], row["place"], row["reason"]))
+    assert {row["reason"] for row in rows} >= {"no-row", "condition-false"}
+    assert "Demo" not in found.out
+
+
+def test_what_a_feed_received_is_read_and_the_act_recorded(command: Command) -> None:
+    before = command("ledger", "status", json=True).objects()[0]["size"]
+    counted = command("map", "unmapped", "--feed", "main", json=True)
+    assert counted.code == 0
+    assert command("ledger", "status", json=True).objects()[0]["size"] == before + 1
+    tried = command("map", "diff", "default", "default", "--feed", "main")
+    assert (tried.code, tried.out) == (0, "")
+    assert command("map", "unmapped", "--feed", "nowhere").code == 5
+    assert command("map", "unmapped", "--feed", "main", ADMISSION).code == 2
