@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Kind = Literal["transaction", "message", "collection"]
+_POINTERS = frozenset({"reference", "url"})  # Attachment.url may name a Binary of the same Bundle
 KINDS: tuple[Kind, ...] = ("transaction", "message", "collection")
 
 
@@ -42,7 +43,7 @@ def pointed(value: Any, urls: dict[str, str]) -> Any:
     """The same value with references to the Bundle's own entries written as their `fullUrl`."""
     if isinstance(value, dict):
         return {
-            name: urls.get(each, each) if name == "reference" and isinstance(each, str) else pointed(each, urls)
+            name: urls.get(each, each) if name in _POINTERS and isinstance(each, str) else pointed(each, urls)
             for name, each in value.items()
         }
     if isinstance(value, list):

@@ -23,13 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 from mappings import statuses
 from mappings.fhir.schema import schema
+from mappings.fhir.values import absent
 from mappings.hl7v2.issues import Issue, issue
+from mappings.report_lines import with_lines
 from mappings.statuses import RESULTS
 
 if TYPE_CHECKING:
     from mappings.convert import Mapped
 
 Json = dict[str, Any]
+_NO_CONTENT = [{"attachment": absent("unknown")}]  # of a document that was only told of
 Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own:status` an event's own effect
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
@@ -66,7 +69,10 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock) -> Settled:
     if mapped.mode == "state":
         body, issues = statuses.replace(old, mapped) if kind in RESULTS else (mapped.body, ())
         if body is not None and kind == "DiagnosticReport":
-            body = _with_results(old, body, mapped.clear)
+            body, withdrawn = with_lines(old, body, mapped.clear)
+            issues += withdrawn
+        if body is not None and kind == "DocumentReference":
+            body = _with_relations(old, body)
         return Settled(body and _with_labels(body, old, mapped.body, mapped.clear), _advance(clock, mapped), issues)
     return Settled(_update(old, mapped), _advance(clock, mapped), ())
 
@@ -130,7 +136,7 @@ def _names_of(body: Json, element: str) -> list[str]:
 
 
 def _stands(body: Json, element: str) -> bool:
-    return bool(_names_of(body, element))
+    return any(body[name] != _NO_CONTENT for name in _names_of(body, element))
 
 
 def _replace(body: Json, new: Json, element: str, names: list[str], mapped: "Mapped") -> None:
@@ -310,6 +316,11 @@ def _participants(old: list[Json], new: list[Json], at: str) -> list[Json]:
     return joined
 
 
+def _actor(each: Json) -> tuple[str, str]:
+    """One person may take part in an appointment in several roles."""
+    return _reference(each, "actor"), repr(each.get("type"))
+
+
 KEYED: dict[str, Join] = {
     "identifier": _identifiers,
     "extension": _extensions,
@@ -321,6 +332,10 @@ KEYED: dict[str, Join] = {
         lambda each: (each.get("class", {}).get("code"), each.get("period", {}).get("start"))
     ),
     "Encounter.statusHistory": _by_key(lambda each: (each.get("status"), each.get("period", {}).get("start"))),
+    # with action codes a message names changes only; without, it clears the lists first
+    "Appointment.participant": _by_key(_actor),
+    "Appointment.serviceType": _by_key(repr),
+    "Appointment.basedOn": _by_key(repr),
     "CareTeam.participant": _by_key(
         lambda each: (
             *(coding.get("code", "") for kind in each.get("role", ()) for coding in kind.get("coding", ())),
@@ -339,13 +354,11 @@ KEYED: dict[str, Join] = {
 }
 
 
-def _with_results(old: Json, body: Json, clear: tuple[str, ...]) -> Json:
-    """DiagnosticReport.result is the union of what was sent, less what was withdrawn."""
-    gone = {path[len("result[reference=") : -1] for path in clear if path.startswith("result[reference=")}
-    lines = [each for each in old.get("result", ()) if each.get("reference") not in gone]
-    known = {each.get("reference") for each in lines}
-    lines += [each for each in body.get("result", ()) if each.get("reference") not in known]
-    return {**body, "result": lines} if lines else body
+def _with_relations(old: Json, body: Json) -> Json:
+    """What a document replaces or appends to is said once, and stays when it is edited."""
+    stated = body.get("relatesTo", [])
+    kept = [each for each in old.get("relatesTo", ()) if each not in stated]
+    return {**body, "relatesTo": kept + stated} if kept else body
 
 
 # labels, contained ----------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ DELETE = "D"
 _TYPES = Path(__file__).parent.parent / "resource_types.csv"
 
 
-# references and constants that rows ask for ----------------------------------------------------------------------------
+# references and constants that rows ask for ---------------------------------------------------------------------------
 
 
 @resolver("patient")
@@ -111,7 +111,7 @@ def _kind(raw: str, ctx: Any) -> str | None:
     return None
 
 
-@function("AIG[Reference(Device)]", "Reference")
+@function("AIG[Reference(Device)]", "Reference", alone=False)
 def general_resource(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
     """AIG-3: a resource of the type that AIG-4 names, a logical reference where it names none that FHIR has."""
     named, shown = coded.cwe_identifier(raw, ctx), coded.cwe_string(raw, ctx)
@@ -124,11 +124,7 @@ def general_resource(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Jso
         body["deviceName"] = [{"name": shown, "type": "user-friendly-name"}]
     elif shown:
         body["name"] = [{"text": shown}] if kind == "Practitioner" else shown
-    # the same AIG-3 under another AIG-4 is another thing: nothing here may be remembered by its text
-    recording, ctx.recording = ctx.recording, None
-    made = ctx.make(kind, (named["system"], named["value"]), body)
-    ctx.recording = recording
-    return values.reference(made, shown or named["value"])
+    return values.reference(ctx.make(kind, (named["system"], named["value"]), body), shown or named["value"])
 
 
 @function("ORDER[Identifier-Placer]", "Identifier", takes="all")
@@ -156,7 +152,7 @@ ACTOR: dict[str, Callable[..., Json | None]] = {
 }
 
 
-# the appointment ---------------------------------------------------------------------------------------------------------
+# the appointment ------------------------------------------------------------------------------------------------------
 
 
 def _segments(ctx: Assembly, builder: Builder) -> list[tuple[Segment, Group]]:
@@ -250,8 +246,10 @@ def _take_off(ctx: Assembly, builder: Builder, segment: Segment) -> None:
         told, name = raw.split(ctx.comp)[0].strip(), "serviceType[coding="
     else:
         actor = ACTOR[segment.name](raw, ctx) or {}
-        told, name = actor.get("reference") or actor.get("identifier", {}).get("value", ""), "participant[actor="
-    if told:
+        told, name = actor.get("reference", ""), "participant[actor="
+        if not told:
+            told, name = actor.get("identifier", {}).get("value", ""), "participant[actor.identifier.value="
+    if told and ";" not in told:  # paths join conditions by it
         builder.clear.append(f"{name}{told}]")
     if ctx.trace is not None:
         for number in (2, 3):
@@ -321,7 +319,7 @@ def _supplements(ctx: Assembly, builder: Builder) -> list[str]:
     return lines
 
 
-# blocked and opened time -------------------------------------------------------------------------------------------------
+# blocked and opened time ----------------------------------------------------------------------------------------------
 
 
 @finish("schedule_actor")
@@ -334,19 +332,25 @@ def schedule_actor(ctx: Assembly, builder: Builder) -> None:
 
 @finish("slot_services")
 def slot_services(ctx: Assembly, builder: Builder) -> None:
-    """Each service that stands in the same message can, or cannot, be booked in that time; notes are its comment."""
+    """Each service of the message can, or cannot, be booked in that time; the first gives it where nothing else does.
+    Notes are its comment."""
     body = builder.body
+    services = [each for each in ctx.message.segments if each.name == "AIS"]
+    for segment in services:
+        raw = segment.field(3).split(ctx.rep)[0]
+        ctx.seg, ctx.field, ctx.rep_index = segment, 3, 0
+        found = coded.cwe_concept(raw, ctx) if raw and raw != NULL else None
+        if found is not None:
+            body.setdefault("serviceType", []).append(found)
+            if ctx.trace is not None:
+                path = f"serviceType[{len(body['serviceType']) - 1}]"
+                ctx.trace.rule("slot_services", builder.ref, path, Place("AIS", segment.nth, 3, 1))
+    if "start" not in body:
+        for name, value in next(iter(spans.of_services(ctx, services[:1])), {}).items():
+            _put_time(ctx, builder, name, value, services[:1])
     lines = [body["comment"]] if "comment" in body else []
-    for segment in ctx.message.segments:
-        if segment.name == "AIS" and (raw := segment.field(3).split(ctx.rep)[0]) and raw != NULL:
-            ctx.seg, ctx.field, ctx.rep_index = segment, 3, 0
-            if (found := coded.cwe_concept(raw, ctx)) is not None:
-                body.setdefault("serviceType", []).append(found)
-                if ctx.trace is not None:
-                    place = Place("AIS", segment.nth, 3, 1)
-                    ctx.trace.rule("slot_services", builder.ref, f"serviceType[{len(body['serviceType']) - 1}]", place)
-    sch = ctx.near("SCH")
-    for owner in dict.fromkeys(each for each in (sch, builder.segment) if each is not None):
+    owners = [each for each in (ctx.near("SCH"), builder.segment, *services) if each is not None]
+    for owner in dict.fromkeys(owners):
         note = annotation(ctx, owner, builder)
         lines += [note["text"]] if note is not None else []
     if lines:

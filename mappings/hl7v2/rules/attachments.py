@@ -20,7 +20,7 @@ def completed(ctx: Assembly, builder: Builder, attachment: Json) -> None:
     if data is None:
         return
     attachment.setdefault("contentType", ANY_BYTES)
-    if len(data) // 4 * 3 <= INLINE_BYTES:
+    if attachment["size"] <= INLINE_BYTES:
         return
     raw = base64.b64decode(data)
     body: Json = {
@@ -33,5 +33,4 @@ def completed(ctx: Assembly, builder: Builder, attachment: Json) -> None:
     made.mode, made.group = "state", builder.group
     del attachment["data"]
     attachment["url"] = ref
-    attachment["size"] = len(raw)
     attachment["hash"] = base64.b64encode(hashlib.sha1(raw, usedforsecurity=False).digest()).decode("ascii")

@@ -36,7 +36,7 @@ WITHDRAWN = frozenset({"D", "W"})  # OBX-11: a line that was sent in error
 CONTENT_FIELDS = (2, 3, 4, 5, 6, 11, 14)  # of OBX: what a text line, its heading and its time are made of
 
 
-# content ---------------------------------------------------------------------------------------------------------------
+# content --------------------------------------------------------------------------------------------------------------
 
 
 @function("DOCUMENT[Attachment]", "Attachment")
@@ -156,7 +156,7 @@ def _leave_word(ctx: Assembly, builder: Builder, segment: Segment) -> None:
                 ctx.trace.rule("document_content", builder.ref, "content[0].attachment.data", place)
 
 
-# relations -----------------------------------------------------------------------------------------------------------
+# relations ------------------------------------------------------------------------------------------------------------
 
 
 @finish("document_relations")
@@ -248,7 +248,7 @@ def document_notes(ctx: Assembly, builder: Builder) -> None:
                 builder.body.setdefault("extension", []).append({"url": NOTE, "valueAnnotation": found})
 
 
-# consents --------------------------------------------------------------------------------------------------------------
+# consents -------------------------------------------------------------------------------------------------------------
 
 
 @resolver("no_policy")

@@ -20,7 +20,7 @@ from mappings.hl7v2.pairing import ORC_BEHIND
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, after
 from mappings.hl7v2.rules.patients import patient_group
-from mappings.hl7v2.structure import Group
+from mappings.hl7v2.structure import ROOT, Group
 from mappings.rows.runtime import NULL
 
 _FILE = Path(__file__).parent.parent / "labels.csv"
@@ -89,6 +89,8 @@ def apply(ctx: Assembly) -> None:
                 _cover(ctx, _of_order(ctx, group), *labels(ctx, segment, 28, "0177"))
             elif segment.name == "PRB" and segment.field(25):
                 _cover(ctx, _below(ctx, [group]), *labels(ctx, segment, 25, "0177"))
+            elif segment.name == "TXA" and segment.field(18):
+                _cover(ctx, _below(ctx, [group]), *labels(ctx, segment, 18, "0272"))
             elif segment.name == "ARV":
                 _restriction(ctx, group, segment)
 
@@ -109,7 +111,20 @@ def _restriction(ctx: Assembly, group: Group, segment: Segment) -> None:
 
 def _of_patient(ctx: Assembly, group: Group) -> list[Builder]:
     mine = patient_group(group)
-    return [b for b in ctx.made if b.type not in SHARED and b.group is not None and patient_group(b.group) is mine]
+    around = _around(mine)
+    return [
+        b
+        for b in ctx.made
+        if b.type not in SHARED
+        and b.group is not None
+        and (patient_group(b.group) is mine or (around and id(b.group) in around and patient_group(b.group) is None))
+    ]
+
+
+def _around(mine: Group | None) -> set[int]:
+    """The groups of what several patients share, an appointment and its services: each patient's label covers it."""
+    outer = mine.parent if mine is not None else None
+    return {id(each) for each in outer.walk()} if outer is not None and outer.name != ROOT else set()
 
 
 def _of_encounter(ctx: Assembly, group: Group) -> list[Builder]:
@@ -118,7 +133,13 @@ def _of_encounter(ctx: Assembly, group: Group) -> list[Builder]:
     if stay is None:
         return []
     mine = {"reference": stay.ref}
-    return [b for b in ctx.made if b is stay or b.body.get("encounter") == mine or b.body.get("context") == mine]
+    return [b for b in ctx.made if b is stay or b.body.get("encounter") == mine or _in_context(b.body, mine)]
+
+
+def _in_context(body: Json, mine: Json) -> bool:
+    """R4 has a stay as the context of a dispense, and in the context of a document."""
+    context = body.get("context")
+    return context == mine or (isinstance(context, dict) and mine in context.get("encounter", ()))
 
 
 def _of_order(ctx: Assembly, group: Group) -> list[Builder]:

@@ -12,6 +12,7 @@ SCH[Appointment], AIS[Appointment]; design chapter HL7 v2 §9.
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -22,6 +23,7 @@ from mappings.hl7v2.datatypes import timing
 from mappings.hl7v2.datatypes.text import NULL, at, first
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, function
+from mappings.hl7v2.time import read
 from mappings.terminology.concept_map import ConceptMap
 
 FIRST = {"AIS": 4, "AIG": 8, "AIL": 6, "AIP": 6}  # the field of the start; offset, unit, duration, unit follow
@@ -69,7 +71,7 @@ def instant(raw: str, ctx: Any) -> str | None:
     lexeme = timing.lexeme_of(raw, ctx)
     if lexeme is None:
         return None
-    found = timing.read(lexeme, ctx)
+    found = read(lexeme, ctx)
     return found.value if found.value is not None and len(found.value) > _DAY else None
 
 
@@ -79,7 +81,7 @@ def whole(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Any:
     lexeme = timing.lexeme_of(raw, ctx)
     if lexeme is None or lexeme == NULL:
         return None
-    found = timing.read(lexeme, ctx)
+    found = read(lexeme, ctx)
     if found.value is not None and len(found.value) > _DAY:
         return timing.result(found, lexeme)
     return None, {"extension": [values.lexeme(lexeme)]}
@@ -121,7 +123,7 @@ def of_resource(segment: Segment, ctx: Any) -> Json | None:
         ctx.field = at_field + 1
         by = seconds(offset, offset_unit, ctx)
         begins = (later(base, by), []) if by is not None else None
-    ends = None
+    ends: tuple[str | None, list[Json]] | None = None
     if begins is not None and begins[0] is not None and len(begins[0]) > _DAY and length:
         ctx.field = at_field + 3
         by = seconds(length, length_unit, ctx)
@@ -136,10 +138,10 @@ def _plain(raw: str, ctx: Any) -> str:
     return "" if found == NULL else found
 
 
-def quietly(read: Any, ctx: Any) -> str | None:
+def quietly(ask: Callable[[Any], str | None], ctx: Any) -> str | None:
     """A time that a row reads as well and has reported on."""
     issues = len(ctx.issues)
-    found: str | None = read(ctx)
+    found = ask(ctx)
     del ctx.issues[issues:]
     return found
 
