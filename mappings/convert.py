@@ -25,6 +25,7 @@ from mappings.hl7v2 import keys, message, structure
 from mappings.hl7v2.assemble import Assembly, Builder, assemble
 from mappings.hl7v2.effects import Close, Effect, Repoint, Undo
 from mappings.hl7v2.errors import UnreadableMessage
+from mappings.hl7v2.header import QUERIES
 from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import separators
 from mappings.hl7v2.place import Place
@@ -100,6 +101,8 @@ def to_fhir(
         if each.when(read.msh, assembly):
             digest = bytes.fromhex(assembly.shared["digest"])
             return Conversion((), (), tuple(assembly.issues), None, digest, profile.revision, each.id)
+    if read.code in QUERIES:
+        raise UnreadableMessage("query", Place("MSH", field=9), "a query states nothing: the FHIR API answers queries")
     if trace:
         _trace(assembly, profile)
     assemble(assembly)  # 3

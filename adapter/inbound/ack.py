@@ -17,15 +17,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
+from mappings.hl7v2.header import QUERIES
 from mappings.hl7v2.message import NONE, Header
 
 Mode = Literal["auto", "original", "enhanced"]
 ACCEPT, REJECT, ERROR = "A", "R", "E"  # the second letter of MSA-1
 ALWAYS, NEVER, ON_ERROR, ON_SUCCESS = "AL", "NE", "ER", "SU"  # table 0155
 APPLICATION = "CHARTBRIDGE"
-
-# Message codes that ask for data (table 0076); the FHIR API answers questions.
-QUERIES: Final = frozenset({"QRY", "QBP", "QSB", "QSX", "QVR", "QCN", "EQQ", "SPQ", "VQQ", "VXQ", "OSQ", "SQM", "RQQ"})
 
 # What the quarantine says in the words of table 0357; all else is 207.
 APPLICATION_CONDITIONS: Final = {

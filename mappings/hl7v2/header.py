@@ -6,12 +6,16 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from mappings.hl7v2 import charset as charsets
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.syntax import LINE_END, SKIP, SKIP_BYTES, Separators, separators
 
 _HEADER_BYTES = 64 * 1024  # longest header line `peek` reads
+
+# Message codes that ask for data (table 0076): they state nothing, and the FHIR API answers questions.
+QUERIES: Final = frozenset({"QRY", "QBP", "QSB", "QSX", "QVR", "QCN", "EQQ", "SPQ", "VQQ", "VXQ", "OSQ", "SQM", "RQQ"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)

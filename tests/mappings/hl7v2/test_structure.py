@@ -166,7 +166,7 @@ def test_an_event_has_its_structure(type_: str, structure: str, family_name: str
     assert (row.structure, row.family, row.tier) == (structure, family_name, tier)
 
 
-@pytest.mark.parametrize("type_", ["ZZZ^Z01", "ADT^Z99", "ACK", ""])
+@pytest.mark.parametrize("type_", ["ZZZ^Z01", "ADT^Z99", "AC", ""])
 def test_an_unknown_event_has_none(type_: str) -> None:
     assert structure_of(message("PID", type_)) is None
 
