@@ -90,8 +90,8 @@ class Assembly(Context):
     shared: dict[Any, Any]  # rules of one message leave word for each other here
 
     __slots__ = (
-        "builder", "by_group", "by_home", "by_ref", "clear", "digest", "effects", "events", "feed", "filled", "group", "groups",
-        "identities", "linked", "made", "placed", "recording", "root", "seen_keys", "shared", "trace",
+        "builder", "by_group", "by_home", "by_ref", "clear", "digest", "effects", "events", "feed", "filled", "group",
+        "groups", "identities", "linked", "made", "placed", "recording", "root", "seen_keys", "shared", "trace",
         "traced", "waiting", "wiring",
     )  # fmt: skip
 

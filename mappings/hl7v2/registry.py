@@ -49,9 +49,9 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
-    roles, payers, contained, beds, appointments, asides, care, charges, clinical, documents, dosage, drugs, encounters, labels, medications, merges,
-    messages, notes, orders, patients, readers, referrals, results, snapshots, spans, specimens, staff, vaccines,
-    vitals,
+    appointments, asides, beds, care, charges, clinical, contained, documents, dosage, drugs, encounters, labels,
+    medications, merges, messages, notes, orders, patients, payers, readers, referrals, results, roles, snapshots,
+    spans, specimens, staff, vaccines, vitals,
 )  # fmt: skip
 MOST_FIELDS = 65_536  # beyond any limit of the reader
 _CROSSWALK = Path(__file__).with_name("crosswalk.csv")

@@ -13,6 +13,7 @@ from mappings.fhir.values import absent
 from mappings.hl7v2 import keys
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS
+from mappings.hl7v2.datatypes.identifiers import ei_identifier
 from mappings.hl7v2.keys.stays import says_something
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
@@ -35,8 +36,8 @@ def replaces(ctx: Assembly, builder: Builder) -> None:
     if placer is None:
         return
     old = ctx.identities.make("ServiceRequest", ("placer", *placer, *service))
-    if old != builder.id:
-        identifier = {"system": placer[0], "value": placer[1]}
+    raw = (obr.field(2) or orc.field(2)).split(ctx.rep, 1)[0]
+    if old != builder.id and (identifier := ei_identifier(raw, ctx)) is not None:
         builder.body["replaces"] = [{"type": "ServiceRequest", "identifier": identifier}]
 
 

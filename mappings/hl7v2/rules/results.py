@@ -13,6 +13,7 @@ from mappings.fhir.values import BY_PLACE, CANONICAL, DATA_ABSENT_REASON, REASON
 from mappings.hl7v2 import keys
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS
+from mappings.hl7v2.datatypes.identifiers import ei_identifier
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys.orders import BY_POSITION
 from mappings.hl7v2.message import Segment
@@ -87,20 +88,30 @@ def report_correction(ctx: Assembly, builder: Builder) -> None:
 @finish("report_lines")
 def report_lines(ctx: Assembly, builder: Builder) -> None:
     """Lines entered in error leave the report; `merge` takes them out of the stored one too."""
-    wrong = {
-        other.ref
-        for other in ctx.made
-        if other.type == "Observation" and other.body.get("status") == "entered-in-error"
-    }
-    lines = [each for each in builder.body.get("result", ()) if each["reference"] not in wrong]
-    if by_position := ctx.shared.get(BY_POSITION):
-        places = {other.ref for other in ctx.made if other.type == "Observation" and other.key in by_position}
-        lines = [each | {"extension": [_BY_PLACE]} if each["reference"] in places else each for each in lines]
-    builder.clear += [f"result[reference={ref}]" for ref in sorted(wrong)]
+    wrong, by_place = _marked_lines(ctx)
+    if not wrong and not by_place:
+        return
+    held: list[Json] = builder.body.pop("result", [])
+    lines = [each for each in held if each["reference"] not in wrong]
+    builder.clear += [f"result[reference={each['reference']}]" for each in held if each["reference"] in wrong]
+    if by_place:
+        lines = [each | {"extension": [_BY_PLACE]} if each["reference"] in by_place else each for each in lines]
     if lines:
         builder.body["result"] = lines
-    else:
-        builder.body.pop("result", None)
+
+
+def _marked_lines(ctx: Assembly) -> tuple[set[str], set[str]]:
+    """(lines entered in error, lines that only their place tells apart): looked up once a message."""
+    found: tuple[set[str], set[str]] | None = ctx.shared.get("marked lines")
+    if found is None:
+        places = ctx.shared.get(BY_POSITION, ())
+        lines = [other for other in ctx.made if other.type == "Observation"]
+        wrong = {line.ref for line in lines if line.body.get("status") == "entered-in-error"}
+        found = ctx.shared["marked lines"] = (
+            wrong,
+            {line.ref for line in lines if line.key in places} if places else set(),
+        )
+    return found
 
 
 @finish("observation_line")
@@ -278,18 +289,16 @@ def parent_order(ctx: Assembly, builder: Builder) -> None:
     obr = builder.segment
     if obr is None or not obr.field(29):
         return
-    wanted = [number for number in (_parent_order(ctx, obr, 1), _parent_order(ctx, obr, 2)) if number is not None]
-    for number in wanted:
-        for other in _orders(ctx).get(number, ()):
+    wanted = [each for each in (_parent_order(ctx, obr, 1), _parent_order(ctx, obr, 2)) if each is not None]
+    for named in wanted:
+        for other in _orders(ctx).get(named, ()):
             if other is not builder:
                 builder.body["basedOn"] = [{"reference": other.ref}]
                 return
-    for number, kind in ((1, "PLAC"), (2, "FILL")):
-        if (found := _parent_order(ctx, obr, number)) is not None:
-            identifier = {"system": found[0], "value": found[1]}
+    for part in keys.components(obr.field(29), ctx)[:2]:  # the placer's number, else the filler's
+        if (identifier := ei_identifier(part.replace(ctx.sub, ctx.comp), ctx)) is not None:
             builder.body["basedOn"] = [{"type": "ServiceRequest", "identifier": identifier}]
-            if kind == "PLAC":
-                return
+            return
 
 
 def _orders(ctx: Assembly) -> dict[keys.Key, list[Builder]]:

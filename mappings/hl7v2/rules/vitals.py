@@ -198,5 +198,7 @@ def _take_places(ctx: Assembly, panels: dict[str, Builder]) -> None:
         held: list[Json] = holder.body.get(name, [])
         if any(each.get("reference") in panels for each in held):
             moved = [panels.get(each.get("reference", "")) for each in held]
-            lines = [each if panel is None else {"reference": panel.ref} for each, panel in zip(held, moved, strict=True)]
+            lines = [
+                each if panel is None else {"reference": panel.ref} for each, panel in zip(held, moved, strict=True)
+            ]
             holder.body[name] = list({each.get("reference", str(each)): each for each in lines}.values())
