@@ -21,6 +21,7 @@ from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, function
 from mappings.hl7v2.rules.drugs import amount, whole
 from mappings.rows.runtime import NULL
+from mappings.terminology import concept_map
 from mappings.terminology.concept_map import ConceptMap
 
 _PRN = re.compile(r"(?:PRN)? *(.*?) *(?:PRN)?", re.ASCII | re.IGNORECASE)
@@ -39,6 +40,7 @@ _LENGTH = re.compile(r"([SMHDWL])(\d{1,4})", re.ASCII)
 _TIMES = re.compile(r"X(\d{1,4})", re.ASCII)
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}
 _LIMITS = {"D": "d", "WK": "wk", "M": "mo", "A": "a"}  # table 0924
+_PATTERNS = "v2-0335.repeat-pattern"
 _DOSE_TYPE = "http://terminology.hl7.org/CodeSystem/dose-rate-type"
 # segment → least, most, unit, per time, rate, unit of the rate
 _DOSES = {"RXO": (2, 3, 4, 17, 21, 22), "RXE": (3, 4, 5, 22, 23, 24), "RXG": (5, 6, 7, 14, 15, 16)}
@@ -58,8 +60,7 @@ def tq1_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | No
     repeat: Json = found.pop("repeat", {})
     _event(pattern.split(ctx.comp), segment, repeat, ctx)
     words = _times_of_day(segment.field(4), repeat, ctx)
-    if words:
-        found["code"] = {"text": ", ".join([*([found["code"]["text"]] if "code" in found else []), *words])}
+    _say(found, words)
     length = _duration(whole(segment, 6, ctx), ctx, segment, 6)
     repeat |= _bounds(whole(segment, 7, ctx), whole(segment, 8, ctx), length, ctx)
     if (each := _duration(whole(segment, 13, ctx), ctx, segment, 13)) is not None:
@@ -87,8 +88,8 @@ def tq_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | Non
     clock = ctx.rep.join(each for each in at(interval, 2).split(",") if each.strip())
     words = _times_of_day(clock, repeat, ctx)
     length = part(parts, 3, ctx)
-    known = _LENGTH.fullmatch(length) if length else None
-    if length and known is None and (times := _TIMES.fullmatch(length)) is not None:
+    known = _LENGTH.fullmatch(length.upper()) if length else None
+    if length and known is None and (times := _TIMES.fullmatch(length.upper())) is not None:
         repeat["count"] = int(times[1])
     elif length and known is None:
         words.append(length)
@@ -96,8 +97,15 @@ def tq_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | Non
     repeat |= _bounds(at(parts, 4), at(parts, 5), bound, ctx)
     if (count := at(parts, 12)) and count != NULL and (most := numbers.nm_positive(count, ctx)) is not None:
         repeat["count"] = most
-    told = [*([found["code"]["text"]] if "code" in found else []), *words]
-    return values.present(repeat=repeat, code={"text": ", ".join(told)} if told else None)
+    _say(found, words)
+    return values.present(repeat=repeat, code=found.get("code"))
+
+
+def _say(found: Json, words: list[str]) -> None:
+    """What Timing has no element for joins the text of its code."""
+    if words:
+        code = found.setdefault("code", {})
+        code["text"] = ", ".join([*([code["text"]] if "text" in code else []), *words])
 
 
 def _pattern(raw: str, ctx: Any) -> Json:
@@ -106,7 +114,11 @@ def _pattern(raw: str, ctx: Any) -> Json:
     head = at(parts, 1).split(ctx.sub)
     match = _PRN.fullmatch(head[0].strip())
     head[0] = match[1] if match is not None else head[0]
-    return timing.rpt_timing(ctx.comp.join([ctx.sub.join(head), *parts[1:]]), ctx) or {}
+    found = timing.rpt_timing(ctx.comp.join([ctx.sub.join(head), *parts[1:]]), ctx) or {}
+    if "code" in found and " " not in head[0].strip():
+        shown = coded.cwe_concept(ctx.comp.join(head), ctx, concept_map.load(_PATTERNS))
+        found["code"] = {**(shown or {}), "text": found["code"]["text"]}
+    return found
 
 
 def _event(parts: list[str], segment: Segment, repeat: Json, ctx: Any) -> None:
@@ -131,7 +143,7 @@ def _event(parts: list[str], segment: Segment, repeat: Json, ctx: Any) -> None:
 
 def _times_of_day(raw: str, repeat: Json, ctx: Any) -> list[str]:
     """Times at which it is given; beside an event (tim-10) they stay words."""
-    found = [timing.tm_time(each, ctx) for each in raw.split(ctx.rep) if each and each != NULL]
+    found = [timing.tm_time(each.replace(":", ""), ctx) for each in raw.split(ctx.rep) if each and each != NULL]
     plain = [each[0] if isinstance(each, tuple) else each for each in found]
     known = [each for each in plain if each is not None]
     if known and "when" in repeat:
@@ -167,6 +179,8 @@ def _bounds(start: str, end: str, length: tuple[Decimal, str] | None, ctx: Any) 
         known, other, sign = ("start", "end", 1) if "start" in period else ("end", "start", -1)
         if (moved := shifted(period[known], length[0] * sign, length[1])) is not None:
             period = {**period, other: moved}
+    elif length is not None:
+        return {"boundsPeriod": period, "duration": length[0], "durationUnit": length[1]}
     return {"boundsPeriod": period}
 
 

@@ -10,7 +10,7 @@ from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
 from mappings.hl7v2.datatypes import coded, numbers
-from mappings.hl7v2.datatypes.text import first
+from mappings.hl7v2.datatypes.text import first, part
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, finish, function
@@ -19,6 +19,7 @@ from mappings.rows.runtime import NULL
 from mappings.terminology.concept_map import ConceptMap
 
 NIP001 = frozenset({"00", "01", "02", "03", "04", "05", "06", "07", "08"})  # new, or told by whom: RXA-9 in the USA
+_UNITS_OF_HL7 = frozenset({"ISO+", "ANS+", "ANSI+", "ISO", "UCUM"})  # a spelling that UCUM does not know is text
 _NOTED = ("ORC", "RXO", "RXE", "RXD", "RXG", "RXA")  # an NTE behind any of them is about the order or the dose
 
 
@@ -33,10 +34,25 @@ def amount(ctx: Any, segment: Segment, number: int, unit: int) -> Json | None:
     found = first(whole(segment, number, ctx), ctx)
     if found is None:
         return None
-    made = numbers.quantity(found, numbers.unit_of(whole(segment, unit, ctx), ctx), ctx)
-    if made is None:
+    made = numbers.quantity(found, unit_of(ctx, segment, unit), ctx)
+    if made is None or "comparator" in made:  # doses are SimpleQuantity (sqty-1)
         ctx.issues.append(issue("not-a-number", segment.place(number), row=ctx.row))
+        return None
     return made
+
+
+def unit_of(ctx: Any, segment: Segment, number: int) -> Json | None:
+    """The unit of a dose: UCUM where it is UCUM, else the code that it has, a tablet in the site's own system."""
+    raw = whole(segment, number, ctx)
+    found = numbers.unit_of(raw, ctx)
+    system = part(raw.split(ctx.comp), 3, ctx)
+    if found is None or "code" in found or system is None or system.upper() in _UNITS_OF_HL7:
+        return found
+    held = ctx.seg, ctx.field
+    ctx.seg, ctx.field = segment, number
+    coding = coded.cwe_coding(raw.split(ctx.comp)[0] + ctx.comp * 2 + system, ctx) or {}
+    ctx.seg, ctx.field = held
+    return found | {name: coding[name] for name in ("system", "code") if name in coding and "code" in coding}
 
 
 @function("NM[Quantity-Next]", "Quantity")
