@@ -36,6 +36,7 @@ Source: design chapter HL7 v2 §3, §4; the guide's message maps say which segme
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -330,6 +331,7 @@ def _check_required(reader: _Reader, make: Make, provides: tuple[str, ...]) -> N
         reader.fault(f"make {make.map}: nothing writes {name}, which {make.type} requires")
 
 
+@lru_cache(maxsize=4_096)  # families say the same of the same segments
 def predicate(condition: Condition, segment: str) -> Callable[[Any, Any], bool]:
     """A condition as a function of (segment, ctx)."""
     names = MapNames(segment)

@@ -411,7 +411,5 @@ def _repeated(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
         (ref.segment, ref.field)
         for fact in facts
         for ref in fact.sources
-        if ref.all
-        or fact.takes_all
-        or (ref.rep is None and any(step.kind in _LISTS for step in fact.target.steps))
+        if ref.all or fact.takes_all or (ref.rep is None and any(step.kind in _LISTS for step in fact.target.steps))
     )

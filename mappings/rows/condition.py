@@ -18,6 +18,7 @@ hold at once. Source: design chapter HL7 v2 §3.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from mappings.rows.table import FieldRef, parse_source
@@ -217,6 +218,7 @@ def _one_field(text: str) -> FieldRef:
     return fields[0]
 
 
+@lru_cache(maxsize=4_096)  # rows and wiring of many families say the same
 def parse_condition(text: str) -> Condition:
     """The condition of a row; raises ValueError."""
     if text == "never":

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 
 from mappings.rows.errors import RowsError
@@ -20,6 +21,7 @@ from mappings.rows.errors import RowsError
 COLUMNS = ("id", "source", "when", "target", "type", "vocab", "value", "note")
 NEVER = "never"
 
+_REMEMBERED = 8_192  # texts: rows, conditions and families name the same fields and paths again and again
 _ID = re.compile(r"([A-Z][A-Z0-9]{2})\.([A-Za-z-]+):([0-9]+)([a-z]*)\Z")
 _FIELD = re.compile(r"([A-Z][A-Z0-9]{2})-([0-9]{1,3})(?:\[([1-9][0-9]{0,3}|\*)\])?(?:\.([1-9][0-9]?))?\Z")
 _EXTENSION = re.compile(r"(extension|modifierExtension)\(([^()\s]+)\)\Z")
@@ -98,6 +100,7 @@ class Row:
         return self.type == "="
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse_source(text: str) -> tuple[FieldRef, ...]:
     """The alternatives of a source, the first valued one counts; raises ValueError."""
     return tuple(_field(part.strip()) for part in text.split("|")) if text else ()
@@ -113,6 +116,7 @@ def _field(text: str) -> FieldRef:
     return FieldRef(segment, int(field), number, rep == "*", int(comp) if comp else None)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def parse_target(text: str) -> tuple[Step, ...]:
     """The steps of a target path; raises ValueError."""
     return tuple(_step(part) for part in _split_path(text))

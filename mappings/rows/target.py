@@ -3,6 +3,7 @@
 Source: FHIR R4 4.0.1 by way of `fhir/schema.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mappings.fhir.schema import Element, Schema
@@ -19,6 +20,7 @@ class Resolved:
     holder: str  # schema path of the last step's holder
     element: Element
     type: str  # FHIR type of the value; "" for a choice
+    anchor: int  # the index of the first step whose element is one of a list of its own, or -1: a simple path
 
     @property
     def last(self) -> Step:
@@ -29,15 +31,13 @@ class Resolved:
         """The resource's own element: `birthDate` for `_birthDate.extension(…)…`."""
         return self.steps[0].name.removeprefix("_")
 
-    @property
-    def anchor(self) -> int:
-        """The index of the first step whose element is one of a list of its own, or -1: a simple path."""
-        last = len(self.steps) - 1
-        for index, step in enumerate(self.steps):
-            inner = step.kind is Kind.APPEND and index < last
-            if inner or step.kind in (Kind.SLOT, Kind.EXTENSION):
-                return index
-        return -1
+
+def _anchor(steps: Sequence[Step]) -> int:
+    last = len(steps) - 1
+    for index, step in enumerate(steps):
+        if step.kind in (Kind.SLOT, Kind.EXTENSION) or (step.kind is Kind.APPEND and index < last):
+            return index
+    return -1
 
 
 def resolve(schema: Schema, resource_type: str, steps: tuple[Step, ...]) -> Resolved:
@@ -52,7 +52,7 @@ def resolve(schema: Schema, resource_type: str, steps: tuple[Step, ...]) -> Reso
         _check_kind(step, element, last)
         done.append(step)
         if last:
-            return Resolved(tuple(done), path, element, "" if step.kind is Kind.CHOICE else kind)
+            return Resolved(tuple(done), path, element, "" if step.kind is Kind.CHOICE else kind, _anchor(done))
         path = "Element" if step.name.startswith("_") else kind
         if not schema.has_children(path):
             raise ValueError(f"{step.name} has no elements of its own")
