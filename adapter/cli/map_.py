@@ -1,6 +1,7 @@
 """`chartbridge map`: which row made which value, what was left, and which rows nothing fires."""
 
 import sys
+from csv import writer as csv_writer
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,6 +135,29 @@ def unmapped(
     rows = [asdict(each) for each in census.unmapped()]
     emit_list("chartbridge.map.unmapped-place/1", rows, ("place", "reason", "messages", "seen"))
     progress(f"{census.read} messages, {len(rows)} places; {census.unreadable} could not be converted")
+
+
+@app.command()
+def codes(
+    files: Files = None,
+    feed: Feed = "",
+    since: Since = "",
+    limit: Limit = 1_000,
+    csv: Annotated[str, typer.Option(help="Write the codes of this system as an empty code map, to fill in.")] = "",
+    profile: ProfileOption = "",
+) -> None:
+    """Codes that nobody has mapped yet, the commonest first. Codes only, no other content of the messages."""
+    from mappings.hl7v2.codes import as_map, worklist
+
+    loaded = profile_for(profile, feed)
+    found = worklist((each.data for each in inputs(files, feed, since, limit)), loaded)
+    if csv:
+        writer = csv_writer(sys.stdout, lineterminator="\n")
+        writer.writerows(as_map(found, csv))
+        return
+    columns = ("field", "system", "code", "reason", "messages", "times")
+    emit_list("chartbridge.map.codes/1", [asdict(each) for each in found], columns)
+    progress(f"{len(found)} codes")
 
 
 @app.command()

@@ -4,7 +4,7 @@
     census.add(data, seen="2026-03-04T09:00:00Z")
     census.unmapped()        # the commonest first
 
-The worklist of codes that no map knows is `terminology/worklist.py`'s. Source: design chapter HL7 v2 §13.
+The worklist of codes that no map knows is `codes.py`'s. Source: design chapter HL7 v2 §13.
 """
 
 from collections import Counter

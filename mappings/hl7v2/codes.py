@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mappings.convert import to_fhir
+from mappings.errors import MappingError
 from mappings.hl7v2 import message
-from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.explain import explain
 from mappings.hl7v2.place import Place
 from mappings.profile import Profile
@@ -54,7 +54,7 @@ def worklist(data: Iterable[bytes], profile: Profile) -> tuple[Unmapped, ...]:
     for each in data:
         try:
             found = list(_of_message(each, profile))
-        except UnreadableMessage:
+        except MappingError:
             continue
         for key in set(found):
             totals = counts.setdefault(key, [0, 0])
@@ -72,7 +72,7 @@ def as_map(codes: Iterable[Unmapped], system: str) -> list[tuple[str, ...]]:
 
 def _of_message(data: bytes, profile: Profile) -> Iterator[Key]:
     conversion = to_fhir(data, profile)
-    read = message.parse(data, charset=profile.charset, trust=profile.trust, limits=profile.limits)
+    read = profile.read(data)
     missed: set[tuple[str, str]] = set()
     for issue in conversion.issues:
         if issue.code == "vocab-miss" and issue.place is not None:

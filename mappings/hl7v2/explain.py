@@ -66,6 +66,8 @@ class Explanation:
 def explain(data: bytes, profile: Profile) -> Explanation:
     """Every value with its field, every field without a value. Raises UnreadableMessage."""
     conversion = to_fhir(data, profile, trace=True)
+    if conversion.filtered:  # the profile says not to map it: nothing was read, and nothing is missing
+        return Explanation((), (), conversion)
     read = profile.read(data)
     trace = conversion.trace
     assert trace is not None  # noqa: S101 - asked for above

@@ -59,6 +59,8 @@ def test_a_local_code_keeps_its_own_system_and_gains_loinc() -> None:
 def test_what_the_filter_names_is_not_mapped() -> None:
     found = to_fhir(europe("billing"), load_profile("eu-hospital"))
     assert (found.filtered, found.resources) == ("no-billing", ())
+    told = explain.explain(europe("billing"), load_profile("eu-hospital"))
+    assert (told.facts, told.unmapped) == ((), ())
 
 
 def test_several_races_are_one_extension_by_the_hook() -> None:

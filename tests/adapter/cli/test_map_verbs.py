@@ -105,3 +105,15 @@ def test_what_a_feed_received_is_read_and_the_act_recorded(command: Command) -> 
     assert (tried.code, tried.out) == (0, "")
     assert command("map", "unmapped", "--feed", "nowhere").code == 5
     assert command("map", "unmapped", "--feed", "main", ADMISSION).code == 2
+
+
+def test_codes_nobody_mapped_are_listed_and_can_be_had_as_an_empty_map(plain: Command, tmp_path: Path) -> None:
+    message = tmp_path / "local.hl7"
+    text = (samples.folder() / "oru-r01-chemistry.hl7").read_text().replace("2345-7^Glucose^LN", "GLU^Glucose^99LAB")
+    message.write_text(text)
+    (row,) = [row for row in plain("map", "codes", message, json=True).objects() if row["code"] == "GLU"]
+    assert (row["field"], row["reason"], row["messages"]) == ("OBX-3", "local", 1)
+    table = plain("map", "codes", message, "--csv", row["system"]).out.splitlines()
+    assert table[0].startswith("code,target,system")
+    assert table[1].startswith("GLU,")
+    assert "Demo" not in plain("map", "codes", message).out
