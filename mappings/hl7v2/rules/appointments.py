@@ -45,6 +45,7 @@ WHOLE_LIST = frozenset({"S12", "S13", "S14"})  # events whose resources are all 
 TIMELESS = frozenset({"proposed", CANCELLED})
 WAITING = {PENDING: "needs-action", "proposed": "needs-action", "waitlist": "tentative"}
 RESOURCES = frozenset(spans.FIRST)
+CONTACTS = ((12, 13, 14), (16, 17, 18), (20, 21, 0))  # fields of SCH: person, phones, addresses
 DELETE = "D"
 _TYPES = Path(__file__).parent.parent / "resource_types.csv"
 
@@ -279,6 +280,36 @@ def appointment_orders(ctx: Assembly, builder: Builder) -> None:
                 if ctx.trace is not None:
                     path = f"basedOn[{len(based) - 1}]"
                     ctx.trace.rule("appointment_orders", builder.ref, path, Place("SCH", sch.nth, field, index + 1))
+
+
+@finish("appointment_contacts")
+def appointment_contacts(ctx: Assembly, builder: Builder) -> None:
+    """Phones and addresses of the contact persons, on whom nobody knows yet; of several, on the first."""
+    sch = builder.segment
+    if sch is None:
+        return
+    for person, phone, address in CONTACTS:
+        ctx.seg, ctx.field, ctx.rep_index = sch, person, 0
+        raw = sch.field(person).split(ctx.rep)[0]
+        found = ACTOR["AIP"](raw, ctx) if raw and raw != NULL else None
+        body = _person(ctx, builder, (found or {}).get("reference", ""))
+        for number, name, kind in ((phone, "telecom", "XTN[ContactPoint]"), (address, "address", "XAD[Address]")):
+            for index, written in enumerate(sch.field(number).split(ctx.rep) if number and body is not None else ()):
+                ctx.field, ctx.rep_index = number, index
+                detail = FUNCTIONS[kind].call(written, ctx, None) if written and written != NULL else None
+                if detail is not None and body is not None and detail not in body.setdefault(name, []):
+                    body[name].append(detail)
+                if detail is not None and ctx.trace is not None:
+                    ctx.trace.rule("appointment_contacts", builder.ref, "", Place("SCH", sch.nth, number, index + 1))
+
+
+def _person(ctx: Assembly, builder: Builder, reference: str) -> Json | None:
+    """The body of a person that the appointment names, made here or contained in it."""
+    if reference.startswith("#"):
+        inside: list[Json] = builder.body.get("contained", [])
+        return next((each for each in inside if each["id"] == reference[1:]), None)
+    found = ctx.by_ref.get(reference)
+    return found.body if found is not None else None
 
 
 @finish("appointment_comment")

@@ -57,12 +57,18 @@ def _dated(found: Json, segment: Segment, ctx: Any) -> Json:
     if title:
         found.setdefault("title", title)
     ctx.field = 14
-    raw = segment.field(14).split(ctx.rep)[0]
+    raw = segment.field(14).split(ctx.rep)[0] or _origin(ctx)
     made = timing.dtm_datetime(raw, ctx) if raw and raw != NULL else None
     value, sibling = made if isinstance(made, tuple) else (made, None)
     values.put(found, "creation", value, *(sibling or {}).get("extension", ()))
     ctx.field = kept
     return found
+
+
+def _origin(ctx: Any) -> str:
+    """TXA-6, for a line without a time of its own; a day is enough there."""
+    txa = ctx.near("TXA")
+    return str(txa.field(6).split(ctx.rep)[0]) if txa is not None else ""
 
 
 def _heading(segment: Segment, ctx: Any) -> str:
@@ -179,7 +185,9 @@ def document_relations(ctx: Assembly, builder: Builder) -> None:
     if ctx.event in APPENDS | REPLACES:
         ref = _parent(ctx, builder, key, number)
         code = "appends" if ctx.event in APPENDS else "replaces"
-        builder.body.setdefault("relatesTo", []).append({"code": code, "target": {"reference": ref}})
+        builder.body.setdefault("relatesTo", []).append(
+            {"code": code, "target": {"reference": ref, "identifier": number}}
+        )
         path = "relatesTo[0]"
     else:
         path = _relate(builder, {"type": "DocumentReference", "identifier": number})

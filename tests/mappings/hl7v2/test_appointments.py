@@ -219,6 +219,16 @@ def test_one_code_under_two_kinds_is_two_things() -> None:
     assert kinds == ["Location", "Device"]
 
 
+def test_a_contact_brings_phone_and_address_and_a_nameless_one_nothing() -> None:
+    fields = {"f13": "^WPN^PH^^43^1^5550150~^NET^Internet^k@example.org", "f14": "Gasse 1^^Wien^^1070^AUT"}
+    person = one(siu(f12=LEYLA, **fields), "Practitioner")
+    assert [each["system"] for each in person["telecom"]] == ["phone", "email"]
+    assert person["address"][0]["city"] == "Wien"
+    inside = one(siu(f12="^Kaya^Leyla", **fields), "Appointment")["contained"][0]
+    assert inside["telecom"][1]["value"] == "k@example.org"
+    assert bodies(siu(**fields), "Practitioner") == []
+
+
 @pytest.mark.parametrize(
     ("code", "status"), [("Booked", "accepted"), ("Pending", "needs-action"), ("Cancelled", "declined")]
 )

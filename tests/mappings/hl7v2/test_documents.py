@@ -191,7 +191,8 @@ def test_an_edit_replaces_content_and_keeps_what_the_document_relates_to() -> No
 def test_an_addendum_appends_and_a_replacement_supersedes(event: str, code: str, status: str, mode: str) -> None:
     conversion = mdm(event=event, f13=OLD)
     new, old = sorted(bodies(conversion, "DocumentReference"), key=_number, reverse=True)
-    assert new["relatesTo"] == [{"code": code, "target": {"reference": f"DocumentReference/{old['id']}"}}]
+    target = {"reference": f"DocumentReference/{old['id']}", "identifier": old["masterIdentifier"]}
+    assert new["relatesTo"] == [{"code": code, "target": target}]
     assert (_number(old), old["status"], new["status"]) == ("D-1", status, "current")
     assert {each.mode for each in conversion.resources if each.body["id"] == old["id"]} == {mode}
 
@@ -257,6 +258,7 @@ def test_a_day_of_origin_is_no_instant() -> None:
     body = document(f6="20250304")
     assert "date" not in body
     assert body["_date"]["extension"][0]["valueString"] == "20250304"
+    assert document(line("x"), f6="20250304")["content"][0]["attachment"]["creation"] == "2025-03-04"
 
 
 # labels ---------------------------------------------------------------------------------------------------------------
