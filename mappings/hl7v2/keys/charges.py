@@ -16,3 +16,9 @@ def charge(segment: Segment, ctx: Assembly) -> Key:
         return position(segment, ctx)
     what, day = code(segment.field(7), ctx) or ("", ""), segment.field(4).split(ctx.comp, 1)[0].strip()
     return ("FT1", patient_id(ctx), encounter_id(ctx), *number, *what, day)
+
+
+@key("billing_account")
+def billing_account(segment: Segment, ctx: Assembly) -> Key | None:
+    """BLG-3: the account that PID-18 names in other messages."""
+    return identifier(segment.field(3), ctx)

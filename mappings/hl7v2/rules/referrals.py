@@ -8,7 +8,7 @@ Source: HL7 v2.9 chapter 11 (events I12 to I15, table 0286); FHIR R4 ServiceRequ
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.rules import Json, finish
 from mappings.hl7v2.rules.clinical import DELETED
-from mappings.hl7v2.rules.results import annotation
+from mappings.hl7v2.rules.notes import annotation
 
 _CANCELLED = "I14"
 _REFERRING, _PRIMARY = "RP", "PP"

@@ -33,7 +33,11 @@ def test_a_query_is_refused_and_never_converted(code: str) -> None:
 )
 def test_a_reply_is_kept_and_says_nothing_of_anybody(kind: str) -> None:
     conversion = convert(header(kind), "MSA|AA|MSG00001")
-    assert {each.body["resourceType"] for each in conversion.resources} <= {"MessageHeader", "Organization", "Provenance"}
+    assert {each.body["resourceType"] for each in conversion.resources} <= {
+        "MessageHeader",
+        "Organization",
+        "Provenance",
+    }
     assert "unknown-event" not in codes(conversion)
     assert "unsupported-structure" in codes(conversion)
 
