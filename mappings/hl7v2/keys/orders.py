@@ -143,5 +143,6 @@ def order_provenance(segment: Segment, ctx: Assembly) -> Key:
 
 @key("report_specimen")
 def report_specimen(segment: Segment, ctx: Assembly) -> Key | None:
-    """Specimen of OBR-15, below version 2.5: it belongs to its report."""
-    return ("OBR-15", *parent.key) if (parent := ctx.made_near("DiagnosticReport")) is not None else None
+    """Specimen of OBR-15, below version 2.5: it belongs to its report, else to its order."""
+    parent = ctx.made_near("DiagnosticReport") or ctx.made_near("ServiceRequest")
+    return ("OBR-15", *parent.key) if parent is not None else None
