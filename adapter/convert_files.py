@@ -2,29 +2,43 @@
 
 A folder's files keep their path below it; a file keeps its name. Two inputs for one target are refused before anything
 is written. A file that cannot be converted costs only itself. Line ends are the reader's to understand: bytes are
-converted as they lie there. Source: operations chapter §1.
+converted as they lie there.
+
+Of a batch, or of several messages in a row, each becomes a Bundle of its own: they are statements whose order counts.
+`night.hl7` with 12 messages becomes the folder `night.hl7/` with `01.json` to `12.json`. Source: operations chapter §1.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapter.errors import OURS, UsageError, whereabouts
+from adapter.errors import OURS, TooLarge, UsageError, whereabouts
+from adapter.inbound.batch import Part, split
 from mappings.bundle import Kind, bundle
 from mappings.convert import Profile, to_fhir
 from mappings.errors import MappingError
 from mappings.fhir.codec import encode
 
+MOST_MESSAGES = 1_000_000  # of one file
+
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """One input: where its Bundle went and what was said about it, or why there is none."""
+    """One message: where its Bundle went and what was said about it, or why there is none.
+
+    `message` is its number in its file, 0 where the file is one message.
+    """
 
     source: Path
     target: Path
     resources: int = 0
     issues: tuple[str, ...] = ()
     failure: str = ""
+    message: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}#{self.message}" if self.message else str(self.source)
 
 
 def plan(arguments: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
@@ -57,20 +71,53 @@ def _files(arguments: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             raise UsageError(f"no such file or folder: {argument}")
 
 
-def convert_file(source: Path, target: Path, profile: Profile, kind: Kind) -> Converted:
-    """Convert one file and write its Bundle; a failure is a result, not an exception."""
+def messages_in(data: bytes) -> list[bytes]:
+    """The messages of a file: one, or those of a batch. Raises TooLarge."""
+    batch = split(data, MOST_MESSAGES)
+    return [data] if batch is None or not batch.parts else [part.data for part in batch.parts]
+
+
+def convert_file(
+    source: Path, target: Path, profile: Profile, kind: Kind, taken: frozenset[Path] = frozenset()
+) -> Iterator[Converted]:
+    """Convert one file and write its Bundles; a failure is a result, not an exception. `taken`: targets of others."""
     try:
-        conversion = to_fhir(source.read_bytes(), profile)
-        made = bundle(conversion, kind)
-        _put(target, encode(made) + b"\n")
-    except MappingError as exc:
-        return Converted(source, target, failure=str(exc))
+        data = source.read_bytes()
+        batch = split(data, MOST_MESSAGES)
     except OSError as exc:
-        return Converted(source, target, failure=exc.strerror or type(exc).__name__)
+        yield Converted(source, target, failure=exc.strerror or type(exc).__name__)
+        return
+    except TooLarge as exc:
+        yield Converted(source, target, failure=exc.text)
+        return
+    if batch is None or not batch.parts:
+        yield _convert(Converted(source, target), Part(data), profile, kind)
+        return
+    digits = len(str(len(batch.parts)))
+    for n, part in enumerate(batch.parts, 1):
+        made = target.with_suffix("") / f"{n:0{digits}}.json"
+        one = Converted(source, made, message=n)
+        if made in taken:
+            yield replace(one, failure="another input becomes this Bundle")
+        else:
+            yield _convert(one, part, profile, kind)
+
+
+def _convert(one: Converted, part: Part, profile: Profile, kind: Kind) -> Converted:
+    try:
+        conversion = to_fhir(part.data, profile)
+        made = bundle(conversion, kind)
+        _put(one.target, encode(made) + b"\n")
+    except MappingError as exc:
+        return replace(one, failure=str(exc))
+    except OSError as exc:
+        return replace(one, failure=exc.strerror or type(exc).__name__)
     except OURS as exc:
-        return Converted(source, target, failure=f"a fault of the program: {whereabouts(exc)}")
-    issues = tuple(f"{issue.severity} {issue.code} {issue.place}".rstrip() for issue in conversion.issues)
-    return Converted(source, target, len(made.get("entry", ())), issues)
+        return replace(one, failure=f"a fault of the program: {whereabouts(exc)}")
+    issues = [f"{issue.severity} {issue.code} {issue.place}".rstrip() for issue in conversion.issues]
+    if part.miscounted:
+        issues.append("warning batch-count")
+    return replace(one, resources=len(made.get("entry", ())), issues=tuple(issues))
 
 
 def _put(target: Path, data: bytes) -> None:

@@ -1,29 +1,30 @@
-"""What operators do, recorded before it is done: `operator.acted` entries, and the acts that need one.
+"""What operators do with messages, recorded before it is done: an `operator.acted` entry for each act.
 
+Every act is whole or not at all, and of two operators at once one is told that the other was quicker. A message that
+was refused at receipt has no state until someone acts on it. Feeds are `feed_acts.py`'s.
 Source: ledger chapter §5; operations chapter §4.
 """
 
-import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from adapter.access import audit
-from adapter.errors import ConfigurationError, Conflict, NotFound
-from adapter.files import sync_folder, write_private
-from adapter.inbound.feed import FOLDER, Feed, read_feed
+from adapter.errors import Conflict, NotFound
 from adapter.inbound.journal import JournalReader
-from adapter.inbound.journal_table import REJECTED, Row
-from adapter.pipeline import FEED_WAITS
-from adapter.profiles import site_profile
+from adapter.inbound.journal_table import NEW, REJECTED, Row
+from adapter.pipeline import BEHIND, FEED_WAITS
 from adapter.site import Site, now
-from adapter.store import messages
+from adapter.store import messages, replies
 from adapter.store.messages import MessageState, Step
+from adapter.store.replies import Owed
 from ledger.commitment import SubjectKey
 
 SHARED = 0
+BY_HAND = "on hold: "  # before the reason that a person gave: no feed that runs again, no replay of another lets it go
+
+Move = Callable[[Connection, MessageState, int], None]
 
 
 async def record(site: Site, actor: str, action: str, target: str) -> str:
@@ -32,47 +33,6 @@ async def record(site: Site, actor: str, action: str, target: str) -> str:
     event = audit.operator_acted(key, site.org, now(), os.urandom, actor=actor, action=action, target=target)
     (receipt,) = await site.ledger.append([event])
     return str(receipt)
-
-
-async def apply_feed(site: Site, file: Path, author: str) -> tuple[Feed, str]:
-    """Check a feed beside the others, with its profile; record the act; put in place the very bytes that were checked.
-
-    Raises ConfigurationError: nothing is recorded then. The feed, and the reference of the entry.
-    """
-    feed, data = _read(site, file)
-    target = _place(site, feed)
-    staged = target.with_suffix(".new")
-    staged.unlink(missing_ok=True)  # of an apply that was cut off
-    write_private(staged, data)
-    ref = await record(site, author, "feed.apply", f"{feed.name} {feed.revision}")
-    staged.replace(target)
-    sync_folder(target.parent)
-    return feed, ref
-
-
-def _read(site: Site, file: Path) -> tuple[Feed, bytes]:
-    feed = read_feed(file, site.folder, site.org)
-    site_profile(site.folder, feed.profile)
-    data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest()[: len(feed.revision)] != feed.revision:
-        raise Conflict("the file changed while it was read", hint="apply it again")
-    return feed, data
-
-
-def _place(site: Site, feed: Feed) -> Path:
-    """The file that holds the feed of this name, else a new one. Raises ConfigurationError for another's port."""
-    folder = site.folder / FOLDER
-    found = folder / f"{feed.name}.toml"
-    for path in sorted(folder.glob("*.toml")):
-        other = read_feed(path, site.folder, site.org)
-        if other.name == feed.name:
-            found = path
-        elif feed.listen.kind == other.listen.kind == "mllp" and feed.listen.port == other.listen.port != 0:
-            text = f"port {feed.listen.port} is that of the feed {other.name}"
-            raise ConfigurationError(text, hint="choose another listen.port")
-        elif path == found:
-            raise ConfigurationError(f"{path.name} holds the feed {other.name}", hint="rename that file first")
-    return found
 
 
 async def waiting(site: Site, journal: JournalReader, seqs: Sequence[int]) -> list[int]:
@@ -90,13 +50,72 @@ async def replay(site: Site, journal: JournalReader, seqs: Sequence[int], who: s
     """
     rows = {seq: await journal.row(seq) for seq in seqs}
     found = await site.store.read(lambda conn: _waiting(conn, site.org, rows))
-    await record(site, who, "msg.replay", ",".join(map(str, sorted(found))))
+
+    def again(conn: Connection, one: MessageState, at: int) -> None:
+        messages.replay(conn, site.org, one.seq, one.stamp, who, why, at)
+
+    return await _act(site, "msg.replay", who, rows, found, again)
+
+
+async def hold(site: Site, journal: JournalReader, seqs: Sequence[int], who: str, why: str) -> list[int]:
+    """Keep messages that have not taken effect from doing so, until they are released. Raises NotFound, Conflict."""
+    rows = {seq: await journal.row(seq) for seq in seqs}
+    found = await site.store.read(lambda conn: _chosen(conn, site.org, rows, {messages.NEW}, "has its state already"))
+
+    def keep(conn: Connection, one: MessageState, at: int) -> None:
+        step = Step(one.seq, one.feed, messages.HELD, who, BY_HAND + why, rows[one.seq].patients)
+        messages.move(conn, site.org, step, at)
+
+    return await _act(site, "msg.hold", who, rows, found, keep, why)
+
+
+async def release(site: Site, journal: JournalReader, seqs: Sequence[int], who: str, why: str) -> list[int]:
+    """Let held messages go, before what they wait behind; only their feed may still hold them. Raises NotFound."""
+    rows = {seq: await journal.row(seq) for seq in seqs}
+    found = await site.store.read(lambda conn: _chosen(conn, site.org, rows, {messages.HELD}, "is not held"))
+
+    def let_go(conn: Connection, one: MessageState, at: int) -> None:
+        messages.let_go(conn, site.org, one.seq, one.stamp, who, why, at)
+
+    return await _act(site, "msg.release", who, rows, found, let_go, why)
+
+
+async def discard(site: Site, journal: JournalReader, seqs: Sequence[int], who: str, why: str) -> list[int]:
+    """Leave messages for good. What was held behind them alone goes round again. Raises NotFound, Conflict."""
+    rows = {seq: await journal.row(seq) for seq in seqs}
+    found = await site.store.read(lambda conn: _discardable(conn, site.org, rows))
+
+    def leave(conn: Connection, one: MessageState, at: int) -> None:
+        if one.seq not in rows:
+            messages.replay(conn, site.org, one.seq, one.stamp, who, "what it waited behind was discarded", at)
+            return
+        messages.discard(conn, site.org, one.seq, one.stamp, who, why, at)
+        if due := rows[one.seq].due:
+            replies.owe(conn, site.org, Owed(one.seq, one.feed, due, messages.DISCARDED, at=at))
+
+    await _act(site, "msg.discard", who, rows, found, leave, why)
+    return sorted(rows)
+
+
+async def _act(
+    site: Site,
+    action: str,
+    who: str,
+    rows: Mapping[int, Row],
+    found: Mapping[int, MessageState],
+    move: Move,
+    why: str = "",
+) -> list[int]:
+    """Record, then move all of them, oldest first, or none."""
+    await record(site, who, action, f"{','.join(map(str, sorted(found)))} {why}".rstrip())
     at = int(now().timestamp() * 1000)
 
     def work(conn: Connection) -> list[int]:
         for seq in sorted(found):
-            stamp = found[seq].stamp or _enter_refused(conn, site.org, rows[seq], at)
-            messages.replay(conn, site.org, seq, stamp, who, why, at)
+            one = found[seq]
+            if one.state == messages.REJECTED and not one.stamp:
+                one = _enter_refused(conn, site.org, rows[seq], at)
+            move(conn, one, at)
         return sorted(found)
 
     return await site.store.write(work)
@@ -108,27 +127,52 @@ async def by_fingerprint(site: Site, fingerprint: str) -> list[int]:
     return [state.seq for state in states]
 
 
-def _waiting(conn: Connection, org: str, rows: Mapping[int, Row]) -> dict[int, MessageState]:
-    """The messages themselves and all that is held behind them, or behind what is held behind them.
+def _found(conn: Connection, org: str, row: Row) -> MessageState | None:
+    """Where a message stands. A refused one, and one that nobody has touched, has no state of its own yet: stamp 0."""
+    found = messages.state(conn, org, row.seq)
+    if found is None and row.state in (REJECTED, NEW):
+        return MessageState(row.seq, row.feed, row.state, 0, 1, None, None, None, 0)
+    return found
 
-    A refused one has no state of its own yet: its stamp is 0 here.
-    """
+
+def _chosen(
+    conn: Connection, org: str, rows: Mapping[int, Row], states: set[str] | frozenset[str], otherwise: str
+) -> dict[int, MessageState]:
+    """These messages, each in one of the states. Raises NotFound."""
     found: dict[int, MessageState] = {}
     for seq, row in rows.items():
-        state = messages.state(conn, org, seq)
-        if state is None and row.state == REJECTED:
-            state = MessageState(seq, row.feed, messages.REJECTED, 0, 1, None, None, None, 0)
-        if state is None or state.state not in messages.REPLAYABLE:
-            raise NotFound(f"message {seq} waits for nobody", hint="chartbridge msg list")
+        state = _found(conn, org, row)
+        if state is None or state.state not in states:
+            raise NotFound(f"message {seq} {otherwise}", hint=f"chartbridge msg show {seq}")
         found[seq] = state
+    return found
+
+
+def _waiting(conn: Connection, org: str, rows: Mapping[int, Row]) -> dict[int, MessageState]:
+    """The messages themselves and all that is held behind them, or behind what is held behind them."""
+    return _with_those_behind(conn, org, _chosen(conn, org, rows, messages.REPLAYABLE, "waits for nobody"))
+
+
+def _discardable(conn: Connection, org: str, rows: Mapping[int, Row]) -> dict[int, MessageState]:
+    states = messages.REPLAYABLE | {messages.DEAD}
+    return _with_those_behind(conn, org, _chosen(conn, org, rows, states, "waits for nobody"))
+
+
+def _with_those_behind(conn: Connection, org: str, found: dict[int, MessageState]) -> dict[int, MessageState]:
+    """And what is held behind these, or behind what is held behind them; not what a person holds, or its feed."""
     reached = list(found.values())
     while reached:
         one = reached.pop()
         for held in [*messages.held_behind(conn, org, one.seq), *_held_in_feed(conn, org, one)]:
-            if held.seq not in found:
+            if held.seq not in found and _waits_behind(conn, org, held.seq):
                 found[held.seq] = held
                 reached.append(held)
     return found
+
+
+def _waits_behind(conn: Connection, org: str, seq: int) -> bool:
+    why = messages.transitions(conn, org, seq)[-1].why
+    return why.startswith(BEHIND) or why == FEED_WAITS
 
 
 def _held_in_feed(conn: Connection, org: str, behind: MessageState) -> list[MessageState]:
@@ -143,9 +187,9 @@ def _held_in_feed(conn: Connection, org: str, behind: MessageState) -> list[Mess
     return held
 
 
-def _enter_refused(conn: Connection, org: str, row: Row, at: int) -> int:
-    """Give a refused message its first state, which only the journal knew; its stamp. Raises Conflict."""
+def _enter_refused(conn: Connection, org: str, row: Row, at: int) -> MessageState:
+    """Give a refused message its first state, which only the journal knew. Raises Conflict."""
     if messages.state(conn, org, row.seq) is not None:
         raise Conflict("somebody else acted on this message", code="stale")
     step = Step(row.seq, row.feed, messages.REJECTED, "receipt", " ".join(row.issues))
-    return messages.move(conn, org, step, at).stamp
+    return messages.move(conn, org, step, at)

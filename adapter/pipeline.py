@@ -59,6 +59,7 @@ RETRY_S = 1.0
 ISSUES_KEPT = 20  # of one message, in its transition; the rest is counted
 PAUSED, STOPPED, NO_FEED = "feed paused", "feed stopped", "feed is not configured"
 FEED_WAITS = "feed waits behind a quarantined message"
+BEHIND = "behind message "
 WRONG_SENDER = "wrong-sender"
 
 Clock = Callable[[], datetime]
@@ -396,7 +397,7 @@ class Pipeline:
             return FEED_WAITS
         if feed.policy.poison == messages.HOLD_PATIENT:
             earlier = messages.blocked(conn, self._parts.org, row.patients, row.seq)
-            return f"behind message {earlier}" if earlier is not None else ""
+            return f"{BEHIND}{earlier}" if earlier is not None else ""
         return ""
 
     def _effects(self, conn: Connection, at: datetime, work: Work, answer: wire.Answer) -> str:

@@ -253,7 +253,7 @@ class Receipt:
         keys = self.site.keyring.organisation()
         profile = site_profile(self.folder, feed.profile, keys.identity)
         scan = _scan(profile, keys)
-        return Intake(feed, _rules(profile), self.journal, scan, keys.locate, now, outcomes=self.replies)
+        return Intake(feed, rules_of(profile), self.journal, scan, keys.locate, now, outcomes=self.replies)
 
 
 def _took_up(org: str, name: str, feed: Feed | None, at: int, conn: Connection) -> None:
@@ -267,7 +267,7 @@ def _failed(org: str, name: str, fault: str, conn: Connection) -> None:
     table.failed(conn, org, name, fault)
 
 
-def _rules(profile: Profile) -> Rules:
+def rules_of(profile: Profile) -> Rules:
     reply_to = str(profile.ack.get("reply_to", ""))
     if reply_to:
         address(reply_to)  # at the start, not at the first answer

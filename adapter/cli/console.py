@@ -5,18 +5,29 @@ Errors go to stderr as `error: â€¦` and, where there is something to do, `try: â
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapter.errors import UsageError
+
 WIDE = 500  # columns where no terminal sets them: a line of a list is one line
+
+
+UNITS: Final = {
+    "s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}  # fmt: skip
 
 
 class Exit(IntEnum):
@@ -45,6 +56,32 @@ class Options:
 
 
 OPTIONS = Options()
+
+
+def since(text: str, now: datetime) -> datetime | None:
+    """`2h`, `30m`, `7d`, or a date or time of ISO 8601; without an offset it is local. Raises UsageError."""
+    if not text:
+        return None
+    if found := re.fullmatch(r"(\d{1,6})([smhdw])", text):
+        return now - int(found[1]) * UNITS[found[2]]
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as exc:
+        raise UsageError(f"no time: {text}", hint="as 2h, 30m, 7d or 2026-03-04T08:15") from exc
+
+
+def shown(at: datetime) -> str:
+    """A time as its reader wants it: UTC for programs, local with its offset for people."""
+    return (at.astimezone(UTC) if OPTIONS.json else at.astimezone()).isoformat(timespec="seconds")
+
+
+def confirm(text: str, *, yes: bool) -> None:
+    """Ask before what cannot be undone; off a terminal `--yes` answers. Raises UsageError, typer.Abort."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{text}: this cannot be undone", hint="--yes")
+    typer.confirm(text + "?", abort=True, err=True)
 
 
 def progress(text: str) -> None:

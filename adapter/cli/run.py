@@ -61,15 +61,16 @@ def convert(
         raise UsageError(f"no kind of Bundle {bundle}", hint="transaction, message or collection")
     pairs = plan(files, out)
     loaded = read_profile(profile)
-    done = [convert_file(source, target, loaded, kind) for source, target in pairs]
+    taken = frozenset(target for _, target in pairs)
+    done = [one for source, target in pairs for one in convert_file(source, target, loaded, kind, taken)]
     for result in done:
         if result.failure:
-            complain(f"{result.source}: {result.failure}")
+            complain(f"{result.name}: {result.failure}")
         for issue in result.issues:
-            progress(f"{result.source}: {issue}")
+            progress(f"{result.name}: {issue}")
     emit_list(
         "chartbridge.convert/1",
-        [{"file": str(r.source), "resources": r.resources, "issues": len(r.issues), "error": r.failure} for r in done],
+        [{"file": r.name, "resources": r.resources, "issues": len(r.issues), "error": r.failure} for r in done],
         ("file", "resources", "issues", "error"),
     )
     failed = sum(bool(result.failure) for result in done)

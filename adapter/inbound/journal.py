@@ -117,6 +117,10 @@ class JournalReader:
         """Rows of every state, newest first."""
         return await self._read(lambda connection: table.rows_before(connection, before_seq, limit, feed))
 
+    async def arrivals(self, after_seq: int, limit: int) -> list[Row]:
+        """Rows of every state behind `after_seq`, oldest first."""
+        return await self._read(lambda connection: table.arrivals(connection, after_seq, limit))
+
     async def row(self, seq: int) -> Row:
         """Raises NotFound."""
         found = await self._read(lambda connection: table.row(connection, seq))

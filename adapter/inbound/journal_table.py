@@ -243,6 +243,12 @@ def rows_before(connection: sqlite3.Connection, before: int | None, limit: int, 
     return [_row(*found) for found in connection.execute(sql, (before, feed, limit))]
 
 
+def arrivals(connection: sqlite3.Connection, after: int, limit: int) -> list[Row]:
+    """Rows of every state behind `after`, oldest first."""
+    sql = f"SELECT {_COLUMNS} FROM message WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - constants
+    return [_row(*found) for found in connection.execute(sql, (after, limit))]
+
+
 def row(connection: sqlite3.Connection, seq: int) -> Row | None:
     found = connection.execute(f"SELECT {_COLUMNS} FROM message WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
     return None if found is None else _row(*found)

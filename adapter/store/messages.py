@@ -73,6 +73,19 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A transition among those of all messages; `n` is its place."""
+
+    n: int
+    seq: int
+    feed: str
+    to_state: str
+    at: int
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """Where a message is to go. `patients` are the keyed ids of the journal row."""
 
@@ -295,6 +308,23 @@ def transitions(conn: Connection, org: str, seq: int) -> list[Transition]:
         WHERE org = ? AND seq = ? ORDER BY n
     """
     return [Transition(*row) for row in Hot(conn).all(sql, (org, seq))]
+
+
+def steps_after(conn: Connection, org: str, after: int, limit: int) -> list[Moved]:
+    """Transitions of all messages behind this one, in their order."""
+    sql = """
+        SELECT t.n, t.seq, m.feed, t.to_state, t.at, t.who, t.why
+        FROM transition t JOIN message_state m ON m.org = t.org AND m.seq = t.seq
+        WHERE t.org = ? AND t.n > ? ORDER BY t.n LIMIT ?
+    """
+    return [Moved(*row) for row in Hot(conn).all(sql, (org, after, limit))]
+
+
+def last_step(conn: Connection, org: str, before: int | None = None) -> int:
+    """The number of the last transition, of all or before a time; 0 where there is none."""
+    sql = "SELECT max(n) FROM transition WHERE org = ?1 AND (?2 IS NULL OR at < ?2)"
+    row = Hot(conn).one(sql, (org, before))
+    return int(row[0] or 0) if row else 0
 
 
 def unseen(conn: Connection, org: str, seqs: Sequence[int]) -> list[int]:

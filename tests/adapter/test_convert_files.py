@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from adapter.convert_files import convert_file, plan
+from adapter import convert_files
+from adapter.convert_files import Converted, messages_in, plan
 from adapter.errors import UsageError
-from mappings.convert import load_profile
+from mappings.bundle import Kind
+from mappings.convert import Profile, load_profile
 from tests.adapter.nodes import a08
 
 PROFILE = load_profile("default")
+
+
+def convert_file(source: Path, target: Path, profile: Profile, kind: Kind) -> Converted:
+    (done,) = convert_files.convert_file(source, target, profile, kind)
+    return done
 
 
 @pytest.fixture
@@ -70,3 +77,33 @@ def test_a_file_that_is_no_message_and_a_target_that_cannot_be_are_results(inbox
     (tmp_path / "file").touch()
     assert convert_file(inbox / "a.hl7", tmp_path / "file" / "a.json", PROFILE, "collection").failure
     assert convert_file(inbox / "absent.hl7", tmp_path / "absent.json", PROFILE, "collection").failure
+
+
+def test_each_message_of_a_batch_becomes_a_bundle_of_its_own(inbox: Path, tmp_path: Path) -> None:
+    """They are statements one after the other: in one transaction the order of two updates would be lost."""
+    bodies = [a08(str(n), str(10 + n)) for n in range(10)]
+    batch = b"FHS|^~\\&|\rBHS|^~\\&|\r" + b"".join(bodies) + b"BTS|10\rFTS|1\r"
+    (inbox / "a.hl7").write_bytes(b"BHS|^~\\&|\r" + b"".join(bodies) + b"BTS|11\r")
+    done = list(convert_files.convert_file(inbox / "a.hl7", tmp_path / "a.hl7.json", PROFILE, "transaction"))
+    assert [one.failure for one in done] == [""] * 10
+    assert sorted(path.name for path in (tmp_path / "a.hl7").iterdir()) == [f"{n:02}.json" for n in range(1, 11)]
+    assert [one.name.rpartition("#")[2] for one in done] == [str(n) for n in range(1, 11)]
+    assert "warning batch-count" in done[-1].issues, "BTS-1 says eleven"
+    assert messages_in(batch) == bodies
+
+
+def test_a_bad_message_of_a_batch_costs_only_itself(inbox: Path, tmp_path: Path) -> None:
+    (inbox / "a.hl7").write_bytes(a08("1", "11") + a08("2", "12").replace(b"|2.5.1|", b"|3.0|") + a08("3", "13"))
+    good = list(convert_files.convert_file(inbox / "a.hl7", tmp_path / "a.json", PROFILE, "transaction"))
+    (inbox / "b.hl7").write_bytes(b"BHS|^~\\&|\rPID|1\r" + a08("3", "13") + b"BTS|2\r")
+    done = list(convert_files.convert_file(inbox / "b.hl7", tmp_path / "b.json", PROFILE, "transaction"))
+    assert len(good) == 3
+    assert [bool(one.failure) for one in done] == [True, False]
+
+
+def test_a_batch_writes_over_no_other_inputs_bundle(inbox: Path, tmp_path: Path) -> None:
+    (inbox / "a.hl7").write_bytes(a08("1", "11") + a08("2", "12"))
+    other = tmp_path / "a" / "1.json"
+    found = convert_files.convert_file(inbox / "a.hl7", tmp_path / "a.json", PROFILE, "transaction", frozenset({other}))
+    assert [bool(one.failure) for one in found] == [True, False]
+    assert not other.exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter import operators
+from adapter import feed_acts, operators
 from adapter.errors import ConfigurationError, Conflict, NotFound
 from adapter.node import running
 from adapter.site import Site, open_site
@@ -24,7 +24,7 @@ async def acts(site: Site) -> int:
 async def test_an_applied_feed_is_recorded_and_lies_there_as_it_was_checked(fresh_site: Path, tmp_path: Path) -> None:
     (tmp_path / "anything.toml").write_text(LAB, "utf-8")
     async with open_site(fresh_site) as site:
-        feed, ref = await operators.apply_feed(site, tmp_path / "anything.toml", "ada")
+        feed, ref = await feed_acts.apply_feed(site, tmp_path / "anything.toml", "ada")
         assert (feed.name, await acts(site)) == ("lab", 1)
         assert ref == f"{site.ledger.shard}:{site.ledger.size - 1}"
     assert (fresh_site / "feeds" / "lab.toml").read_text("utf-8") == LAB
@@ -49,7 +49,7 @@ async def test_a_feed_that_could_not_run_is_neither_placed_nor_recorded(
     (tmp_path / "lab.toml").write_text(text, "utf-8")
     async with open_site(fresh_site) as site:
         with pytest.raises(ConfigurationError, match=said):
-            await operators.apply_feed(site, tmp_path / "lab.toml", "ada")
+            await feed_acts.apply_feed(site, tmp_path / "lab.toml", "ada")
         assert await acts(site) == 0
     assert sorted(path.name for path in (fresh_site / "feeds").iterdir()) == ["main.toml", "other.toml"]
 
@@ -59,7 +59,7 @@ async def test_a_feed_is_replaced_where_it_lies_whatever_its_file_is_called(fres
     changed = (fresh_site / "feeds" / "10-first.toml").read_text("utf-8") + '\n[policy]\npoison = "skip"\n'
     (tmp_path / "x.toml").write_text(changed, "utf-8")
     async with open_site(fresh_site) as site:
-        await operators.apply_feed(site, tmp_path / "x.toml", "ada")
+        await feed_acts.apply_feed(site, tmp_path / "x.toml", "ada")
     assert {path.name: path.read_text("utf-8") for path in (fresh_site / "feeds").iterdir()} == {
         "10-first.toml": changed
     }
