@@ -113,7 +113,7 @@ def _update(old: Json, mapped: "Mapped") -> Json:
         _remember_class(old, body, mapped.at)
     if body.get("status") in _OVER and "status" in mapped.own:
         _leave_places(body, mapped.at)
-    return _with_contained(_with_labels(body, old, new, mapped.clear), old, new)
+    return _with_contained(_with_labels(statuses.judged(body, new), old, new, mapped.clear), old, new)
 
 
 def _elements(body: Json) -> dict[str, list[str]]:
@@ -173,6 +173,7 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
         elif not _stands(body, element) and element not in filled:
             for name in names:
                 body[name] = mapped.body[name]
+    body = statuses.judged(body, mapped.body, late=True)
     body = _with_contained(_with_labels(body, old, _stricter(old, mapped.body), ()), old, mapped.body)
     kept = dict(clock) | {_axis(path): mapped.at for path in own}
     return Settled(body if body != old else None, kept, (issue("late-event"),))

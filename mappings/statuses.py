@@ -27,6 +27,7 @@ RANK = {
 }
 DONE = 3
 ERROR = "entered-in-error"
+ENDED = frozenset({"inactive", "remission", "resolved"})  # clinical statuses of what may have an end
 _VALUE = ("component", "dataAbsentReason", "conclusion", "conclusionCode", "presentedForm")
 
 
@@ -76,3 +77,20 @@ def held_late(old: Json, mapped: "Mapped") -> Json | None:
         if name not in old and name not in value(mapped.body) and not name.startswith(("effective", "_"))
     }
     return {**old, **missing} if missing else None
+
+
+def judged(body: Json, new: Json, *, late: bool = False) -> Json:
+    """A condition or an allergy after an update: what is in error has no clinical status (con-5, ait-2), what is active
+    no end (con-4). A newer statement that gives a status takes the error back; an older one neither says how it stands
+    nor that it is over.
+    """
+    gone: set[str] = set()
+    if "clinicalStatus" in body and ERROR in _codes_of(body, "verificationStatus"):
+        gone.add("clinicalStatus" if late or "verificationStatus" in new else "verificationStatus")
+    if late and body["resourceType"] == "Condition" and not _codes_of(body, "clinicalStatus") & ENDED:
+        gone |= {name for name in body if name.removeprefix("_").startswith("abatement")}
+    return {name: value for name, value in body.items() if name not in gone} if gone else body
+
+
+def _codes_of(body: Json, element: str) -> set[str]:
+    return {coding.get("code", "") for coding in body.get(element, {}).get("coding", ())}

@@ -192,3 +192,24 @@ def test_a_sensitive_problem_is_labelled_and_closed_where_the_code_is_unknown(co
     conversion = ppr(prb(f25=code), gol())
     for kind in ("Condition", "Goal"):
         assert one(conversion, kind)["meta"]["security"][0]["code"] == label
+
+
+@pytest.mark.parametrize("fields", [{}, {"f14": "active"}, {"f13": "confirmed"}])
+def test_a_problem_that_is_stated_again_is_no_error_any_more(fields: dict[str, str]) -> None:
+    store = Store().take(ppr(prb("DE"))).take(ppr(prb(**fields), at="20250305120000+0100"))
+    problem = store.one("Condition")
+    assert code_of(problem, "clinicalStatus") == "active"
+    assert code_of(problem, "verificationStatus") == ("confirmed" if "f13" in fields else None)
+    assert validate(problem) == ()
+
+
+def test_what_was_taken_back_stays_so_though_the_first_statement_arrives_late() -> None:
+    store = Store().take(ppr(prb("DE"))).take(ppr(prb(f14="active"), at="20250301120000+0100"))
+    assert code_of(store.one("Condition"), "verificationStatus") == "entered-in-error"
+    assert "clinicalStatus" not in store.one("Condition")
+
+
+def test_an_active_problem_gets_no_end_from_an_older_statement() -> None:
+    store = Store().take(ppr(prb(f14="active"))).take(ppr(prb(f9="20250101"), at="20250301120000+0100"))
+    assert "abatementDateTime" not in store.one("Condition")
+    assert code_of(store.one("Condition"), "clinicalStatus") == "active"
