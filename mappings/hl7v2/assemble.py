@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from mappings.fhir.values import absent
-from mappings.hl7v2 import periods, unread
+from mappings.hl7v2 import finishing, unread
 from mappings.hl7v2.context import Context, nothing_contained, nothing_made
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Message, Segment
@@ -371,7 +371,7 @@ def assemble(assembly: Assembly) -> None:
         assembly.row = "@" + name
         rule(assembly)
     assembly.row = ""
-    periods.straighten(assembly)
+    finishing.finish(assembly)
     unread.report(assembly)
 
 

@@ -1,0 +1,120 @@
+"""What no single row can see is put right once all is made: each was found by fuzzing, and would have been refused.
+
+Source: FHIR R4 constraints per-1, sqty-1, prr-1, dom-3.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mappings.convert import Conversion
+from mappings.fhir.invariants import broken
+from mappings.fhir.validate import validate
+from mappings.fhir.values import SOURCE_LEXEME
+from mappings.hl7v2.finishing import finish
+from mappings.hl7v2.issues import Issue
+from mappings.hl7v2.periods import reversed_
+from tests.mappings.hl7v2.messages import adt, convert, header, obr, obx, one, oru, segment
+
+
+def said(text: str) -> dict[str, object]:
+    return {"extension": [{"url": SOURCE_LEXEME, "valueString": text}]}
+
+
+def places(done: Conversion, code: str) -> list[str]:
+    return [str(issue.place) for issue in done.issues if issue.code == code]
+
+
+def fits(done: Conversion) -> bool:
+    return all(validate(mapped.body) == () == broken(mapped.body) for mapped in done.resources)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("2025-03-04", "2025-03-03", True),
+        ("2025-03-04", "2025-03-04", False),
+        ("2025-03-04T08:00:00+01:00", "2025-03-04T07:59:59+01:00", True),
+        ("2025-03-04T08:00:00+01:00", "2025-03-04T07:30:00Z", False),
+        ("2025-03-04T08:00:00+01:00", "2025-03-04", False),
+        ("2025-03-04T08:00:00+01:00", "2025-03-02", True),
+        ("2025-03-04", "2025", False),
+        ("2025-03-04T08:00:00.5Z", "2025-03-04T08:00:00Z", True),
+    ],
+)
+def test_one_time_lies_before_another_beyond_doubt(start: str, end: str, expected: bool) -> None:
+    assert reversed_(start, end) is expected
+
+
+def test_a_stay_that_ends_before_it_begins_keeps_its_start_and_the_text_of_its_end() -> None:
+    visit = "V1^^^HOSP&2.999.1.6&ISO^VN"
+    done = adt("A03", segment("PV1", f2="I", f19=visit, f44="20250304100000+0100", f45="20250304095900+0100"))
+    period = one(done, "Encounter")["period"]
+    assert period == {"start": "2025-03-04T10:00:00+01:00", "_end": said("2025-03-04T09:59:00+01:00")}
+    assert places(done, "contradiction") == ["PV1"]
+    assert fits(done)
+
+
+def test_an_identifier_that_ends_before_it_begins_says_so_at_its_field() -> None:
+    visit = segment("PV1", f2="I", f19="V1^^^HOSP&2.999.1.6&ISO^VN^^20250304^20250303")
+    done = oru(visit, obr(), obx())
+    assert one(done, "Encounter")["identifier"][0]["period"] == {"start": "2025-03-04", "_end": said("20250303")}
+    assert places(done, "contradiction") == ["PV1-19"]
+
+
+def test_a_contact_who_ended_before_she_began_is_a_contact() -> None:
+    done = adt("A08", segment("NK1", f1="1", f2="Demo^Luis", f3="SPO", f8="20250304", f9="20250301"))
+    assert places(done, "contradiction")
+    assert fits(done)
+
+
+def test_an_amount_that_is_less_than_five_is_not_five() -> None:
+    specimen = segment("SPM", f1="1", f2="S1&LAB", f4="BLD^Blood^HL70487", f12="<5^mL")
+    done = oru(obr(), obx(), specimen)
+    assert one(done, "Specimen")["collection"]["quantity"] == said("< 5 mL")
+    assert "SPM" in places(done, "bad-value")
+    assert fits(done)
+
+
+def test_details_of_an_order_that_does_not_say_what_it_orders_stand_beside_an_absent_code() -> None:
+    order = segment("OBR", f1="1", f2="P1^HOSP", f46="A^Bedside^L")
+    done = convert(header("ORM^O01"), "PID|1||4711^^^HOSP&2.999.1.4&ISO^MR", "ORC|NW|P1^HOSP", order)
+    found = one(done, "ServiceRequest")
+    assert found["orderDetail"]
+    assert "extension" in found["code"]
+    assert fits(done)
+
+
+def test_whom_a_later_field_took_the_place_of_is_not_contained() -> None:
+    """And is told of: `contradiction`, at the segment that states the resource."""
+    inner = [{"resourceType": "Organization", "id": name, "name": name} for name in ("a", "b")]
+    patient: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": "p",
+        "managingOrganization": {"reference": "#b"},
+        "contained": inner,
+    }
+    done = finished(patient)
+    assert [each["id"] for each in patient["contained"]] == ["b"]
+    assert [each.code for each in done] == ["contradiction"]
+    patient["managingOrganization"] = {"display": "b"}
+    finished(patient)
+    assert "contained" not in patient
+
+
+def test_an_organization_is_at_home_nowhere() -> None:
+    numbers = [{"system": "phone", "value": "1", "use": "home"}, {"system": "phone", "value": "2", "use": "work"}]
+    practice = {"resourceType": "Organization", "id": "o", "name": "Praxis", "telecom": numbers}
+    assert [each.code for each in finished(practice)] == ["contradiction"]
+    assert [each.get("use") for each in numbers] == [None, "work"]
+    assert broken(practice) == ()
+
+
+def finished(body: dict[str, Any]) -> list[Issue]:
+    """The issues of finishing one resource that no segment states."""
+    builder = SimpleNamespace(type=body["resourceType"], body=body, segment=None, ref="")
+    assembly = SimpleNamespace(made=[builder], issues=[], trace=None)
+    finish(assembly)
+    issues: list[Issue] = assembly.issues
+    return issues
