@@ -105,6 +105,7 @@ _PRECEDENCE: Final = (
     ("is", "as"),
     ("+", "-", "&"),
 )
+MOST_TOKENS, MOST_NESTED = 512, 24  # R4's longest expression has 122; the parser and what is compiled call themselves
 _WORDS: Final = frozenset(word for row in _PRECEDENCE for word in row if word.isalpha())
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "f": "\f"}
 
@@ -140,6 +141,9 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.tokens = tokens(text)
         self.at = 0
+        self.nested = 0
+        if len(self.tokens) > MOST_TOKENS:
+            raise FhirpathError(f"more than {MOST_TOKENS} tokens")
 
     def peek(self) -> Token:
         return self.tokens[self.at]
@@ -159,22 +163,35 @@ class _Parser:
         if not self.accept(text):
             raise FhirpathError(f"expected {text} at token {self.at}, got {self.peek().kind}")
 
-    def expression(self, row: int = 0) -> Expression:
+    def expression(self) -> Expression:
+        self.nested += 1
+        if self.nested > MOST_NESTED:
+            raise FhirpathError(f"nested more than {MOST_NESTED} deep at token {self.at}")
+        found = self.operation(0)
+        self.nested -= 1
+        return found
+
+    def operation(self, row: int) -> Expression:
         if row == len(_PRECEDENCE):
             return self.unary()
-        left = self.expression(row + 1)
+        left = self.operation(row + 1)
         while self.peek().kind in ("sign", "name") and self.peek().text in _PRECEDENCE[row]:
             operator = self.take().text
             if operator in ("is", "as"):
                 left = TypeTest(left, operator, self.type_name())
             else:
-                left = Binary(operator, left, self.expression(row + 1))
+                left = Binary(operator, left, self.operation(row + 1))
         return left
 
     def unary(self) -> Expression:
-        if self.accept("-"):
-            return Binary("-", Literal("integer", 0), self.unary())
-        self.accept("+")
+        signs = 0
+        while self.peek().kind == "sign" and self.peek().text in "+-":
+            signs += self.take().text == "-"
+        if signs % 2:
+            return Binary("-", Literal("integer", 0), self.primary())
+        return self.primary()
+
+    def primary(self) -> Expression:
         left = self.term()
         while True:
             if self.accept("."):

@@ -25,6 +25,7 @@ from mappings.rows.table import FieldRef, parse_source
 
 _TOKEN = re.compile(r'\s*(?:(\()|(\))|(,)|(!=|<=|>=|=|<|>)|"([^"]*)"|([^\s()",=<>!]+))')
 _KEYWORDS = frozenset({"and", "or", "not", "in", "valued", "null", "never"})
+_MOST_NESTED = 32  # parentheses and `not` within each other: the parser calls itself
 _MOST_CONJUNCTIONS = 64  # a condition that unfolds to more is taken as possibly overlapping
 
 
@@ -117,6 +118,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.tokens = list(_tokens(text))
         self.at = 0
+        self.nested = 0
 
     def peek(self) -> str:
         return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
@@ -146,15 +148,18 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Both(tuple(parts))
 
     def negation(self) -> Condition:
-        if self.peek() == "not":
-            self.take()
-            return Not(self.negation())
-        if self.peek() == "(":
-            self.take()
-            inner = self.either()
+        if self.peek() not in ("not", "("):
+            return self.test()
+        self.nested += 1
+        if self.nested > _MOST_NESTED:
+            raise ValueError("condition: nested too deep")
+        if self.take() == "not":
+            found: Condition = Not(self.negation())
+        else:
+            found = self.either()
             self.expect(")")
-            return inner
-        return self.test()
+        self.nested -= 1
+        return found
 
     def test(self) -> Condition:
         subject = self.subject()

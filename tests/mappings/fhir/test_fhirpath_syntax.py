@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mappings.fhir.fhirpath import compile
 from mappings.fhir.fhirpath_syntax import (
     Binary,
     Expression,
@@ -90,3 +91,18 @@ def test_any_text_is_an_expression_or_our_error(text: str) -> None:
 def test_branches_are_the_sides_of_the_outermost_union_only() -> None:
     assert [shape(side) for side in branches(parse("a | (b | c).d | e"))] == ["a", "(b | c).d", "e"]
     assert branches(parse("a = b")) == [parse("a = b")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 500 + "a" + ")" * 500, "a" + ".b" * 2000, "a" + " | a" * 2000, "not " * 500, "a.where(" * 100, "f(" * 500],
+    ids=lambda text: text[:8],
+)
+def test_an_expression_too_deep_or_too_long_is_refused_before_the_stack_ends(text: str) -> None:
+    with pytest.raises(FhirpathError):
+        compile(text)
+
+
+def test_what_may_be_as_deep_and_as_long_as_the_limits_can_be_run() -> None:
+    for text in ("(" * 20 + "a" + ")" * 20, "a" + ".b" * 250, "a" + " | a" * 250, "-" * 400 + "1", "1" + " + 1" * 250):
+        compile(text)({"resourceType": "Patient"})

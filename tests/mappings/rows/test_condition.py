@@ -164,3 +164,9 @@ def test_the_fields_of_a_condition_are_known() -> None:
         for field in condition.fields_of(parse_condition("PID-8 = F and (count(PV1-3) > 1 or not PID-9 null)"))
     }
     assert found == {"PID-8", "PV1-3", "PID-9"}
+
+
+@pytest.mark.parametrize("words", ["(" * 2000, "not " * 2000 + "PID-8 valued", "(" * 40 + "PID-8 valued" + ")" * 40])
+def test_a_condition_nested_too_deep_is_refused_before_the_stack_ends(words: str) -> None:
+    with pytest.raises(ValueError, match="too deep"):
+        parse_condition(words)
