@@ -8,7 +8,7 @@ Source: HL7 v2.9 §2A; FHIR R4 string, code, id, markdown, boolean.
 from typing import Any
 from urllib.parse import quote
 
-from mappings.fhir.values import ALTERNATE_CODES
+from mappings.fhir.values import ALTERNATE_CODES, CANONICAL
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.escape import unescape
@@ -19,6 +19,7 @@ NULL = '""'
 _LONGEST = 1024 * 1024  # FHIR R4 string: at most 1 MB
 _CONTROLS = {code: None for code in (*range(32), 0xFFFE, 0xFFFF, *range(0xD800, 0xE000)) if code not in (9, 10, 13)}
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
+_PATHLESS = ("urn:oid:", "urn:uuid:")
 _TRUE_FALSE = {"Y": True, "N": False}  # table 0136
 
 
@@ -97,8 +98,11 @@ def tidy_code(found: str, ctx: Context) -> str:
 
 
 def scoped(ctx: Context, kind: str, name: str) -> str:
-    """A URI of this feed for a name that no one registered."""
-    return f"{ctx.profile.namespace}/{kind}/{_quoted(name)}"
+    """A URI of this feed for a name that no one registered. An OID or UUID takes no path: there it stands in ours."""
+    base = ctx.profile.namespace
+    if base.startswith(_PATHLESS):
+        base = f"{CANONICAL}:{base[4:]}"
+    return f"{base}/{kind}/{_quoted(name)}"
 
 
 def _quoted(name: str) -> str:

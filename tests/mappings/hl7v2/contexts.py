@@ -8,7 +8,7 @@ from mappings.hl7v2.context import Context, Json
 from mappings.hl7v2.message import parse
 
 HEADER = "MSH|^~\\&|APP|FAC|||20240501101530||ORU^R01|1|P|2.5.1"
-FEED = "urn:oid:2.999.1"
+FEED = "urn:chartbridge:tests"
 
 
 @dataclass

@@ -250,3 +250,10 @@ def test_the_other_numbers(name: str, raw: str, expected: Any) -> None:
     ctx = context()
     assert FUNCTIONS[name].call(raw, ctx, None) == expected
     assert codes(ctx) == []
+
+
+@pytest.mark.parametrize("namespace", ["urn:oid:2.999.1", f"urn:uuid:{UUID.lower()}"])
+def test_a_name_of_a_feed_that_is_an_oid_makes_no_invalid_oid(namespace: str) -> None:
+    """The official validator refuses `urn:oid:2.999.1/authority/A`: an OID takes no path."""
+    ctx = context(namespace=namespace)
+    assert authority("A", None, None, ctx) == f"urn:chartbridge:{namespace[4:]}/authority/A"
