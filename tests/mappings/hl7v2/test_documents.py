@@ -303,6 +303,17 @@ def test_con_makes_no_consent_unless_the_profile_asks() -> None:
     assert "unsupported-structure" in {issue.code for issue in conversion.issues}
 
 
+@pytest.mark.parametrize("type_", ["ADT^A08", "SIU^S12", "REF^I12"])
+def test_con_stands_in_other_structures_too(type_: str, asking: Profile) -> None:
+    lines = [header(type_), *(["SCH||F-1"] if type_.startswith("SIU") else []), PID, CON]
+    assert one(convert(*lines, profile=asking), "Consent")["status"] == "active"
+    assert bodies(convert(*lines), "Consent") == []
+
+
+def test_pd1_makes_no_consent(asking: Profile) -> None:
+    assert bodies(convert(header("ADT^A08"), PID, "PD1|||||||I||Y||||Y", profile=asking), "Consent") == []
+
+
 def test_con_makes_a_consent_that_rules_no_access(asking: Profile) -> None:
     conversion = convert(header("MDM^T02"), PID, segment("TXA", f1="1", f2="DS", f12=NUMBER), CON, profile=asking)
     body = one(conversion, "Consent")
