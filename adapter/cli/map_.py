@@ -46,9 +46,9 @@ def explain(
     facts = [fact for fact in found.facts if _asked(fact, path, place)]
     left = [one for one in found.unmapped if not path and _within(str(one.place), place)]
     for fact in facts:
-        _show_fact(fact, data if values else b"")
+        _show_fact(fact, data if values else b"", found.charset)
     for one in left:
-        _show_unmapped(one, data if values else b"")
+        _show_unmapped(one, data if values else b"", found.charset)
     progress(f"{len(facts)} values, {len(left)} fields not mapped")
 
 
@@ -62,27 +62,27 @@ def _within(place: str, asked: str) -> bool:
     return not asked or (place.startswith(asked) and not place[len(asked) :][:1].isdigit())
 
 
-def _show_fact(fact: "Fact", data: bytes) -> None:
+def _show_fact(fact: "Fact", data: bytes, charset: str) -> None:
     if OPTIONS.json:
         value: dict[str, Any] = asdict(fact) | {"path": f"{fact.resource}#{fact.path}", "place": str(fact.place or "")}
         del value["resource"]
-        emit("chartbridge.map.explain/1", value | _content(data, fact.bytes), "")
+        emit("chartbridge.map.explain/1", value | _content(data, fact.bytes, charset), "")
         return
     short = fact.resource.split("/")[0] + "/" + fact.resource.split("/")[1][:8]
     span = f"bytes {fact.bytes[0]}–{fact.bytes[1]}" if fact.bytes else ""
-    shown = _content(data, fact.bytes).get("value", "")
+    shown = _content(data, fact.bytes, charset).get("value", "")
     left = f"{short:<24} {fact.path:<44} ← {fact.place or ''!s:<12} {span:<16} {fact.type:<32}"
     line(f"{left} {fact.row:<28} {fact.source} {shown}".rstrip())
 
 
-def _show_unmapped(one: "Unmapped", data: bytes) -> None:
-    value = {"unmapped": str(one.place), "bytes": one.bytes, "reason": one.reason} | _content(data, one.bytes)
+def _show_unmapped(one: "Unmapped", data: bytes, charset: str) -> None:
+    value = {"unmapped": str(one.place), "bytes": one.bytes, "reason": one.reason} | _content(data, one.bytes, charset)
     shown = value.get("value", "")
     emit("chartbridge.map.unmapped/1", value, f"not mapped: {one.place!s:<16} {one.reason} {shown}".rstrip())
 
 
-def _content(data: bytes, span: tuple[int, int] | None) -> dict[str, str]:
-    return {"value": data[span[0] : span[1]].decode("utf-8", "replace")} if data and span else {}
+def _content(data: bytes, span: tuple[int, int] | None, charset: str) -> dict[str, str]:
+    return {"value": data[span[0] : span[1]].decode(charset, "replace")} if data and span else {}
 
 
 @app.command("run")

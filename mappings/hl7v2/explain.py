@@ -61,6 +61,7 @@ class Explanation:
     facts: tuple[Fact, ...]
     unmapped: tuple[Unmapped, ...]
     conversion: Conversion
+    charset: str = "utf_8"  # Python's codec of the message, for who shows content
 
 
 def explain(data: bytes, profile: Profile) -> Explanation:
@@ -72,7 +73,7 @@ def explain(data: bytes, profile: Profile) -> Explanation:
     trace = conversion.trace
     assert trace is not None  # noqa: S101 - asked for above
     facts = tuple(_facts(conversion, trace, read, profile))
-    return Explanation(facts, tuple(unmapped(conversion, read, profile)), conversion)
+    return Explanation(facts, tuple(unmapped(conversion, read, profile)), conversion, read.charset)
 
 
 def _range(read: message.Message, place: Place | None) -> tuple[int, int] | None:
