@@ -75,10 +75,12 @@ def _has_scheme(found: str) -> bool:
 
 
 def is_oid(found: str) -> bool:
-    """Arcs of digits without leading zeros, the first 0 to 2, at least one dot."""
+    """Arcs of digits without leading zeros, the first 0 to 2; long enough to be somebody's: `2.6.1` is a root that
+    FHIR's validators refuse, and names no authority."""
     arcs = found.split(".")
     return (
         len(arcs) > 2
+        and found.rfind(".") > 3
         and arcs[0] in ("0", "1", "2")
         and all(arc.isascii() and arc.isdigit() and (arc == "0" or arc[0] != "0") for arc in arcs)
     )

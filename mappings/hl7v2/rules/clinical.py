@@ -47,6 +47,13 @@ def allergy_status(ctx: Assembly, builder: Builder) -> None:
         builder.body["verificationStatus"] = _status("allergyintolerance-verification", verification)
 
 
+@finish("criticality")
+def criticality(ctx: Assembly, builder: Builder) -> None:
+    """The sender's word stands beside a code; where no code is known it goes with the row that says so."""
+    if "criticality" not in builder.body:
+        builder.body.pop("_criticality", None)
+
+
 @finish("condition_status")
 def condition_status(ctx: Assembly, builder: Builder) -> None:
     """DG1-21 D withdraws the diagnosis."""

@@ -7,6 +7,7 @@ of its kind is stored: `merge.py` decides that. Places and persons of an event a
 Source: design chapter HL7 v2 §9; HL7 v2.9 chapter 3 for the events.
 """
 
+from mappings.fhir.values import CANONICAL
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes.timing import dtm_datetime
 from mappings.hl7v2.issues import issue
@@ -28,7 +29,7 @@ TRACKING = frozenset({"A09", "A10", "A32", "A33"})
 DISCHARGE, CANCEL_DISCHARGE, CANCEL_PENDING_DISCHARGE = "A03", "A13", "A25"
 CLASS_CHANGE = frozenset({"A06", "A07"})
 DISCHARGED = ("period.end", "hospitalization.dischargeDisposition", "hospitalization.destination")
-PLANNED_END = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.plannedEndDate"
+PLANNED_END = f"{CANONICAL}:planned-end"  # of PV2-9
 
 
 @finish("encounter_status")

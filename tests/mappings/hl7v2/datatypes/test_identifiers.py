@@ -54,7 +54,7 @@ def test_an_authority_is_a_uri(raw: str, expected: str | None) -> None:
 
 def test_an_authority_of_decoded_parts_is_the_same() -> None:
     ctx = context()
-    assert authority("A", "1.2.3", "ISO", ctx) == "urn:oid:1.2.3"
+    assert authority("A", "1.2.34.3", "ISO", ctx) == "urn:oid:1.2.34.3"
     assert authority("A", "", None, ctx) == f"{FEED}/authority/A"
     assert authority("", None, "", ctx) is None
 
@@ -62,8 +62,9 @@ def test_an_authority_of_decoded_parts_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("text", "oid"),
     [
-        ("1.2.3", True),
+        ("1.2.34.3", True),
         ("2.999", False),
+        ("2.6.1", False),
         ("3.1.2", False),
         ("1.02.3", False),
         ("1.2.x", False),
@@ -89,7 +90,7 @@ def test_identifiers_keep_their_authority() -> None:
     systems = [
         call("0042^^^A", ours, None)["system"],
         call("0042^^^B", ours, None)["system"],
-        call("0042^^^A&1.2.3&ISO", ours, None)["system"],
+        call("0042^^^A&1.2.34.3&ISO", ours, None)["system"],
         call("0042", ours, None)["system"],
         call("0042^^^^MR", ours, None)["system"],
         call("0042^^^A", theirs, None)["system"],
@@ -103,14 +104,14 @@ def test_identifiers_keep_their_authority() -> None:
     ("raw", "expected", "issues"),
     [
         (
-            "007^^^HOSP&1.2.3&ISO^MR",
-            {"type": concept("MR"), "system": "urn:oid:1.2.3", "value": "007", "assigner": {"display": "HOSP"}},
+            "007^^^HOSP&1.2.34.3&ISO^MR",
+            {"type": concept("MR"), "system": "urn:oid:1.2.34.3", "value": "007", "assigner": {"display": "HOSP"}},
             [],
         ),
         ("007^^^HOSP", {"system": f"{FEED}/authority/HOSP", "value": "007", "assigner": {"display": "HOSP"}}, []),
         ("007", {"system": f"{FEED}/identifier/unspecified", "value": "007"}, []),
         ("007^^^^SS", {"type": concept("SS"), "system": f"{FEED}/identifier/SS", "value": "007"}, []),
-        ("007^^^&1.2.3&ISO", {"system": "urn:oid:1.2.3", "value": "007"}, []),
+        ("007^^^&1.2.34.3&ISO", {"system": "urn:oid:1.2.34.3", "value": "007"}, []),
         (
             "007^^^HOSP^MR^Ward",
             {
@@ -181,7 +182,7 @@ def test_cx_is_a_number_and_who_gave_it_out(raw: str, expected: Any, issues: lis
 @pytest.mark.parametrize(
     ("name", "raw", "expected"),
     [
-        ("EI[Identifier]", "4711^LAB^1.2.3^ISO", {"system": "urn:oid:1.2.3", "value": "4711"}),
+        ("EI[Identifier]", "4711^LAB^1.2.34.3^ISO", {"system": "urn:oid:1.2.34.3", "value": "4711"}),
         ("EI[Identifier]", "4711^LAB", {"system": f"{FEED}/authority/LAB", "value": "4711"}),
         ("EI[Identifier]", "4711", {"system": f"{FEED}/identifier/unspecified", "value": "4711"}),
         ("EI[Identifier]", "^LAB", None),
@@ -194,15 +195,15 @@ def test_cx_is_a_number_and_who_gave_it_out(raw: str, expected: Any, issues: lis
         ),
         (
             "EIP[Identifier-FillerAssignedIdentifier]",
-            "1&A^2&B&1.2.3&ISO",
-            {"type": concept("FILL"), "system": "urn:oid:1.2.3", "value": "2"},
+            "1&A^2&B&1.2.34.3&ISO",
+            {"type": concept("FILL"), "system": "urn:oid:1.2.34.3", "value": "2"},
         ),
         ("EIP[Identifier-FillerAssignedIdentifier]", "1&A", None),
         ("CX[string]", "007^^^A", "007"),
         ("EI[string]", '""', None),
-        ("HD[string]", "A^1.2.3^ISO", "A"),
-        ("HD[string]", "^1.2.3^ISO", "1.2.3"),
-        ("HD[Identifier]", "A^1.2.3^ISO", {"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2.3"}),
+        ("HD[string]", "A^1.2.34.3^ISO", "A"),
+        ("HD[string]", "^1.2.34.3^ISO", "1.2.34.3"),
+        ("HD[Identifier]", "A^1.2.34.3^ISO", {"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2.34.3"}),
         ("HD[Identifier]", "A", {"system": f"{FEED}/authority/names", "value": "A"}),
         ("HD[Identifier]", "^^ISO", None),
         (

@@ -331,7 +331,12 @@ def test_two_people_of_one_name_without_numbers_stay_two() -> None:
         ("XCN[Reference(Practitioner)]", "123^^^^^^^^A", (f"{FEED}/authority/A", "123"), "123"),
         ("PPN[Reference(Practitioner)]", "123^Smith^^^^^^^A", (f"{FEED}/authority/A", "123"), "Smith"),
         ("CN[Reference(Practitioner)]", "123^Smith^A^^^Dr^MD^^A", (f"{FEED}/authority/A", "123"), "Dr A Smith MD"),
-        ("CNN[Reference(Practitioner)]", "123^Smith^A^^^Dr^^^A^1.2.3^ISO", ("urn:oid:1.2.3", "123"), "Dr A Smith"),
+        (
+            "CNN[Reference(Practitioner)]",
+            "123^Smith^A^^^Dr^^^A^1.2.34.3^ISO",
+            ("urn:oid:1.2.34.3", "123"),
+            "Dr A Smith",
+        ),
         ("CNN[Reference(Practitioner)]", "123&Smith", (f"{FEED}/practitioner/unspecified", "123"), "Smith"),
         (
             "NDL[Reference(Practitioner)]",
@@ -352,8 +357,8 @@ def test_an_organization() -> None:
     ctx = context()
     made = collecting(ctx)
     call = FUNCTIONS["XON[Reference(Organization)]"].call
-    assert call("North^L^^^^A&1.2.3&ISO^XX^^^42", ctx, None) == {
-        "reference": "Organization/urn:oid:1.2.3-42",
+    assert call("North^L^^^^A&1.2.34.3&ISO^XX^^^42", ctx, None) == {
+        "reference": "Organization/urn:oid:1.2.34.3-42",
         "display": "North",
     }
     assert call("North^L^7", ctx, None) == {
@@ -366,7 +371,7 @@ def test_an_organization() -> None:
         "identifier": [
             {
                 "type": {"coding": [{"system": V2 + "0203", "code": "XX"}]},
-                "system": "urn:oid:1.2.3",
+                "system": "urn:oid:1.2.34.3",
                 "value": "42",
                 "assigner": {"display": "A"},
             }
@@ -382,8 +387,8 @@ def test_a_facility_known_by_its_authority() -> None:
     ctx = context()
     made = collecting(ctx)
     call = FUNCTIONS["HD[Reference(Organization)]"].call
-    assert call("North^1.2.3^ISO", ctx, None) == {"reference": "Organization/urn:oid:1.2.3", "display": "North"}
-    assert call("^1.2.4^ISO", ctx, None) == {"reference": "Organization/urn:oid:1.2.4", "display": "1.2.4"}
+    assert call("North^1.2.34.3^ISO", ctx, None) == {"reference": "Organization/urn:oid:1.2.34.3", "display": "North"}
+    assert call("^1.2.34.4^ISO", ctx, None) == {"reference": "Organization/urn:oid:1.2.34.4", "display": "1.2.34.4"}
     assert [body.get("name") for _, _, body in made.resources] == ["North", None]
     assert call("", ctx, None) is None
 
@@ -391,7 +396,7 @@ def test_a_facility_known_by_its_authority() -> None:
 def test_a_place_is_part_of_the_place_around_it() -> None:
     ctx = context("PV1|1", number=3)
     made = collecting(ctx)
-    found = FUNCTIONS["PL[Reference(Location)]"].call("W1^12^3^HOSP&1.2.3&ISO^^^Main^2", ctx, None)
+    found = FUNCTIONS["PL[Reference(Location)]"].call("W1^12^3^HOSP&1.2.34.3&ISO^^^Main^2", ctx, None)
     assert [key for _, key, _ in made.resources] == [
         ("si", "HOSP"),
         ("si", "HOSP", "bu", "Main"),
@@ -402,7 +407,7 @@ def test_a_place_is_part_of_the_place_around_it() -> None:
     ]
     bodies = [body for _, _, body in made.resources]
     assert "partOf" not in bodies[0]
-    assert bodies[0]["identifier"] == [{"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2.3"}]
+    assert bodies[0]["identifier"] == [{"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2.34.3"}]
     for outer, inner in zip(made.resources, bodies[1:], strict=False):
         assert inner["partOf"] == {"reference": "Location/" + "-".join(outer[1])}
     assert found == {"reference": "Location/" + "-".join(made.resources[-1][1]), "display": "3"}
@@ -410,7 +415,7 @@ def test_a_place_is_part_of_the_place_around_it() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "system"),
-    [("W1^12^^^^^^^^77&A&1.2.4&ISO", "urn:oid:1.2.4"), ("W1^12^^^^^^^^77^B&1.2.5&ISO", "urn:oid:1.2.5")],
+    [("W1^12^^^^^^^^77&A&1.2.34.4&ISO", "urn:oid:1.2.34.4"), ("W1^12^^^^^^^^77^B&1.2.34.5&ISO", "urn:oid:1.2.34.5")],
 )
 def test_the_number_of_a_place_is_that_of_the_innermost(raw: str, system: str) -> None:
     ctx = context("PV1|1", number=3)
