@@ -192,14 +192,16 @@ def policy_events(found: Sequence[Change], org: str, at: datetime, entropy: Entr
 def operator_acted(
     key: SubjectKey, org: str, at: datetime, entropy: Entropy, *, actor: str, action: str, target: str
 ) -> Event:
-    """An operator's act: replay, discard, export, feed apply, key or role change."""
+    """An operator's act: replay, discard, export, feed apply, key or role change. The sealed detail says why."""
+    secret = {"actor": actor, "target": target}
     return Event(
         type="operator.acted",
         id=new_id(at, entropy),
         org=org,
         subject_key=key,
         clear={"action": action},
-        secret={"actor": actor, "target": target},
+        secret=secret,
+        detail=msgspec.json.encode({"v": 1, "committed": secret}),
     )
 
 

@@ -1,5 +1,6 @@
 """Acknowledgements: codes, places, forms by version, and nothing of the message. Source: hl7v2 chapter §11."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -7,14 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.inbound.ack import (
+    APPLICATION_CONDITIONS,
     CONDITIONS,
     REASONS,
+    WAITS,
     Answer,
     Reason,
     Rules,
+    application_due,
     code_for,
     fingerprint,
+    is_due,
     judge,
+    outcome,
     refusal,
     render,
     timestamp,
@@ -253,3 +259,74 @@ def test_any_bytes_get_an_answer(noise: bytes) -> None:
         code = code_for(header, reason.letter if reason else "A", Rules())
         answer = refusal("main", code, OWN, TIME, reason) if reason else Answer(code, OWN, TIME)
         assert b"MSA" in render(header, answer).replace(b"\0", b"")
+
+
+# The application's answer ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "rules", "due"),
+    [
+        ({}, Rules(), "NE"),
+        ({}, Rules(after="mapped"), "AL"),
+        ({"msh15": "AL"}, Rules(after="mapped"), "NE"),
+        ({"msh15": "AL", "msh16": "AL"}, Rules(), "AL"),
+        ({"msh16": "ER"}, Rules(), "ER"),
+        ({"msh16": "su"}, Rules(after="mapped"), "SU"),
+        ({"msh16": "NE"}, Rules(after="mapped"), "NE"),
+        ({"msh16": "??"}, Rules(), "NE"),
+        ({"msh16": "AL"}, Rules(mode="original"), "NE"),
+        ({"msh16": "AL"}, Rules(mode="original", after="mapped"), "AL"),
+        ({}, Rules(mode="enhanced", after="mapped"), "NE"),
+    ],
+)
+def test_who_hears_of_the_outcome(fields: dict[str, str], rules: Rules, due: str) -> None:
+    assert application_due(header_of(message(**fields)), rules) == due
+
+
+def test_each_mode_of_msh_16_wants_its_answers() -> None:
+    wants = {due: (is_due(due, "AA"), is_due(due, "AE")) for due in ("AL", "ER", "SU", "NE")}
+    assert wants == {"AL": (True, True), "ER": (False, True), "SU": (True, False), "NE": (False, False)}
+
+
+def became(state: str, issue: str = "", place: str = "") -> Answer:
+    return outcome("main", state, issue, place, "CM00000000000007", TIME, "f00d")
+
+
+def test_what_took_effect_or_was_filtered_out_is_accepted_and_all_else_an_error() -> None:
+    assert {state: became(state).code for state in ("mapped", "filtered", *WAITS)} == {
+        "mapped": "AA", "filtered": "AA", "quarantined": "AE", "held": "AE", "discarded": "AE",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("issue", "place", "version", "err"),
+    [
+        ("unprocessable", "PID-7", "2.5.1",
+         "ERR||PID^1^7^1|102^Data type error^HL70357|E|unprocessable||f00d|"),
+        ("vocab-miss", "OBX[2]-5.1", "2.7", "ERR||OBX^1^5^1|103^Table value not found^HL70357|E|vocab-miss||f00d|"),
+        ("conversion-died", "", "2.5", "ERR|||207^Application internal error^HL70357|E|conversion-died||f00d|"),
+        ("wrong-sender", "MSH", "2.5", "ERR||MSH^1|207^Application internal error^HL70357|E|wrong-sender||f00d|"),
+        ("unprocessable", "Patient.birthDate", "2.6", "ERR|||102^Data type error^HL70357|E|unprocessable||f00d|"),
+        ("unprocessable", "PID-7", "2.4", "ERR|PID^1^7^102&Data type error&HL70357"),
+        ("vocab-miss", "", "2.1", "ERR|^^^103&Table value not found&HL70357"),
+    ],
+)  # fmt: skip
+def test_what_waits_for_a_person_says_which_error_and_where(issue: str, place: str, version: str, err: str) -> None:
+    said = render(header_of(message(msh12=version)), became("quarantined", issue, place)).decode()
+    assert f"\r{err}" in said
+    assert "\rMSA|AE|MSG1" in said
+    assert "4711" not in said
+
+
+def test_an_answer_that_goes_to_an_address_asks_for_one_and_keeps_msh_18_in_its_place() -> None:
+    answer = replace(became("mapped"), accept="AL")
+    for fields, expected in (({"msh18": "8859/1"}, ["", "", "AL", "NE", "", "8859/1"]), ({}, ["", "", "AL", "NE"])):
+        header = render(header_of(message(**fields)), answer).decode().split("\r")[0].split("|")
+        assert header[12:] == expected
+    plain = render(header_of(message(msh18="8859/1")), became("mapped")).decode().split("\r")[0].split("|")
+    assert plain[12:] == ["", "", "", "", "", "8859/1"]
+
+
+def test_every_application_condition_has_its_text() -> None:
+    assert set(APPLICATION_CONDITIONS.values()) <= set(CONDITIONS)
