@@ -115,12 +115,14 @@ def _kind(raw: str, ctx: Any) -> str | None:
 @function("AIG[Reference(Device)]", "Reference", alone=False)
 def general_resource(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
     """AIG-3: a resource of the type that AIG-4 names, a logical reference where it names none that FHIR has."""
-    named, shown = coded.cwe_identifier(raw, ctx), coded.cwe_string(raw, ctx)
+    codings, shown = coded.read(raw, ctx, None).codings, coded.cwe_string(raw, ctx)
+    unspecified = scoped(ctx, "resource", "unspecified")
+    numbers = [{"system": each.get("system", unspecified), "value": each["code"]} for each in codings if "code" in each]
     kind = _kind(ctx.seg.field(4), ctx)
-    if named is None or kind is None:
-        return values.present(type=kind, identifier=named, display=shown)
-    named.setdefault("system", scoped(ctx, "resource", "unspecified"))
-    body: Json = {"identifier": [named]}
+    if not numbers or kind is None:
+        return values.present(type=kind, identifier=next(iter(numbers), None), display=shown)
+    named = numbers[0]
+    body: Json = {"identifier": numbers}
     if shown and kind == "Device":
         body["deviceName"] = [{"name": shown, "type": "user-friendly-name"}]
     elif shown:

@@ -57,11 +57,15 @@ def _dated(found: Json, segment: Segment, ctx: Any) -> Json:
     if title:
         found.setdefault("title", title)
     ctx.field = 14
-    raw = segment.field(14).split(ctx.rep)[0] or _origin(ctx)
+    _created(found, segment.field(14).split(ctx.rep)[0] or _origin(ctx), ctx)
+    ctx.field = kept
+    return found
+
+
+def _created(found: Json, raw: str, ctx: Any) -> Json:
     made = timing.dtm_datetime(raw, ctx) if raw and raw != NULL else None
     value, sibling = made if isinstance(made, tuple) else (made, None)
     values.put(found, "creation", value, *(sibling or {}).get("extension", ()))
-    ctx.field = kept
     return found
 
 
@@ -85,7 +89,9 @@ def document_content(ctx: Assembly, builder: Builder) -> None:
         content.insert(0, {"attachment": written})
     media = _media(ctx, builder)
     if not content:
-        content.append({"attachment": {"contentType": media} if media else values.absent("unknown")})
+        ctx.seg = builder.segment or ctx.seg
+        told = _created({"contentType": media} if media else {}, _origin(ctx), ctx)
+        content.append({"attachment": told or values.absent("unknown")})
         builder.filled.append("content")
         builder.mode = "update"  # a notification of what is stored
     for each in content:
