@@ -28,7 +28,7 @@ from mappings.profile import Profile
 from mappings.rows.condition import fields_of, parse_condition
 from mappings.rows.table import Kind, Row, parse_source, parse_target
 from mappings.rows.target import EXTENSION_BASE
-from mappings.terminology import concept_map
+from mappings.terminology import concept_map, tables
 from tools import guide
 from tools.guide import GuideRow
 
@@ -72,7 +72,7 @@ class Judged:
 
 def _like(text: str, pattern: str) -> bool:
     """A glob in which brackets stand for themselves: `PID[Patient]`."""
-    return bool(pattern) and fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 # what our rows do -----------------------------------------------------------------------------------------------------
@@ -107,9 +107,12 @@ def _written(row: Row, name: str, resource: str) -> Written:
     refs = list(parse_source(row.source))
     if row.when:
         refs += fields_of(parse_condition(row.when))
-    steps = tuple((step.name.lstrip("_"), _url(step.key) if step.kind is Kind.EXTENSION else step.kind.value)
-                  for step in parse_target(row.target))  # fmt: skip
-    return Written(row, frozenset(f"{ref.segment}-{ref.field}" for ref in refs), steps, resource)
+    steps: list[tuple[str, str]] = []
+    for step in parse_target(row.target):
+        nested = any(name == "extension" for name, _ in steps)  # an extension's parts have names, no URLs
+        key = (step.key if nested else _url(step.key)) if step.kind is Kind.EXTENSION else step.kind.value
+        steps.append((step.name.lstrip("_"), key))
+    return Written(row, frozenset(f"{ref.segment}-{ref.field}" for ref in refs), tuple(steps), resource)
 
 
 def _url(key: str) -> str:
@@ -126,17 +129,43 @@ def propose(row: GuideRow, urls: Mapping[str, str]) -> tuple[str, str, str]:
     if row.kind == "message":
         names = _wired(row)
     elif row.kind == "segment":
-        names = _mapped(row, urls)
+        names = _mapped(row, urls) or _ruled(row)
     else:
         names = _function(row)
-    return ("done", " ".join(names), "") if names else ("todo", "", "")
+    if names:
+        return "done", " ".join(names), ""
+    status, why = _own().get(row.field, ("", "")) if row.kind == "segment" else ("", "")
+    if status == "n/a" and why != NO_TARGET:
+        return "deviated", "", why  # what we say of the field holds for the guide's row of it
+    return "todo", "", ""
+
+
+@cache
+def _own() -> dict[str, tuple[str, str]]:
+    """Field → (status, why) of our own lines."""
+    return {line.field: (line.status, line.why) for line in read() if not line.sheet}
+
+
+def _ruled(row: GuideRow) -> list[str]:
+    """The rule or datatype function that our line of the field names, where it has no row."""
+    status, why = _own().get(row.field, ("", ""))
+    if status != "rule":
+        return []
+    wiring, functions = registry.wiring(), registry.functions()
+    words = re.findall(r"[A-Za-z_][\w\[\]()]*", why.partition(":")[0])
+    rules = [f"@{word}" for word in words if word in wiring.rules or word in wiring.after]
+    if row.resource != "DocumentReference":
+        rules = [rule for rule in rules if not rule.startswith("@document")]
+    return rules + [word for word in words if word in functions]
 
 
 @cache
 def _families() -> dict[str, str]:
-    """Structure → family."""
+    """Structure → family; by the event, too, for the guide has a sheet ADT_A11, which is no structure."""
     with FILE.with_name("structures.csv").open(encoding="utf-8", newline="") as file:
-        return {row["structure"]: row["family"] for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    by_event = {f"{row['message']}_{row['event']}": row["family"] for row in rows}
+    return by_event | {row["structure"]: row["family"] for row in rows}
 
 
 def _wired(row: GuideRow) -> list[str]:
@@ -155,13 +184,24 @@ def _wired(row: GuideRow) -> list[str]:
 
 
 def _mapped(row: GuideRow, urls: Mapping[str, str]) -> list[str]:
-    """Rows of ours that look at the field and write the element."""
-    path = guide.elements(row.target, row.resource)
-    url = next((urls[prefix] for prefix in _prefixes(row.target) if prefix in urls), "")
+    """Rows of ours that look at the field and write the element, of the resource or of the one it refers to."""
+    found = _writing(row, row.resource, guide.elements(row.target, row.resource), row.target, urls)
+    if not found and (inner := _INNER.search(row.target)):
+        path = f"{inner[2]}{inner[3] or ''}"
+        found = _writing(row, inner[1], guide.elements(path, inner[1]), path, urls)
+    return found
+
+
+# condition(Condition.onsetDateTime)
+_INNER = re.compile(r"\(\s*([A-Z][A-Za-z]+)(?:\[\d+\])?\.([\w.\[\]]+)(\([A-Z][a-z]+)?")
+
+
+def _writing(row: GuideRow, resource: str, path: tuple[str, ...], target: str, urls: Mapping[str, str]) -> list[str]:
+    url = next((urls[prefix] for prefix in _prefixes(target) if prefix in urls), "")
     return [
         each.row.id
         for each in written()
-        if each.resource == row.resource
+        if each.resource == resource
         and (row.field in each.fields or not _is_field(row.field))
         and (_is_field(row.field) or each.row.id.startswith(row.segment))
         and _same_path(path, each.steps, url)
@@ -191,12 +231,23 @@ def _same_path(path: tuple[str, ...], steps: tuple[tuple[str, str], ...], url: s
     return True
 
 
+# Functions that say what kind of number a field holds, by table 0203
+_TABLE_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
+_TYPED = {
+    "EI[Identifier-Placer]": "PLAC", "EI[Identifier-Filler]": "FILL",
+    "EIP[Identifier-PlacerAssignedIdentifier]": "PLAC", "EIP[Identifier-FillerAssignedIdentifier]": "FILL",
+    "EI[Identifier-PlacerGroup]": "PGN", "EI[Identifier-FillerGroup]": "FGN",
+}  # fmt: skip
+
+
 def _same_constant(row: GuideRow, each: Written) -> bool:
     """A constant of the guide's is done by a constant that says the same, an extension's url by the extension."""
     if not row.assigned:
         return not (each.row.constant and _is_field(row.field) and not each.row.value.startswith("@"))
     if row.target.endswith("url"):
         return any(kind == row.assigned for _, kind in each.steps)
+    if each.row.type in _TYPED:
+        return row.assigned in (_TYPED[each.row.type], _TABLE_0203)
     if not each.row.constant and not each.row.value.startswith("?"):
         return False
     value = each.row.value.lstrip("?")
@@ -207,9 +258,34 @@ def _same_constant(row: GuideRow, each: Written) -> bool:
     return row.assigned.casefold() in (code.casefold(), display.casefold())
 
 
+# Sheets of the guide whose work a function of another name does
+_ALIASES = {
+    "CWE[Device]": "CWE[Reference(Device)]",
+    "CWE[PractitionerRole]": "CWE[CodeableConcept]",
+    "CX[RelatedPerson-Mother]": "CX[Identifier]",
+    "EI[Condition]": "EI[Identifier]",
+    "EI[Device-udiCarrier]": "EI[Reference(Device)]",
+    "EI[Identifier-DefaultAssigner]": "EI[Identifier]",
+    "EI[Identifier-Organization]": "EI[Identifier]",
+    "EI[Procedure]": "EI[Identifier]",
+    "FN[HumanName]": "XPN[HumanName]",
+    "HD[MessageHeader.destination-endpoint]": "HD[url]",
+    "HD[MessageHeader.destination-name]": "HD[string]",
+    "HD[MessageHeader.source-endpoint]": "HD[url]",
+    "HD[MessageHeader.source-name]": "HD[string]",
+    "MSG[MessageHeader]": "MSG[Coding]",
+    "NM[Quantity-LengthOfStay]": "NM[Duration.d]",
+    "PT[Meta]": "PT[Coding]",
+    "TQ[MedicationRequest]": "TQ[Timing-Drug]",
+    "TQ[ServiceRequest]": "TQ[Timing]",
+    "XCN[Annotation-Author]": "XCN[Reference(Practitioner)]",
+    "XCN[PractitionerRole]": "XCN[Reference(Practitioner)]",
+}
+
+
 def _function(row: GuideRow) -> list[str]:
-    """The datatype function of the sheet's name that looks at the component."""
-    names = (row.sheet, re.sub(r"\[(\w+)\]", r"[Reference(\1)]", row.sheet))
+    """The datatype function of the sheet's name, or the one that does its work, that looks at the component."""
+    names = (row.sheet, re.sub(r"\[(\w+)\]", r"[Reference(\1)]", row.sheet), _ALIASES.get(row.sheet, ""))
     component = row.field.rpartition(".")[2]
     found = registry.functions()
     return [
@@ -236,7 +312,7 @@ def guide_lines() -> list[Line]:
     for row in rows:
         status, names, why = propose(row, _extension_urls(rows, row.sheet, row.field))
         for each in verdicts:
-            if each.covers(row) and (row.target or each.status != "todo"):
+            if row.target and each.covers(row):
                 used.add(each)
                 if status == "todo" or _is_exact(each, row):
                     status, names, why = each.status, each.rows, each.why
@@ -273,10 +349,23 @@ def _code_line(sheet: str, path: Path, verdicts: list[Judged]) -> Line:
     for each in verdicts:
         if each.sheet == "codesystem" and each.field == sheet:
             return Line("", each.status, each.why, sheet, "*", "", each.rows)
-    sheets = guide.codes(path)
-    known = [name for name in concept_map.names() if sheets.keys() <= concept_map.load(name).known]
-    known = [name for name in known if _same_targets(sheets, name)]
+    codes = guide.codes(path)
+    if not codes:
+        return Line("", "n/a", "the sheet lists targets, or nothing, and no code to map", sheet, "*")
+    known = [name for name in concept_map.names() if codes.keys() <= concept_map.load(name).known]
+    known = [name for name in known if _same_targets(codes, name)] or _own_table(codes)
     return Line("", "done" if known else "todo", "", sheet, "*", "", " ".join(known))
+
+
+def _own_table(codes: Mapping[str, tuple[str, str]]) -> list[str]:
+    """`table-0371`: the sheet maps a table's codes to themselves, which is what `tables.csv` does without a map."""
+    systems = {system for _, system in codes.values()}
+    if any(code != target for code, (target, _) in codes.items()) or len(systems) != 1:
+        return []
+    table = systems.pop()[-4:]
+    if table == "3166":
+        return ["table-0399"] if codes.keys() <= tables.codes("0399") else []
+    return [f"table-{table}"] if codes.keys() <= tables.codes(table) else []
 
 
 def _same_targets(sheet: Mapping[str, tuple[str, str]], name: str) -> bool:

@@ -107,7 +107,7 @@ def codes(path: Path) -> dict[str, tuple[str, str]]:
         for record in list(csv.reader(file))[_HEAD:]:
             cells = [cell.strip() for cell in record] + [""] * 12
             if cells[0]:
-                found.setdefault(cells[0], (cells[6], cells[9]))
+                found.setdefault(cells[0], (cells[6], cells[9] or cells[8]))
     return found
 
 

@@ -215,6 +215,24 @@ def eip_filler(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json 
     return typed(entity(at(raw.split(ctx.comp), 2).split(ctx.sub), ctx), "FILL")
 
 
+@datatype("EI[Identifier-PlacerGroup]", gives="Identifier", reads={1, 2, 3, 4})
+def ei_placer_group(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
+    """The placer's number of a group of orders: an EI, from 2.9 on the first part of an EIP."""
+    parts = raw.split(ctx.comp)
+    return typed(entity(at(parts, 1).split(ctx.sub) if _is_pair(parts, ctx) else parts, ctx), "PGN")
+
+
+@datatype("EI[Identifier-FillerGroup]", gives="Identifier", reads={1, 2, 3, 4})
+def ei_filler_group(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
+    """The filler's number of a group of orders: an EI of its own."""
+    return typed(entity(raw.split(ctx.comp), ctx), "FGN")
+
+
+def _is_pair(parts: list[str], ctx: Context) -> bool:
+    """Whether a value is an EIP: its components have parts, those of an EI have none."""
+    return any(ctx.sub in part for part in parts[:2])
+
+
 @datatype("PLN[Identifier]", gives="Identifier", reads={1, 2, 3, 4})
 def pln_identifier(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     """PLN: number, type (0338), state or other qualifier, expiration."""

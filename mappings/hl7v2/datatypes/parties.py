@@ -131,7 +131,7 @@ def xcn_identifier(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> J
 # Organizations ------------------------------------------------------------------------------------------------------
 
 
-@datatype("XON[Reference(Organization)]", gives="Reference", reads={1, 3, 4, 6, 7, 10})
+@datatype("XON[Reference(Organization)]", gives="Reference", reads={1, 3, 4, 5, 6, 7, 10})
 def xon_organization(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     """XON: .10 or .3 is the number, .6 who gave it out, .1 the name."""
     parts = raw.split(ctx.comp)
@@ -143,6 +143,8 @@ def xon_organization(raw: str, ctx: Context, vocab: ConceptMap | None = None) ->
         return values.reference(ctx.contained({"resourceType": "Organization", **body}), name)
     system = authority_in(at(parts, 6), ctx.sub, ctx) or scoped(ctx, "organization", kind or "unspecified")
     body["identifier"] = [_numbered(number, system, kind, at(parts, 6), ctx)]
+    if digits := check_digit(["", at(parts, 4), at(parts, 5)], ctx):
+        body["identifier"][0]["extension"] = digits
     return values.reference(ctx.make("Organization", (system, number), body), name or number)
 
 

@@ -28,8 +28,6 @@ CLOSED = {
     "v2-0127.allergy-category": "allergy-intolerance-category",
     "v2-0127.allergy-type": "allergy-intolerance-type",
     "v2-0128.allergy-criticality": "allergy-intolerance-criticality",
-    "v2-0128.reaction-severity": "reaction-event-severity",
-    "v2-0136.specimen-status": "specimen-status",
     "v2-0190.address-type": "address-type",
     "v2-0190.address-use": "address-use",
     "v2-0200.name-use": "name-use",
