@@ -8,7 +8,9 @@ Source: design chapter HL7 v2 §9; FHIR R4 profiles vitalsigns, heartrate, bp an
 """
 
 import csv
+import re
 from collections import deque
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +26,7 @@ CATEGORY: Json = {
     "coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]
 }
 PANEL, SYSTOLIC, DIASTOLIC = "85354-9", "8480-6", "8462-4"
-OXYGEN, PULSE_OXIMETRY = "2708-6", "59408-5"
+_BOTH = re.compile(r"\s*(\d{1,3}(?:\.\d)?)\s*/\s*(\d{1,3}(?:\.\d)?)\s*", re.ASCII)  # 120/80
 _REASONS = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _FOLDER = Path(__file__).parent.parent
 _SECONDS_OF_A_DAY = len("2025-01-01")
@@ -36,6 +38,13 @@ def codes() -> dict[str, tuple[str, ...]]:
     """LOINC code → UCUM codes its profile allows."""
     with (_FOLDER / "vitals.csv").open(encoding="utf-8", newline="") as file:
         return {row["code"]: tuple(row["units"].split()) for row in csv.DictReader(file)}
+
+
+@cache
+def _beside() -> dict[str, str]:
+    """LOINC code → the code that its profile asks for beside it."""
+    with (_FOLDER / "vitals.csv").open(encoding="utf-8", newline="") as file:
+        return {row["code"]: row["also"] for row in csv.DictReader(file) if row["also"]}
 
 
 @cache
@@ -63,8 +72,11 @@ def vital_sign(ctx: Assembly, builder: Builder) -> None:
     body["category"] = [*body.get("category", ()), CATEGORY]
     _fit_time(ctx, body)
     _fit_value(body, codes()[code])
-    if code == PULSE_OXIMETRY:
-        body["code"] = {**body["code"], "coding": [{"system": LOINC, "code": OXYGEN}, *body["code"]["coding"]]}
+    also = _beside().get(code)
+    if PANEL in (code, also) and "component" not in body:
+        _pressures(body)
+    if also is not None and all(coding.get("code") != also for coding in body["code"]["coding"]):
+        body["code"] = {**body["code"], "coding": [{"system": LOINC, "code": also}, *body["code"]["coding"]]}
     if code in (SYSTOLIC, DIASTOLIC):
         ctx.shared.setdefault("pressures", []).append((code, builder))
 
@@ -113,6 +125,29 @@ def _fit_value(body: Json, units: tuple[str, ...]) -> None:
     if "dataAbsentReason" not in body:
         reason = "as-text" if names else "unknown"
         body["dataAbsentReason"] = {"coding": [{"system": _REASONS, "code": reason}]}
+
+
+def _pressures(body: Json) -> None:
+    """A blood pressure in one value: its halves, where it is written as two numbers; a reason for each, where not."""
+    ratio = body.get("valueRatio", {})
+    ends = [str(ratio.get(end, {}).get("value", "")) for end in ("numerator", "denominator")]
+    written = [readable(body.pop(name)) for name in [name for name in body if name.startswith("value")]]
+    if all(ends):
+        written = ["/".join(ends)]
+    both = _BOTH.fullmatch(written[0]) if written else None
+    halves: list[Json] = []
+    for index, code in enumerate((SYSTOLIC, DIASTOLIC), 1):
+        half: Json = {"code": {"coding": [{"system": LOINC, "code": code}]}}
+        if both is not None:
+            half["valueQuantity"] = {"value": Decimal(both[index]), "unit": "mm[Hg]", "system": UCUM, "code": "mm[Hg]"}
+        else:
+            reason = "as-text" if written else "unknown"
+            half["dataAbsentReason"] = {"coding": [{"system": _REASONS, "code": reason}]}
+        halves.append(half)
+    body["component"] = halves
+    body.pop("dataAbsentReason", None)
+    if written and both is None:
+        body.setdefault("note", []).append({"text": written[0]})
 
 
 def _repair(quantity: Json, units: tuple[str, ...]) -> bool:
