@@ -25,6 +25,7 @@ from mappings import statuses
 from mappings.fhir.schema import schema
 from mappings.fhir.values import absent
 from mappings.hl7v2.issues import Issue, issue
+from mappings.hl7v2.periods import reversed_
 from mappings.report_lines import with_lines
 from mappings.statuses import RESULTS
 
@@ -150,12 +151,25 @@ def _replace(body: Json, new: Json, element: str, names: list[str], mapped: "Map
         body[element] = body[element] | new[element]  # admission says how she came, discharge how she went
         return
     if element == "period" and element in body:
-        body[element] = body[element] | new[element]
+        body[element] = _joined_period(body[element], new[element])
         return
     for name in _names_of(body, element):
         del body[name]
     for name in names:
         body[name] = new[name]
+
+
+def _joined_period(old: Json, new: Json) -> Json:
+    """Bounds of both; where they would end before they begin (per-1), the newer statement alone."""
+    joined: Json = old | new
+    return new if "start" in joined and "end" in joined and reversed_(joined["start"], joined["end"]) else joined
+
+
+def _ended(period: Json, at: str) -> Json:
+    """The period with its end, where it has none and begins before."""
+    if not at or "end" in period or ("start" in period and reversed_(period["start"], at)):
+        return period
+    return period | {"end": at}
 
 
 def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
@@ -206,7 +220,7 @@ def _leave_places(body: Json, at: str) -> None:
     end = body.get("period", {}).get("end") or at
 
     def left(place: Json) -> Json:
-        period = ({"end": end} if end else {}) | place.get("period", {})
+        period = _ended(place.get("period", {}), end)
         return {**place, "status": "completed"} | ({"period": period} if period else {})
 
     if "location" in body:
@@ -271,16 +285,14 @@ def _locations(old: list[Json], new: list[Json], at: str) -> list[Json]:
             joined.append(each)
             index = len(joined) - 1
         else:
-            period = joined[index].get("period", {}) | each.get("period", {})
+            period = _joined_period(joined[index].get("period", {}), each.get("period", {}))
             joined[index] = joined[index] | each | ({"period": period} if period else {})
         named.append(index)
     if any(each.get("status") == "active" for each in new):
         for index, each in enumerate(joined):
             if index not in named and each.get("status") == "active":
-                end = {"end": at} if at and "end" not in each.get("period", {}) else {}
-                joined[index] = {**each, "status": "completed"} | (
-                    {"period": each.get("period", {}) | end} if end or "period" in each else {}
-                )
+                period = _ended(each.get("period", {}), at)
+                joined[index] = {**each, "status": "completed"} | ({"period": period} if period else {})
     for index in named:
         if joined[index].get("status") == "active" and "end" in joined[index].get("period", {}):
             joined[index] = _open_again(joined[index])
@@ -313,7 +325,8 @@ def _participants(old: list[Json], new: list[Json], at: str) -> list[Json]:
     for index, each in enumerate(joined):
         held, ended = (role(each), _reference(each, "individual")), "end" in each.get("period", {})
         if held[0] in roles and held not in now and not ended and at:
-            joined[index] = {**each, "period": each.get("period", {}) | {"end": at}}
+            period = _ended(each.get("period", {}), at)
+            joined[index] = {**each} | ({"period": period} if period else {})
     return joined
 
 

@@ -47,13 +47,6 @@ def allergy_status(ctx: Assembly, builder: Builder) -> None:
         builder.body["verificationStatus"] = _status("allergyintolerance-verification", verification)
 
 
-@finish("criticality")
-def criticality(ctx: Assembly, builder: Builder) -> None:
-    """The sender's word stands beside a code; where no code is known it goes with the row that says so."""
-    if "criticality" not in builder.body:
-        builder.body.pop("_criticality", None)
-
-
 @finish("condition_status")
 def condition_status(ctx: Assembly, builder: Builder) -> None:
     """DG1-21 D withdraws the diagnosis."""
@@ -81,13 +74,21 @@ def coverage_parties(ctx: Assembly, builder: Builder) -> None:
         for other in ctx.made:
             if other.type == "RelatedPerson" and other.segment is builder.segment:
                 body["subscriber"] = {"reference": other.ref}
+    if "class" in body:
+        body["class"] = [each for each in body["class"] if "value" in each]  # a name alone is no class
+        if not body["class"]:
+            del body["class"]
     if "payor" not in body:
         body["payor"] = [absent("unknown")]
 
 
 @finish("account_coverage")
 def account_coverage(ctx: Assembly, builder: Builder) -> None:
-    """The plans of this patient's account, in their order."""
+    """The plans of this patient's account, in their order; who stands good for it, where one is named."""
+    if "guarantor" in builder.body:
+        builder.body["guarantor"] = [each for each in builder.body["guarantor"] if each.get("party")]
+        if not builder.body["guarantor"]:
+            del builder.body["guarantor"]
     mine = patient_group(builder.group)
     listed = [other for other in ctx.made if other.type == "Coverage" and other.place == "IN1"]
     plans = [other for other in listed if patient_group(other.group) is mine]

@@ -6,6 +6,8 @@ Source: design chapter HL7 v2 §6 (stub), §8 (leading).
 from typing import Any
 
 from mappings.hl7v2.assemble import Assembly, Builder
+from mappings.hl7v2.issues import issue
+from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, finish, resolver
 from mappings.hl7v2.structure import Group
 
@@ -34,8 +36,20 @@ def patient_group(group: Group | None) -> Group | None:
 @finish("lead")
 def lead(ctx: Assembly, builder: Builder) -> None:
     """A feed that does not lead creates what is not there and changes nothing that is."""
+    if "contact" in builder.body:
+        _reachable(ctx, builder.body)
     if not leads(ctx):
         builder.mode = "stub"
+
+
+def _reachable(ctx: Assembly, body: Json) -> None:
+    """A contact is somebody, or somewhere to turn to (pat-1)."""
+    kept = [each for each in body["contact"] if {"name", "telecom", "address", "organization"} & each.keys()]
+    if len(kept) < len(body["contact"]):
+        ctx.issues.append(issue("no-target", Place("NK1")))
+        body["contact"] = kept
+        if not kept:
+            del body["contact"]
 
 
 @resolver("guarantor")

@@ -11,6 +11,7 @@ from typing import Any
 from mappings.fhir.values import present, reference
 from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
 from mappings.hl7v2.datatypes import names, parties
+from mappings.hl7v2.datatypes.coded import read
 from mappings.hl7v2.keys.parts import code, components
 from mappings.hl7v2.rules import Json, function
 from mappings.rows.runtime import NIL
@@ -116,6 +117,16 @@ def financial_class(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json
     found: Json | None = DATATYPES["CWE[CodeableConcept]"].call(
         raw.split(ctx.comp, 1)[0].replace(ctx.sub, ctx.comp), ctx, vocab
     )
+    return found
+
+
+@function("CRITICALITY[CodeableConcept]", "CodeableConcept")
+def criticality_word(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """The sender's word for how dangerous an allergy is, where table 0128 gives FHIR's code for it to stand beside."""
+    noticed = len(ctx.issues)
+    mapped = read(raw, ctx, vocab).mapped
+    del ctx.issues[noticed:]  # the row of the code says what was missed
+    found: Json | None = DATATYPES["CWE[CodeableConcept]"].call(raw, ctx, None) if mapped is not None else None
     return found
 
 
