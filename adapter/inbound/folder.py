@@ -42,6 +42,7 @@ from adapter.inbound.mllp import HEAD_BYTES
 DONE, FAILED, ACK = "done", "failed", ".ack"
 MOST_MESSAGES = 1_000_000  # of one file
 CHUNK = 256  # messages of a file in the journal's queue at a time, so that others' messages go between
+REST_S = 60.0  # of a file that could not be read, answered or moved: the disk is full, perhaps
 STOP_S = 10.0
 
 log = structlog.get_logger(__name__)
@@ -63,11 +64,11 @@ class Look:
 
 @dataclass(slots=True)
 class Seen:
-    """A file that was looked at: since when it looks so, and whether it could not be dealt with as it is."""
+    """A file that was looked at: since when it looks so, and until when it rests because it could not be dealt with."""
 
     look: Look
     since: float
-    given_up: bool = False
+    rests_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Watcher:
                 self.counters["unusable"] += 1
                 log.error("folder.file_unusable", feed=self.feed.name, reason=exc.strerror or type(exc).__name__)
                 if name in self._seen:
-                    self._seen[name].given_up = True  # until someone touches it
+                    self._seen[name].rests_until = time.monotonic() + REST_S
 
     def _missing(self, error: OSError) -> None:
         if not self._away:
@@ -154,7 +155,7 @@ class Watcher:
                 if stat.S_ISREG(status.st_mode):
                     found[entry.name] = Look.of(status)
         self._seen = {name: self._kept(name, look, now) for name, look in found.items()}
-        ready = [name for name, seen in self._seen.items() if now - seen.since >= listen.stable_s and not seen.given_up]
+        ready = [name for name, seen in self._seen.items() if seen.since + listen.stable_s <= now >= seen.rests_until]
         return sorted(ready, key=lambda name: (self._seen[name].look.mtime, name))
 
     def _kept(self, name: str, look: Look, now: float) -> Seen:

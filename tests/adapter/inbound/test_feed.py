@@ -1,5 +1,6 @@
 """Feeds are read strictly: what loads can run. Source: operations chapter §4."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,38 @@ def test_known_keys_are_spelled_as_in_the_file() -> None:
     assert "name" not in keys
     assert "revision" not in keys
     assert isinstance(feed_from(MINIMAL), Feed)
+
+
+def test_every_key_stands_on_its_page_and_the_page_names_no_other() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "feeds.md").read_text("utf-8").split("## States")[0]
+    tables = {"listen", "listen.tls", "listen.limits", "policy"}
+    assert set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE)) == set(known_keys()) - tables
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ({"kind": "folder"}, "a folder without listen.path"),
+        ({"path": "in"}, "listen.path, and no folder"),
+        ({"kind": "folder", "path": "in", "pattern": "in/*.hl7"}, "names files, not folders"),
+        ({"kind": "folder", "path": "in", "poll_s": 0}, "poll_s"),
+    ],
+)
+def test_a_folder_has_a_path_and_nothing_else_has(listen: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        feed_from({**MINIMAL, "listen": listen})
+
+
+def test_two_feeds_never_watch_one_folder(tmp_path: Path) -> None:
+    text = 'feed = "{0}"\norg = "stadtklinik"\nprofile = "x"\n[listen]\nkind = "folder"\npath = "in"\n'
+    for name in ("one", "two"):
+        write(tmp_path, text.format(name), f"{name}.toml")
+    with pytest.raises(ConfigurationError, match="stands in two files"):
+        load_feeds(tmp_path, "stadtklinik")
+
+
+@pytest.mark.parametrize(
+    ("state", "processes"), [("running", True), ("paused", False), ("draining", True), ("stopped", False)]
+)
+def test_what_a_feed_has_taken_goes_on_while_it_runs_or_drains(state: str, processes: bool) -> None:
+    assert feed_from({**MINIMAL, "state": state}).processes is processes

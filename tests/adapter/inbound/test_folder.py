@@ -168,7 +168,7 @@ async def test_one_long_message_of_a_batch_costs_only_itself(site: Site) -> None
     assert [row.issues for row in await rows(site)] == [(), ("over-limit",), ()]
 
 
-async def test_what_cannot_be_read_is_told_once_and_blocks_nobody(
+async def test_what_cannot_be_moved_is_told_without_its_name_and_rests(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = watcher(site)
