@@ -7,50 +7,107 @@
 - an organization's address or telephone at home (org-2, org-3): whose it is says no use
 - a contained resource that a later field took the place of (dom-3): it goes
 
-Each leaves an issue; none changes what keeps the rules. Source: FHIR R4 datatypes, and the constraints named.
+- an element that R4 requires and that nothing told of: absent, for a reason, as `??` of a row has it; what is stored
+  already stands (`Builder.filled`)
+
+All but the last leave an issue; none changes what keeps the rules.
+Source: FHIR R4 datatypes, and the constraints named.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mappings.fhir import values
 from mappings.fhir.codec import decimal
 from mappings.fhir.contained import strings
+from mappings.fhir.primitives import PRIMITIVES
 from mappings.fhir.schema import Element, schema
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.periods import reversed_
 from mappings.hl7v2.place import Place
 
+_SHAPES = 512  # remembered of one type; a feed's rows make a few dozen
+
 Json = dict[str, Any]
-Mend = Callable[[Json], bool]  # whether there was something to mend
+Mend = Callable[[Json], bool]  # whether there was something to tell of
 Within = tuple[tuple[str, Mend], ...]  # names, and what to do with what stands there; of a member itself the name ""
 
 
 def finish(assembly: Any) -> None:
     """Every resource of a message."""
     for builder in assembly.made:
-        body, places = builder.body, _places(builder.type)
-        for name in places.keys() & body.keys():
-            for code in _mended(body[name], places[name]):
-                assembly.issues.append(issue(code, _place(builder)))
-        if "orderDetail" in body and "code" not in body and builder.type == "ServiceRequest":
-            body["code"] = values.absent("unknown")
-            if assembly.trace is not None:
-                assembly.trace.rule("finishing", builder.ref, "code")
-        if builder.type == "Organization" and _nobodys_home(body):
-            assembly.issues.append(issue("contradiction", _place(builder)))
-        if "contained" in body and _without_orphans(body):
-            assembly.issues.append(issue("contradiction", _place(builder)))
+        told = len(builder.filled)
+        codes = _put_right(builder.type, builder.body, builder.filled)
+        if "contained" in builder.body:
+            for inner in builder.body["contained"]:
+                codes += _put_right(inner["resourceType"], inner, [])
+            if _without_orphans(builder.body):
+                codes.append("contradiction")
+        if codes:
+            assembly.issues.extend(issue(code, _place(builder)) for code in codes)
+        if assembly.trace is not None:
+            for name in builder.filled[told:]:
+                assembly.trace.rule("finishing", builder.ref, name)
 
 
-def _mended(value: Any, within: Within) -> Iterator[str]:
-    """The codes of what was mended in one member."""
-    for item in value if isinstance(value, list) else [value]:
-        for name, mend in within:
-            held = item.get(name) if name else item
-            if held is not None and mend(held):
-                yield _CODES[mend]
+def _put_right(kind: str, body: Json, filled: list[str]) -> list[str]:
+    """One resource; the codes of what there is to tell, and into `filled` the names of what is now absent."""
+    codes: list[str] = []
+    known, shape = _looks(kind), tuple(body)
+    looks = known.get(shape)
+    if looks is None:
+        looks = tuple(_look(kind, body))
+        if len(known) < _SHAPES:
+            known[shape] = looks
+    for look in looks:
+        value = body[look.name]
+        for item in value if value.__class__ is list else (value,):
+            if not look.odd.isdisjoint(item) or not item.keys() >= look.required or None in item.values():
+                codes += _mended(item, look.within)
+    for needed in _required(kind):
+        if needed.first not in body and needed.missing(body):
+            filled.append(needed.fill(body))
+    if kind == "ServiceRequest" and "orderDetail" in body and "code" not in body:
+        body["code"] = values.absent("unknown")
+        filled.append("code")
+    if kind == "Organization" and _nobodys_home(body):
+        codes.append("contradiction")
+    return codes
+
+
+class _Look(NamedTuple):
+    """A member of a resource that may need mending: what tells that it does, and what to do then."""
+
+    name: str
+    odd: frozenset[str]  # none of these: nothing to mend
+    required: frozenset[str]  # all of these: nothing absent
+    within: Within
+
+
+@cache
+def _looks(kind: str) -> dict[tuple[str, ...], tuple[_Look, ...]]:
+    """Of a type: by the names of a resource's members, which of them to look at; filled as they come."""
+    return {}
+
+
+def _look(kind: str, body: Json) -> Iterator[_Look]:
+    places = _places(kind)
+    for name in body:
+        if name in places:
+            within = places[name]
+            odd = frozenset(_ODD[mend] if not inner else inner for inner, mend in within if inner or mend in _ODD)
+            child = schema().members(kind)[name].names[name]
+            needed = _required(child) if "." in child or child in _LOOKED_INTO else ()
+            yield _Look(name, odd, frozenset(one.first for one in needed), within)
+
+
+def _mended(item: Json, within: Within) -> Iterator[str]:
+    """The codes of what was mended in one element."""
+    for name, mend in within:
+        held = item.get(name) if name else item
+        if held is not None and mend(held) and mend in _CODES:
+            yield _CODES[mend]
 
 
 def _straightened(period: Json) -> bool:
@@ -74,6 +131,8 @@ def _plain(quantity: Json) -> bool:
     return True
 
 
+_LOOKED_INTO: Final = frozenset({"Identifier", "Annotation"})  # besides elements with children of their own
+_ODD: Final[Mapping[Mend, str]] = {_straightened: "end", _plain: "comparator"}  # the member without which all is well
 _CODES: Final[Mapping[Mend, str]] = {_straightened: "contradiction", _plain: "bad-value"}
 
 
@@ -109,8 +168,9 @@ def _places(kind: str) -> Mapping[str, Within]:
         for name, child in element.names.items():
             if (mend := _mend(element, child)) is not None:
                 found[name] = (("", mend),)
-            elif "." in child or child == "Identifier":
-                if inner := tuple(_inner(child)):
+            elif "." in child or child in _LOOKED_INTO:
+                whole = (("", _complete(child)),) if _required(child) else ()
+                if inner := (*whole, *_inner(child)):
                     found[name] = inner
     return found
 
@@ -127,3 +187,70 @@ def _mend(element: Element, kind: str) -> Mend | None:
         return _straightened
     simple = kind == "Quantity" and any(constraint.key == "sqty-1" for constraint in element.constraints)
     return _plain if simple else None
+
+
+class _Needed(NamedTuple):
+    """An element that has to be there: all names it can have, and what says that it is absent."""
+
+    names: tuple[str, ...]
+    filled: str
+    value: Callable[[], Any]
+
+    @property
+    def first(self) -> str:
+        """The name it usually has."""
+        return self.names[0]
+
+    def missing(self, holder: Json) -> bool:
+        return all(holder.get(name) is None for name in self.names)
+
+    def fill(self, holder: Json) -> str:
+        """Say that it is absent; the name of the element."""
+        for name in self.names:
+            holder.pop(name, None)
+        holder[self.filled] = self.value()
+        return self.filled.removeprefix("_")
+
+
+def _complete(path: str) -> Mend:
+    """What R4 requires within one element."""
+    required = _required(path)
+
+    def complete(holder: Json) -> bool:
+        for needed in required:
+            if needed.missing(holder):
+                needed.fill(holder)
+        return False  # nothing to tell of: what told nothing has no place
+
+    return complete
+
+
+@cache
+def _required(path: str) -> tuple[_Needed, ...]:
+    """What R4 requires of a type, or within an element."""
+    elements = schema().children(path).values()
+    return tuple(_needed(element) for element in elements if element.min and "xhtml" not in element.types)
+
+
+def _needed(element: Element) -> _Needed:
+    """A concept or a code can be unknown; of anything else an extension says that it is absent."""
+    chosen = next(
+        (name for name, kind in element.names.items() if kind == "CodeableConcept"), next(iter(element.names))
+    )
+    kind = element.names[chosen]
+    names = tuple(prefix + name for name in element.names for prefix in ("", "_"))
+    if kind not in PRIMITIVES:
+        return _Needed(names, chosen, lambda: [_absent(kind)] if element.many else _absent(kind))
+    known = schema().valueset(element.valueset) if element.valueset else None
+    if known is not None and any("unknown" in codes for codes in known.values()):
+        return _Needed(names, chosen, lambda: "unknown")
+    return _Needed(names, f"_{chosen}", lambda: [_absent(kind)] if element.many else _absent(kind))
+
+
+def _absent(kind: str) -> Json:
+    """An element that is there and says nothing but that: what it requires itself is absent."""
+    required = _required(kind) if "." in kind else ()
+    found: Json = {}
+    for needed in required:
+        needed.fill(found)
+    return found or values.absent("unknown")

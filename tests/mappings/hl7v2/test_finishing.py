@@ -111,9 +111,31 @@ def test_an_organization_is_at_home_nowhere() -> None:
     assert broken(practice) == ()
 
 
+def test_what_r4_requires_and_nothing_told_of_is_absent_for_a_reason() -> None:
+    request: dict[str, Any] = {"resourceType": "MedicationRequest", "id": "m", "intent": "order"}
+    assert finished(request) == []
+    assert request["status"] == "unknown"
+    assert set(request) >= {"medicationCodeableConcept", "subject"}
+    assert validate(request) == ()
+    person: dict[str, Any] = {"resourceType": "Provenance", "id": "p", "target": [{"reference": "Patient/1"}]}
+    finished(person)
+    assert validate(person) == ()
+    goal: dict[str, Any] = {"resourceType": "Goal", "id": "g", "note": [{"time": "2025"}, {"text": "said"}]}
+    finished(goal)
+    assert validate(goal) == ()
+    assert goal["note"][1] == {"text": "said"}
+
+
+def test_null_is_not_there() -> None:
+    stay: dict[str, Any] = {"resourceType": "Encounter", "id": "e", "diagnosis": [{"condition": None, "rank": 1}]}
+    finished(stay)
+    assert validate(stay) == ()
+    assert stay["diagnosis"][0]["rank"] == 1
+
+
 def finished(body: dict[str, Any]) -> list[Issue]:
     """The issues of finishing one resource that no segment states."""
-    builder = SimpleNamespace(type=body["resourceType"], body=body, segment=None, ref="")
+    builder = SimpleNamespace(type=body["resourceType"], body=body, segment=None, ref="", filled=[])
     assembly = SimpleNamespace(made=[builder], issues=[], trace=None)
     finish(assembly)
     issues: list[Issue] = assembly.issues
