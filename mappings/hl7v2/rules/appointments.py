@@ -23,6 +23,7 @@ from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS, coded, identifiers
 from mappings.hl7v2.datatypes.text import scoped
+from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys.appointments import order_index
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
@@ -233,12 +234,21 @@ def appointment_participants(ctx: Assembly, builder: Builder) -> None:
     actions = {each.field(2).strip() for each, _ in around if each.name in RESOURCES or each.name == "RGS"}
     if mine and ctx.event in WHOLE_LIST and not actions - {"", "A", NULL}:
         builder.clear += [name for name in ("participant", "serviceType") if name in body]
-    for each in body.setdefault("participant", []):
+    _drop_nobodies(ctx, body)
+    for each in body["participant"]:
         if "status" not in each:
             each["status"] = participant_status(body["status"])
     if not body["participant"]:
         body["participant"].append({"actor": values.absent("unknown"), "status": participant_status(body["status"])})
         builder.filled.append("participant")
+
+
+def _drop_nobodies(ctx: Assembly, body: Json) -> None:
+    """A time or a state of nobody and of no role is no participant (app-1)."""
+    named: list[Json] = body.get("participant", [])
+    body["participant"] = [each for each in named if "actor" in each or "type" in each]
+    if len(body["participant"]) < len(named):
+        ctx.issues.append(issue("no-target", Place("SCH"), row="@appointment_participants"))
 
 
 def _take_off(ctx: Assembly, builder: Builder, segment: Segment) -> None:

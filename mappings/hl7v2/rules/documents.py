@@ -188,6 +188,8 @@ def document_relations(ctx: Assembly, builder: Builder) -> None:
         return
     ctx.seg, ctx.field, ctx.row = txa, 13, "@document_relations"
     number = identifiers.ei_identifier(txa.field(13).split(ctx.rep)[0], ctx)
+    if number is None:  # separators and nulls name nothing
+        return
     if ctx.event in APPENDS | REPLACES:
         ref = _parent(ctx, builder, key, number)
         code = "appends" if ctx.event in APPENDS else "replaces"
@@ -201,7 +203,7 @@ def document_relations(ctx: Assembly, builder: Builder) -> None:
         ctx.trace.rule("document_relations", builder.ref, path, Place("TXA", txa.nth, 13, 1))
 
 
-def _parent(ctx: Assembly, builder: Builder, key: tuple[str, ...], number: Json | None) -> str:
+def _parent(ctx: Assembly, builder: Builder, key: tuple[str, ...], number: Json) -> str:
     """The document before: as much as is known of it, superseded where it was replaced."""
     replaced = ctx.event in REPLACES
     body: Json = {
