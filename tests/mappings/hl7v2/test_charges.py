@@ -131,3 +131,12 @@ def test_pointers_in_one_line_are_components_of_text() -> None:
     (found,) = bodies(bar("P12", VISIT.format("V1"), line), "Observation")
     assert [each["valueString"] for each in found["component"]] == ["strip-60", "strip-120"]
     assert validate(found) == ()
+
+
+@pytest.mark.parametrize(("status", "reports"), [("F", 1), ("", 0)])
+def test_an_order_of_a_charge_reports_where_it_says_how_far_it_is(status: str, reports: int) -> None:
+    order = segment("OBR", f1="1", f2="P9^HOSP^2.999.1.20^ISO", f4="36554-4^XR Chest^LN", f25=status)
+    conversion = dft("ORC|RE|P9^HOSP^2.999.1.20^ISO", order, "OBX|1|TX|8251-1^Comment^LN||none||||||F", ft1())
+    found = bodies(conversion, "DiagnosticReport")
+    assert len(found) == reports
+    assert [len(each["result"]) for each in found] == [1] * reports
