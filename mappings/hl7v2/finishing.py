@@ -7,8 +7,9 @@
 - an organization's address or telephone at home (org-2, org-3): whose it is says no use
 - a contained resource that a later field took the place of (dom-3): it goes
 
-- an element that R4 requires and that nothing told of: absent, for a reason, as `??` of a row has it; what is stored
-  already stands (`Builder.filled`)
+- an element that R4 requires and that nothing told of, or all of several of which it requires one (app-1, imm-1, mad-1,
+  obs-3, org-1, pat-1, ppc-1): absent, for a reason, as `??` of a row has it; what is stored already stands
+  (`Builder.filled`)
 
 All but the last leave an issue; none changes what keeps the rules.
 Source: FHIR R4 datatypes, and the constraints named.
@@ -131,6 +132,16 @@ def _plain(quantity: Json) -> bool:
     return True
 
 
+# Of these R4 requires one; the last is what is then said to be absent.
+_ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "Appointment.participant": ("actor", "type"),
+    "Consent": ("policy", "policyRule"),
+    "Immunization.education": ("reference", "documentType"),
+    "MedicationAdministration.dosage": ("rateQuantity", "rateRatio", "dose"),
+    "Observation.referenceRange": ("low", "high", "text"),
+    "Organization": ("identifier", "name"),
+    "Patient.contact": ("telecom", "address", "organization", "name"),
+}
 _LOOKED_INTO: Final = frozenset({"Identifier", "Annotation"})  # besides elements with children of their own
 _ODD: Final[Mapping[Mend, str]] = {_straightened: "end", _plain: "comparator"}  # the member without which all is well
 _CODES: Final[Mapping[Mend, str]] = {_straightened: "contradiction", _plain: "bad-value"}
@@ -229,7 +240,11 @@ def _complete(path: str) -> Mend:
 def _required(path: str) -> tuple[_Needed, ...]:
     """What R4 requires of a type, or within an element."""
     elements = schema().children(path).values()
-    return tuple(_needed(element) for element in elements if element.min and "xhtml" not in element.types)
+    found = [_needed(element) for element in elements if element.min and "xhtml" not in element.types]
+    if one_of := _ONE_OF.get(path):
+        filled = _needed(schema().children(path)[one_of[-1]])
+        found.append(filled._replace(names=tuple(prefix + name for name in one_of for prefix in ("", "_"))))
+    return tuple(found)
 
 
 def _needed(element: Element) -> _Needed:

@@ -126,6 +126,25 @@ def test_what_r4_requires_and_nothing_told_of_is_absent_for_a_reason() -> None:
     assert goal["note"][1] == {"text": "said"}
 
 
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Organization", "active": True},
+        {"resourceType": "Patient", "contact": [{"relationship": [{"text": "mother"}]}]},
+        {"resourceType": "Immunization", "education": [{"presentationDate": "2025"}, {"documentType": "sheet"}]},
+        {"resourceType": "Appointment", "status": "proposed", "participant": [{"status": "accepted"}]},
+        {"resourceType": "MedicationAdministration", "dosage": {"text": "one"}},
+        {"resourceType": "Observation", "status": "final", "referenceRange": [{"type": {"text": "normal"}}]},
+        {"resourceType": "Consent", "status": "active", "category": [{"text": "care"}]},
+    ],
+    ids=lambda resource: resource["resourceType"],
+)
+def test_where_one_of_several_has_to_be_there_one_is_said_to_be_absent(resource: dict[str, Any]) -> None:
+    finished(resource)
+    assert validate(resource) == ()
+    assert broken(resource) == ()
+
+
 def test_null_is_not_there() -> None:
     stay: dict[str, Any] = {"resourceType": "Encounter", "id": "e", "diagnosis": [{"condition": None, "rank": 1}]}
     finished(stay)
