@@ -5,6 +5,7 @@
 - an amount with a comparator where FHIR holds plain amounts only (sqty-1): its text stays
 - details of an order that does not say what it orders (prr-1): what it orders is absent, for a reason
 - an organization's address or telephone at home (org-2, org-3): whose it is says no use
+- a choice that two segments fill in two types (`asNeeded[x]`): the later one stands
 - a contained resource that a later field took the place of (dom-3): it goes
 
 - an element that R4 requires and that nothing told of, or all of several of which it requires one (app-1, imm-1, mad-1,
@@ -56,11 +57,15 @@ def _put_right(kind: str, body: Json, filled: list[str]) -> list[str]:
     """One resource; the codes of what there is to tell, and into `filled` the names of what is now absent."""
     codes: list[str] = []
     known, shape = _looks(kind), tuple(body)
-    looks = known.get(shape)
-    if looks is None:
-        looks = tuple(_look(kind, body))
+    found = known.get(shape)
+    if found is None:
+        found = tuple(_look(kind, body)), tuple(_second_types(kind, body))
         if len(known) < _SHAPES:
-            known[shape] = looks
+            known[shape] = found
+    looks, superseded = found
+    for name in superseded:
+        body.pop(name)
+        codes.append("contradiction")
     for look in looks:
         value = body[look.name]
         for item in value if value.__class__ is list else (value,):
@@ -87,15 +92,25 @@ class _Look(NamedTuple):
 
 
 @cache
-def _looks(kind: str) -> dict[tuple[str, ...], tuple[_Look, ...]]:
-    """Of a type: by the names of a resource's members, which of them to look at; filled as they come."""
+def _looks(kind: str) -> dict[tuple[str, ...], tuple[tuple[_Look, ...], tuple[str, ...]]]:
+    """Of a type: by the names of a resource's members, which of them to look at, and which to leave out; filled as
+    they come.
+    """
     return {}
+
+
+def _second_types(kind: str, body: Json) -> Iterator[str]:
+    """Of a choice that two segments have filled in two types, all names but the last type's: the later word counts."""
+    for element in schema().children(kind).values():
+        said = [name for name in body if element.choice and name.removeprefix("_") in element.names]
+        yield from (name for name in said if name.removeprefix("_") != said[-1].removeprefix("_"))
 
 
 def _look(kind: str, body: Json) -> Iterator[_Look]:
     places = _places(kind)
+    left_out = frozenset(_second_types(kind, body))
     for name in body:
-        if name in places:
+        if name in places and name not in left_out:
             within = places[name]
             odd = frozenset(_ODD[mend] if not inner else inner for inner, mend in within if inner or mend in _ODD)
             child = schema().members(kind)[name].names[name]

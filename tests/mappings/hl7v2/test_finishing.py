@@ -145,6 +145,16 @@ def test_where_one_of_several_has_to_be_there_one_is_said_to_be_absent(resource:
     assert broken(resource) == ()
 
 
+def test_of_a_choice_in_two_types_the_later_one_stands() -> None:
+    request: dict[str, Any] = {
+        "resourceType": "ServiceRequest", "status": "active", "intent": "order", "subject": {"display": "a"},
+        "asNeededCodeableConcept": {"text": "fever"}, "asNeededBoolean": True,
+    }  # fmt: skip
+    assert [each.code for each in finished(request)] == ["contradiction"]
+    assert request["asNeededBoolean"] is True
+    assert validate(request) == ()
+
+
 def test_null_is_not_there() -> None:
     stay: dict[str, Any] = {"resourceType": "Encounter", "id": "e", "diagnosis": [{"condition": None, "rank": 1}]}
     finished(stay)
