@@ -118,14 +118,21 @@ class Children:
 
     async def _take(self, generation: int) -> deque[_Question]:
         """Some of what waits; nothing for a child of an earlier generation."""
+        self._drop_withdrawn()
         while not self._waiting and generation == self._generation:
             self._asked.clear()
             await self._asked.wait()
+            self._drop_withdrawn()
         if generation != self._generation:
             self._asked.set()  # it may have been the one that was woken
             return deque()
         share = -(-len(self._waiting) // self._size)  # leave the other children theirs
         return deque(self._waiting.popleft() for _ in range(min(DEPTH, share)))
+
+    def _drop_withdrawn(self) -> None:
+        """Questions whose asker has gone."""
+        if any(question.answer.done() for question in self._waiting):
+            self._waiting = deque(question for question in self._waiting if not question.answer.done())
 
     async def _converse(self, process: Process, asked: deque[_Question]) -> None:
         try:

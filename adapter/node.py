@@ -137,8 +137,8 @@ async def _pipeline(stack: AsyncExitStack, receipt: Receipt, failed: asyncio.Fut
     await pipeline.start()
 
     async def changed() -> None:
-        children.renew(_hello(receipt))
         await pipeline.feeds_changed()
+        children.renew(_hello(receipt))  # behind it: no child is asked about a feed that it was not told of
 
     receipt.changed = changed
     background(stack, failed, pipeline.deliver(), "delivery")

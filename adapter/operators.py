@@ -14,7 +14,7 @@ from adapter.access import audit
 from adapter.errors import Conflict, NotFound
 from adapter.inbound.journal import JournalReader
 from adapter.inbound.journal_table import NEW, REJECTED, Row
-from adapter.pipeline import BEHIND, FEED_WAITS
+from adapter.obstacles import BEHIND, FEED_WAITS
 from adapter.site import Site, now
 from adapter.store import messages, replies
 from adapter.store.messages import MessageState, Step

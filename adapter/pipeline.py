@@ -27,7 +27,7 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from adapter import wire
+from adapter import obstacles, wire
 from adapter.access.deliver import Delivery
 from adapter.children import ChildFailed, Children
 from adapter.crash import crash_point
@@ -57,9 +57,6 @@ LEASE_MS = 30_000
 POLL_S = 1.0  # how soon a message that someone sent round again is noticed
 RETRY_S = 1.0
 ISSUES_KEPT = 20  # of one message, in its transition; the rest is counted
-PAUSED, STOPPED, NO_FEED = "feed paused", "feed stopped", "feed is not configured"
-FEED_WAITS = "feed waits behind a quarantined message"
-BEHIND = "behind message "
 WRONG_SENDER = "wrong-sender"
 
 Clock = Callable[[], datetime]
@@ -108,7 +105,9 @@ class Pipeline:
         self._woken, self._owed = asyncio.Event(), asyncio.Event()
         self._lease = Lease(parts.worker, {}, 0)
         self._draw = Buffered(os.urandom)  # nonces: one for each version
+        self._feeds = dict(parts.feeds)
         self._feed_lanes: dict[str, int] = {}
+        self._changes: list[asyncio.Future[None]] = []  # who waits for feeds that have changed
         self._tasks: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None
         self._forget()
@@ -138,10 +137,11 @@ class Pipeline:
         await self._parts.store.write(self._resume)
 
     async def feeds_changed(self) -> None:
-        """A feed runs again, or otherwise: on with what waited for it."""
-        await self._parts.store.write(self._resume)
-        self._asked_again = 0.0
+        """Feeds run otherwise than they did; returns when the worker knows. For a pipeline that runs."""
+        known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes.append(known)
         self._woken.set()
+        await known
 
     async def run(self) -> None:
         """Steps 2 to 5, for ever."""
@@ -160,7 +160,25 @@ class Pipeline:
             await self._stop_converting()
             await self._parts.store.write(lambda conn: messages.release(conn, self._parts.org, self._lease))
 
+    async def _take_up(self) -> None:
+        """Begin anew with the feeds as they are now: what waited for one goes on, and nothing that came later before
+        it. So whatever is under way is dropped here, and taken again in its order."""
+        waiting, self._changes = self._changes, []
+        try:
+            await self._stop_converting()
+            self._forget()
+            self._feeds = dict(self._parts.feeds)
+            await self._parts.store.write(self._resume)
+        except BaseException:
+            self._changes += waiting
+            raise
+        for known in waiting:
+            if not known.done():
+                known.set_result(None)
+
     async def _round(self) -> None:
+        if self._changes:
+            await self._take_up()
         await self._claim()
         if self._in_hand or self._take_in_hand():
             await self._commit()
@@ -171,16 +189,7 @@ class Pipeline:
             await _wait(self._woken, POLL_S)
 
     def _resume(self, conn: Connection) -> None:
-        """Messages that came while their feed was paused, or not configured, go on once it runs."""
-        org, at = self._parts.org, self._now_ms()
-        for name, feed in self._parts.feeds.items():
-            after = 0
-            while feed.processes and (some := messages.in_state(conn, org, [messages.HELD], feed=name, after=after)):
-                after = some[-1].seq
-                for held in some:
-                    if messages.transitions(conn, org, held.seq)[-1].why in (PAUSED, STOPPED, NO_FEED):
-                        step = Step(held.seq, name, messages.NEW, self._parts.worker, "feed runs")
-                        messages.move(conn, org, step, at)
+        obstacles.resume(conn, self._parts.org, self._feeds, self._parts.worker, self._now_ms())
 
     async def _start_over(self) -> None:
         await self._stop_converting()
@@ -221,27 +230,28 @@ class Pipeline:
         fresh = await self._parts.journal.read(self._cursor, room)
         again, unseen = await self._states([row.seq for row in fresh], room)
         rows = [await self._parts.journal.row(seq) for seq in again]
-        if fresh:
+        if fresh and unseen is not None:
             self._cursor = fresh[-1].seq
             rows += [row for row in fresh if row.seq in unseen]
-        works = [self._enter(row) for row in rows]
+        works = [self._enter(row) for row in sorted(rows, key=lambda row: row.seq)]
         for start in range(0, len(works), CHUNK):
             self._spawn(self._convert(works[start : start + CHUNK]))
 
-    async def _states(self, fresh: Sequence[int], room: int) -> tuple[list[int], set[int]]:
+    async def _states(self, fresh: Sequence[int], room: int) -> tuple[list[int], set[int] | None]:
         """What was sent round again, and which of the fresh ones have no state yet. Asked together, so that none of a
-        patient's new messages is taken before an older one that was sent round again."""
-        org = self._parts.org
+        patient's new messages is taken before an older one that was sent round again; None: more of those are left."""
+        org, most = self._parts.org, room + len(self._open)
         if not fresh and time.monotonic() - self._asked_again < POLL_S:
             return [], set()
         self._asked_again = time.monotonic()
 
         def ask(conn: Connection) -> tuple[list[int], set[int]]:
-            states = messages.in_state(conn, org, [messages.NEW], limit=room + len(self._open))
+            states = messages.in_state(conn, org, [messages.NEW], limit=most)
             return [one.seq for one in states], set(messages.unseen(conn, org, fresh))
 
         again, unseen = await self._parts.store.read(ask)
-        return [seq for seq in again if seq not in self._open], unseen - self._open
+        left = [seq for seq in again if seq not in self._open]
+        return left, None if len(again) == most else unseen - self._open
 
     def _enter(self, row: Row) -> Work:
         ticket, work = next(self._tickets), Work(row)
@@ -252,7 +262,7 @@ class Pipeline:
 
     def _feed_lane(self, name: str) -> tuple[int, ...]:
         """A feed that one message may stop keeps the order of all its messages: a lane here, which no lease knows."""
-        feed = self._parts.feeds.get(name)
+        feed = self._feeds.get(name)
         if feed is None or feed.policy.poison != messages.HOLD_FEED:
             return ()
         return (self._feed_lanes.setdefault(name, -1 - len(self._feed_lanes)),)
@@ -293,7 +303,7 @@ class Pipeline:
 
     async def _convert_one(self, work: Work, body: bytes | None) -> None:
         started, row = time.perf_counter_ns(), work.row
-        feed = self._parts.feeds.get(row.feed)
+        feed = self._feeds.get(row.feed)
         if body is None:
             work.answer = work.answer or _failed("content-gone")
         elif feed is None or not feed.processes:
@@ -366,7 +376,7 @@ class Pipeline:
         found = messages.state(conn, org, row.seq)
         if found is not None and found.state != messages.NEW:
             return found.state
-        if why := self._obstacle(conn, row, released=found is not None and found.code == messages.RELEASED):
+        if why := obstacles.obstacle(conn, org, self._feeds.get(row.feed), row, found):
             return self._step(conn, at, row, self._to(row, messages.HELD, why))
         answer = work.answer
         if answer is None:
@@ -381,27 +391,8 @@ class Pipeline:
             log.error("message.seal_failed", feed=row.feed, seq=row.seq, fault=whereabouts(exc))
             raise SealFailed("a fault of the program, not of the message") from exc
 
-    def _obstacle(self, conn: Connection, row: Row, *, released: bool) -> str:
-        """Why this message has to wait for a person; empty when nothing is in its way.
-
-        One that a person released waits for its feed alone.
-        """
-        feed = self._parts.feeds.get(row.feed)
-        if feed is None:
-            return NO_FEED
-        if not feed.processes:
-            return PAUSED if feed.state == "paused" else STOPPED
-        if released:
-            return ""
-        if feed.policy.poison == messages.HOLD_FEED and messages.stopped(conn, self._parts.org, row.feed, row.seq):
-            return FEED_WAITS
-        if feed.policy.poison == messages.HOLD_PATIENT:
-            earlier = messages.blocked(conn, self._parts.org, row.patients, row.seq)
-            return f"{BEHIND}{earlier}" if earlier is not None else ""
-        return ""
-
     def _effects(self, conn: Connection, at: datetime, work: Work, answer: wire.Answer) -> str:
-        row, feed = work.row, self._parts.feeds.get(work.row.feed)
+        row, feed = work.row, self._feeds.get(work.row.feed)
         unit = Unit(
             kind="transform.hl7v2",
             who=row.feed,

@@ -14,6 +14,7 @@ from adapter.inbound.feed import feed_from
 from adapter.node import Node, running
 from adapter.sender import acknowledgement_code, send_one
 from adapter.site import open_site
+from adapter.store import messages
 from adapter.store.feeds import FeedRun
 from tests.adapter.inbound.site import msa
 from tests.adapter.nodes import HOST, STRANGE, STRICT, a08, profile, send, states, why
@@ -54,10 +55,37 @@ async def test_a_pause_holds_what_comes_and_a_resume_lets_it_go_in_order(fresh_s
 
 
 async def _order(node: Node) -> list[int]:
-    from adapter.store import messages
-
     found = await node.site.store.read(lambda conn: [messages.state(conn, node.site.org, seq) for seq in (1, 2, 3)])
     return [one.txn or 0 for one in found if one is not None]
+
+
+async def test_order_holds_for_each_patient_however_often_a_feed_is_paused(fresh_site: Path) -> None:
+    """Messages come all the while: none overtakes an earlier one of its patient, none stays behind."""
+    profile(fresh_site, STRICT, "strict")
+    file = fresh_site / "feeds" / "main.toml"
+    async with running(fresh_site) as node, sending(node) as sender:
+
+        async def toggle() -> None:
+            for state in ("paused", "running") * 4:
+                file.write_text(with_state(file.read_text("utf-8"), state), "utf-8")
+                await node.receipt.reload()
+                await asyncio.sleep(0.1)
+
+        toggling = asyncio.create_task(toggle())
+        count = 0
+        while not toggling.done():
+            await sender.ask(a08(str(count), str(11 + count % 3), street=f"Weg {count}"))
+            count += 1
+        await toggling
+        await node.settled()
+        seqs = range(1, count + 1)
+        org = node.site.org
+        found = await node.site.store.read(lambda conn: [messages.state(conn, org, seq) for seq in seqs])
+        assert {one.state for one in found if one is not None} == {DELIVERED}
+        for patient in range(3):
+            txns = [one.txn or 0 for one in found[patient::3] if one is not None]
+            assert txns == sorted(txns)
+        assert any(one.attempt > 1 for one in found if one is not None), "some were held meanwhile"
 
 
 async def test_draining_closes_the_port_and_works_off_what_there_is(fresh_site: Path) -> None:
