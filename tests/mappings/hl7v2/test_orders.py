@@ -196,6 +196,7 @@ def test_questions_and_surroundings_leave_the_report(kind: str, aside: bool) -> 
     fasting = f"Observation/{bodies(found, 'Observation')[1]['id']}"
     assert ({"reference": fasting} in one(found, "DiagnosticReport")["result"]) is not aside
     assert ({"reference": fasting} in one(found, "ServiceRequest").get("supportingInfo", [])) is aside
+    assert ("basedOn" not in bodies(found, "Observation")[1]) is aside  # nothing was done because of an answer
 
 
 def test_what_came_with_an_order_is_no_result_of_it() -> None:
@@ -219,7 +220,7 @@ def test_repetitions_of_an_instrument_are_numbers_of_one_device() -> None:
 
 def test_the_laboratory_keeps_its_address() -> None:
     lab = "Lab Demo^L^L1^^^LAB&2.999.3.9&ISO"
-    found = oru(obr(), obx(f23=lab, f24="Lane 7^^Town"), obx(f4="2", f23=lab, f24="Lane 7^^Town"))
+    found = oru(obr(), obx(f23=lab, f24="Lane 7^^Town"), obx(f4="2", f23=lab, f24="Lane 8^^Town"))
     (organization,) = [each for each in bodies(found, "Organization") if each.get("name") == "Lab Demo"]
     assert [each["line"] for each in organization["address"]] == [["Lane 7"]]
     unnamed = oru(obr(), obx(f24="Lane 7^^Town"))
@@ -283,3 +284,43 @@ def test_ten_thousand_lines_pass_in_one_report_and_in_many() -> None:
     assert len(bodies(many, "DiagnosticReport")) == 1000
     assert all(len(report["result"]) == 2 for report in bodies(many, "DiagnosticReport"))
     assert list(leaves(bodies(many, "Observation")[0]))
+
+
+# labels ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_label_of_an_order_covers_what_hangs_on_it_alone() -> None:
+    """ORC-28; with its ORC behind it, an order labels no neighbour."""
+    labelled = f"ORC|NW|{PLACER}" + "|" * 26 + "V"
+    found = order(
+        labelled, f"OBR|1|{PLACER}||{GLUCOSE}", obx("70", code="29463-7^Weight^LN", f6="kg"),
+        "ORC|NW|P2^HOSP^2.999.1.20^ISO", "OBR|2|P2^HOSP^2.999.1.20^ISO||2160-0^Creatinine^LN",
+    )  # fmt: skip
+    first, second = bodies(found, "ServiceRequest")
+    assert first["meta"]["security"][0]["code"] == one(found, "Observation")["meta"]["security"][0]["code"] == "V"
+    assert "meta" not in second
+    behind = order(
+        "SPM|1|S1&HOSP&2.999.1.23&ISO^||SER", f"OBR|1|{PLACER}|{FILLER}|{GLUCOSE}", labelled, obx("98"),
+        "OBR|2|P2^HOSP^2.999.1.20^ISO|F2^LAB^2.999.3.1^ISO|2160-0^Creatinine^LN", obx("1"), event="OUL^R22",
+    )  # fmt: skip
+    assert ["meta" in each for each in bodies(behind, "DiagnosticReport")] == [True, False]
+    assert ["meta" in each for each in bodies(behind, "Observation")] == [True, False]
+
+
+def test_an_order_of_drugs_is_no_service() -> None:
+    """ORM^O01 with RXO: RX's maps make the MedicationRequest, and no ServiceRequest stands beside it."""
+    found = order(f"ORC|NW|{PLACER}", "RXO|RX1^Aspirin^L|100||mg", event="ORM^O01")
+    assert bodies(found, "ServiceRequest") == []
+    assert len(bodies(found, "MedicationRequest")) == 1
+
+
+def test_another_part_in_an_order_is_told_by_its_provenance() -> None:
+    part = f"PRT|1|AD||CP^Consulting Provider^HL70912|{DOCTOR}"
+    found = order(f"ORC|NW|{PLACER}", part, f"OBR|1|{PLACER}||{GLUCOSE}")
+    (told,) = [each for each in bodies(found, "Provenance") if "entity" not in each]
+    assert told["agent"][0]["role"][0]["coding"][0]["code"] == "CP"
+    assert told["target"] == [{"reference": f"ServiceRequest/{one(found, 'ServiceRequest')['id']}"}]
+    deleted = order(f"ORC|NW|{PLACER}", part.replace("|AD|", "|D|"), f"OBR|1|{PLACER}||{GLUCOSE}")
+    assert [each for each in bodies(deleted, "Provenance") if "entity" not in each] == []
+    known = order(f"ORC|NW|{PLACER}", part.replace("CP^Consulting", "OP^Ordering"), f"OBR|1|{PLACER}||{GLUCOSE}")
+    assert one(known, "ServiceRequest")["requester"]["reference"].startswith("Practitioner/")

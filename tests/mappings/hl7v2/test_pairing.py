@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.hl7v2.message import Segment, parse
-from mappings.hl7v2.structure import Family, Group, group
+from mappings.hl7v2.structure import Family, Group, group, structure_row
 from tests.mappings.hl7v2.messages import default, header
 
 ORU, OUL, OUL_ORDER = "oru", "oul", "oul_order"
@@ -132,3 +132,27 @@ def test_every_segment_stands_in_one_group_once(words: list[str], name: str) -> 
     found = group(read, family(name))
     assert sorted(segment.ordinal for segment in segments_of(found.root)) == list(range(len(read.segments)))
     assert [segment.ordinal for segment, _ in found.placed] == list(range(len(read.segments)))
+
+
+@pytest.mark.parametrize(
+    ("events", "name", "tier"),
+    [
+        ("ORU^R01 ORU^R30 ORU^R31 ORU^R32 ORU^R40 OUL^R21", ORU, "full"),
+        ("OUL^R22 OUL^R23", OUL, "full"),
+        ("OPU^R25", OUL, "core"),
+        ("OUL^R24", OUL_ORDER, "full"),
+        ("ORM^O01 OML^O21 OML^O39 OMG^O19 OMI^O23", ORDER, "full"),
+        ("OML^O33 OML^O35", ORDER_SPECIMEN, "full"),
+        ("ORL^O22 ORL^O34 ORG^O20 ORR^O02 ORI^O24", "kept", "kept"),  # replies
+    ],
+)
+@pytest.mark.parametrize(
+    "version", ["2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8.2", "2.9", ""]
+)
+def test_an_event_of_orders_and_results_has_its_family_in_every_version(
+    events: str, name: str, tier: str, version: str
+) -> None:
+    for event in events.split():
+        row = structure_row(*event.split("^"), version=version)
+        assert row is not None
+        assert (row.family, row.tier) == (name, tier), event
