@@ -38,7 +38,14 @@ Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _FIXED = frozenset({"resourceType", "id"})
-_CURRENT = frozenset({"active", "planned", "reserved"})
+_MEANT = {  # status of a place without a start → statuses of the stored place that it speaks of
+    "active": ("active", "planned", "reserved", "completed"),
+    "completed": ("active", "completed", "planned"),
+    "planned": ("planned", "active"),
+    "reserved": ("reserved",),
+}
+_NOW = ("[status=active;", ";period.end=")  # conditions of paths that ask how it is now
+_EXPECTED = frozenset({"planned", "reserved"})
 _OVER = frozenset({"finished", "cancelled"})  # of a stay: nobody lies anywhere any more
 
 
@@ -180,7 +187,7 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
     own = {path for path in mapped.own if event_time(mapped.at) >= event_time(clock.get(_axis(path), ""))}
     roots = {path.partition(".")[0] for path in own}
     filled = {path.partition(".")[0] for path in mapped.filled}
-    body = cleared(old, tuple(path for path in mapped.clear if path.partition("[")[0] in own or path in own))
+    body = cleared(old, tuple(path for path in mapped.clear if _told_late(path, own)))
     for element, names in _elements(mapped.body).items():
         if element in roots and element not in filled:
             _replace(body, _past(old, mapped.body, element), element, names, mapped)
@@ -191,6 +198,12 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
     body = _with_contained(_with_labels(body, old, _stricter(old, mapped.body), ()), old, mapped.body)
     kept = dict(clock) | {_axis(path): mapped.at for path in own}
     return Settled(body if body != old else None, kept, (issue("late-event"),))
+
+
+def _told_late(path: str, own: set[str]) -> bool:
+    """Whether an older statement clears a path: its own effect, but for what is the case now, for that came later."""
+    now = any(condition in path for condition in _NOW)
+    return not now and (path.partition("[")[0] in own or path in own)
 
 
 def _stricter(old: Json, new: Json) -> Json:
@@ -208,11 +221,19 @@ def _past(old: Json, new: Json, element: str) -> Json:
     """A place taken in the past is no longer where the patient is, if another is or the stay is over."""
     if element != "location":
         return new
-    busy = old.get("status") == "finished" or any(each.get("status") == "active" for each in old.get("location", ()))
+    over = old.get("status") in _OVER
+    held = [_spot(each) for each in old.get("location", ()) if each.get("status") == "active"]
     places = [
-        {**each, "status": "completed"} if busy and each.get("status") == "active" else each for each in new[element]
+        {**each, "status": "completed"}
+        if each.get("status") == "active" and (over or any(spot != _spot(each) for spot in held))
+        else each
+        for each in new[element]
     ]
     return {**new, element: places}
+
+
+def _spot(place: Json) -> tuple[str, Any]:
+    return _reference(place, "location"), place.get("period", {}).get("start")
 
 
 def _leave_places(body: Json, at: str) -> None:
@@ -278,9 +299,8 @@ def _locations(old: list[Json], new: list[Json], at: str) -> list[Json]:
     """By place and start; a place without a start is the current one of that name. Who moves leaves a place behind."""
     joined = [dict(each) for each in old]
     named: list[int] = []
-    for each in new:
-        place, start = _reference(each, "location"), each.get("period", {}).get("start")
-        index = _known_place(joined, place, start)
+    for each in sorted(new, key=lambda place: place.get("status") != "active"):  # where she is claims its place first
+        index = _known_place(joined, _reference(each, "location"), each, named)
         if index is None:
             joined.append(each)
             index = len(joined) - 1
@@ -305,12 +325,26 @@ def _open_again(place: Json) -> Json:
     return {name: value for name, value in place.items() if name != "period"} | ({"period": period} if period else {})
 
 
-def _known_place(places: list[Json], place: str, start: str | None) -> int | None:
-    same = [index for index, each in enumerate(places) if _reference(each, "location") == place]
+def _known_place(places: list[Json], place: str, new: Json, taken: list[int]) -> int | None:
+    """Which of the stored places a new one speaks of: by its start, without one by what it may have been before. A
+    place that was only expected has no start yet."""
+    same = [i for i, each in enumerate(places) if _reference(each, "location") == place and i not in taken]
+    start = new.get("period", {}).get("start")
     if start is not None:
-        return next((index for index in same if places[index].get("period", {}).get("start") == start), None)
-    current = [index for index in same if places[index].get("status") in _CURRENT]
-    return current[-1] if current else same[-1] if same else None
+        begun = [i for i in same if places[i].get("period", {}).get("start") == start]
+        expected = [i for i in same if places[i].get("status") in _EXPECTED and "period" not in places[i]]
+        return (begun or expected or [None])[0]
+    if (end := new.get("period", {}).get("end")) is not None:  # said again, it is the place that was left then
+        left = [
+            i for i in same if (places[i].get("status"), places[i].get("period", {}).get("end")) == ("completed", end)
+        ]
+        if left:
+            return left[-1]
+    for status in _MEANT.get(new.get("status", ""), _MEANT["active"]):
+        alike = [i for i in same if places[i].get("status") == status]
+        if alike:
+            return alike[-1]
+    return None
 
 
 def _participants(old: list[Json], new: list[Json], at: str) -> list[Json]:

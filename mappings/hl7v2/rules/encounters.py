@@ -25,6 +25,7 @@ STATUS: dict[str, str] = {
     **dict.fromkeys(("A11", "A27", "A38"), "cancelled"),
     "A23": "entered-in-error",
 }
+OVER = frozenset({FINISHED, "cancelled"})
 TRACKING = frozenset({"A09", "A10", "A32", "A33"})
 DISCHARGE, CANCEL_DISCHARGE, CANCEL_PENDING_DISCHARGE = "A03", "A13", "A25"
 CLASS_CHANGE = frozenset({"A06", "A07"})
@@ -61,6 +62,8 @@ def _state(event: str, builder: Builder) -> None:
     if status is not None:
         body["status"] = status
         builder.own.append("status")
+        if status in OVER:
+            whereabouts.leave(builder)
     else:
         body["status"] = _at_first_sight(event, body)
         builder.filled.append("status")
@@ -114,9 +117,6 @@ def _discharge(ctx: Assembly, builder: Builder) -> None:
     if not period:
         del builder.body["period"]
     builder.own.append("period")
-    for location in builder.body.get("location", ()):
-        if location.get("status") == "active":
-            location["status"] = "completed"
 
 
 def _reopen(builder: Builder) -> None:

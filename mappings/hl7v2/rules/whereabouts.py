@@ -48,6 +48,12 @@ def follow(ctx: Assembly, builder: Builder, event: str, moment: str | None) -> N
         _same_doctor(ctx, builder, SAME_DOCTORS[event])
 
 
+def leave(builder: Builder) -> None:
+    """The stay is over: nobody lies anywhere."""
+    for place in _places(builder, "active"):
+        place["status"] = "completed"
+
+
 def _places(builder: Builder, status: str) -> list[Json]:
     return [each for each in builder.body.get("location", ()) if each.get("status") == status]
 

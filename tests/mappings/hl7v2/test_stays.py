@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mappings.convert import Conversion, Undo
 from mappings.fhir.validate import validate
@@ -175,3 +177,45 @@ def test_every_class_that_was_stays_in_the_history(event: str) -> None:
 def test_a_person_that_is_deleted_is_inactive() -> None:
     store = Store().take(adt("A28", at="20250301080000+0100")).take(adt("A29", at="20250302080000+0100"))
     assert store.one("Patient")["active"] is False
+
+
+EVENTS = (
+    "A01", "A02", "A03", "A05", "A06", "A08", "A09", "A10", "A11", "A12", "A13", "A15", "A16", "A17", "A21", "A22",
+    "A25", "A26", "A32", "A33", "A52", "A53", "A54", "A55", "A61", "A62",
+)  # fmt: skip
+WARD, APART, NEXT = (
+    st.sampled_from(["", *(f"{name}^^^HOSP" for name in names)])
+    for names in (("MED", "ICU"), ("XRAY",), ("SUR", "REHA"))
+)
+
+
+def line(day: int, kind: str, place: str, prior: str, temporary: str, pending: str) -> str:
+    doctor = f"{day % 3}^Doc^{day % 3}^^^^^^HOSP"
+    more = {"f6": prior if prior != place else "", "f7": doctor, "f9": doctor, "f11": temporary, "f42": pending}
+    return segment("PV1", f2=kind, f3=place, f4="E", f19=NUMBER, **more)
+
+
+STORIES = st.lists(
+    st.tuples(st.sampled_from(EVENTS), st.integers(1, 9), st.sampled_from("IOEP"), WARD, WARD, APART, NEXT),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(STORIES)
+@settings(max_examples=60, deadline=None)
+def test_any_events_in_any_order_leave_a_valid_stay(told: list[Any]) -> None:
+    store = Store()
+    for event, day, *more in told:
+        store.take(adt(event, line(day, *more), at=f"2025030{day}080000+0100"))
+        assert validate(store.one("Encounter")) == ()
+
+
+@given(STORIES)
+@settings(max_examples=60, deadline=None)
+def test_the_newest_event_said_again_changes_nothing(told: list[Any]) -> None:
+    store = Store()
+    for event, day, *more in sorted(told, key=lambda each: each[1]):
+        message = adt(event, line(day, *more), at=f"2025030{day}080000+0100")
+        body = store.take(message).one("Encounter")
+        assert store.take(message).one("Encounter") == body
