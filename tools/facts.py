@@ -30,7 +30,7 @@ from mappings.hl7v2 import message
 Json = dict[str, Any]
 
 WAIVERS = Path(__file__).with_name("facts_waivers.csv")
-WAIVER_COLUMNS = ("kind", "type", "path", "value", "ours", "reason", "source")
+WAIVER_COLUMNS = ("kind", "type", "path", "value", "field", "ours", "reason", "source")
 
 _SKIPPED = frozenset({"id", "resourceType", "reference", "div", "fullUrl", "lastUpdated", "profile", "versionId"})
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d)?)?)?)?\Z", re.ASCII)
@@ -55,20 +55,34 @@ class Waiver:
     type: str
     path: str
     value: str
+    field: str  # PID-19: the message must hold the value there; blank, anywhere
     ours: str  # of a moved fact: where it must be, `Type.path`, several parted by blanks
     reason: str
     source: str
 
-    def covers(self, kind: str, fact: Fact) -> bool:
-        return self.kind == kind and all(
-            fnmatch.fnmatchcase(text, pattern)
-            for text, pattern in ((fact.type, self.type), (fact.path, self.path), (fact.value, self.value or "*"))
+    def covers(self, kind: str, fact: Fact, fields: Mapping[str, list[str]]) -> bool:
+        pairs = ((fact.type, self.type), (fact.path, self.path), (fact.value, self.value or "*"))
+        return (
+            self.kind == kind
+            and all(_like(text, pattern) for text, pattern in pairs)
+            and (not self.field or any(_like(place, self.field) for place in fields.get(fact.value, ())))
         )
 
     def finds(self, fact: Fact, places: Mapping[str, set[str]]) -> bool:
         """Whether a moved fact stands where the line says; `places` has ours by value."""
-        patterns = self.ours.split()
-        return any(fnmatch.fnmatchcase(place, pattern) for place in places.get(fact.value, ()) for pattern in patterns)
+        parts = {
+            "type": fact.type,
+            "path": fact.path,
+            "head": fact.path.rpartition(".")[0],
+            "rest": fact.path.partition(".")[2],
+        }
+        patterns = [pattern.format(**parts) for pattern in self.ours.split()]
+        values = [fact.value, *(_days(fact.value) if _DATE.match(fact.value) and "T" in fact.value else ())]
+        return any(_like(place, pattern) for value in values for place in places.get(value, ()) for pattern in patterns)
+
+
+def _like(text: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 @dataclass(slots=True)
@@ -129,8 +143,8 @@ def compare_one(
     done.carried += len(carried)
     for fact in sorted(carried):
         _settle(name, fact, said, places, known, fields, done)
-    for fact in _contradictions(theirs, ours):
-        if (waiver := next((each for each in known if each.covers("contradiction", fact)), None)) is not None:
+    for fact in _contradictions(theirs, ours, carried):
+        if (waiver := next((each for each in known if each.covers("contradiction", fact, fields)), None)) is not None:
             done.waived_against += 1
             done.used.add(waiver)
         else:
@@ -149,11 +163,13 @@ def _settle(
     """One carried fact: present, at another place, waived, or lost."""
     if fact in said or _same_day(fact, said):
         done.present += 1
-    elif (waiver := next((w for w in known if w.covers("moved", fact) and w.finds(fact, places)), None)) is not None:
+    elif (
+        waiver := next((w for w in known if w.covers("moved", fact, fields) and w.finds(fact, places)), None)
+    ) is not None:
         done.present += 1
         done.moved += 1
         done.used.add(waiver)
-    elif (waiver := next((w for w in known if w.covers("lost", fact)), None)) is not None:
+    elif (waiver := next((w for w in known if w.covers("lost", fact, fields)), None)) is not None:
         done.waived += 1
         done.used.add(waiver)
     else:
@@ -167,6 +183,9 @@ def _places(said: Iterable[Fact]) -> dict[str, set[str]]:
     for fact in said:
         place = f"{fact.type}.{fact.path}"
         found.setdefault(fact.value, set()).add(place)
+        if _DATE.match(fact.value) and "T" in fact.value:
+            for day in _days(fact.value):
+                found.setdefault(day, set()).add(place)
         if fact.value.startswith(("urn:", "http")):
             found.setdefault(unquote(re.split("[/:]", fact.value)[-1]), set()).add(place)
     return found
@@ -313,9 +332,9 @@ def _same_day(fact: Fact, said: Iterable[Fact]) -> bool:
 # contradictions -------------------------------------------------------------------------------------------------------
 
 
-def _contradictions(theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]]) -> Iterator[Fact]:
+def _contradictions(theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]], carried: set[Fact]) -> Iterator[Fact]:
     """Facts of theirs against which the resource of ours that is most like theirs has another value."""
-    for mine, other in _matched(theirs, ours):
+    for mine, other in _matched(theirs, ours, carried):
         single: Mapping[str, set[str]] = _by_path(other)
         for fact in mine:
             values = single.get(fact.path)
@@ -328,15 +347,15 @@ def _contradictions(theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]]) 
 
 
 def _matched(
-    theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]]
+    theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]], carried: set[Fact]
 ) -> Iterator[tuple[frozenset[Fact], frozenset[Fact]]]:
-    """Pairs of one type that share most, each resource once; what shares nothing has no partner."""
+    """Pairs of one type that share most, each resource once; what shares no fact of the message has no partner."""
     scored = sorted(
         (
             (len(a & b) / len(a | b), i, j)
             for i, a in enumerate(theirs)
             for j, b in enumerate(ours)
-            if a and b and next(iter(a)).type == next(iter(b)).type and a & b
+            if a and b and next(iter(a)).type == next(iter(b)).type and a & b & carried
         ),
         key=lambda each: (-each[0], each[1], each[2]),
     )

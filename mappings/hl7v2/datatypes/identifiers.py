@@ -144,7 +144,7 @@ def cx_identifier(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Js
     if len(parts) > 6 and (valid := period(at(parts, 7), at(parts, 8), ctx)):
         found["period"] = valid
     if assigner := _assigner(parts, ctx):
-        found["assigner"] = {"display": assigner}
+        found["assigner"] = assigner
     return found
 
 
@@ -156,13 +156,14 @@ def check_digit(parts: list[str], ctx: Context) -> list[Json]:
     return [values.extension(_DIGIT_URL, "String", f"{digit} {scheme}" if scheme else digit)]
 
 
-def _assigner(parts: list[str], ctx: Context) -> str | None:
-    """A display only: an authority is not an Organization, and its name identifies none."""
-    facility = at(parts, 6)
-    if facility and (named := name_of(facility, ctx.sub, ctx)):
-        return named
-    assigned = at(parts, 4)
-    return part(assigned.split(ctx.sub), 1, ctx) if assigned else None
+def _assigner(parts: list[str], ctx: Context) -> Json | None:
+    """A display only, for an authority is not an Organization: the facility of CX.6, else the authority's name, which
+    stands beside the facility as what it is known by."""
+    facility, assigned = at(parts, 6), at(parts, 4)
+    name = part(assigned.split(ctx.sub), 1, ctx) if assigned else None
+    if facility and (shown := name_of(facility, ctx.sub, ctx)):
+        return {"display": shown, "identifier": {"value": name}} if name and name != shown else {"display": shown}
+    return {"display": name} if name else None
 
 
 @datatype("CX[string]", "EI[string]", gives="string", reads={1})

@@ -136,17 +136,13 @@ def name_details(found: Json, parts: list[str], plan: DetailPlan, ctx: Context) 
         found["period"] = valid
 
 
-@datatype("XPN[HumanName[]]", gives="HumanName", takes="all")
-def xpn_names(raws: list[str], ctx: Context, vocab: ConceptMap | None = None) -> list[Json] | None:
-    """Every repetition, and what the person is called (.15) as a name of its own."""
-    found: list[Json] = []
-    for index, raw in enumerate(raws):
-        ctx.rep_index = index
-        if name := xpn_name(raw, ctx):
-            found.append(name)
-            if (called := part(raw.split(ctx.comp), 15, ctx)) and name.get("given") != [called]:
-                found.append({"use": "nickname", "given": [called]})
-    return found or None
+@datatype("XPN[HumanName-Called]", gives="HumanName", reads={15})
+def xpn_called(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
+    """What a person who has a name is called (.15); without another name XPN[HumanName] says it."""
+    parts = raw.split(ctx.comp)
+    called = part(parts, 15, ctx)
+    name = human_name(parts, XPN, ctx) if called else None
+    return {"use": "nickname", "given": [called]} if name and name.get("given") != [called] else None
 
 
 @datatype("XPN[string]", "PN[string]", "FN[string]", gives="string", reads={1, 2, 3, 4, 5, 6})

@@ -262,8 +262,11 @@ def pl_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | 
 
 @datatype("DLD[Reference(Location)]", gives="Reference", reads={1})
 def dld_location(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
-    """DLD.1: where to, a code of table 0113 that each site fills."""
-    return _named_location(at(raw.split(ctx.comp), 1), "discharge", ctx)
+    """DLD.1: where to, a code of table 0113 that each site fills: the kind of place, for it names none."""
+    pieces = at(raw.split(ctx.comp), 1).split(ctx.sub)
+    code = part(pieces, 1, ctx)
+    kind = {"type": [{"coding": [table_coding("0113", code, ctx)]}]} if code else {}
+    return _named_location(at(raw.split(ctx.comp), 1), "discharge", ctx, kind)
 
 
 @datatype("IS[Reference(Location)]", "ST[Reference(Location)]", gives="Reference", reads={1})
@@ -271,10 +274,12 @@ def is_location(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json
     return _named_location(raw.split(ctx.comp, 1)[0], f"{ctx.seg.name}-{ctx.field}", ctx)
 
 
-def _named_location(raw: str, kind: str, ctx: Context) -> Json | None:
+def _named_location(raw: str, kind: str, ctx: Context, more: Json | None = None) -> Json | None:
     pieces = raw.split(ctx.sub)
     name = part(pieces, 1, ctx)
     if name is None:
         return None
     shown = part(pieces, 2, ctx) or name
-    return values.reference(ctx.make("Location", (kind, name), {"name": shown, "mode": "instance"}), shown)
+    return values.reference(
+        ctx.make("Location", (kind, name), {"name": shown, "mode": "instance", **(more or {})}), shown
+    )

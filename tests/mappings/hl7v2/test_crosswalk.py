@@ -59,7 +59,8 @@ def test_what_does_a_row_exists_and_reads_its_field() -> None:
         for name in line.rows.split():
             if name in default().maps.table:
                 assert default().maps.table[name].live, line
-                assert "-" not in line.field or line.field in fields_read(name), line
+                if line.status == "done" and "-" in line.field:
+                    assert line.field in fields_read(name), line
             else:
                 table = tables.codes(name.removeprefix("table-"))
                 assert table or name in functions or name in maps or name in known or name in concept_map.names(), line

@@ -118,7 +118,7 @@ def test_identifiers_keep_their_authority() -> None:
                 "type": concept("MR"),
                 "system": f"{FEED}/authority/HOSP",
                 "value": "007",
-                "assigner": {"display": "Ward"},
+                "assigner": {"display": "Ward", "identifier": {"value": "HOSP"}},
             },
             [],
         ),

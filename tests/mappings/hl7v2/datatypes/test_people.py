@@ -98,16 +98,18 @@ def test_a_name(raw: str, expected: Any) -> None:
     assert codes(ctx) == []
 
 
-def test_what_a_person_is_called_is_a_name_of_its_own() -> None:
-    call = FUNCTIONS["XPN[HumanName[]]"].call
-    ctx = context("PID|1", number=5)
-    assert call(["Doe^Joanna^^^^^L^^^^^^^^Jo", "", "Roe^J^^^^^M"], ctx, None) == [
-        {"family": "Doe", "given": ["Joanna"], "use": "official"},
-        {"use": "nickname", "given": ["Jo"]},
-        {"family": "Roe", "given": ["J"], "use": "maiden"},
-    ]
-    assert call(["^^^^^^^^^^^^^^Jo"], ctx, None) == [{"use": "nickname", "given": ["Jo"]}]
-    assert call([""], ctx, None) is None
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("Doe^Joanna^^^^^L^^^^^^^^Jo", {"use": "nickname", "given": ["Jo"]}),
+        ("Doe^Jo^^^^^L^^^^^^^^Jo", None),  # the name says it
+        ("^^^^^^^^^^^^^^Jo", None),  # XPN[HumanName] says it
+        ("Doe^Joanna", None),
+        ("", None),
+    ],
+)
+def test_what_a_person_is_called_is_a_name_of_its_own(raw: str, expected: Any) -> None:
+    assert FUNCTIONS["XPN[HumanName-Called]"].call(raw, context("PID|1", number=5), None) == expected
 
 
 @pytest.mark.parametrize(
