@@ -169,3 +169,10 @@ def finished(body: dict[str, Any]) -> list[Issue]:
     finish(assembly)
     issues: list[Issue] = assembly.issues
     return issues
+
+
+def test_a_lines_number_holds_no_control_character() -> None:
+    """Found by fuzzing; the number is made of raw texts."""
+    done = oru(obr(), obx(f4="I\x0e"))
+    assert fits(done)
+    assert one(done, "Observation")["identifier"][0]["value"].endswith("␟I")
