@@ -207,8 +207,16 @@ def _identify(ctx: Assembly, builder: Builder, segment: Segment) -> None:
         filler = ctx.shared[obr] = parts[0] if parts else ""
     code = keys.code(segment.field(3), ctx) if filler else None
     if code is not None:
-        value = f"{filler}{UNIT_SEPARATOR}{code[1]}{UNIT_SEPARATOR}{segment.field(4).strip()}"
-        builder.body.setdefault("identifier", []).append({"system": OBSERVATION_SYSTEM, "value": value})
+        number = _line_number(filler, code[1], segment.field(4))
+        builder.body.setdefault("identifier", []).append(number)
+
+
+def _line_number(filler: str, code: str, sub: str) -> Json:
+    """The identifier of a line, of raw texts: what no FHIR string holds is left out, for parent and child alike."""
+    value = UNIT_SEPARATOR.join((filler, code, sub.strip()))
+    if not value.isprintable():
+        value = "".join(letter for letter in value if letter >= " ")
+    return {"system": OBSERVATION_SYSTEM, "value": value}
 
 
 # parents and children ------------------------------------------------------------------------------------------------
@@ -245,8 +253,7 @@ def _parent_reference(ctx: Assembly, obr: Segment) -> Json | None:
     filler = _parent_order(ctx, obr, 2)
     if filler is None:
         return None
-    value = UNIT_SEPARATOR.join((filler[1], parts[0][0].strip(), sub))
-    return {"type": "Observation", "identifier": {"system": OBSERVATION_SYSTEM, "value": value}}
+    return {"type": "Observation", "identifier": _line_number(filler[1], parts[0][0].strip(), sub)}
 
 
 def _parent_order(ctx: Any, obr: Segment, component: int) -> keys.Key | None:
