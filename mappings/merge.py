@@ -25,7 +25,7 @@ from mappings import statuses
 from mappings.fhir.schema import schema
 from mappings.fhir.values import absent
 from mappings.hl7v2.issues import Issue, issue
-from mappings.hl7v2.periods import reversed_
+from mappings.places import OVER, ended, joined_period, leave_places, locations, past
 from mappings.report_lines import with_lines
 from mappings.statuses import RESULTS
 
@@ -38,15 +38,7 @@ Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _FIXED = frozenset({"resourceType", "id"})
-_MEANT = {  # status of a place without a start → statuses of the stored place that it speaks of
-    "active": ("active", "planned", "reserved", "completed"),
-    "completed": ("active", "completed", "planned"),
-    "planned": ("planned", "active"),
-    "reserved": ("reserved",),
-}
 _NOW = ("[status=active;", ";period.end=")  # conditions of paths that ask how it is now
-_EXPECTED = frozenset({"planned", "reserved"})
-_OVER = frozenset({"finished", "cancelled"})  # of a stay: nobody lies anywhere any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +111,8 @@ def _update(old: Json, mapped: "Mapped") -> Json:
         _replace(body, new, element, names, mapped)
     if "class" in mapped.own:
         _remember_class(old, body, mapped.at)
-    if body.get("status") in _OVER and "status" in mapped.own:
-        _leave_places(body, mapped.at)
+    if body.get("status") in OVER and "status" in mapped.own:
+        leave_places(body, mapped.at)
     return _with_contained(_with_labels(statuses.judged(body, new), old, new, mapped.clear), old, new)
 
 
@@ -158,25 +150,12 @@ def _replace(body: Json, new: Json, element: str, names: list[str], mapped: "Map
         body[element] = body[element] | new[element]  # admission says how she came, discharge how she went
         return
     if element == "period" and element in body:
-        body[element] = _joined_period(body[element], new[element])
+        body[element] = joined_period(body[element], new[element])
         return
     for name in _names_of(body, element):
         del body[name]
     for name in names:
         body[name] = new[name]
-
-
-def _joined_period(old: Json, new: Json) -> Json:
-    """Bounds of both; where they would end before they begin (per-1), the newer statement alone."""
-    joined: Json = old | new
-    return new if "start" in joined and "end" in joined and reversed_(joined["start"], joined["end"]) else joined
-
-
-def _ended(period: Json, at: str) -> Json:
-    """The period with its end, where it has none and begins before."""
-    if not at or "end" in period or ("start" in period and reversed_(period["start"], at)):
-        return period
-    return period | {"end": at}
 
 
 def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
@@ -190,7 +169,7 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
     body = cleared(old, tuple(path for path in mapped.clear if _told_late(path, own)))
     for element, names in _elements(mapped.body).items():
         if element in roots and element not in filled:
-            _replace(body, _past(old, mapped.body, element), element, names, mapped)
+            _replace(body, past(old, mapped.body, element), element, names, mapped)
         elif not _stands(body, element) and element not in filled:
             for name in names:
                 body[name] = mapped.body[name]
@@ -215,37 +194,6 @@ def _stricter(old: Json, new: Json) -> Json:
 
 def _axis(path: str) -> str:
     return f"own:{path.partition('.')[0]}"
-
-
-def _past(old: Json, new: Json, element: str) -> Json:
-    """A place taken in the past is no longer where the patient is, if another is or the stay is over."""
-    if element != "location":
-        return new
-    over = old.get("status") in _OVER
-    held = [_spot(each) for each in old.get("location", ()) if each.get("status") == "active"]
-    places = [
-        {**each, "status": "completed"}
-        if each.get("status") == "active" and (over or any(spot != _spot(each) for spot in held))
-        else each
-        for each in new[element]
-    ]
-    return {**new, element: places}
-
-
-def _spot(place: Json) -> tuple[str, Any]:
-    return _reference(place, "location"), place.get("period", {}).get("start")
-
-
-def _leave_places(body: Json, at: str) -> None:
-    """The stay is over: who lay somewhere lies there no more, whether the message names the place or not."""
-    end = body.get("period", {}).get("end") or at
-
-    def left(place: Json) -> Json:
-        period = _ended(place.get("period", {}), end)
-        return {**place, "status": "completed"} | ({"period": period} if period else {})
-
-    if "location" in body:
-        body["location"] = [left(each) if each.get("status") == "active" else each for each in body["location"]]
 
 
 def _remember_class(old: Json, body: Json, at: str) -> None:
@@ -295,58 +243,6 @@ def _reference(each: Json, name: str) -> str:
     return str(found.get("reference") or found.get("display") or found.get("identifier"))
 
 
-def _locations(old: list[Json], new: list[Json], at: str) -> list[Json]:
-    """By place and start; a place without a start is the current one of that name. Who moves leaves a place behind."""
-    joined = [dict(each) for each in old]
-    named: list[int] = []
-    for each in sorted(new, key=lambda place: place.get("status") != "active"):  # where she is claims its place first
-        index = _known_place(joined, _reference(each, "location"), each, named)
-        if index is None:
-            joined.append(each)
-            index = len(joined) - 1
-        else:
-            period = _joined_period(joined[index].get("period", {}), each.get("period", {}))
-            joined[index] = joined[index] | each | ({"period": period} if period else {})
-        named.append(index)
-    if any(each.get("status") == "active" for each in new):
-        for index, each in enumerate(joined):
-            if index not in named and each.get("status") == "active":
-                period = _ended(each.get("period", {}), at)
-                joined[index] = {**each, "status": "completed"} | ({"period": period} if period else {})
-    for index in named:
-        if joined[index].get("status") == "active" and "end" in joined[index].get("period", {}):
-            joined[index] = _open_again(joined[index])
-    return joined
-
-
-def _open_again(place: Json) -> Json:
-    """The patient lies there again: her stay in it has no end."""
-    period = {name: value for name, value in place["period"].items() if name != "end"}
-    return {name: value for name, value in place.items() if name != "period"} | ({"period": period} if period else {})
-
-
-def _known_place(places: list[Json], place: str, new: Json, taken: list[int]) -> int | None:
-    """Which of the stored places a new one speaks of: by its start, without one by what it may have been before. A
-    place that was only expected has no start yet."""
-    same = [i for i, each in enumerate(places) if _reference(each, "location") == place and i not in taken]
-    start = new.get("period", {}).get("start")
-    if start is not None:
-        begun = [i for i in same if places[i].get("period", {}).get("start") == start]
-        expected = [i for i in same if places[i].get("status") in _EXPECTED and "period" not in places[i]]
-        return (begun or expected or [None])[0]
-    if (end := new.get("period", {}).get("end")) is not None:  # said again, it is the place that was left then
-        left = [
-            i for i in same if (places[i].get("status"), places[i].get("period", {}).get("end")) == ("completed", end)
-        ]
-        if left:
-            return left[-1]
-    for status in _MEANT.get(new.get("status", ""), _MEANT["active"]):
-        alike = [i for i in same if places[i].get("status") == status]
-        if alike:
-            return alike[-1]
-    return None
-
-
 def _participants(old: list[Json], new: list[Json], at: str) -> list[Json]:
     """By role and person; who held a role that others hold now, held it until now."""
 
@@ -357,9 +253,9 @@ def _participants(old: list[Json], new: list[Json], at: str) -> list[Json]:
     now = {(role(each), _reference(each, "individual")) for each in new}
     roles = {each for each, _ in now}
     for index, each in enumerate(joined):
-        held, ended = (role(each), _reference(each, "individual")), "end" in each.get("period", {})
-        if held[0] in roles and held not in now and not ended and at:
-            period = _ended(each.get("period", {}), at)
+        held, open_ = (role(each), _reference(each, "individual")), "end" not in each.get("period", {})
+        if held[0] in roles and held not in now and open_ and at:
+            period = ended(each.get("period", {}), at)
             joined[index] = {**each} | ({"period": period} if period else {})
     return joined
 
@@ -374,7 +270,7 @@ KEYED: dict[str, Join] = {
     "extension": _extensions,
     "modifierExtension": _extensions,
     "link": _by_key(lambda each: (_reference(each, "other"), each.get("type"))),
-    "Encounter.location": _locations,
+    "Encounter.location": locations,
     "Encounter.participant": _participants,
     "Encounter.classHistory": _by_key(
         lambda each: (each.get("class", {}).get("code"), each.get("period", {}).get("start"))
