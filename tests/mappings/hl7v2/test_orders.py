@@ -324,3 +324,12 @@ def test_another_part_in_an_order_is_told_by_its_provenance() -> None:
     assert [each for each in bodies(deleted, "Provenance") if "entity" not in each] == []
     known = order(f"ORC|NW|{PLACER}", part.replace("CP^Consulting", "OP^Ordering"), f"OBR|1|{PLACER}||{GLUCOSE}")
     assert one(known, "ServiceRequest")["requester"]["reference"].startswith("Practitioner/")
+
+
+@pytest.mark.parametrize("authority", ["^LAB^2.999.3.1^ISO", "^LAB", ""])
+def test_a_child_order_names_its_parent_as_the_parent_names_itself(authority: str) -> None:
+    """Across messages: the store finds it by that identifier, with an authority or without."""
+    parent = one(oru(obr("F0", f3=f"F0{authority}")), "ServiceRequest")
+    child = oru(obr("F1", f29=f"^F0{authority.replace('^', '&')}"))
+    named = one(child, "ServiceRequest")["basedOn"][0]["identifier"]
+    assert (named["system"], named["value"]) == (parent["identifier"][0]["system"], "F0")

@@ -153,6 +153,7 @@ def test_an_event_of_orders_and_results_has_its_family_in_every_version(
     events: str, name: str, tier: str, version: str
 ) -> None:
     for event in events.split():
-        row = structure_row(*event.split("^"), version=version)
+        message, _, trigger = event.partition("^")
+        row = structure_row(message, trigger, version=version)
         assert row is not None
         assert (row.family, row.tier) == (name, tier), event
