@@ -49,7 +49,7 @@ _PER = {"RXA": (6, 7, 12), "RXG": (5, 7, 14)}  # segment → amount, unit, per t
 # timing ---------------------------------------------------------------------------------------------------------------
 
 
-@function("TQ1[Timing-Drug]", "Timing")
+@function("TQ1[Timing]", "Timing")
 def tq1_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
     """One repetition of TQ1-3, with what the rest of the TQ1 says about when."""
     if ctx.field != 3 and ctx.rep_index:
@@ -270,6 +270,9 @@ def dose(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
     segment: Segment = ctx.seg
     low, high, unit, per, rate, rate_unit = _DOSES[segment.name]
     least, most = amount(ctx, segment, low, unit), amount(ctx, segment, high, unit)
+    if least is not None and most is not None and most["value"] < least["value"]:  # rng-2
+        ctx.issues.append(issue("bad-value", segment.place(high), row=ctx.row))
+        most = None
     found: Json = {}
     time = _per_time(whole(segment, per, ctx), ctx, segment, per)
     if time is not None and least is not None and most is None and not segment.field(rate):

@@ -99,28 +99,3 @@ def specimen_source(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json
 @function("ST[positiveInt]", "positiveInt")
 def st_positive(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> int | None:
     return numbers.nm_positive(raw, ctx)
-
-
-@function("TQ1[Timing]", "Timing")
-def tq1_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
-    """TQ1-3 with times of day (TQ1-4), bounds (TQ1-7, TQ1-8) and count (TQ1-14): one timing."""
-    pattern = ctx.seg.field(3).split(ctx.rep)[0]
-    found: Json = {}
-    if pattern and pattern != NULL:
-        found = timing.rpt_timing(pattern, ctx) or {}
-    times = [timing.tm_time(raw, ctx) for raw in ctx.seg.field(4).split(ctx.rep) if raw and raw != NULL]
-    plain = [each[0] if isinstance(each, tuple) else each for each in times]
-    if known := [each for each in plain if each is not None]:
-        repeat = found.setdefault("repeat", {})
-        repeat["timeOfDay"] = known
-        repeat |= {} if "period" in repeat else {"frequency": len(known), "period": 1, "periodUnit": "d"}
-    if (count := ctx.seg.field(14)) and count != NULL and (most := numbers.nm_positive(count, ctx)) is not None:
-        found.setdefault("repeat", {})["count"] = most
-    bounds = timing.period(_plain(ctx.seg.field(7)), _plain(ctx.seg.field(8)), ctx)
-    if bounds:
-        found.setdefault("repeat", {})["boundsPeriod"] = bounds
-    return found or None
-
-
-def _plain(raw: str) -> str:
-    return "" if raw == NULL else raw
