@@ -11,6 +11,7 @@ of the guide that decides.
 Source: design chapter HL7 v2 §16; the corpus's README says how its expected Bundles are to be used.
 """
 
+import base64
 import csv
 import fnmatch
 import json
@@ -18,6 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +28,7 @@ from urllib.parse import unquote
 from mappings.convert import Profile, to_fhir
 from mappings.fhir.schema import Element, schema
 from mappings.hl7v2 import message
+from mappings.terminology.systems import registered
 
 Json = dict[str, Any]
 
@@ -187,7 +190,17 @@ def _places(said: Iterable[Fact]) -> dict[str, set[str]]:
             for day in _days(fact.value):
                 found.setdefault(day, set()).add(place)
         if fact.value.startswith(("urn:", "http")):
-            found.setdefault(unquote(re.split("[/:]", fact.value)[-1]), set()).add(place)
+            for name in (unquote(re.split("[/:]", fact.value)[-1]), *_oids().get(fact.value, ())):
+                found.setdefault(name, set()).add(place)
+    return found
+
+
+@cache
+def _oids() -> dict[str, list[str]]:
+    """URI → the OIDs that are registered for it."""
+    found: dict[str, list[str]] = {}
+    for key, uri in registered().items():
+        found.setdefault(uri, []).append(key)
     return found
 
 
@@ -208,6 +221,8 @@ def facts(body: Json) -> frozenset[Fact]:
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
+        if value.get("contentType") == "text/plain" and "data" in value:
+            value = {**value, "data": base64.b64decode(value["data"]).decode("utf-8", "replace")}
         for name, each in value.items():
             if name not in _SKIPPED and not (name == "url" and "extension" in path):
                 yield from _leaves(each, f"{path}.{_step(name, each)}".lstrip("."))
@@ -220,6 +235,8 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif value is not None and value != "":
         text = str(value).lower() if isinstance(value, bool) else str(value)
         yield path, " ".join(text.split())
+        if "\n" in text:  # notes of one segment after the other: each line is a fact
+            yield from ((path, plain) for line in text.split("\n") if (plain := " ".join(line.split())))
 
 
 def _step(name: str, value: Any) -> str:

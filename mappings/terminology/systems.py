@@ -12,12 +12,13 @@ _FILE = Path(__file__).parent / "systems.csv"
 
 
 @cache
-def _systems() -> dict[str, str]:
+def registered() -> dict[str, str]:
+    """Every mnemonic (in capitals) and OID with its URI."""
     with _FILE.open(encoding="utf-8", newline="") as file:
         return {row["key"]: row["uri"] for row in csv.DictReader(file)}
 
 
 def system_for(mnemonic_or_oid: str) -> str | None:
     """`LN` or `2.16.840.1.113883.6.1` → `http://loinc.org`; None for a name that is not registered."""
-    found = _systems()
+    found = registered()
     return found.get(mnemonic_or_oid) or found.get(mnemonic_or_oid.upper())
