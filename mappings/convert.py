@@ -254,6 +254,8 @@ def _scanned_keys(
     found: list[tuple[keys.Key, bool]] = []
     for fields in segments:
         fields += ["", "", "", ""]
+        if any(sep.esc in field for field in fields[1:4]):
+            return None  # what an escape means the whole message says
         if fields[0] == "PID":
             key = keys.choose_identity(fields[3].split(sep.rep), scan) or keys.identifier(fields[2], scan)
             if key is None:

@@ -170,15 +170,23 @@ def _nobodys_home(body: Json) -> bool:
 
 
 def _without_orphans(body: Json) -> bool:
-    """Takes out what is contained and that nothing refers to."""
-    named = {text for text in strings(body) if text.startswith("#")}
-    kept = [inner for inner in body["contained"] if f"#{inner.get('id')}" in named or "#" in strings(inner)]
-    if len(kept) == len(body["contained"]):
+    """Takes out what is contained and that nothing refers to, but for what another orphan says."""
+    inside = body["contained"]
+    kept: list[Json] = [inner for inner in inside if "#" in strings(inner)]
+    named = _local({name: value for name, value in body.items() if name != "contained"}) | _local(kept)
+    while more := [inner for inner in inside if inner not in kept and f"#{inner.get('id')}" in named]:
+        kept += more
+        named |= _local(more)
+    if len(kept) == len(inside):
         return False
-    body["contained"] = kept
+    body["contained"] = [inner for inner in inside if inner in kept]
     if not kept:
         del body["contained"]
     return True
+
+
+def _local(value: Any) -> set[str]:
+    return {text for text in strings(value) if text.startswith("#")}
 
 
 def _place(builder: Any) -> Place:

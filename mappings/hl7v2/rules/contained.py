@@ -21,6 +21,10 @@ def contained(ctx: Assembly) -> None:
             continue
         used: set[str] = set()
         _local({name: value for name, value in builder.body.items() if name != "contained"}, used)
+        known = -1
+        while known < len(used):  # what is pointed to may point to another
+            known = len(used)
+            _local([each for each in inside if each["id"] in used], used)
         kept = [each for each in inside if each["id"] in used]
         if kept:
             builder.body["contained"] = kept

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from mappings.convert import Conversion
+from mappings.convert import Conversion, patient_keys, to_fhir
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 from mappings.fhir.values import SOURCE_LEXEME
 from mappings.hl7v2.finishing import finish
 from mappings.hl7v2.issues import Issue
 from mappings.hl7v2.periods import reversed_
-from tests.mappings.hl7v2.messages import adt, convert, header, obr, obx, one, oru, segment
+from tests.mappings.hl7v2.messages import adt, convert, default, header, message, obr, obx, one, oru, segment
 
 
 def said(text: str) -> dict[str, object]:
@@ -176,3 +176,19 @@ def test_a_lines_number_holds_no_control_character() -> None:
     done = oru(obr(), obx(f4="I\x0e"))
     assert fits(done)
     assert one(done, "Observation")["identifier"][0]["value"].endswith("␟I")
+
+
+def test_what_is_contained_may_be_referred_to_from_what_is_contained() -> None:
+    """Found by fuzzing: a requester in a role for an organization, both without a number."""
+    done = convert(header("BAR^P06"), "ORC||||||||||||286^Kaya^Leyla|||||||||Praxis am Tor")
+    found = one(done, "ServiceRequest")
+    assert {each["resourceType"] for each in found["contained"]} >= {"PractitionerRole", "Organization"}
+    assert fits(done)
+
+
+def test_the_scan_at_receipt_reads_an_escape_in_a_number_as_the_conversion_does() -> None:
+    """Found by fuzzing: an escape in PID-3 ended the scan with an error that was none of ours."""
+    for number in ("47\\F\\11^^^HOSP", "4711^^^HO\\T\\SP&2.999.1&ISO", "4711^^^\\X41\\"):
+        data = message(header("ADT^A08"), f"PID|1|\\E\\|{number}", f"MRG|{number}")
+        patients = [each.body for each in to_fhir(data, default()).resources if each.body["resourceType"] == "Patient"]
+        assert {each["id"] for each in patients} <= {key.id for key in patient_keys(data, default())}
