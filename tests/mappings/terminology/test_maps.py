@@ -19,6 +19,21 @@ OPEN = ("http://terminology.hl7.org/CodeSystem/", "http://hl7.org/fhir/", "urn:i
 
 # Maps whose targets go into an element with a required binding: FHIR's code system and its value set are one
 CLOSED = {
+    "gol-18.goal-status": "goal-status",
+    "pth-5.request-status": "request-status",
+    "v2-0017.charge-item-status": "chargeitem-status",
+    "v2-0038.medication-request-status": "medicationrequest-status",
+    "v2-0119.medication-request-status": "medicationrequest-status",
+    "v2-0183.location-status": "location-status",
+    "v2-0271.composition-status": "composition-status",
+    "v2-0273.document-reference-status": "document-reference-status",
+    "v2-0278.appointment-status": "appointmentstatus",
+    "v2-0278.participation-status": "participationstatus",
+    "v2-0278.request-status": "request-status",
+    "v2-0280.request-priority": "request-priority",
+    "v2-0283.request-status": "request-status",
+    "v2-0322.immunization-status": "immunization-status",
+    "v2-0498.consent-state": "consent-state-codes",
     "v2-0001.administrative-gender": "administrative-gender",
     "v2-0027.request-priority": "request-priority",
     "v2-0038.request-status": "request-status",
@@ -54,10 +69,9 @@ def test_a_map_loads_and_every_row_has_a_source(name: str) -> None:
 @pytest.mark.parametrize(("name", "values"), sorted(CLOSED.items()))
 def test_a_closed_map_leads_only_to_codes_of_its_value_set(name: str, values: str) -> None:
     loaded = concept_map.load(name)
-    system = f"http://hl7.org/fhir/{values}"
+    (system,) = {concept.system for concept in loaded.concepts.values()}
     allowed = schema().valueset(values)
     assert allowed is not None
-    assert {concept.system for concept in loaded.concepts.values()} == {system}
     assert loaded.targets() <= allowed[system]
 
 
