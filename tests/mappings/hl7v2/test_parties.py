@@ -223,3 +223,9 @@ def test_the_registry_s_last_change_is_a_provenance_of_the_patient_alone() -> No
     assert change["target"] == [{"reference": f"Patient/{one(conversion, 'Patient')['id']}"}]
     assert change["occurredDateTime"].startswith("2025-03-01")
     assert all("Provenance" not in each["reference"] for each in whole["target"])
+
+
+def test_who_helped_in_a_procedure_did_so_in_a_role() -> None:
+    conversion = valid(adt("A08", "PR1|1||31622^Bronchoscopy^C4||20250304", rol(f13="OP^1^^HOSP", f14=ORG)))
+    performer = one(conversion, "Procedure")["performer"][0]["actor"]["reference"]
+    assert performer == f"PractitionerRole/{one(conversion, 'PractitionerRole')['id']}"
