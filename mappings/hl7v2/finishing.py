@@ -5,6 +5,7 @@
 - an amount with a comparator where FHIR holds plain amounts only (sqty-1): its text stays
 - details of an order that does not say what it orders (prr-1): what it orders is absent, for a reason
 - an organization's address or telephone at home (org-2, org-3): whose it is says no use
+- one end of an appointment without the other (app-2): that is absent, for a reason
 - a choice that two segments fill in two types (`asNeeded[x]`): the later one stands
 - a contained resource that a later field took the place of (dom-3): it goes
 
@@ -77,6 +78,9 @@ def _put_right(kind: str, body: Json, filled: list[str]) -> list[str]:
     if kind == "ServiceRequest" and "orderDetail" in body and "code" not in body:
         body["code"] = values.absent("unknown")
         filled.append("code")
+    if kind == "Appointment" and (one_end := _other_end(body)):
+        body[f"_{one_end}"] = values.absent("unknown")
+        filled.append(one_end)
     if kind == "Organization" and _nobodys_home(body):
         codes.append("contradiction")
     return codes
@@ -160,6 +164,12 @@ _ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {
 _LOOKED_INTO: Final = frozenset({"Identifier", "Annotation"})  # besides elements with children of their own
 _ODD: Final[Mapping[Mend, str]] = {_straightened: "end", _plain: "comparator"}  # the member without which all is well
 _CODES: Final[Mapping[Mend, str]] = {_straightened: "contradiction", _plain: "bad-value"}
+
+
+def _other_end(body: Json) -> str:
+    """The end of an appointment that is not there while the other is (app-2)."""
+    there = [name in body or f"_{name}" in body for name in ("start", "end")]
+    return "" if there[0] == there[1] else "start" if there[1] else "end"
 
 
 def _nobodys_home(body: Json) -> bool:

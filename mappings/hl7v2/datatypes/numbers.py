@@ -7,10 +7,12 @@ Source: HL7 v2.9 §2A; FHIR R4 Quantity, Range, Ratio; UCUM.
 
 import re
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from mappings.fhir import values
 from mappings.fhir.codec import number
+from mappings.fhir.schema import schema
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, first, part, st_string
@@ -220,10 +222,18 @@ def _money(amount: str | None, currency: str | None, ctx: Context) -> Json | Non
     if read is None or read[0]:
         ctx.issue("not-a-number", 1)
         return None
-    if currency is not None and not (len(currency) == 3 and currency.isalpha() and currency.isascii()):
+    currency = currency.upper() if currency else None
+    if currency is not None and currency not in _currencies():
         ctx.issue("bad-value", 2)
         currency = None
-    return values.present(value=number(read[1]), currency=currency.upper() if currency else None)
+    return values.present(value=number(read[1]), currency=currency)
+
+
+@cache
+def _currencies() -> frozenset[str]:
+    """ISO 4217, as R4 binds it."""
+    listed = schema().valueset("currencies") or {}
+    return frozenset(code for codes in listed.values() for code in codes)
 
 
 # Structured numbers -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ PRT[PractitionerRole], PRT[CareTeam], IN3[CareTeam]; design chapter HL7 v2 §4.
 from dataclasses import dataclass
 from typing import Any
 
-from mappings.fhir.values import present, reference
+from mappings.fhir.values import absent, present, reference
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS, parties
 from mappings.hl7v2.datatypes.names import XCN
@@ -92,6 +92,11 @@ def _role(raw: str, ctx: Any, fields: Fields) -> Json | None:
         if about:
             ctx.issue("extra-value")
         return person
+    for place in (about.get("organization", {}), *about.get("location", ())):
+        if place.get("reference", "").startswith("#"):  # contained elsewhere: no reference leads into another resource
+            del place["reference"]
+            if not place:
+                place |= absent("unknown")
     role = _all(ctx, fields.role, "CWE[CodeableConcept]")
     numbers = _all(ctx, fields.instance, "EI[Identifier]") + (
         _all(ctx, fields.contact, "PLN[Identifier]") if fields.contact else []

@@ -192,3 +192,27 @@ def test_the_scan_at_receipt_reads_an_escape_in_a_number_as_the_conversion_does(
         data = message(header("ADT^A08"), f"PID|1|\\E\\|{number}", f"MRG|{number}")
         patients = [each.body for each in to_fhir(data, default()).resources if each.body["resourceType"] == "Patient"]
         assert {each["id"] for each in patients} <= {key.id for key in patient_keys(data, default())}
+
+
+def test_an_appointment_with_one_end_has_two() -> None:
+    appointment: dict[str, Any] = {"resourceType": "Appointment", "status": "proposed", "start": "2025-03-04T08:00:00Z"}
+    appointment["participant"] = [{"actor": {"display": "a"}, "status": "accepted"}]
+    assert broken(appointment) != ()
+    finished(appointment)
+    assert broken(appointment) == ()
+
+
+def test_a_role_held_at_a_place_without_a_number_names_it_in_words() -> None:
+    """Found by fuzzing: a reference to what is contained elsewhere."""
+    doctor = "1001^Kaya^Leyla^^^Dr.^^^HOSP&2.999.1.5&ISO"
+    done = adt("A08", "PV1|1|I", segment("ROL", f2="AD", f3="AT^Attending^HL70443", f4=doctor, f13="Praxis am Tor"))
+    assert fits(done)
+
+
+def test_a_currency_is_one_of_iso_4217() -> None:
+    """Found by fuzzing: three letters are not enough."""
+    for currency, kept in (("EUR", True), ("eur", True), ("MIN", False)):
+        done = adt("A08", segment("IN1", f1="1", f12="20250101", f37=f"1.50&{currency}"))
+        assert fits(done)
+        found = one(done, "Coverage")["costToBeneficiary"][0]["valueMoney"]
+        assert ("currency" in found) is kept
