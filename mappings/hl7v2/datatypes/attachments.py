@@ -9,6 +9,7 @@ import base64
 import binascii
 from typing import NamedTuple
 
+from mappings.fhir.primitives import is_media_type
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, part, void
@@ -83,10 +84,9 @@ def _decoded(written: str, encoding: str, ctx: Context) -> bytes | None:
 def media_type(kind: str | None, subtype: str | None) -> str | None:
     """A media type of ED.2 and .3; None where they name none, since a wrong one is worse."""
     upper = (subtype or "").upper()
-    if subtype and "/" in subtype:
-        return subtype.lower()
-    if kind and "/" in kind:
-        return kind.lower()
+    whole = next((text.lower() for text in (subtype, kind) if text and "/" in text), None)
+    if whole is not None:
+        return whole if is_media_type(whole) else None
     if upper in _SUBTYPES:
         return _SUBTYPES[upper]
     top = _MEDIA.get((kind or "").upper())

@@ -12,6 +12,7 @@ from mappings.convert import Conversion, patient_keys, to_fhir
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 from mappings.fhir.values import SOURCE_LEXEME
+from mappings.hl7v2.datatypes.attachments import media_type
 from mappings.hl7v2.finishing import finish
 from mappings.hl7v2.issues import Issue
 from mappings.hl7v2.periods import reversed_
@@ -216,3 +217,9 @@ def test_a_currency_is_one_of_iso_4217() -> None:
         assert fits(done)
         found = one(done, "Coverage")["costToBeneficiary"][0]["valueMoney"]
         assert ("currency" in found) is kept
+
+
+def test_a_media_type_is_one() -> None:
+    """Found by fuzzing: a stroke in RP-4 made anything a media type."""
+    for written, kept in (("image/jpeg", True), ("JPEG~images/1002/2", False), ("a/b c", False)):
+        assert (media_type("Image", written) is not None) is kept
