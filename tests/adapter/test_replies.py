@@ -19,6 +19,8 @@ from adapter import operators
 from adapter import replies as replies_module
 from adapter.errors import ConfigurationError
 from adapter.http_server import free_port
+from adapter.inbound import http
+from adapter.inbound.http import Answered
 from adapter.inbound.mllp import END, VT, frame
 from adapter.node import Node, running
 from adapter.replies import Address, address
@@ -378,3 +380,28 @@ def test_an_address_is_a_host_and_a_port(text: str, expected: Address | None) ->
         return
     with pytest.raises(ConfigurationError, match="no address"):
         address(text)
+
+
+# Over HTTP -----------------------------------------------------------------------------------------------------------
+
+
+async def posted(node: Node, body: bytes) -> Answered:
+    return await http.receive(http.Sender("main", may_send=True), http.MEDIA_TYPE, body, node.receipt.intakes)
+
+
+async def test_a_request_is_answered_once_its_message_has_taken_effect(fresh_site: Path) -> None:
+    profile(fresh_site, MAPPED, "own")
+    async with running(fresh_site) as node:
+        good, bad = await posted(node, original("A1", "11")), await posted(node, original("A2", "12", sender=STRANGE))
+        assert (good.status, msa(good.body)[1]) == (200, "AA")
+        assert (bad.status, msa(bad.body)[1]) == (503, "AE")
+
+
+async def test_a_request_whose_answer_goes_elsewhere_is_taken_without_one(fresh_site: Path) -> None:
+    other = OtherSide()
+    profile(fresh_site, to(other.port), "own")
+    async with other.listening(), running(fresh_site) as node:
+        assert await posted(node, original("A1", "11")) == Answered(202, b"")
+        first = await posted(node, enhanced("A2", "12"))
+        assert (first.status, msa(first.body)[1]) == (200, "CA")
+        await until(lambda: sorted(other.said) == [("AA", "A1"), ("AA", "A2")])

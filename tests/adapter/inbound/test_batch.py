@@ -3,6 +3,9 @@
 HL7 v2.9 §2.10.3, §2.14; hl7v2 chapter §11.
 """
 
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from itertools import count
 
 import pytest
@@ -16,7 +19,7 @@ from adapter.inbound.http import receive as posted
 from adapter.inbound.journal_table import Part as Place
 from adapter.inbound.journal_table import Row
 from tests.adapter.inbound.site import Sender as Mllp
-from tests.adapter.inbound.site import Site, message
+from tests.adapter.inbound.site import Site, close_site, message
 
 FHS = b"FHS|^~\\&|LABSYS|LAB|CHARTBRIDGE|HOSP|20240501||nightly||F77\r"
 BHS = b"BHS|^~\\&|LABSYS|LAB|CHARTBRIDGE|HOSP|20240501||||B77\r"
@@ -256,3 +259,24 @@ async def test_a_part_that_lies_in_its_place_is_not_kept_again(site: Site) -> No
             await site.journal.accept(intake.prepare_part(part, Place(b"file", n, 3)).incoming)
     assert [row.state for row in await rows(site)] == ["new", "rejected", "new"]
     assert (await site.journal.accept(intake.prepare_one(THREE).incoming)).seq == 4, "no number is left out"
+
+
+async def test_a_journal_made_before_there_were_parts_learns_of_them(
+    site: Site, open_site: Callable[[], Awaitable[Site]]
+) -> None:
+    await over_http(site, ONE)
+    await close_site(site)
+    with closing(sqlite3.connect(site.folder / "journal.sqlite3")) as connection:
+        connection.executescript("DROP TRIGGER message_part; DROP TABLE part;")
+    again = await open_site()
+    assert (await over_http(again, ONE + TWO)).status == 200
+    assert [row.state for row in await rows(again)] == ["new", "duplicate", "new"]
+    assert set(await again.journal.parts([1, 2, 3])) == {2, 3}
+
+
+async def test_what_is_pruned_takes_its_place_with_it(site: Site) -> None:
+    await over_http(site, ONE + TWO)
+    with closing(sqlite3.connect(site.folder / "journal.sqlite3")) as connection:
+        connection.execute("DELETE FROM message WHERE seq = 1")
+        connection.commit()
+        assert connection.execute("SELECT seq FROM part").fetchall() == [(2,)]
