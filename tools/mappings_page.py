@@ -93,7 +93,7 @@ def structures() -> str:
         made = _made(structure, family)
         resources = sorted({kind for kinds in made.values() for kind in kinds})
         message = named[0].partition("^")[0]
-        shown = message + "^" + " ".join(event.partition("^")[2] for event in named)
+        shown = message + "^" + " ".join(event.partition("^")[2] or "any" for event in named)
         lines.append(f"| {structure} | {shown} | {tier} | {', '.join(resources)} | {' '.join(sorted(made))} |")
     return "\n".join(lines)
 
