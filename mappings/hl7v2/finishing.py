@@ -60,20 +60,25 @@ def _put_right(kind: str, body: Json, filled: list[str]) -> list[str]:
     known, shape = _looks(kind), tuple(body)
     found = known.get(shape)
     if found is None:
-        found = tuple(_look(kind, body)), tuple(_second_types(kind, body))
+        lacking = tuple(needed for needed in _required(kind) if needed.names[0] not in body)
+        found = tuple(_look(kind, body)), tuple(_second_types(kind, body)), lacking
         if len(known) < _SHAPES:
             known[shape] = found
-    looks, superseded = found
+    looks, superseded, lacking = found
     for name in superseded:
         body.pop(name)
         codes.append("contradiction")
     for look in looks:
         value = body[look.name]
         for item in value if value.__class__ is list else (value,):
-            if not look.odd.isdisjoint(item) or not item.keys() >= look.required or None in item.values():
-                codes += _mended(item, look.within)
-    for needed in _required(kind):
-        if needed.first not in body and needed.missing(body):
+            if look.complete is not None and (not item.keys() >= look.required or None in item.values()):
+                look.complete(item)
+            for name, mark, mend in look.within:
+                held = item.get(name) if name else item
+                if held is not None and mark in held and mend(held):
+                    codes.append(_CODES[mend])
+    for needed in lacking:
+        if needed.missing(body):
             filled.append(needed.fill(body))
     if kind == "ServiceRequest" and "orderDetail" in body and "code" not in body:
         body["code"] = values.absent("unknown")
@@ -90,15 +95,18 @@ class _Look(NamedTuple):
     """A member of a resource that may need mending: what tells that it does, and what to do then."""
 
     name: str
-    odd: frozenset[str]  # none of these: nothing to mend
     required: frozenset[str]  # all of these: nothing absent
-    within: Within
+    complete: Mend | None
+    within: tuple[tuple[str, str, Mend], ...]  # a name, the member without which all is well there, and what to do
+
+
+Shape = tuple[str, ...]
 
 
 @cache
-def _looks(kind: str) -> dict[tuple[str, ...], tuple[tuple[_Look, ...], tuple[str, ...]]]:
-    """Of a type: by the names of a resource's members, which of them to look at, and which to leave out; filled as
-    they come.
+def _looks(kind: str) -> "dict[Shape, tuple[tuple[_Look, ...], tuple[str, ...], tuple[_Needed, ...]]]":
+    """Of a type: by the names of a resource's members, which of them to look at, which to leave out, and what R4
+    requires that none of them is; filled as they come.
     """
     return {}
 
@@ -115,19 +123,11 @@ def _look(kind: str, body: Json) -> Iterator[_Look]:
     left_out = frozenset(_second_types(kind, body))
     for name in body:
         if name in places and name not in left_out:
-            within = places[name]
-            odd = frozenset(_ODD[mend] if not inner else inner for inner, mend in within if inner or mend in _ODD)
             child = schema().members(kind)[name].names[name]
             needed = _required(child) if "." in child or child in _LOOKED_INTO else ()
-            yield _Look(name, odd, frozenset(one.first for one in needed), within)
-
-
-def _mended(item: Json, within: Within) -> Iterator[str]:
-    """The codes of what was mended in one element."""
-    for name, mend in within:
-        held = item.get(name) if name else item
-        if held is not None and mend(held) and mend in _CODES:
-            yield _CODES[mend]
+            complete = next((mend for inner, mend in places[name] if mend not in _ODD), None)
+            within = tuple((inner, _ODD[mend], mend) for inner, mend in places[name] if mend in _ODD)
+            yield _Look(name, frozenset(one.names[0] for one in needed), complete, within)
 
 
 def _straightened(period: Json) -> bool:
@@ -239,11 +239,6 @@ class _Needed(NamedTuple):
     names: tuple[str, ...]
     filled: str
     value: Callable[[], Any]
-
-    @property
-    def first(self) -> str:
-        """The name it usually has."""
-        return self.names[0]
 
     def missing(self, holder: Json) -> bool:
         return all(holder.get(name) is None for name in self.names)
