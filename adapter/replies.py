@@ -93,6 +93,7 @@ class Replies:
         self._waiters: dict[int, deque[Told]] = {}
         self._asked: set[int] = set()  # whose outcome may be known already
         self._woken = asyncio.Event()
+        self._fault: BaseException | None = None
         self._lines: dict[str, _Line] = defaultdict(_Line)  # by address
 
     def wake(self) -> None:
@@ -107,13 +108,14 @@ class Replies:
     async def run(self) -> None:
         """For ever."""
         try:
-            while True:
+            while self._fault is None:
                 self._woken.clear()
                 try:
                     await self._round()
                 except Unavailable as exc:
                     log.error("replies.unavailable", code=exc.code)
                 await _either(self._woken, POLL_S)
+            raise self._fault
         finally:
             tasks = [line.sending for line in self._lines.values() if line.sending is not None]
             for task in tasks:
@@ -158,19 +160,28 @@ class Replies:
 
     def _send(self, owed: Sequence[Owed]) -> None:
         """Begin to send to each address that neither rests nor is being sent to; the others come round again."""
-        by_address: dict[str, list[Owed]] = defaultdict(list)
+        by_address: dict[str, list[tuple[Owed, Intake]]] = defaultdict(list)
         for one in owed:
-            by_address[self._parts.intakes[one.feed].reply_to].append(one)
+            if (intake := self._parts.intakes.get(one.feed)) is not None and intake.reply_to:
+                by_address[intake.reply_to].append((one, intake))
         for where, some in by_address.items():
             line = self._lines[where]
             if line.sending is None and line.rests_until <= time.monotonic():
                 line.sending = asyncio.create_task(self._deliver(line, address(where), some))
+                line.sending.add_done_callback(partial(self._sent, line))
 
-    async def _deliver(self, line: _Line, to: Address, some: Sequence[Owed]) -> None:
+    def _sent(self, line: _Line, task: asyncio.Task[None]) -> None:
+        """The address is free; a fault of ours is the whole part's."""
+        line.sending = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fault = error
+        self._woken.set()
+
+    async def _deliver(self, line: _Line, to: Address, some: Sequence[tuple[Owed, Intake]]) -> None:
         """In order; the first that does not arrive ends the turn, for the next would not either."""
         try:
-            for owed in some:
-                how = await self._attempt(to, owed)
+            for owed, intake in some:
+                how = await self._attempt(to, owed, intake)
                 crash_point("reply.sent")
                 await self._parts.store.write(partial(self._note, owed, how))
                 if not how:
@@ -181,9 +192,6 @@ class Replies:
         except Unavailable as exc:  # the note of it: it will be sent again
             log.error("replies.unavailable", code=exc.code)
             line.rests_until = time.monotonic() + FIRST_S
-        finally:
-            line.sending = None
-            self._woken.set()
 
     def _note(self, owed: Owed, how: str, conn: Connection) -> None:
         if how:
@@ -191,9 +199,9 @@ class Replies:
         else:
             table.failed(conn, self._parts.org, owed.seq)
 
-    async def _attempt(self, to: Address, owed: Owed) -> str:
+    async def _attempt(self, to: Address, owed: Owed, intake: Intake) -> str:
         """How it ended; "" where it is to be tried again."""
-        message = await self._rendered(owed)
+        message = await self._rendered(owed, intake)
         if message is None:
             return UNHEARD
         try:
@@ -211,9 +219,8 @@ class Replies:
         log.info("reply.not_arrived", feed=owed.feed, seq=owed.seq, tries=owed.tries + 1)
         return ""
 
-    async def _rendered(self, owed: Owed) -> bytes | None:
+    async def _rendered(self, owed: Owed, intake: Intake) -> bytes | None:
         """The answer as a message; None where the message it answers cannot be read any more."""
-        intake = self._parts.intakes[owed.feed]
         try:
             body = await self._parts.journal.body(await self._parts.journal.row(owed.seq))
         except (NotFound, IntegrityFault):

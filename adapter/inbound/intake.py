@@ -116,7 +116,8 @@ class NoOutcomes:
 
 
 Arrival = Prepared | Together
-Replied = Callable[[Reply], None]
+# Hears the answer; False says that its sender has gone.
+Replied = Callable[[Reply], object]
 # A further message for a sender that may have gone; whether it could be written.
 Later = Callable[[bytes], bool]
 
@@ -351,5 +352,4 @@ def _worse(code: str) -> int:
 
 
 def _told(replied: Replied, reply: Reply) -> bool:
-    replied(reply)
-    return True
+    return replied(reply) is not False

@@ -212,8 +212,9 @@ class Connection(asyncio.Protocol):
         self._write(frame(message))
         return True
 
-    def _replied(self, slot: Slot, reply: Reply) -> None:
-        """Fill the slot, and write what is due from the head of the queue."""
+    def _replied(self, slot: Slot, reply: Reply) -> bool:
+        """Fill the slot, and write what is due from the head of the queue; whether the sender is still there."""
+        there = self._transport is not None and not self._transport.is_closing()
         for code in reply.counted:
             self._listener.count(code)
         slot.reply = frame(reply.message) if reply.wanted else b""
@@ -228,6 +229,7 @@ class Connection(asyncio.Protocol):
             self._drain()
         if self._ended and self.answered:
             self._close()
+        return there
 
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
