@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from adapter.cli import completion
 from adapter.cli.console import OPTIONS, Exit, emit, emit_list, progress, shown
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Feeds as files: list, compare, apply, pause and try them.")
 
 T = TypeVar("T")
-Name = Annotated[str, typer.Argument(help="The feed's name.")]
+Name = Annotated[str, typer.Argument(help="The feed's name.", autocompletion=completion.feeds)]
 Why = Annotated[str, typer.Option(help="Why, for the ledger.")]
 Author = Annotated[str, typer.Option(help="Who does it, for the ledger.")]
 COLUMNS = ("feed", "state", "kind", "listens", "profile", "revision", "runs", "drift", "waiting", "stopped")

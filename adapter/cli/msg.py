@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adapter.cli import completion
 from adapter.cli.console import OPTIONS, confirm, emit, emit_list, progress, shown, since
 from adapter.errors import NotFound, UsageError
 
@@ -31,7 +32,7 @@ Fingerprint = Annotated[str, typer.Option(help="All quarantined messages of one 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which messages it would be.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 State = Annotated[str, typer.Option(help="Only messages in this state.")]
-Feed = Annotated[str, typer.Option(help="Only messages of this feed.")]
+Feed = Annotated[str, typer.Option(help="Only messages of this feed.", autocompletion=completion.feeds)]
 Since = Annotated[str, typer.Option(help="Only what was received since: 2h, 30m, 7d or a time.")]
 
 

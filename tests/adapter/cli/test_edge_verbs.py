@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter.cli import completion
 from adapter.cli.console import since
 from adapter.errors import UsageError
 from adapter.mask import masked
@@ -117,6 +118,14 @@ def test_a_trial_of_a_folder_says_whether_files_could_be_moved(command: Command,
     (tmp_path / "night.toml").write_text(text.format(tmp_path / "absent"), "utf-8")
     ended = command("feed", "test", tmp_path / "night.toml", json=True)
     assert (ended.code, ended.objects()[-1]["found"]) == (8, "is no folder")
+
+
+def test_a_shell_is_offered_the_names_of_feeds(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command.site is not None
+    monkeypatch.setenv("CHARTBRIDGE_SITE", str(command.site))
+    assert (completion.feeds("m"), completion.feeds("x")) == (["main"], [])
+    (command.site / "feeds" / "main.toml").write_text("not toml", "utf-8")
+    assert completion.feeds("") == []
 
 
 # msg -----------------------------------------------------------------------------------------------------------------
