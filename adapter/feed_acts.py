@@ -150,8 +150,8 @@ async def taken_up(site: Site, feed: Feed, timeout_s: float = TAKEN_UP_S) -> Fee
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         run = (await runs(site)).get(feed.name)
-        if run is not None and (run.fault or run.runs == feed.revision):
-            return run
+        if run is not None and (run.fault or (run.runs == feed.revision and run.at >= run.wanted_at)):
+            return run  # the same revision may be applied anew, for its profile to be read anew
         await asyncio.sleep(0.1)
     return None
 

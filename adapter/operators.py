@@ -65,6 +65,8 @@ async def hold(site: Site, journal: JournalReader, seqs: Sequence[int], who: str
     def keep(conn: Connection, one: MessageState, at: int) -> None:
         step = Step(one.seq, one.feed, messages.HELD, who, BY_HAND + why, rows[one.seq].patients)
         messages.move(conn, site.org, step, at)
+        if rows[one.seq].unanswered:  # its sender waits for nothing else
+            replies.owe(conn, site.org, Owed(one.seq, one.feed, rows[one.seq].due, messages.HELD, at=at))
 
     return await _act(site, "msg.hold", who, rows, found, keep, why)
 

@@ -124,6 +124,7 @@ class Receipt:
     changed: Callable[[], Awaitable[None]] | None = None
     replies: Replies = field(init=False)
     _wishes: dict[str, int] = field(default_factory=dict)
+    _closed: bool = False
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -145,6 +146,7 @@ class Receipt:
 
     async def close(self) -> None:
         """Take no more; answer what has arrived."""
+        self._closed = True
         await asyncio.gather(*map(self._close, list(self.feeds)))
 
     async def watch(self) -> None:
@@ -173,8 +175,10 @@ class Receipt:
         self._wishes = {name: row.wanted_at for name, row in known.items()}
 
     async def reload(self) -> None:
-        """Read all feeds, their profiles and certificates again."""
+        """Read all feeds, their profiles and certificates again. Once it is closed, nothing."""
         async with self._turn:
+            if self._closed:
+                return
             found = await self._read(self.feeds)
             for name in sorted({*self.feeds, *found}) if found is not None else ():
                 await self._take_up(name, found.get(name) if found else None)
@@ -194,10 +198,17 @@ class Receipt:
         except ChartbridgeError as exc:
             await self._refuse([name], exc)
             if self.feeds.get(name) is not before[0]:
-                await self._change(name, *before)  # a port that is taken: back to the one that was
+                await self._restore(name, *before)
             return
         log.info("feed.taken_up", feed=name, state=feed.state if feed else "gone")
         await self._tell([name])
+
+    async def _restore(self, name: str, feed: Feed | None, intake: Intake | None) -> None:
+        """Back to what was: to the port that was open, under the certificates that were loaded."""
+        try:
+            await self._change(name, feed, intake)
+        except ChartbridgeError as exc:
+            log.error("feed.not_restored", feed=name, code=exc.code, reason=exc.text)
 
     async def _change(self, name: str, feed: Feed | None, intake: Intake | None) -> None:
         before = self.feeds.get(name)

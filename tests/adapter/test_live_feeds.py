@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import trustme
 
 from adapter import feed_acts
 from adapter.errors import ConfigurationError, NotFound, Unavailable
@@ -16,7 +17,8 @@ from adapter.sender import acknowledgement_code, send_one
 from adapter.site import open_site
 from adapter.store import messages
 from adapter.store.feeds import FeedRun
-from tests.adapter.inbound.site import msa
+from tests.adapter.inbound.site import Sender, msa
+from tests.adapter.inbound.test_tls import client, write
 from tests.adapter.nodes import HOST, STRANGE, STRICT, a08, profile, send, states, why
 from tests.adapter.test_replies import on_port, served
 from tests.adapter.test_replies import sender as sending
@@ -252,3 +254,46 @@ async def test_a_file_that_cannot_be_changed_so_is_left_alone(fresh_site: Path) 
         with pytest.raises(NotFound):
             await feed_acts.set_state(site, "nobody", "paused", "ada", "feed.pause", "")
     assert file.read_bytes() == before
+
+
+async def test_certificates_are_read_again_and_broken_ones_leave_those_that_were_loaded(fresh_site: Path) -> None:
+    authority = trustme.CA()
+    write(fresh_site, authority.issue_cert("localhost"))
+    file = fresh_site / "feeds" / "main.toml"
+    file.write_text(file.read_text("utf-8") + 'tls = { cert_file = "lab.pem", key_file = "lab.key" }\n', "utf-8")
+    async with running(fresh_site) as node:
+
+        async def answered() -> bytes:
+            one = await Sender.open(node.mllp_port(), client(authority), "localhost")
+            serial = one.writer.get_extra_info("peercert")["serialNumber"]
+            assert msa(await one.ask(a08(serial[:8], "11")))[1] == "CA"
+            await one.close()
+            return bytes.fromhex(serial)
+
+        first = await answered()
+        write(fresh_site, authority.issue_cert("localhost"))
+        await node.receipt.reload()
+        second = await answered()
+        assert second != first
+        (fresh_site / "lab.pem").write_text("no certificate", "utf-8")
+        await node.receipt.reload()
+        assert "certificate files cannot be used" in (await told(node)).fault
+        assert await answered() == second
+
+
+async def test_a_feed_that_is_applied_anew_is_waited_for_though_its_revision_ran_already(fresh_site: Path) -> None:
+    async with open_site(fresh_site) as site:
+        feed, _ = await feed_acts.set_state(site, "main", "running", "ada", "feed.resume", "")
+    async with running(fresh_site) as node, open_site(fresh_site) as site:
+        before = (await told(node)).at
+        await feed_acts.set_state(site, "main", "running", "ada", "feed.resume", "")
+        run = await feed_acts.taken_up(site, feed)
+        assert run is not None
+        assert run.at > before
+
+
+async def test_a_node_that_has_closed_its_ports_opens_none_again(fresh_site: Path) -> None:
+    async with running(fresh_site) as node:
+        await node.receipt.close()
+        await node.receipt.reload()
+        assert node.listeners == {}

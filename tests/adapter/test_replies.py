@@ -125,6 +125,21 @@ async def test_a_sender_that_asks_again_hears_what_is_true_now(fresh_site: Path)
         assert [row.state for row in await node.journal.listing(9)] == ["duplicate", "duplicate", "new"]
 
 
+async def test_a_sender_need_not_wait_for_what_a_person_holds(fresh_site: Path) -> None:
+    """Held before a worker saw it: the worker here is one that has not begun."""
+    profile(fresh_site, MAPPED, "own")
+    async with running(fresh_site) as node, sender(node) as one:
+        node.pipeline._slots = asyncio.Semaphore(0)
+        await one.send(original("A1", "11"))
+        async with asyncio.timeout(20):
+            while not node.journal.last:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await operators.hold(node.site, node.journal, [1], "ada", "looks wrong")
+        node.receipt.replies.wake()
+        ack = await one.ack()
+        assert (msa(ack)[1], err(ack)[5]) == ("AE", "held")
+
+
 async def test_pipelined_messages_are_answered_in_their_order(fresh_site: Path) -> None:
     profile(fresh_site, MAPPED, "own")
     async with running(fresh_site) as node, sender(node) as one:
