@@ -277,7 +277,7 @@ _ALIASES = {
     "NM[Quantity-LengthOfStay]": "NM[Duration.d]",
     "PT[Meta]": "PT[Coding]",
     "TQ[MedicationRequest]": "TQ[Timing-Drug]",
-    "TQ[ServiceRequest]": "TQ[Timing]",
+    "TQ[ServiceRequest]": "TQ[Timing-Drug]",
     "XCN[Annotation-Author]": "XCN[Reference(Practitioner)]",
     "XCN[PractitionerRole]": "XCN[Reference(Practitioner)]",
 }
