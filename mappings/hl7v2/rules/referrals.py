@@ -68,6 +68,17 @@ def _standing(ctx: Assembly, builder: Builder) -> None:
         builder.filled[:] = [path for path in builder.filled if path != "status"]
 
 
+@finish("insured_referral")
+def insured_referral(ctx: Assembly, builder: Builder) -> None:
+    """A referral that stands with the plan which pays for it: that plan and what it authorized, nothing else."""
+    inside = {id(each) for each in builder.group.walk()} if builder.group is not None else set()
+    if references := [
+        {"reference": each.ref} for each in ctx.made if each.type in _INSURANCE and id(each.group) in inside
+    ]:
+        builder.body["insurance"] = references
+    _standing(ctx, builder)
+
+
 @finish("authorization")
 def authorization(ctx: Assembly, builder: Builder) -> None:
     """Whose it is; AUT-29 D cancels it."""
