@@ -47,6 +47,7 @@ class Builder:
     into: str | None = None
     was: str | None = None
     key: Key = ()
+    elsewhere: tuple[Group, ...] = ()  # groups before that stated it, too
 
     def __init__(self, kind: str, id_: str, ref: str, body: Json, first: int) -> None:
         self.type = kind
@@ -188,9 +189,10 @@ class Assembly(Context):
         key = make.key(segment, self)
         if key is None:
             return
-        group = self.group
+        group, told = self.group, None
         builder = Builder.made(make.type, self.identities.make(make.type, key), make.mode, segment, group, make)
         if (known := self.by_ref.get(builder.ref)) is not None:
+            told = known.body if "stub" not in (known.mode, builder.mode) else None
             builder = self._again(known, builder)
         else:
             builder.key = key
@@ -204,6 +206,8 @@ class Assembly(Context):
             if (beside := self.near(rows.segment)) is not None:
                 builder.sources.append(beside.ordinal)
                 self.run(rows, builder, beside)
+        if told is not None and any(builder.body.get(name) != value for name, value in told.items()):
+            self.issues.append(issue("stated-twice", segment.place(), row=make.map))
 
     def _show(self, builder: Builder, group: Group, scope: str) -> None:
         """Lets the segments of a group around it refer to it, too."""
@@ -221,6 +225,9 @@ class Assembly(Context):
         known.segment = known.tail = builder.segment
         known.sources += builder.sources
         if builder.mode != "stub":
+            if known.group is not None and builder.group is not known.group:
+                known.elsewhere += (known.group,)
+                known.group = builder.group  # else its facts would meet those that stand around the earlier segment
             _forget(known)
         return known
 
@@ -319,7 +326,7 @@ def remembering(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _forget(known: Builder) -> None:
-    """Facts of an earlier segment about the same thing: kept for elements that the later one does not name."""
+    """Facts of an earlier segment about the same thing give way; `build` says so where they were others."""
     known.body = {"resourceType": known.type, "id": known.id}
     known.clear.clear()
     known.filled.clear()
@@ -428,7 +435,7 @@ def _nearby(assembly: Assembly, make: Make, group: Group) -> list[tuple[Link, Bu
 
 def _gather(assembly: Assembly, make: Make, group: Group, builder: Builder) -> None:
     """Every resource of a type made in this group or below it."""
-    inside = _inside(assembly, group)
+    inside = [other for each in (*builder.elsewhere, group) for other in _inside(assembly, each)]
     for link in make.gathers:
         found = [
             {"reference": other.ref}

@@ -79,6 +79,7 @@ _LIST = (
     Code("disabled", "information", "the profile switched off the row that reads this field"),
     Code("no-identity", "error", "nothing in the message identifies this resource; its position does"),
     Code("identity-by-position", "warning", "lines with equal identity were told apart by their order"),
+    Code("stated-twice", "warning", "one message states a thing twice and differently; the later statement was taken"),
     Code("no-patient", "warning", "the message names no patient where its structure needs one"),
     Code("null-not-applied", "warning", "a null for one of several fields of one list deleted nothing"),
     Code("label-unknown", "warning", "a confidentiality code is in no table; the restricted label was set"),

@@ -185,7 +185,7 @@ def _weekdays(weeks: int, days: str) -> Json | None:
     if not weeks or not all("1" <= day <= "7" for day in days):
         return None
     names = [_DAYS[int(day) - 1] for day in days]
-    return {"dayOfWeek": names, "frequency": 1, "period": weeks, "periodUnit": "wk"}
+    return {"dayOfWeek": names, "frequency": len(names), "period": weeks, "periodUnit": "wk"}  # on each of them
 
 
 def timing_of(pattern: str | None, start: str, end: str, ctx: Context) -> Json | None:

@@ -9,6 +9,7 @@ Source: HL7 v2.9 chapter 4 (TQ1, table 0335) and 4A; FHIR R4 Dosage, Timing (tim
 """
 
 import re
+from calendar import monthrange
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -39,6 +40,7 @@ _LETTERS = {"S": "s", "M": "min", "H": "h", "D": "d", "W": "wk", "L": "mo"}  # o
 _LENGTH = re.compile(r"([SMHDWL])(\d{1,4})", re.ASCII)
 _TIMES = re.compile(r"X(\d{1,4})", re.ASCII)
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}
+_CENTURY = 3_155_760_000  # seconds
 _LIMITS = {"D": "d", "WK": "wk", "M": "mo", "A": "a"}  # table 0924
 _PATTERNS = "v2-0335.repeat-pattern"
 _DOSE_TYPE = "http://terminology.hl7.org/CodeSystem/dose-rate-type"
@@ -60,9 +62,9 @@ def tq1_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | No
     repeat: Json = found.pop("repeat", {})
     _event(pattern.split(ctx.comp), segment, repeat, ctx)
     words = _times_of_day(segment.field(4), repeat, ctx)
-    _say(found, words)
     length = _duration(whole(segment, 6, ctx), ctx, segment, 6)
-    repeat |= _bounds(whole(segment, 7, ctx), whole(segment, 8, ctx), length, ctx)
+    repeat |= _bounds(whole(segment, 7, ctx), whole(segment, 8, ctx), length, words, ctx)
+    _say(found, words)
     if (each := _duration(whole(segment, 13, ctx), ctx, segment, 13)) is not None:
         repeat |= {"duration": each[0], "durationUnit": each[1]}
     _count(segment, repeat, ctx)
@@ -94,7 +96,7 @@ def tq_timing(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | Non
     elif length and known is None:
         words.append(length)
     bound = (Decimal(known[2]), _LETTERS[known[1]]) if known is not None else None
-    repeat |= _bounds(at(parts, 4), at(parts, 5), bound, ctx)
+    repeat |= _bounds(at(parts, 4), at(parts, 5), bound, words, ctx)
     if (count := at(parts, 12)) and count != NULL and (most := numbers.nm_positive(count, ctx)) is not None:
         repeat["count"] = most
     _say(found, words)
@@ -170,17 +172,22 @@ def _duration(raw: str, ctx: Any, segment: Segment, number: int) -> tuple[Decima
     return None
 
 
-def _bounds(start: str, end: str, length: tuple[Decimal, str] | None, ctx: Any) -> Json:
-    """Bounds of start and end; a length makes the missing one of them, or bounds alone."""
+def _bounds(start: str, end: str, length: tuple[Decimal, str] | None, words: list[str], ctx: Any) -> Json:
+    """Bounds of start and end; a length makes the missing one of them, or bounds alone.
+
+    A length that neither can say joins the words: `duration` would be how long each dose takes.
+    """
     period = timing.period("" if start == NULL else start, "" if end == NULL else end, ctx)
     if period is None:
         return {"boundsDuration": _time_quantity(*length)} if length is not None else {}
-    if length is not None and ("start" in period) != ("end" in period):
+    if length is not None:
         known, other, sign = ("start", "end", 1) if "start" in period else ("end", "start", -1)
-        if (moved := shifted(period[known], length[0] * sign, length[1])) is not None:
-            period = {**period, other: moved}
-    elif length is not None:
-        return {"boundsPeriod": period, "duration": length[0], "durationUnit": length[1]}
+        whole_days = known in period and len(period[known]) == 10 and f"_{known}" not in period
+        moved = shifted(period[known], length[0] * sign, length[1], inside=whole_days) if known in period else None
+        if moved is not None and other not in period and f"_{other}" not in period:
+            return {"boundsPeriod": {**period, other: moved}}
+        if moved is None or moved != period.get(other):
+            words.append(f"{length[0]} {length[1]}")
     return {"boundsPeriod": period}
 
 
@@ -188,18 +195,36 @@ def _time_quantity(number: Decimal, unit: str) -> Json:
     return {"value": number, "unit": unit, "system": values.UCUM, "code": unit}
 
 
-def shifted(moment: str, number: Decimal, unit: str) -> str | None:
-    """A FHIR date or time moved by a length of time; months and years have no fixed length."""
-    seconds = _SECONDS.get(unit)
-    if seconds is None or len(moment) < 10 or abs(number) * seconds > 3_155_760_000:  # a hundred years
+def shifted(moment: str, number: Decimal, unit: str, *, inside: bool = False) -> str | None:
+    """A FHIR date or time moved by a length of time. `inside`: the first and the last day count, as in a Period of
+    days: five days from the 1st end on the 5th."""
+    months = {"mo": 1, "a": 12}.get(unit)
+    if len(moment) < 10 or (months and number != int(number)):
+        return None
+    if abs(number) * _SECONDS.get(unit, 2_678_400) > _CENTURY:
         return None
     try:
-        if len(moment) == 10:
-            days = number * seconds / 86400
-            return (date.fromisoformat(moment) + timedelta(days=int(days))).isoformat() if days == int(days) else None
-        return (datetime.fromisoformat(moment) + timedelta(seconds=float(number * seconds))).isoformat()
-    except OverflowError:
+        if months is not None:
+            reached = _months_on(moment, int(number) * months)
+        elif len(moment) > 10:
+            return (datetime.fromisoformat(moment) + timedelta(seconds=float(number * _SECONDS[unit]))).isoformat()
+        else:
+            days = number * _SECONDS[unit] / 86400
+            if days != int(days):
+                return None
+            reached = (date.fromisoformat(moment) + timedelta(days=int(days))).isoformat()
+        back = timedelta(days=(number > 0) - (number < 0)) if inside else timedelta()
+        return (date.fromisoformat(reached) - back).isoformat() if len(reached) == 10 else reached
+    except (OverflowError, ValueError):
         return None
+
+
+def _months_on(moment: str, months: int) -> str:
+    """The same day of another month, or its last: the 31st of January and a month is the end of February."""
+    month = int(moment[:4]) * 12 + int(moment[5:7]) - 1 + months
+    year, number = divmod(month, 12)
+    day = min(int(moment[8:10]), monthrange(year, number + 1)[1])
+    return f"{year:04}-{number + 1:02}-{day:02}{moment[10:]}"
 
 
 # as needed ------------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def dosages(ctx: Assembly, builder: Builder) -> None:
     timed = _needed(timed)
     for each in timed:
         for name, value in base.items():
-            _put(each, name, deepcopy(value), front=True)
+            _put(each, name, _left_to_say(each, name, deepcopy(value)), front=True)
     found = timed or ([base] if base else [])
     found += _infusions(ctx, builder, len(found))
     if found:
@@ -193,6 +193,26 @@ def _put(piece: Json, name: str, value: Any, *, front: bool = False) -> None:
         piece[name] = f"{value}\n{held}" if front else f"{held}\n{value}"
 
 
+def _left_to_say(piece: Json, name: str, value: Any) -> Any:
+    """TQ1-2 in the unit of the order's dose is the dose of its times: beside the other, both would be given."""
+    own = {_unit(each) for each in piece.get("doseAndRate", ())} if name == "doseAndRate" else set()
+    if not own - {None}:
+        return value
+    return [rest for each in value if (rest := {**each} if _unit(each) not in own else _rate(each))]
+
+
+def _unit(dose: Json) -> str | None:
+    """The unit of a dose."""
+    told = dose.get("doseQuantity") or dose.get("doseRange", {}).get("low") or dose.get("doseRange", {}).get("high")
+    return told.get("code") or told.get("unit") if told else None
+
+
+def _rate(dose: Json) -> Json:
+    """What a dose says of its rate."""
+    rate = {name: value for name, value in dose.items() if name.startswith("rate")}
+    return {**rate, **({"type": dose["type"]} if "type" in dose else {})} if rate else {}
+
+
 def _join(base: Json, piece: Json) -> None:
     for name, value in piece.items():
         _put(base, name, value)
@@ -218,7 +238,12 @@ def _limits(ctx: Assembly, builder: Builder, base: Json) -> None:
         if segment.field(2).strip() != "D":
             found, moved = run_apart(ctx, builder, f"CDO.{builder.type}", segment)
             for piece in found.get("dosageInstruction", ()):
+                held = base.get("maxDosePerPeriod")
                 _join(base, piece)
+                limit = piece.get("maxDosePerPeriod")
+                if held is not None and limit is not None and limit != held:  # R4 holds one: the other stays readable
+                    words = " / ".join(readable(limit[each]) for each in ("numerator", "denominator"))
+                    _put(base, "text", f"max {words}")
             moved("dosageInstruction[0]", "dosageInstruction[0]")
 
 

@@ -271,7 +271,7 @@ def test_the_timing_of_old_versions_says_the_same(place: str) -> None:
         header("RDE^O01", version="2.3"), PID, orc, rxe(**({"f1": timing} if place == "RXE-1" else {}))
     )
     first, second = dosages(conversion)
-    assert first["timing"]["repeat"]["boundsPeriod"] == {"start": "2025-03-05", "end": "2025-03-10"}
+    assert first["timing"]["repeat"]["boundsPeriod"] == {"start": "2025-03-05", "end": "2025-03-09"}
     assert first["doseAndRate"][0]["doseQuantity"]["value"] == 2
     assert second["timing"]["repeat"] == {"when": ["HS"]}
     sound(conversion)

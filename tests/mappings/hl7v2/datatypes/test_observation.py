@@ -214,7 +214,7 @@ def test_media_types(kind: str | None, subtype: str | None, expected: str | None
         ("Q30M", {"frequency": 1, "period": 30, "periodUnit": "min"}),
         ("Q2W", {"frequency": 1, "period": 2, "periodUnit": "wk"}),
         ("Q1L", {"frequency": 1, "period": 1, "periodUnit": "mo"}),
-        ("Q1J15", {"dayOfWeek": ["mon", "fri"], "frequency": 1, "period": 1, "periodUnit": "wk"}),
+        ("Q1J15", {"dayOfWeek": ["mon", "fri"], "frequency": 2, "period": 1, "periodUnit": "wk"}),
         ("QAM", {"when": ["MORN"]}),
         ("QPM", {"when": ["EVE"]}),
         ("QHS", {"when": ["HS"]}),

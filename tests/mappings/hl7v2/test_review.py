@@ -1,0 +1,111 @@
+"""What a reader of the mapped facts must never be told: one thing stated twice, doses, lengths (hl7v2.md §6, §8, §9).
+
+Each case is a message that real senders send and no grammar foresees.
+"""
+
+from typing import Any
+
+import pytest
+
+from mappings.convert import Conversion
+from mappings.fhir.validate import validate
+from tests.mappings.hl7v2.messages import MR, bodies, convert, header, one
+
+Json = dict[str, Any]
+
+PLACER = "RX1^HOSP^2.999.1.20^ISO"
+MG = "mg^mg^UCUM"
+
+
+def said(event: str, *segments: str, version: str = "2.5.1") -> Conversion:
+    found = convert(header(event, "20250305120000+0100", version=version), f"PID|1||4711{MR}", *segments)
+    for resource in found.resources:
+        assert validate(resource.body) == ()
+    return found
+
+
+def dosages(*segments: str, event: str = "RDE^O11", version: str = "2.5.1") -> list[Json]:
+    (order,) = bodies(said(event, *segments, version=version), "MedicationRequest")
+    return list(order["dosageInstruction"])
+
+
+# one thing twice ------------------------------------------------------------------------------------------------------
+
+
+def test_a_dose_never_meets_the_time_of_an_earlier_statement() -> None:
+    """A taper under one order number: 20 mg must not stand with the days of the 40 mg."""
+    found = said(
+        "RDE^O11",
+        f"ORC|NW|{PLACER}", f"RXE||PRED^Prednisone^99D|40||{MG}", "TQ1|1||QD||||20250301|20250305",
+        f"ORC|NW|{PLACER}", f"RXE||PRED^Prednisone^99D|20||{MG}", "TQ1|1||QD||||20250306|20250310",
+    )  # fmt: skip
+    (dosage,) = one(found, "MedicationRequest")["dosageInstruction"]
+    assert dosage["doseAndRate"][0]["doseQuantity"]["value"] == 20
+    assert dosage["timing"]["repeat"]["boundsPeriod"] == {"start": "2025-03-06", "end": "2025-03-10"}
+
+
+def test_what_a_later_statement_drops_is_an_issue() -> None:
+    two = said("RDE^O11", f"ORC|NW|{PLACER}", f"RXE||A^A^99D|40||{MG}", f"RXE||B^B^99D|20||{MG}")
+    assert [str(each.place) for each in two.issues if each.code == "stated-twice"] == ["RXE[2]"]
+    same = said("RDE^O11", *[f"ORC|NW|{PLACER}", f"RXE||A^A^99D|40||{MG}"] * 2)
+    assert "stated-twice" not in {each.code for each in same.issues}
+
+
+def test_a_report_that_goes_on_under_a_second_obr_keeps_every_result() -> None:
+    obr = "OBR|1|P1^HOSP|F1^LAB|CBC^Blood count^99L|||20250305080000+0100||||||||||||||||||F"
+    found = said("ORU^R01", obr, "OBX|1|NM|WBC^WBC^99L||5|||||F", obr, "OBX|1|NM|RBC^RBC^99L||4|||||F")
+    held = {each["reference"] for each in one(found, "DiagnosticReport")["result"]}
+    assert held == {f"Observation/{each['id']}" for each in bodies(found, "Observation")}
+    assert len(held) == 2
+
+
+# doses and lengths ----------------------------------------------------------------------------------------------------
+
+
+def test_each_time_has_its_own_dose_and_no_other() -> None:
+    """Warfarin, 5 mg in the morning and 2.5 mg at night: the order's 5 mg is not given at night as well."""
+    found = dosages(
+        f"ORC|NW|{PLACER}", f"RXE||WAR^Warfarin^99D|5||{MG}", "TQ1|1|5^mg&mg&UCUM|QAM", "TQ1|2|2.5^mg&mg&UCUM|QPM"
+    )
+    doses = [[str(each["doseQuantity"]["value"]) for each in dosage["doseAndRate"]] for dosage in found]
+    assert doses == [["5"], ["2.5"]]
+
+
+@pytest.mark.parametrize(
+    ("length", "start", "end"),
+    [
+        ("D5", "20250305", "2025-03-09"),  # the first and the last day count: a sixth day is one dose too many
+        ("W1", "20250305", "2025-03-11"),
+        ("D5", "20250305100000+0100", "2025-03-10T10:00:00+01:00"),
+        ("L1", "20250131", "2025-02-27"),  # a month by the calendar
+    ],
+)
+def test_a_course_ends_when_its_days_are_over(length: str, start: str, end: str) -> None:
+    (dosage,) = dosages(f"ORC|NW|{PLACER}|||||1^BID^{length}^{start}", "RXE||A^A^99D", event="RDE^O01", version="2.3")
+    assert dosage["timing"]["repeat"]["boundsPeriod"]["end"] == end
+
+
+def test_a_length_beside_both_ends_is_not_how_long_a_dose_takes() -> None:
+    agreed, other = (
+        dosages(f"ORC|NW|{PLACER}", "RXE||A^A^99D", f"TQ1|1||BID|||{days}^d|20250305|20250309")[0]["timing"]
+        for days in (5, 7)
+    )
+    assert "duration" not in agreed["repeat"] | other["repeat"]
+    assert [each["code"]["text"] for each in (agreed, other)] == ["BID", "BID, 7 d"]
+
+
+def test_weekdays_are_each_a_time() -> None:
+    """Once on each of three days is three times a week: methotrexate on one day stays once."""
+    for pattern, times in (("Q1J135", 3), ("Q1J1", 1)):
+        (dosage,) = dosages(f"ORC|NW|{PLACER}", "RXE||A^A^99D", f"TQ1|1||{pattern}")
+        assert dosage["timing"]["repeat"]["frequency"] == times
+
+
+def test_a_second_limit_stays_readable() -> None:
+    """A most per day and a most per month: R4 holds one period."""
+    (dosage,) = dosages(
+        f"ORC|NW|{PLACER}", f"RXO|A^A^99D|200||{MG}|||||||||||||||||||1200^mg&mg&UCUM", "CDO|1|A|24000^mg&mg&UCUM|1^M",
+        event="OMP^O09", version="2.8.2",
+    )  # fmt: skip
+    assert dosage["maxDosePerPeriod"]["numerator"]["value"] == 1200
+    assert "24000 mg" in dosage["text"]
