@@ -1,0 +1,102 @@
+"""What of the resources no row has read: the paths that the message does not carry.
+
+    Patient/1#contact[0].gender
+
+A path, never a value. Identity and history of the resource itself (`id`, `meta` without its labels) and its narrative,
+which repeats the rest, are no facts to carry; the address of an extension or of a reference is carried with it.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from mappings.fhir.codec import lexeme
+from mappings.hl7v2.out.writing import Amount, Count, Json, Leaf
+
+_OWN = frozenset({"resourceType", "id", "text", "implicitRules"})
+_META = frozenset({"versionId", "lastUpdated", "source", "profile"})
+
+
+def owned(value: Any) -> Any:
+    """A copy whose leaves are objects of their own."""
+    if isinstance(value, dict):
+        return {name: owned(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [owned(each) for each in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, str):
+        return Leaf(value)
+    if isinstance(value, int):
+        return Count(value)
+    if isinstance(value, Decimal | msgspec.Raw):
+        return Amount(lexeme(value))
+    return Amount(repr(value))  # a float, from a caller that read JSON without our codec
+
+
+def left(resource: Json, used: set[Any]) -> Iterator[str]:
+    """The paths of one resource that nobody read; of a resource nobody read at all, the resource."""
+    name = f"{resource.get('resourceType')}/{resource.get('id', '?')}"
+    paths = list(_left(_facts(resource), used, ""))
+    if paths and not any(_read(each, used) for each in _leaves(_facts(resource))):
+        yield name
+        return
+    for path in paths:
+        yield f"{name}#{path}"
+
+
+def _facts(resource: Json) -> Json:
+    found = {name: each for name, each in resource.items() if name not in _OWN}
+    if "meta" in found:
+        found["meta"] = {name: each for name, each in found["meta"].items() if name not in _META}
+    return found
+
+
+def _left(value: Json, used: set[Any], path: str) -> Iterator[str]:
+    for name, each in value.items():
+        below = f"{path}.{name}" if path else name
+        if name in ("url", "reference", "type") and isinstance(each, str) and _any_read(value, used):
+            continue
+        if (id(value), name) in used and not isinstance(each, dict | list):
+            continue
+        yield from _left_of(each, used, below)
+
+
+def _left_of(each: Any, used: set[Any], path: str) -> Iterator[str]:
+    if isinstance(each, dict) and not _any_read(each, used):
+        yield path
+    elif isinstance(each, dict):
+        yield from _left(each, used, path)
+    elif isinstance(each, list):
+        for n, one in enumerate(each):
+            yield from _left_of(one, used, f"{path}[{n}]")
+    elif each is not None and not _read(each, used):
+        yield path
+
+
+def _any_read(value: Json, used: set[Any]) -> bool:
+    """Whether a leaf below was read; a boolean is known by its holder."""
+    return any(_read(each, used) or (id(holder), name) in used for holder, name, each in _held(value))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(each)
+    elif value is not None:
+        yield value
+
+
+def _held(value: Json) -> Iterator[tuple[Json, str, Any]]:
+    for name, each in value.items():
+        for one in each if isinstance(each, list) else [each]:
+            if isinstance(one, dict):
+                yield from _held(one)
+            elif one is not None:
+                yield value, name, one
+
+
+def _read(leaf: Any, used: set[Any]) -> bool:
+    return not isinstance(leaf, bool) and id(leaf) in used
