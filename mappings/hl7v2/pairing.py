@@ -10,6 +10,7 @@ leaves the rest to the automaton of `structure.py`.
 - `results-after-specimen` (ORU): OBX after SPM describes the specimen, unless the order has no OBX before its SPM
 - `results-after-container` (OUL_R24): OBX after SPM describes the specimen if a container follows; behind SAC or INV,
   or where there is neither, they are the order's results
+- `order-document` (ORU, OUL): OBX that stand directly before a TXA are the document's and no results
 - `prior` (ORM, OML, OMG, OMI): after the first order a PID, PV1 or AL1, or an ORC that says PR, opens the results of an
   earlier order; an ORC that says anything else opens the next order, unless those segments still wait for theirs
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Rule = Callable[["Grouper", Segment], "Group | None"]
 
 PRIOR, ORC_BEHIND = "PRIOR", "orc-behind"
-PAIRINGS = frozenset({ORC_BEHIND, "results-after-specimen", "results-after-container", "prior"})
+PAIRINGS = frozenset({ORC_BEHIND, "order-document", "results-after-specimen", "results-after-container", "prior"})
 _PREVIOUS = "PR"  # table 0119, ORC-1: previous results with new order
 _HEADS_OF_PRIOR = ("PID", "PV1", "AL1")
 
@@ -42,6 +43,8 @@ def rules_of(pairing: tuple[str, ...]) -> dict[str, tuple[Rule, ...]]:
         found["OBX"] = (_results_after_specimen,)
     if "results-after-container" in pairing:
         found["OBX"] = (_results_after_container,)
+    if "order-document" in pairing:
+        found["OBX"] = (_order_document, *found.get("OBX", ()))
     if "prior" in pairing:
         found |= dict.fromkeys(_HEADS_OF_PRIOR, (_prior_head,))
         found["ORC"] = (_prior_order, *found["ORC"])
@@ -85,7 +88,12 @@ def _orc_behind(grouper: "Grouper", segment: Segment) -> "Group | None":
 def _results_after_specimen(grouper: "Grouper", segment: Segment) -> None:
     """Out of the specimen into its order, if that has no results yet."""
     specimen = grouper.open
-    if specimen.name == grouper.root.name or "SPM" not in names(specimen):
+    for held in specimen.segments:
+        if held.name == "SPM":
+            break
+    else:
+        return
+    if specimen.name == grouper.root.name:
         return
     order = grouper.order()
     if order is None or any("OBX" in names(group) for group in order.walk()):
@@ -115,6 +123,32 @@ def _container_comes(grouper: "Grouper", specimen: "Group") -> bool:
         behind = (segment.name for segment in grouper.message.segments[at + 1 :])
         grouper.known[at] = next((n for n in behind if n in ("SAC", "INV", "OBR", "SPM")), "") in ("SAC", "INV")
     return grouper.known[at]
+
+
+# documents of an order -------------------------------------------------------------------------------------------------
+
+_DOCUMENT, _LOOKED = "ORDER_DOCUMENT", -1  # ordinals are never negative
+
+
+def _order_document(grouper: "Grouper", segment: Segment) -> "Group | None":
+    """Into the document of its order, which the first of these OBX opens."""
+    if _LOOKED not in grouper.known:
+        _look_for_documents(grouper)
+    order = grouper.order()
+    if not grouper.known[_LOOKED] or order is None or ~segment.ordinal - 1 not in grouper.known:
+        return None
+    group = grouper.open if grouper.open.name == _DOCUMENT else grouper.make(_DOCUMENT)
+    return grouper.join(group, segment)
+
+
+def _look_for_documents(grouper: "Grouper") -> None:
+    """What stands before each TXA, by its ordinal turned negative: once a message, for it may hold thousands of OBX."""
+    known, before = grouper.known, False
+    known[_LOOKED] = False
+    for segment in reversed(grouper.message.segments):
+        before = segment.name == "TXA" or (before and segment.name in ("OBX", "NTE", "PRT"))
+        if before:
+            known[_LOOKED] = known[~segment.ordinal - 1] = True
 
 
 # results of earlier orders --------------------------------------------------------------------------------------------

@@ -41,6 +41,6 @@ from mappings.hl7v2.keys.persons import choose_identity, known_patient
 
 __all__ = [
     "KEYS", "Key", "KeyFunction", "Scan", "appointments", "care", "charges", "choose_identity", "clinical", "code",
-    "components", "documents", "drugs", "entity", "identifier", "incidents", "key", "known_patient", "message", "number_of",
-    "orders", "persons", "position", "prior", "referrals", "staff", "stays",
+    "components", "documents", "drugs", "entity", "identifier", "incidents", "key", "known_patient", "message",
+    "number_of", "orders", "persons", "position", "prior", "referrals", "staff", "stays",
 ]  # fmt: skip

@@ -6,6 +6,7 @@
   something related
 - context: the stay, the orders of the message, TXA-14 and TXA-15 by number
 - under TXA no OBX is an Observation; a value that is no text is a line that names what it is
+- the document that an order of results comes with (ORDER_DOCUMENT) has its OBX before it, and belongs to that order
 
 Source: HL7 v2.9 chapter 9; v2-to-FHIR guide MDM_T02, TXA[DocumentReference], OBX[DocumentReference],
 NTE[DocumentReference]; FHIR R4 DocumentReference; design chapter HL7 v2 §4, §9.
@@ -33,6 +34,7 @@ CANCELS = "T11"
 ENCAPSULATED = frozenset({"ED", "RP"})
 LINES = frozenset({"TX", "FT", "ST", ""})
 WITHDRAWN = frozenset({"D", "W"})  # OBX-11: a line that was sent in error
+OF_ORDER = "ORDER_DOCUMENT"  # the group of oru.toml
 CONTENT_FIELDS = (2, 3, 4, 5, 6, 11, 14)  # of OBX: what a text line, its heading and its time are made of
 
 
@@ -111,6 +113,13 @@ def _lines_of(ctx: Assembly, builder: Builder) -> list[Segment]:
     found = [segment for segment, group in ctx.placed if segment.name == "OBX" and id(group) in inside]
     found = [each for each in found if each.field(11).strip() not in WITHDRAWN]
     return [each for each in found if each.field(2).strip().upper() not in ENCAPSULATED]
+
+
+@finish("order_document")
+def order_document(ctx: Assembly, builder: Builder) -> None:
+    """The order came with it."""
+    if (order := ctx.made_near("ServiceRequest")) is not None:
+        order.body.setdefault("supportingInfo", []).append({"reference": builder.ref})
 
 
 def _text(ctx: Assembly, builder: Builder) -> Json | None:
@@ -236,10 +245,9 @@ def document_context(ctx: Assembly, builder: Builder) -> None:
     if stay is not None:
         builder.body.setdefault("context", {})["encounter"] = [{"reference": stay.ref}]
     known: set[str] = set()
-    for other in ctx.made:
-        if other.type == "ServiceRequest" and other.make is not None:
-            _relate(builder, {"reference": other.ref})
-            known |= {each["value"] for each in other.body.get("identifier", ())}
+    for other in _orders(ctx, builder):
+        _relate(builder, {"reference": other.ref})
+        known |= {each["value"] for each in other.body.get("identifier", ())}
     txa = builder.segment
     for number, kind in ((14, "EI[Identifier-Placer]"), (15, "EI[Identifier-Filler]")):
         ctx.field = number
@@ -252,6 +260,14 @@ def document_context(ctx: Assembly, builder: Builder) -> None:
                 path = _relate(builder, {"type": "ServiceRequest", "identifier": found})
             if ctx.trace is not None:
                 ctx.trace.rule("document_context", builder.ref, path, Place("TXA", txa.nth, number, index + 1))
+
+
+def _orders(ctx: Assembly, builder: Builder) -> list[Builder]:
+    """Those of the message; of a document inside an order, that order."""
+    if builder.group is not None and builder.group.name == OF_ORDER:
+        order = ctx.made_near("ServiceRequest")
+        return [] if order is None else [order]
+    return [each for each in ctx.made if each.type == "ServiceRequest" and each.make is not None]
 
 
 @finish("document_notes")

@@ -1,0 +1,119 @@
+"""Accidents, deaths, reactions, authorized referrals, studies, and the documents that orders come with.
+
+Source: HL7 v2.9 §6.5.9 (ACC), §3.4.14 (PDA), §3.4.8 (IAR), §4.5.5 (TQ2), §7.4.4 (CTI), §7.3.1 (ORDER_DOCUMENT);
+design chapter HL7 v2 §4.
+"""
+
+import base64
+
+import pytest
+
+from mappings.fhir.validate import validate
+from tests.mappings.hl7v2.messages import MR, Json, adt, bodies, convert, header, obr, one, oru, segment
+
+STAY = "PV1|1|I|||||||||||||||||V1^^^HOSP&2.999.1.6&ISO"
+LETTER = "OBX|1|TX|18842-5^Letter^LN||Sent home.||||||F"
+TXA = segment("TXA", f1="1", f2="DS", f12="D1^HOSP^2.999.1.47^ISO", f17="AU")
+
+
+def coded(concept: Json) -> list[str]:
+    return [each["code"] for each in concept["coding"]]
+
+
+def told(observation: Json) -> dict[str, object]:
+    """Text of each component's code → its value."""
+    return {
+        each["code"]["text"]: next(value for name, value in each.items() if name.startswith("value"))
+        for each in observation["component"]
+    }
+
+
+def test_an_accident_is_told_of_the_patient_and_her_stay() -> None:
+    conversion = adt("A01", STAY, segment("ACC", f1="20250301", f3="Main road", f5="Y", f6="N", f8="Fell", f12="25"))
+    accident = one(conversion, "Observation")
+    assert accident["subject"]["reference"] == f"Patient/{one(conversion, 'Patient')['id']}"
+    assert accident["encounter"]["reference"] == f"Encounter/{one(conversion, 'Encounter')['id']}"
+    assert (accident["valueString"], accident["effectiveDateTime"]) == ("Fell", "2025-03-01")
+    facts = told(accident)
+    assert (facts["related to the job"], facts["somebody died"], facts["place of the accident"]) == (
+        True,
+        False,
+        "Main road",
+    )
+    assert validate(accident) == ()
+
+
+def test_an_accident_told_again_is_the_same_one() -> None:
+    first = one(adt("A01", STAY, segment("ACC", f1="20250301", f8="Fell")), "Observation")
+    again = one(adt("A08", STAY, segment("ACC", f1="20250301", f8="Fell from a ladder")), "Observation")
+    other = one(adt("A08", STAY, segment("ACC", f1="20250302", f8="Fell")), "Observation")
+    assert first["id"] == again["id"] != other["id"]
+
+
+def test_every_cause_of_a_death_is_kept_and_the_first_is_the_cause() -> None:
+    death = one(adt("A03", STAY, segment("PDA", f1="S06.5^Haematoma^I10~I46.9^Arrest^I10", f3="Y")), "Observation")
+    assert coded(death["valueCodeableConcept"]) == ["S06.5"]
+    causes = [each for each in death["component"] if each["code"]["text"] == "cause of death"]
+    assert [coded(each["valueCodeableConcept"]) for each in causes] == [["S06.5"], ["I46.9"]]
+
+
+@pytest.mark.parametrize(("fields", "made"), [({"f6": "Y"}, 0), ({"f7": "20250301^20250302"}, 1), ({"f8": "7^Roe"}, 1)])
+def test_only_an_autopsy_that_is_told_of_is_a_procedure(fields: dict[str, str], made: int) -> None:
+    assert len(bodies(adt("A03", STAY, segment("PDA", **fields)), "Procedure")) == made
+
+
+def test_a_reaction_belongs_to_the_allergy_before_it() -> None:
+    conversion = adt("A60", "IAM|1||PN^Peanut|SV", "IAR|URT^Urticaria|MO", "IAM|2||7980^Penicillin|MI", "IAR||SV||Rest")
+    peanut, penicillin = bodies(conversion, "AllergyIntolerance")
+    assert [each["severity"] for each in peanut["reaction"]] == ["moderate"]
+    assert [each["severity"] for each in penicillin["reaction"]] == ["severe"]
+    assert penicillin["reaction"][0]["note"] == [{"text": "Rest"}]
+    assert validate(penicillin) == ()  # a reaction that names no manifestation says that it is unknown
+
+
+def test_a_referral_behind_a_plan_is_paid_by_that_plan_alone() -> None:
+    conversion = adt(
+        "A01", "IN1|1|A|P1^^^HOSP|Payor one", "AUT||PAY|||||", "RF1|A||MED|||R1^HOSP", "IN1|2|B|P2^^^HOSP|Payor two"
+    )
+    request = one(conversion, "ServiceRequest")
+    assert [each["reference"].partition("/")[0] for each in request["insurance"]] == ["Coverage", "ClaimResponse"]
+    assert request["subject"]["reference"] == f"Patient/{one(conversion, 'Patient')['id']}"
+    assert len(bodies(conversion, "Coverage")) == 2
+
+
+def test_a_study_and_a_sequence_stand_on_their_own_order() -> None:
+    conversion = convert(
+        header("ORM^O01"), f"PID|1||4711{MR}",
+        "ORC|NW|P1^HOSP", "TQ1|1||QD", "TQ2|1|S|P2^HOSP", "OBR|1|P1^HOSP||A^A^99LAB", "CTI|ST1^OFFICE",
+        "ORC|NW|P2^HOSP", "OBR|1|P2^HOSP||B^B^99LAB",
+    )  # fmt: skip
+    first, second = bodies(conversion, "ServiceRequest")
+    urls = [each["url"].rpartition("/")[2] for each in first["extension"]]
+    assert {"workflow-researchStudy", "urn:chartbridge:order-sequence"} <= set(urls)
+    assert not {each["url"].rpartition("/")[2] for each in second["extension"]} & {"workflow-researchStudy"}
+
+
+def test_the_document_of_an_order_is_no_result_of_it() -> None:
+    conversion = oru("ORC|NW||F1^LAB", LETTER, TXA, obr(), "OBX|1|NM|2345-7^Glucose^LN||99||||||F")
+    document, order = one(conversion, "DocumentReference"), one(conversion, "ServiceRequest")
+    assert base64.b64decode(document["content"][0]["attachment"]["data"]) == b"Sent home."
+    assert order["supportingInfo"] == [{"reference": f"DocumentReference/{document['id']}"}]
+    assert coded(one(conversion, "Observation")["code"]) == ["2345-7"]
+    assert len(one(conversion, "DiagnosticReport")["result"]) == 1
+
+
+def test_of_two_orders_each_has_its_own_document() -> None:
+    other = segment("TXA", f1="1", f2="DS", f12="D2^HOSP^2.999.1.47^ISO")
+    conversion = oru("ORC|NW||F1^LAB", LETTER, TXA, obr(), "ORC|NW||F2^LAB", other, obr("F2"))
+    told_of = [each["supportingInfo"] for each in bodies(conversion, "ServiceRequest")]
+    made = [f"DocumentReference/{each['id']}" for each in bodies(conversion, "DocumentReference")]
+    assert told_of == [[{"reference": ref}] for ref in made]
+    orders = [f"ServiceRequest/{each['id']}" for each in bodies(conversion, "ServiceRequest")]
+    related = [each["context"]["related"] for each in bodies(conversion, "DocumentReference")]
+    assert related == [[{"reference": ref}] for ref in orders]
+
+
+def test_lines_that_stand_behind_a_document_are_results() -> None:
+    conversion = oru("ORC|NW||F1^LAB", TXA, obr(), "OBX|1|NM|2345-7^Glucose^LN||99||||||F", "NTE|1||fasting")
+    assert coded(one(conversion, "Observation")["code"]) == ["2345-7"]
+    assert one(conversion, "Observation")["note"][0]["text"] == "fasting"
