@@ -125,7 +125,7 @@ def _container_comes(grouper: "Grouper", specimen: "Group") -> bool:
     return grouper.known[at]
 
 
-# documents of an order -------------------------------------------------------------------------------------------------
+# documents of an order ------------------------------------------------------------------------------------------------
 
 _DOCUMENT, _LOOKED = "ORDER_DOCUMENT", -1  # ordinals are never negative
 
