@@ -81,6 +81,9 @@ _MAPS = {
     "v2-0485.request-priority": "",
 }
 
+# Maps whose targets R4's code system words otherwise than hl7.terminology does: HL7's validator takes no display then
+_NO_DISPLAY = frozenset({"v2-0335.repeat-pattern"})
+
 # Table 0396 mnemonics -> the name or URL under which hl7.terminology registers the system
 _MNEMONICS = {
     "LN": "http://loinc.org",
@@ -330,7 +333,7 @@ def vocabulary(name: str, sheet: str, guide: Path, official: dict[tuple[str, str
             columns = ("code", "target", "system", "display", "equivalence", "note", "source")
             found[row["code"]] = [row[column] for column in columns]
     for row_ in found.values():
-        row_[3] = official.get((row_[2], row_[1]), "")
+        row_[3] = "" if name in _NO_DISPLAY else official.get((row_[2], row_[1]), "")
     return [found[code] for code in sorted(found)]
 
 
