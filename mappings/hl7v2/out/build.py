@@ -32,7 +32,7 @@ from mappings.hl7v2.out.left import left, owned
 from mappings.hl7v2.out.receiver import Receiver
 from mappings.hl7v2.out.rows import Layout, Row, Step, layout, messages
 from mappings.hl7v2.out.writers.identifiers import trimmed
-from mappings.hl7v2.out.writing import BREAK, FIELD, LINE_BREAK, Json, Out, Repetition, Several, field_text
+from mappings.hl7v2.out.writing import BREAK, FIELD, LINE_BREAK, REPETITION, Json, Out, Repetition, Several, field_text
 
 __all__ = ["Written", "messages", "to_v2"]
 
@@ -116,6 +116,8 @@ class _Work:
     # segments
 
     def _step(self, step: Step, focus: Node, root: Json) -> None:
+        if self.receiver.version not in step.versions:
+            return
         nodes = self._found(step.each, focus, root, step.map.name)
         if step.once:
             nodes = [node for node in nodes if id(node[1]) not in self.made]
@@ -131,7 +133,8 @@ class _Work:
         for nth, node in enumerate(nodes[: step.most or None], 1):
             self.made.add(id(node[1]))
             inner = node[1] if isinstance(node[1], dict) and "resourceType" in node[1] else root
-            self._segment(step, node, inner, nth)
+            if step.unless is None or not step.unless.test([node], self._env(node, inner)):
+                self._segment(step, node, inner, nth)
             for below in step.below:
                 self._step(below, node, inner)
 
@@ -147,24 +150,28 @@ class _Work:
                 texts = self._texts(row, name, node, root)
                 fields.setdefault(row.number, []).extend(texts)
                 spoken = spoken or bool(texts and row.writer is not None)
-        if spoken or step.fewest:
+        if spoken or step.always:
             self.counts[name] = self.out.nth
             self.lines.append(self._line(name, fields))
 
     def _line(self, name: str, fields: dict[int, list[str]]) -> str:
-        """hl7apy's typed segment of the receiver's version, as text."""
+        """hl7apy's typed segment of the receiver's version, as text. Its own text would close the gap of a field that
+        the version has withdrawn, so each field is put in its place here.
+        """
         segment = Segment(name, version=self.receiver.version, validation_level=VALIDATION_LEVEL.TOLERANT)
-        if name == "MSH":
-            segment.msh_1, segment.msh_2 = FIELD, _SEPARATORS
+        placed = {1: FIELD, 2: _SEPARATORS} if name == "MSH" else {}
         for number in sorted(fields):
             texts = fields[number]
-            while texts and not texts[-1] and len(texts) > 1:
+            while texts and not texts[-1]:
                 texts.pop()
-            if not any(texts):
-                continue
+            typed = []
             for text in texts:
-                segment.add_field(f"{name}_{number}").value = text
-        return str(segment.to_er7()).replace(BREAK, LINE_BREAK)
+                typed.append(segment.add_field(f"{name}_{number}"))
+                typed[-1].value = text
+            placed[number] = REPETITION.join(field.to_er7() for field in typed)
+        first = 2 if name == "MSH" else 1  # MSH-1 is the separator itself
+        values = [placed.get(number, "") for number in range(first, max(placed, default=0) + 1)]
+        return FIELD.join([name, *values]).rstrip(FIELD).replace(BREAK, LINE_BREAK)
 
     # fields
 
@@ -177,7 +184,9 @@ class _Work:
         if row.when is not None and not self._holds(row, node, root):
             return []
         if row.writer is None:
-            value = out.constants.get(row.value) if row.value.startswith("@") else [row.value]
+            value: Repetition | None = [row.value]
+            if row.value.startswith("@"):
+                value = out.constants.get(row.value)
             return [field_text(value, out, out.slot.parts)] if value and found else []
         nodes = self._found(row.source, node, root, row.id)
         if found is None:

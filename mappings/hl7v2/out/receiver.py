@@ -32,6 +32,9 @@ class Name(NamedTuple):
     kind: str = ""
 
 
+_NOBODY, _US = Name(), Name("CHARTBRIDGE")
+
+
 @dataclass(frozen=True, slots=True)
 class Receiver:
     """`namespaces`: system URI → the HD the receiver knows it by; `codes`: code system URI → the name in CWE.3;
@@ -41,10 +44,10 @@ class Receiver:
     version: str = "2.5.1"
     charset: str = "UNICODE UTF-8"  # as MSH-18 says it
     zone: ZoneInfo | None = None  # of times that are written; without one they keep the offset they have
-    sending_application: Name = Name("CHARTBRIDGE")
-    sending_facility: Name = Name()
-    receiving_application: Name = Name()
-    receiving_facility: Name = Name()
+    sending_application: Name = _US
+    sending_facility: Name = _NOBODY
+    receiving_application: Name = _NOBODY
+    receiving_facility: Name = _NOBODY
     processing: str = "P"
     namespace: str = ""
     namespaces: Mapping[str, Name] = field(default_factory=dict)

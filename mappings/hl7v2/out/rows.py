@@ -13,7 +13,8 @@
 
 `messages/oru-r01.toml` lists segments: `map`, `each` (FHIRPath: one segment for each node found), `in` (the segment
 whose node `each` starts from; else the Bundle), `id`, `fewest`, `most`, `once` (nodes that no segment before was made
-of).
+of), `unless` (no segment of its own for such a node, only what stands below), `always` (though it says nothing but
+constants), `versions`.
 """
 
 import csv
@@ -41,7 +42,7 @@ CONSTANTS = frozenset(
         "@sending_application", "@sending_facility", "@receiving_application", "@receiving_facility",
     }
 )  # fmt: skip
-_KEYS = frozenset({"map", "each", "in", "id", "fewest", "most", "once"})
+_KEYS = frozenset({"map", "each", "in", "id", "fewest", "most", "once", "unless", "always", "versions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,12 @@ class Step:
 
     map: SegmentMap
     each: Compiled
-    id: str
     fewest: int
     most: int
     once: bool
+    always: bool
+    unless: Compiled | None
+    versions: frozenset[str]
     below: "tuple[Step, ...]"
 
 
@@ -126,12 +129,14 @@ def _steps(
             continue
         each = _compiled(entry.get("each", "$this"), f"{name}: {entry['map']}", faults)
         below = _steps(entries, entry["id"], maps, name, faults) if "id" in entry else ()
+        where = f"{name}: {entry['map']}"
+        unless = _compiled(entry["unless"], where, faults) if "unless" in entry else None
+        versions = _versions(entry.get("versions", ""), where, faults)
+        numbers = entry.get("fewest", 0), entry.get("most", 0), entry.get("once", False)
+        always = entry.get("always", "fewest" in entry)
         made.append(
-            Step(
-                maps[entry["map"]], each or compile("$this"), entry.get("id", ""), entry.get("fewest", 0),
-                entry.get("most", 0), entry.get("once", False), below,
-            )
-        )  # fmt: skip
+            Step(maps[entry["map"]], each or compile("$this"), *numbers, always, unless, versions, below),
+        )
     return tuple(made)
 
 

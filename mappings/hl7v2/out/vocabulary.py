@@ -1,7 +1,8 @@
 """Vocabulary maps and system names read backwards: FHIR code → v2 code, URI → mnemonic or OID.
 
 Several v2 codes may mean one FHIR code (V and F are both `final`); which one we write is a row of `preferences.csv`,
-with its reason; a row without a code says that none of them says what FHIR's does. A map that rows use and that leaves a choice open is an error when the rows are loaded.
+with its reason; a row without a code says that none of them says what FHIR's does. A map that rows use and that leaves
+a choice open is an error when the rows are loaded.
 """
 
 import csv

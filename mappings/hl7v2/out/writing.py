@@ -54,6 +54,9 @@ class Count(int):
     """A whole number of a resource, likewise."""
 
 
+_NOWHERE = Slot("MSH", 0, "ST", "", 1, False, ())
+
+
 @dataclass(slots=True)
 class Out:
     """What writers see. `used` holds the leaves that were read, by identity; booleans by their holder and name."""
@@ -63,7 +66,7 @@ class Out:
     used: set[Any] = field(default_factory=set)
     issues: list[Issue] = field(default_factory=list)
     constants: dict[str, Repetition] = field(default_factory=dict)
-    slot: Slot = Slot("MSH", 0, "ST", "", 1, False, ())
+    slot: Slot = _NOWHERE
     nth: int = 1  # of segments of this name
     index: int = 0  # of the repetition at work
     row: str = ""

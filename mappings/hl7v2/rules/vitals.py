@@ -41,7 +41,7 @@ def codes() -> dict[str, tuple[str, ...]]:
 
 
 @cache
-def _beside() -> dict[str, str]:
+def beside() -> dict[str, str]:
     """LOINC code → the code that its profile asks for beside it."""
     with (_FOLDER / "vitals.csv").open(encoding="utf-8", newline="") as file:
         return {row["code"]: row["also"] for row in csv.DictReader(file) if row["also"]}
@@ -72,7 +72,7 @@ def vital_sign(ctx: Assembly, builder: Builder) -> None:
     body["category"] = [*body.get("category", ()), CATEGORY]
     _fit_time(ctx, body)
     _fit_value(body, codes()[code])
-    also = _beside().get(code)
+    also = beside().get(code)
     if PANEL in (code, also) and "component" not in body:
         _pressures(body)
     if also is not None and all(coding.get("code") != also for coding in body["code"]["coding"]):
@@ -163,7 +163,7 @@ def _repair(quantity: Json, units: tuple[str, ...]) -> bool:
     return True
 
 
-@after("blood_pressure")
+@after("blood_pressure", "OBX")
 def blood_pressure(ctx: Assembly) -> None:
     """Systolic and diastolic of one time are one Observation; a half alone stays what it is."""
     pressures: list[tuple[str, Builder]] = ctx.shared.get("pressures", [])

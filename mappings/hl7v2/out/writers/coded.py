@@ -44,7 +44,7 @@ def spread(concept: Json, room: int, out: Out) -> Repetition:
 
 
 def _spread(codings: list[Json], text: str, room: int, out: Out) -> Repetition:
-    parts = [""] * max(room, 3)
+    parts: Repetition = [""] * max(room, 3)
     fitting = [each for each in _TRIPLETS if each[2] <= room]
     for coding in codings[len(fitting) :]:
         out.issue("left-out", detail=f"a coding beyond the {len(fitting)} there is room for" if coding else "")
@@ -59,15 +59,17 @@ def _spread(codings: list[Json], text: str, room: int, out: Out) -> Repetition:
             parts[version_n - 1] = version
         elif version:
             out.issue("not-in-version", version_n)
-    _put_text(parts, text, room, bool(codings), out)
+    _put_text(parts, text, room, codings, out)
     return parts
 
 
-def _put_text(parts: Repetition, text: str, room: int, coded: bool, out: Out) -> None:
-    """What the user saw: CWE.9, else the text of a code that has none; without a code CWE.2 is all there is."""
+def _put_text(parts: Repetition, text: str, room: int, codings: list[Json], out: Out) -> None:
+    """What the user saw: CWE.9, else the text of a code that has none; without a code CWE.2 is all there is. A code
+    of HL7's tables has no display of its own in FHIR, for that is HL7's to word: its text is CWE.2."""
     if not text or (text == parts[1] and room < _TEXT):
         return
-    if not coded or (room < _TEXT and not parts[1]):
+    own = not codings or str(codings[0].get("system", "")).startswith(_V2)
+    if not parts[1] and (own or room < _TEXT):
         parts[1] = text
     elif room >= _TEXT:
         parts[_TEXT - 1] = text
@@ -80,7 +82,7 @@ def _as_sent(codings: list[Json], out: Out) -> list[Json]:
     vocab = out.vocab
     if vocab is None or not codings:
         return codings
-    own = [each for each in codings if _of_table(each.get("system"), out) and each.get("code") in vocab.known]
+    own = [each for each in codings if _mapped_from(each, out)]
     images = [vocab.concepts[each["code"]] for each in own if each["code"] in vocab.concepts]
     if own:
         kept = []
@@ -96,6 +98,16 @@ def _as_sent(codings: list[Json], out: Out) -> list[Json]:
             out.mark_all(each)
             return [{"system": f"{_V2}{vocab.table}", "code": code}, *(one for one in codings if one is not each)]
     return codings
+
+
+def _mapped_from(coding: Json, out: Out) -> bool:
+    """Whether the row's map reads this coding: of its table, or of another system that it reads too."""
+    vocab, code = out.vocab, coding.get("code")
+    if vocab is None or code not in vocab.known:
+        return False
+    target = vocab.concepts.get(str(code))
+    also = bool(vocab.also) and target is not None and coding.get("system") != target.system
+    return also or _of_table(coding.get("system"), out)
 
 
 def _of_table(system: str | None, out: Out) -> bool:
@@ -170,4 +182,16 @@ def title(node: Node, out: Out) -> Repetition | None:
     return ["", str(node[1])] if node[1] else None
 
 
-WRITERS: dict[str, Writer] = {"CWE": cwe, "CWE.sub": in_subcomponents, "CWE.text": words, "CWE.title": title}
+def codes_only(node: Node, out: Out) -> Repetition | None:
+    """A concept whose text another field of the segment says."""
+    codings = node[1].get("coding")
+    return cwe((node[0], {"coding": codings}, None), out) if codings else None
+
+
+WRITERS: dict[str, Writer] = {
+    "CWE": cwe,
+    "CWE.codes": codes_only,
+    "CWE.sub": in_subcomponents,
+    "CWE.text": words,
+    "CWE.title": title,
+}

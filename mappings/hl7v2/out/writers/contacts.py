@@ -27,7 +27,7 @@ def xad(node: Node, out: Out) -> Repetition | None:
     if any(rest):
         out.issue("left-out", detail="a line of an address beyond the third")
     tract = out.text(_census(found, out), "valueString")
-    used = [*place, _kind(found, out), third, [out.text(found, "district")], [tract], "", ""]
+    used: Repetition = [*place, _kind(found, out), third, [out.text(found, "district")], [tract], "", ""]
     return bare([[first], second, *used, *bounds(found.get("period"), out)])
 
 

@@ -9,14 +9,17 @@ Source: HL7 v2.9 §7.4.2, table 0125; `mappings/hl7v2/datatypes/observation.py` 
 from typing import Any, NamedTuple
 
 from mappings.fhir.fhirpath import Node
-from mappings.fhir.values import UCUM
+from mappings.fhir.values import STRUCTURE, UCUM
 from mappings.hl7v2.out import grammar
-from mappings.hl7v2.out.writers.coded import spread
+from mappings.hl7v2.out.writers.coded import cwe, spread
 from mappings.hl7v2.out.writers.documents import ed
 from mappings.hl7v2.out.writers.text import code, number
 from mappings.hl7v2.out.writers.time import bounds, moment
 from mappings.hl7v2.out.writers.time import tm as time_of_day
 from mappings.hl7v2.out.writing import Json, Out, Repetition, Several, Writer, bare
+from mappings.hl7v2.rules.vitals import beside
+
+_SUB_ID = STRUCTURE + "observation-v2-subid"
 
 
 class Valued(NamedTuple):
@@ -180,7 +183,10 @@ def value(node: Node, out: Out) -> Several | None:
 
 
 def unit(node: Node, out: Out) -> Repetition | None:
-    return unit_parts(_whole(node, out).unit, out)
+    found = _whole(node, out).unit
+    for bounds_ in (node[1].get("referenceRange") or ())[:1] if found is None else ():
+        found = bounds_.get("low") or bounds_.get("high")  # a line without a value still has the unit of its range
+    return unit_parts(found, out)
 
 
 def unit_parts(quantity: Json | None, out: Out) -> Repetition | None:
@@ -218,6 +224,25 @@ def reference_range(node: Node, out: Out) -> Repetition | None:
     return [f">={bottom}"] if bottom else [f"<={top}"] if top else None
 
 
+def observation_code(node: Node, out: Out) -> Repetition | None:
+    """OBX-3: a code that R4's vital signs profile puts beside another stands behind it."""
+    concept = node[1]
+    codings = concept.get("coding", ())
+    added = {more for each in codings for more in beside().get(str(each.get("code")), "").split()}
+    order = sorted(codings, key=lambda each: each.get("code") in added)
+    return cwe((node[0], {**concept, "coding": order} if codings else concept, node[2]), out)
+
+
+def parent_line(node: Node, out: Out) -> Repetition | None:
+    """PRL: code and sub-id of the line that a report goes on from, whose own segment says the rest of it."""
+    code_ = spread(node[1].get("code") or {}, 6, out)[:6]
+    while code_ and not code_[-1]:
+        code_.pop()
+    outer = out.extension(node[1], _SUB_ID)
+    sub = out.text(out.extension(outer, "original-sub-identifier"), "valueString")
+    return bare([[str(each) for each in code_], sub])
+
+
 def status(node: Node, out: Out) -> Repetition | None:
     """OBX-11 of an Observation: what was not asked for, or not done, has codes of its own."""
     observation = node[1]
@@ -232,6 +257,6 @@ def status(node: Node, out: Out) -> Repetition | None:
 
 
 WRITERS: dict[str, Writer] = {
-    "OBX.status": status,
+    "OBX.status": status, "OBX.code": observation_code, "PRL": parent_line,
     "OBX.type": kind_of_value, "OBX.value": value, "OBX.unit": unit, "CQ": cq, "OBX.range": reference_range,
 }  # fmt: skip

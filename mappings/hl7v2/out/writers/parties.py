@@ -63,7 +63,7 @@ def xcn(node: Node, out: Out) -> Repetition | None:
     digit, scheme = check_digit(number, out)
     type_ = kind(name, out)
     shape, order, (start, end) = details(name, out)
-    tail = [digit, scheme, kind_of(number, out), facility, shape, "", "", order, start, end]
+    tail: Repetition = [digit, scheme, kind_of(number, out), facility, shape, "", "", order, start, end]
     return bare([value, *shown, "", given, type_, *tail])
 
 
