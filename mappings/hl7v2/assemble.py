@@ -20,7 +20,7 @@ from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Message, Segment
 from mappings.hl7v2.pairing import ORC_BEHIND
 from mappings.hl7v2.structure import ROOT, Group
-from mappings.hl7v2.wiring import Add, Link, Make, Wiring
+from mappings.hl7v2.wiring import Add, Link, Make, NamedRules, Wiring
 from mappings.identity import Identities
 from mappings.rows.compiler import CompiledMap
 from mappings.rows.condition import version
@@ -366,15 +366,15 @@ def leaves(value: Any, path: str = "") -> Iterator[str]:
 
 def assemble(assembly: Assembly) -> None:
     """Steps 1 to 4 for one message."""
-    wiring = assembly.wiring
+    rules = assembly.wiring.rules_for(frozenset([segment.name for segment in assembly.message.segments]))
     _walk(assembly)
     for builder in assembly.made:
         if builder.make is not None:
             _link(assembly, builder)
     for builder in list(assembly.made):
-        if builder.make is not None:
-            _finish(assembly, builder)
-    for name, rule in wiring.after:
+        if builder.make is not None and (finish := rules.finish.get(id(builder.make))):
+            _finish(assembly, builder, finish)
+    for name, rule in rules.after:
         assembly.row = "@" + name
         rule(assembly)
     assembly.row = ""
@@ -470,15 +470,13 @@ def _missing_link(assembly: Assembly, builder: Builder, link: Link) -> None:
         assembly.issues.append(issue("no-patient", builder.segment.place(), row="@link"))
 
 
-def _finish(assembly: Assembly, builder: Builder) -> None:
+def _finish(assembly: Assembly, builder: Builder, rules: NamedRules) -> None:
     """The named rules of the wiring, in its order."""
-    if builder.make is None or builder.group is None or builder.segment is None:
-        return
-    if not builder.make.finish:
+    if builder.group is None or builder.segment is None:
         return
     assembly.group, assembly.seg, assembly.builder = builder.group, builder.segment, builder
     before = _snapshot(builder) if assembly.trace is not None else None
-    for name, rule in builder.make.finish:
+    for name, rule in rules:
         assembly.row = "@" + name
         rule(assembly, builder)
         if before is not None and assembly.trace is not None:

@@ -76,7 +76,7 @@ def resolvers() -> Mapping[str, Callable[[Any], Any]]:
 
 def wiring() -> Registry:
     """Keys and rules by the names that `messages/*.toml` uses."""
-    return Registry(keys.KEYS, rules.FINISH, rules.AFTER)
+    return Registry(keys.KEYS, rules.FINISH, rules.AFTER, rules.NEEDS)
 
 
 @cache

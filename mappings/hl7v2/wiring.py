@@ -35,7 +35,7 @@ Source: design chapter HL7 v2 §3, §4; the guide's message maps say which segme
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +58,7 @@ _FOLDER = Path(__file__).parent / "messages"
 _MAKE = frozenset({"group", "map", "when", "key", "mode", "scope", "link", "gather", "with", "finish", "provides"})
 _ADD = frozenset({"group", "map", "when", "to"})
 _GROUP = frozenset({"in", "opens", "holds"})
+_REMEMBERED = 256  # sets of segments that messages of a family hold; a feed sends a few
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,32 @@ class Wiring:
     after: tuple[tuple[str, Callable[..., None]], ...]
     maps: frozenset[str]
     segments: frozenset[str]  # that some map or rule reads
+    needs: Mapping[str, frozenset[str]]
+    asked: dict[frozenset[str], "Rules"] = field(default_factory=dict, repr=False, compare=False)
+
+    def rules_for(self, present: frozenset[str]) -> "Rules":
+        """The named rules that have something to do in a message of these segments, by make and over the whole."""
+        found = self.asked.get(present)
+        if found is None:
+            found = Rules({id(make): self._kept(make.finish, present) for each in self.makes.values() for make in each},
+                          self._kept(self.after, present))  # fmt: skip
+            if len(self.asked) < _REMEMBERED:
+                self.asked[present] = found
+        return found
+
+    def _kept(self, rules: "NamedRules", present: frozenset[str]) -> "NamedRules":
+        return tuple((name, rule) for name, rule in rules if self.needs.get(name, present) & present)
+
+
+NamedRules = tuple[tuple[str, Callable[..., None]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Named rules to run: of a resource, by the id of its `Make`; of the whole message."""
+
+    finish: Mapping[int, NamedRules]
+    after: NamedRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +146,7 @@ class Registry:
     keys: Mapping[str, Callable[[Any, Any], tuple[str, ...] | None]]
     rules: Mapping[str, Callable[..., None]]
     after: Mapping[str, Callable[..., None]]
+    needs: Mapping[str, frozenset[str]]
 
 
 def read_table(path: Path) -> Json:
@@ -308,6 +336,7 @@ def read_wiring(
         after=tuple((name, registry.after[name]) for name in after),
         maps=frozenset(maps),
         segments=frozenset({name[:3] for name in maps} | {name[:3] for name in reader.table.get("reads", ())}),
+        needs=registry.needs,
     )
 
 

@@ -18,10 +18,11 @@ Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
 
 FUNCTIONS: dict[str, DatatypeFunction] = {}
-SIBLINGS: set[str] = set()  # functions whose result hangs on other fields of their segment, so that it is not remembered
+SIBLINGS: set[str] = set()  # functions whose result hangs on other fields of their segment: it is not remembered
 RESOLVERS: dict[str, Rule] = {}
 FINISH: dict[str, Rule] = {}
 AFTER: dict[str, Rule] = {}
+NEEDS: dict[str, frozenset[str]] = {}  # rule → segments of which a message holds one, or the rule has nothing to do
 
 
 def _into(table: dict[str, Rule], name: str) -> Callable[[R], R]:
@@ -39,14 +40,21 @@ def resolver(name: str) -> Callable[[R], R]:
     return _into(RESOLVERS, name)
 
 
-def finish(name: str) -> Callable[[R], R]:
-    """`f(ctx, builder)`, once all resources are made and linked."""
-    return _into(FINISH, name)
+def finish(name: str, *needs: str) -> Callable[[R], R]:
+    """`f(ctx, builder)`, once all resources are made and linked. `needs`: without one of these segments in the message
+    it does nothing, and is not asked."""
+    return _needing(FINISH, name, needs)
 
 
-def after(name: str) -> Callable[[R], R]:
-    """`f(ctx)`, last, over everything that was made."""
-    return _into(AFTER, name)
+def after(name: str, *needs: str) -> Callable[[R], R]:
+    """`f(ctx)`, last, over everything that was made; `needs` as of `finish`."""
+    return _needing(AFTER, name, needs)
+
+
+def _needing(table: dict[str, Rule], name: str, needs: tuple[str, ...]) -> Callable[[R], R]:
+    if needs:
+        NEEDS[name] = frozenset(needs)
+    return _into(table, name)
 
 
 def function(name: str, gives: str, takes: str = "one", *, alone: bool = True) -> Callable[[R], R]:

@@ -18,7 +18,7 @@ def set_aside(ctx: Assembly, builder: Builder) -> None:
     ctx.shared.setdefault(_WORD, []).append(builder)
 
 
-@after("asides")
+@after("asides", "OBX")
 def asides(ctx: Assembly) -> None:
     """Out of the reports, into the orders; in one pass, for a message may hold thousands."""
     told_aside: list[Builder] = ctx.shared.get(_WORD, [])

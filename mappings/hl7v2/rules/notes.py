@@ -18,14 +18,14 @@ NOTE = "http://hl7.org/fhir/StructureDefinition/note"
 _BEHIND = frozenset({"NTE", "PRT"})
 
 
-@finish("notes")
+@finish("notes", "NTE")
 def notes(ctx: Assembly, builder: Builder) -> None:
     """The NTE behind the segment: one annotation."""
     if builder.tail is not None and (found := annotation(ctx, builder.tail, builder)) is not None:
         builder.body.setdefault("note", []).append(found)
 
 
-@finish("notes_extension")
+@finish("notes_extension", "NTE")
 def notes_extension(ctx: Assembly, builder: Builder) -> None:
     """The same where the resource has no `note`: Patient, DiagnosticReport."""
     if builder.tail is not None and (found := annotation(ctx, builder.tail, builder)) is not None:

@@ -41,7 +41,7 @@ def replaces(ctx: Assembly, builder: Builder) -> None:
         builder.body["replaces"] = [{"type": "ServiceRequest", "identifier": identifier}]
 
 
-@finish("request_notes")
+@finish("request_notes", "NTE")
 def request_notes(ctx: Assembly, builder: Builder) -> None:
     """NTE behind the segments of an order; those behind an OBR with a report are the report's."""
     report = ctx.made_near("DiagnosticReport")

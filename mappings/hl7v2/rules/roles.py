@@ -141,7 +141,7 @@ def _organization(ctx: Any, fields: Fields) -> Json | None:
 # the care team --------------------------------------------------------------------------------------------------------
 
 
-@after("care_team")
+@after("care_team", "ROL", "PRT", "IN3")
 def care_team(ctx: Assembly) -> None:
     """One team a patient: everyone that ROL and PRT behind her name, and the case manager of her insurance."""
     if not leads(ctx):

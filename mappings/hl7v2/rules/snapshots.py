@@ -13,7 +13,7 @@ from mappings.hl7v2.rules.patients import leads, patient_group
 from mappings.rows.runtime import NULL
 
 
-@after("snapshots")
+@after("snapshots", "NK1", "IN1")
 def snapshots(ctx: Assembly) -> None:
     """Close effects, one a kind and patient."""
     if not leads(ctx):
