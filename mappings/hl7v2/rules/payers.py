@@ -1,9 +1,10 @@
-"""Organizations of insurance and of relatives, who reported an allergy: parties that several fields of a segment name.
+"""Organizations of insurance and of relatives, who reported an allergy, where an accident happened: what several fields
+of a segment name.
 
-Each has its name in one field, its number in another, and address, phone and a person to ask in others; so what they
+A party has its name in one field, its number in another, and address, phone and a person to ask in others; so what they
 make is never remembered by one field's text. A party without a number stays inside the resource that names it.
 
-Source: the guide's IN1[Coverage], NK1[Patient], IAM[AllergyIntolerance], PV1[Coverage].
+Source: the guide's IN1[Coverage], NK1[Patient], IAM[AllergyIntolerance], PV1[Coverage]; HL7 v2.9 §6.5.9 (ACC).
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from mappings.fhir.values import present, reference
 from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
 from mappings.hl7v2.datatypes import names, parties
+from mappings.hl7v2.datatypes import text as texts
 from mappings.hl7v2.datatypes.coded import read
 from mappings.hl7v2.keys.parts import code, components
 from mappings.hl7v2.rules import Json, function
@@ -89,7 +91,19 @@ def holder(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
     number = None if own else _one(ctx, 10, "CX[Identifier]")
     if number is None and _has_number(named, ctx):
         number = _numbered(named, ctx)
-    return _organization(ctx, parties.xon_string(named, ctx) if named not in NIL else None, number, {})
+    return _organization(ctx, parties.xon_string(named, ctx) if named not in NIL else None, number, _employer(ctx))
+
+
+def _employer(ctx: Any) -> Json:
+    """Address IN1-44, phone IN2-64; whom to ask there IN2-49, by phone IN2-50."""
+    about: Json = present(address=_several(ctx, 44, "XAD[Address]")) or {}
+    segment = ctx.seg
+    if (more := ctx.near("IN2")) is not None:
+        ctx.seg = more
+        contact = present(name=_one(ctx, 49, "XPN[HumanName]"), telecom=_several(ctx, 50, "XTN[ContactPoint]"))
+        about |= present(telecom=_several(ctx, 64, "XTN[ContactPoint]"), contact=[contact] if contact else None) or {}
+        ctx.seg = segment
+    return about
 
 
 @function("NK1[Reference(Organization)]", "Reference", alone=False)
@@ -148,3 +162,12 @@ def recorder(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None
     if (kind := _one(ctx, 15, "CWE[CodeableConcept]")) is not None:
         body["relationship"] = [kind]
     return reference(ctx.make("RelatedPerson", key, body), shown)
+
+
+@function("ACCIDENT[Reference(Location)]", "Reference", alone=False)
+def accident_place(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """Its name ACC-3, its address ACC-11; nothing identifies it."""
+    named = ctx.seg.field(3).split(ctx.rep, 1)[0]
+    name = texts.st_string(named, ctx) if named not in NIL else None
+    body = present(name=name, address=_one(ctx, 11, "XAD[Address]"))
+    return reference(ctx.contained({"resourceType": "Location"} | body), name) if body else None

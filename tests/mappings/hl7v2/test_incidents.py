@@ -35,11 +35,10 @@ def test_an_accident_is_told_of_the_patient_and_her_stay() -> None:
     assert accident["encounter"]["reference"] == f"Encounter/{one(conversion, 'Encounter')['id']}"
     assert (accident["valueString"], accident["effectiveDateTime"]) == ("Fell", "2025-03-01")
     facts = told(accident)
-    assert (facts["related to the job"], facts["somebody died"], facts["place of the accident"]) == (
-        True,
-        False,
-        "Main road",
-    )
+    assert (facts["related to the job"], facts["somebody died"]) == (True, False)
+    (place,) = accident["contained"]
+    assert (place["resourceType"], place["name"]) == ("Location", "Main road")
+    assert accident["extension"][0]["valueReference"]["reference"] == f"#{place['id']}"
     assert validate(accident) == ()
 
 
@@ -117,3 +116,18 @@ def test_lines_that_stand_behind_a_document_are_results() -> None:
     conversion = oru("ORC|NW||F1^LAB", TXA, obr(), "OBX|1|NM|2345-7^Glucose^LN||99||||||F", "NTE|1||fasting")
     assert coded(one(conversion, "Observation")["code"]) == ["2345-7"]
     assert one(conversion, "Observation")["note"][0]["text"] == "fasting"
+
+
+def test_the_employer_that_holds_a_plan_is_known_with_whom_to_ask_there() -> None:
+    plan = segment("IN1", f1="1", f2="A", f3=f"P1{MR}", f4="Payor", f11="Works", f17="SEL", f44="Lane 1^^Linz")
+    more = segment("IN2", f49="Boss^Cara", f50="^WPN^PH^^^^5550323", f64="^WPN^PH^^^^5550324")
+    (employer,) = one(adt("A01", plan, more), "Coverage")["contained"]
+    assert (employer["name"], employer["address"][0]["city"]) == ("Works", "Linz")
+    assert employer["contact"][0]["name"]["family"] == "Boss"
+    assert employer["telecom"][0]["value"] == "5550324"
+
+
+def test_a_plan_without_more_says_no_more_of_its_employer() -> None:
+    plan = segment("IN1", f1="1", f2="A", f3=f"P1{MR}", f4="Payor", f11="Works", f17="SEL")
+    (employer,) = one(adt("A01", plan), "Coverage")["contained"]
+    assert employer.keys() == {"resourceType", "id", "name"}
