@@ -193,6 +193,10 @@ class _Compiler:
             function, takes_all = self._function(row, target)
         elif not row.value:
             raise ValueError("a constant needs a value")
+        if default == WHEN_ABSENT and target.anchor >= 0:
+            raise ValueError("?? fills an element of the resource; one of a list takes a constant row with a condition")
+        if any(step.kind in (Kind.APPEND, Kind.SLOT) for step in target.steps[target.anchor + 1 : -1]):
+            raise ValueError("a list inside an element of a list ends a path: its elements have no rows of their own")
         primitive = bool(target.type) and not self.env.schema.has_children(target.type)
         sources = parse_source(row.source)
         return Fact(
@@ -354,6 +358,8 @@ def _telling(other: Fact, fact: Fact) -> str:
     if anchor < 0 or other.function or not same or len(rest) != 1:
         return ""
     _, value = _default(other.row.value)
+    if _ABSENT.match(value) is not None:  # says nothing, and so tells nothing apart
+        return ""
     return f"{rest[0].name}={value.rpartition('#')[2].partition('|')[0]}" if not value.startswith("@") else ""
 
 

@@ -286,6 +286,8 @@ def compile_one(text: str) -> CompiledRows:
         ("PV1.Encounter:2,PV1-2,,class,=,,IMP", "system#code"),
         ("PID.Patient:0,,,_name.extension(x).valueString,=,,x", "is no primitive"),
         ("PID.Nobody:0,,,status,=,,x", "no resource type"),
+        ("PV1.Encounter:0,,,participant[att].type[],=,,??absent(unknown)", "of a list takes a constant"),
+        ("PID.Patient:5,PID-5,,contact[c].telecom[t].value,ST[string]", "ends a path"),
     ],
 )  # fmt: skip
 def test_rows_that_do_not_fit_stop_the_start(text: str, fault: str) -> None:
