@@ -15,9 +15,24 @@ def allergy(segment: Segment, ctx: Assembly) -> Key | None:
     if segment.name == "IAM" and (number := entity(segment.field(7), ctx)) is not None:
         return ("allergy", *number)
     substance = code(segment.field(3), ctx)
+    if substance is None and (segment.field(3) == NULL or not any(_says(segment.field(n), ctx) for n in (3, 4, 5))):
+        return None  # of an allergy to nothing there is nothing to say
     if substance is None:
-        return None if segment.field(3) == NULL else position(segment, ctx)
+        return position(segment, ctx)
+    if segment.name == "AL1" and substance in _numbered(ctx):
+        return None  # IAM wins: one allergy must not stand twice, with two opinions of it
     return ("allergy", patient_id(ctx), *substance)
+
+
+def _says(raw: str, ctx: Assembly) -> bool:
+    return any(part not in ("", NULL) for each in raw.split(ctx.rep) for part in each.split(ctx.comp))
+
+
+def _numbered(ctx: Assembly) -> list[Key | None]:
+    """What the IAM of this patient are of that have a number of their own."""
+    return [
+        code(each.field(3), ctx) for each in ctx.group.segments if each.name == "IAM" and entity(each.field(7), ctx)
+    ]
 
 
 @key("condition")

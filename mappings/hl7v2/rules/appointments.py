@@ -43,6 +43,7 @@ STATUS: dict[str, str] = {
     "S26": "noshow",
 }
 WHOLE_LIST = frozenset({"S12", "S13", "S14"})  # events whose resources are all there are
+OVER = frozenset({CANCELLED, "entered-in-error", "noshow"})  # of S15, S16, S17, S26: SCH-25 may say which, not undo it
 TIMELESS = frozenset({"proposed", CANCELLED})
 WAITING = {PENDING: "needs-action", "proposed": "needs-action", "waitlist": "tentative"}
 RESOURCES = frozenset(spans.FIRST)
@@ -183,10 +184,19 @@ def appointment_times(ctx: Assembly, builder: Builder) -> None:
     if "start" not in body and times:
         _put_time(ctx, builder, "start", min((each["start"] for each in times), key=spans.moment), mine)
     ends = [each["end"] for each in times if "end" in each]
-    if "end" not in body and ends:
+    length = spans.length_of(ctx)
+    begins = min((spans.moment(each["start"]) for each in times), default=None)
+    elsewhere = begins is not None and "start" in body and begins != spans.moment(body["start"])
+    if "end" not in body and ends and not (elsewhere and length):  # a moved start and an old end are no appointment
         _put_time(ctx, builder, "end", max(ends, key=spans.moment), mine)
-    elif "end" not in body and "start" in body and (length := spans.length_of(ctx)):
+    elif "end" not in body and "start" in body and length:
         _put_time(ctx, builder, "end", spans.later(body["start"], length), [])
+    if elsewhere and begins is not None and "end" in body and not _within(begins, body):
+        ctx.issues.append(issue("contradiction", mine[0].place(spans.FIRST[mine[0].name]), row="@appointment_times"))
+
+
+def _within(moment: float, body: Json) -> bool:
+    return spans.moment(body["start"]) <= moment < spans.moment(body["end"])
 
 
 def _put_time(ctx: Assembly, builder: Builder, name: str, value: str, segments: list[Segment]) -> None:
@@ -201,8 +211,11 @@ def _put_time(ctx: Assembly, builder: Builder, name: str, value: str, segments: 
 
 @finish("appointment_status")
 def appointment_status(ctx: Assembly, builder: Builder) -> None:
-    """SCH-25 is there already; else the event. Then what FHIR asks of that status."""
+    """SCH-25 is there already, which never undoes what the event ends; else the event. Then what FHIR asks of it."""
     body, event = builder.body, ctx.event
+    if STATUS.get(event) in OVER and body.get("status", CANCELLED) not in OVER:
+        del body["status"]
+        ctx.issues.append(issue("contradiction", Place("SCH", field=25), row="@appointment_status"))
     if "status" not in body:
         body["status"] = STATUS.get(event, BOOKED)
         if event not in STATUS:

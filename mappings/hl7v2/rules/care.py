@@ -11,7 +11,7 @@ from typing import Any
 
 from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
-from mappings.hl7v2.datatypes.coded import Coded, read
+from mappings.hl7v2.datatypes.coded import Coded, cwe_string, read
 from mappings.hl7v2.datatypes.text import alternate
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
@@ -98,6 +98,7 @@ def action(ctx: Assembly, builder: Builder) -> str:
 def problem_status(ctx: Assembly, builder: Builder) -> None:
     """PRB-1 over PRB-13 and PRB-14; the end of a problem goes with a status that has one (con-4)."""
     body, stated = builder.body, "clinicalStatus" not in builder.filled
+    _doubt(ctx, builder)
     if action(ctx, builder) in DELETED:
         body["verificationStatus"] = _concept("condition-ver-status", "entered-in-error", "Entered in Error")
         for name in ("clinicalStatus", "abatementDateTime", "_abatementDateTime"):
@@ -115,6 +116,15 @@ def problem_status(ctx: Assembly, builder: Builder) -> None:
         for name in ("abatementDateTime", "_abatementDateTime"):
             body.pop(name, None)
         builder.clear.append("abatement[x]")  # what is active has no end, whatever was said of it before
+
+
+def _doubt(ctx: Assembly, builder: Builder) -> None:
+    """A PRB-13 that no table knows may say that the problem is none (`Ruled out`): readers must see its words."""
+    if builder.segment is None or "verificationStatus" in builder.body or "clinicalStatus" not in builder.filled:
+        return
+    raw = builder.segment.field(13).split(ctx.rep)[0]
+    if raw and raw != NULL and (words := cwe_string(raw, ctx)):
+        builder.body.setdefault("note", []).append({"text": words})
 
 
 def _abated(body: Json) -> bool:

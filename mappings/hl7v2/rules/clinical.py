@@ -6,10 +6,16 @@ A statement is withdrawn aloud: an action code D makes it entered-in-error and t
 Source: design chapter HL7 v2 §8 (action codes, IAM-17), §4 (insurance).
 """
 
+from typing import Any
+
 from mappings.fhir.values import absent
 from mappings.hl7v2.assemble import Assembly, Builder
-from mappings.hl7v2.rules import Json, finish
+from mappings.hl7v2.datatypes import coded
+from mappings.hl7v2.datatypes.text import at, first
+from mappings.hl7v2.rules import Json, finish, function
 from mappings.hl7v2.rules.patients import patient_group
+from mappings.rows.runtime import NULL
+from mappings.terminology.concept_map import ConceptMap
 
 _SYSTEM = "http://terminology.hl7.org/CodeSystem/"
 DELETED = frozenset({"D", "DE"})
@@ -19,6 +25,15 @@ _ALLERGY = {
     "I": ("inactive", "confirmed"),
     **dict.fromkeys(("U", "P", "S", "D"), ("active", "unconfirmed")),
 }
+
+
+@function("DG1[CodeableConcept]", "CodeableConcept")
+def diagnosis(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """DG1-3; before 2.4 the code stands alone, and DG1-2 says of which system it is (`I9`)."""
+    parts, method = raw.split(ctx.comp), ctx.seg.field(2).split(ctx.rep)[0]
+    if at(parts, 1) and not at(parts, 3) and method and method != NULL and (system := first(method, ctx)):
+        parts = [*parts[:2], *[""] * (2 - len(parts)), system, *parts[3:]]
+    return coded.cwe_concept(ctx.comp.join(parts), ctx, vocab)
 
 
 def _status(system: str, code: str) -> Json:

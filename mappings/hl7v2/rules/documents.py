@@ -23,7 +23,7 @@ from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys.documents import document_number
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
-from mappings.hl7v2.rules import Json, finish, function, resolver
+from mappings.hl7v2.rules import Json, after, finish, function, resolver
 from mappings.hl7v2.rules.attachments import completed
 from mappings.hl7v2.rules.results import NOTE, annotation, readable
 from mappings.rows.runtime import NULL
@@ -92,10 +92,12 @@ def document_content(ctx: Assembly, builder: Builder) -> None:
     media = _media(ctx, builder)
     if not content:
         ctx.seg = builder.segment or ctx.seg
-        told = _created({"contentType": media} if media else {}, _origin(ctx), ctx)
+        gone = any(each.field(11).strip() in WITHDRAWN for each in _observations(ctx, builder))
+        told = {} if gone else _created({"contentType": media} if media else {}, _origin(ctx), ctx)
         content.append({"attachment": told or values.absent("unknown")})
-        builder.filled.append("content")
-        builder.mode = "update"  # a notification of what is stored
+        if not gone:  # where every line is taken back, what is stored of them must not stay
+            builder.filled.append("content")
+            builder.mode = "update"  # a notification of what is stored
     for each in content:
         if media and "contentType" not in each["attachment"] and "extension" not in each["attachment"]:
             each["attachment"]["contentType"] = media
@@ -108,10 +110,23 @@ def _media(ctx: Assembly, builder: Builder) -> str | None:
     return attachments.media_type(raw, None) if raw and raw != NULL else None
 
 
-def _lines_of(ctx: Assembly, builder: Builder) -> list[Segment]:
+def _observations(ctx: Assembly, builder: Builder) -> list[Segment]:
     inside = {id(each) for each in builder.group.walk()} if builder.group is not None else set()
-    found = [segment for segment, group in ctx.placed if segment.name == "OBX" and id(group) in inside]
-    found = [each for each in found if each.field(11).strip() not in WITHDRAWN]
+    return [segment for segment, group in ctx.placed if segment.name == "OBX" and id(group) in inside]
+
+
+@after("lines_without_document")
+def lines_without_document(ctx: Assembly) -> None:
+    """An OBX before the TXA, or without one, belongs to no document: never in silence."""
+    for segment, group in ctx.placed:
+        if segment.name == "OBX" and segment.field(2).strip().upper() not in ENCAPSULATED:
+            ctx.group = group
+            if ctx.near("TXA") is None:
+                ctx.issues.append(issue("no-target", segment.place(), row="@lines_without_document"))
+
+
+def _lines_of(ctx: Assembly, builder: Builder) -> list[Segment]:
+    found = [each for each in _observations(ctx, builder) if each.field(11).strip() not in WITHDRAWN]
     return [each for each in found if each.field(2).strip().upper() not in ENCAPSULATED]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
-from mappings.hl7v2.rules import Json, finish, resolver
+from mappings.hl7v2.rules import Json, finish, function, resolver
 from mappings.hl7v2.structure import Group
+from mappings.terminology.concept_map import ConceptMap
 
 LEADING = frozenset({"ADT", "PMU"})
 CHILD_OF = "PATIENT"
@@ -52,9 +53,9 @@ def _reachable(ctx: Assembly, body: Json) -> None:
             del body["contact"]
 
 
-@resolver("guarantor")
-def guarantor(ctx: Any) -> Json | None:
-    """The RelatedPerson of this GT1."""
+@function("GT1[Reference(RelatedPerson)]", "Reference", alone=False)
+def guarantor(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """The RelatedPerson of this GT1. A row with a source: a constant alone makes no element where GT1-13 is empty."""
     return _made_by(ctx, "RelatedPerson")
 
 

@@ -45,8 +45,8 @@ def actors(body: Json) -> list[str]:
         ("BOOKED", "booked"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("event", ["S12", "S15", "S19"])
-def test_sch25_decides_the_status_whatever_the_event(code: str, status: str, event: str) -> None:
+@pytest.mark.parametrize("event", ["S12", "S14", "S19"])
+def test_sch25_decides_the_status_of_what_goes_on(code: str, status: str, event: str) -> None:
     assert appointment(event=event, f25=f"{code}^^HL70278")["status"] == status
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mappings.convert import Conversion
 from mappings.fhir.validate import validate
-from tests.mappings.hl7v2.messages import MR, bodies, convert, header, one
+from tests.mappings.hl7v2.messages import MR, bodies, convert, header, mapped, one
 
 Json = dict[str, Any]
 
@@ -109,3 +109,92 @@ def test_a_second_limit_stays_readable() -> None:
     )  # fmt: skip
     assert dosage["maxDosePerPeriod"]["numerator"]["value"] == 1200
     assert "24000 mg" in dosage["text"]
+
+
+# appointments and documents -------------------------------------------------------------------------------------------
+
+
+def appointment(event: str, sch: str, *segments: str) -> tuple[Json, Conversion]:
+    found = convert(header(f"SIU^{event}"), sch, f"PID|1||4711{MR}", *segments)
+    return one(found, "Appointment"), found
+
+
+@pytest.mark.parametrize(
+    ("event", "said", "status", "contradicts"),
+    [
+        ("S15", "Booked", "cancelled", True),  # senders leave the old status in a cancellation
+        ("S17", "Booked", "entered-in-error", True),
+        ("S26", "Started", "noshow", True),
+        ("S15", "Deleted", "entered-in-error", False),
+        ("S15", "Cancelled", "cancelled", False),
+        ("S14", "Noshow", "noshow", False),
+    ],
+)
+def test_an_old_status_never_undoes_a_cancellation(event: str, said: str, status: str, contradicts: bool) -> None:
+    body, found = appointment(event, f"SCH||F1^SCHED|||||||45|min|^^^20250320100000+0100{'|' * 14}{said}")
+    assert body["status"] == status
+    assert ("contradiction" in {each.code for each in found.issues}) == contradicts
+
+
+def test_an_appointment_begins_and_ends_on_one_statement() -> None:
+    """SCH-11 with the old day and AIS-4 with the new one are no appointment of a day and a night."""
+    sch = "SCH||F1^SCHED|||||||45|min|^^^20250320100000+0100"
+    body, found = appointment("S13", sch, "AIS|1|U|COLO|20250321100000+0100|||45|min")
+    assert (body["start"], body["end"]) == ("2025-03-20T10:00:00+01:00", "2025-03-20T10:45:00+01:00")
+    assert [str(each.place) for each in found.issues if each.code == "contradiction"] == ["AIS-4"]
+    later, quiet = appointment("S13", sch, "AIS|1|U|COLO|20250320101500+0100|||30|min")
+    assert later["end"] == "2025-03-20T10:45:00+01:00"
+    assert "contradiction" not in {each.code for each in quiet.issues}
+
+
+def test_the_text_of_a_document_is_never_lost_in_silence() -> None:
+    """An OBX that stands before its TXA."""
+    found = said("MDM^T02", "OBX|1|TX|A||Text||||||F", "TXA|1|DS|TX|||||||||D1^TX|||||AU||AV")
+    assert [str(each.place) for each in found.issues if each.code == "no-target"] == ["OBX"]
+
+
+def test_a_document_whose_lines_are_taken_back_has_no_content() -> None:
+    txa = "TXA|1|DS|TX|||||||||D1^TX|||||AU||AV"
+    before, after = (said("MDM^T02", txa, f"OBX|1|TX|A||Of someone else||||||{status}") for status in ("F", "D"))
+    old, new = mapped(before, "DocumentReference"), mapped(after, "DocumentReference")
+    assert "data" in old.body["content"][0]["attachment"]
+    assert (new.mode, new.filled) == ("state", ())  # it replaces what is stored
+    assert "data" not in new.body["content"][0]["attachment"]
+
+
+# diagnoses, problems, allergies, accounts -----------------------------------------------------------------------------
+
+
+def test_a_diagnosis_of_old_versions_keeps_its_code_system() -> None:
+    found = said("ADT^A08", "PV1|1|I|||||||||||||||||V1", "DG1|1|I9|428.0|Heart failure|20250310|W", version="2.3")
+    assert one(found, "Condition")["code"]["coding"] == [
+        {"system": "http://terminology.hl7.org/CodeSystem/icd9", "code": "428.0"}
+    ]
+    own = said("ADT^A08", "PV1|1|I|||||||||||||||||V1", "DG1|1|I9|I50.1^HF^I10", version="2.3")
+    assert one(own, "Condition")["code"]["coding"][0]["system"] == "http://hl7.org/fhir/sid/icd-10"
+
+
+def test_a_problem_ruled_out_in_the_site_s_words_shows_them() -> None:
+    """`RO` is in no table: the problem stays listed as active, which nobody may read without the word."""
+    found = said("PPR^PC1", "PRB|AD|20250304|C50^Breast cancer^I10|P2^HOSP|||||||||RO^Ruled out^99X")
+    assert [each["text"] for each in one(found, "Condition")["note"]] == ["Ruled out"]
+
+
+def test_one_allergy_in_two_segments_is_one() -> None:
+    aspirin = "1191^Aspirin^RXNORM"
+    found = said("ADT^A08", f"AL1|1|DA|{aspirin}|SV|Hives", f"IAM|1|DA|{aspirin}|MI|Rash|A|A5^HOSP{'|' * 10}C")
+    assert one(found, "AllergyIntolerance")["criticality"] == "low"  # IAM wins for one code
+    apart = said("ADT^A08", "AL1|1|DA|7980^Penicillin^RXNORM", f"IAM|1|DA|{aspirin}|MI|Rash|A|A5^HOSP")
+    assert len(bodies(apart, "AllergyIntolerance")) == 2
+
+
+@pytest.mark.parametrize("segment", ['AL1|""', "AL1|1|DA", 'AL1|1|DA|^""'])
+def test_nobody_is_allergic_to_nothing(segment: str) -> None:
+    assert bodies(said("ADT^A08", segment), "AllergyIntolerance") == []
+
+
+@pytest.mark.parametrize("event", ["ADT^A08", "BAR^P01", "DFT^P03"])
+def test_a_guarantor_needs_no_dates(event: str) -> None:
+    found = convert(header(event), f"PID|1||4711{MR}{'|' * 15}A1^^^HOSP", "PV1|1|I", "GT1|1||Winter^Rosa~Winter^R")
+    (party,) = [each["party"]["reference"] for each in one(found, "Account")["guarantor"]]
+    assert party == f"RelatedPerson/{one(found, 'RelatedPerson')['id']}"
