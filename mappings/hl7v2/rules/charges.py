@@ -38,6 +38,13 @@ def charged_for(ctx: Assembly, builder: Builder) -> None:
             builder.body.setdefault("supportingInformation", []).append({"reference": other.ref})
 
 
+@finish("charged_order")
+def charged_order(ctx: Assembly, builder: Builder) -> None:
+    """The order around a charge, beside what the charge names itself."""
+    if (order := ctx.made_near("ServiceRequest")) is not None:
+        builder.body.setdefault("supportingInformation", []).append({"reference": order.ref})
+
+
 @finish("account_event")
 def account_event(ctx: Assembly, builder: Builder) -> None:
     """BAR^P06 ends an account, P02 purges it: nothing can be charged to it any more."""

@@ -131,3 +131,23 @@ def test_a_plan_without_more_says_no_more_of_its_employer() -> None:
     plan = segment("IN1", f1="1", f2="A", f3=f"P1{MR}", f4="Payor", f11="Works", f17="SEL")
     (employer,) = one(adt("A01", plan), "Coverage")["contained"]
     assert employer.keys() == {"resourceType", "id", "name"}
+
+
+def test_a_pattern_of_times_wins_over_the_withdrawn_time_of_an_order() -> None:
+    timing = segment("TQ1", f1="1", f3="Q6H", f13="15^min", f14="5")
+    conversion = convert(header("ORM^O01"), f"PID|1||4711{MR}", "ORC|NW|P1^HOSP", timing, obr(f6="20250304"))
+    order = one(conversion, "ServiceRequest")
+    assert "occurrenceDateTime" not in order
+    repeat = order["occurrenceTiming"]["repeat"]
+    assert (repeat["period"], repeat["periodUnit"], repeat["count"], repeat["duration"]) == (6, "h", 5, 15)
+    (requested,) = [each for each in order["extension"] if each["url"] == "urn:chartbridge:requested"]
+    assert requested["valueDateTime"] == "2025-03-04"
+
+
+def test_a_charge_in_an_order_keeps_what_it_names_beside_the_order() -> None:
+    charge = segment("FT1", f4="20250304", f6="CG", f7="X1", f42="RX1")
+    found = one(oru("ORC|NW||F1^LAB", obr(), charge), "ChargeItem")["supportingInformation"]
+    assert [each.get("identifier", {}).get("value") or each["reference"].partition("/")[0] for each in found] == [
+        "RX1",
+        "ServiceRequest",
+    ]
