@@ -121,9 +121,10 @@ def observation_line(ctx: Assembly, builder: Builder) -> None:
     assert segment is not None  # noqa: S101 - rules run on resources that a segment made
     status = segment.field(11).strip()
     value = _value_name(body)
+    written = _with_unit(ctx, segment, str(body["valueString"])) if value == "valueString" else None
     if status in _ABSENT:
         if value is not None:
-            _value_to_note(body, value)
+            _value_to_note(body, value, written)
         _absent(body, _ABSENT[status])
     elif value is None and "component" not in body:
         if status == "U":
@@ -132,6 +133,8 @@ def observation_line(ctx: Assembly, builder: Builder) -> None:
             _absent(body, "temp-unknown")
         else:
             _absent_by_sender(ctx, builder, segment)
+    elif written is not None:
+        body.setdefault("note", []).append({"text": written})
     if "valueAttachment" in body:
         attach(ctx, builder)
     if len(segment.fields) > _LONG:
@@ -173,9 +176,24 @@ def _absent_by_sender(ctx: Assembly, builder: Builder, segment: Segment) -> None
         _absent(builder.body, "unknown")
 
 
-def _value_to_note(body: Json, name: str) -> None:
+def _with_unit(ctx: Assembly, segment: Segment, written: str) -> str | None:
+    """A number sent as text (`<5`, `12,5`) with its unit, which valueString has no place for."""
+    raw = segment.field(6).split(ctx.rep, 1)[0]
+    if not raw or raw == NULL or "\n" in written or not any(each.isdigit() for each in written):
+        return None
+    ctx.field = 6
+    unit = FUNCTIONS["CWE[string]"].call(raw, ctx, None)
+    if not unit or unit in written:
+        return None
+    if ctx.trace is not None:
+        ctx.trace.rule("observation_line", ctx.builder.ref if ctx.builder else "", "note", segment.place(6))
+    return f"{written} {unit}"
+
+
+def _value_to_note(body: Json, name: str, said: str | None) -> None:
     """X and N with a value: the line has none, and what was written must not get lost (obs-6)."""
-    written = readable(body.pop(name))
+    written = said or readable(body[name])
+    del body[name]
     body.pop("_" + name, None)
     if written:
         body.setdefault("note", []).append({"text": written})

@@ -162,6 +162,31 @@ def test_a_document_whose_lines_are_taken_back_has_no_content() -> None:
     assert "data" not in new.body["content"][0]["attachment"]
 
 
+# results --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "status", "note"),
+    [
+        ("ST", "5 & 6", "F", None),  # no unit is missing where none was sent
+        ("ST", "<5", "F", "<5 ng/L"),
+        ("NM", "12,5", "F", "12,5 ng/L"),
+        ("ST", "<5", "X", "<5 ng/L"),
+        ("ST", "5 ng/L", "F", None),
+        ("ST", "negative", "F", None),
+        ("NM", "12.5", "F", None),
+    ],
+)
+def test_a_number_sent_as_text_keeps_its_unit(kind: str, value: str, status: str, note: str | None) -> None:
+    """12,5 of what? A valueString has no place for OBX-6."""
+    unit = "" if "&" in value else "ng/L"
+    found = said("ORU^R01", "OBR|1||F1^LAB|P^Panel^99L", f"OBX|1|{kind}|T^Troponin^99L||{value}|{unit}|||||{status}")
+    line = one(found, "Observation")
+    assert [each["text"] for each in line.get("note", ())] == ([note] if note else [])
+    if status == "F" and "valueString" in line:
+        assert line["valueString"] == value  # as the laboratory wrote it
+
+
 # diagnoses, problems, allergies, accounts -----------------------------------------------------------------------------
 
 
