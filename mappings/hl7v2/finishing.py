@@ -30,7 +30,7 @@ from mappings.hl7v2.issues import issue
 from mappings.hl7v2.periods import reversed_
 from mappings.hl7v2.place import Place
 
-_SHAPES = 512  # remembered of one type; a feed's rows make a few dozen
+_SHAPES = 8_192  # remembered, a kind and its members' names; a feed's rows make a few dozen of each
 
 Json = dict[str, Any]
 Mend = Callable[[Json], bool]  # whether there was something to tell of
@@ -40,6 +40,8 @@ Within = tuple[tuple[str, Mend], ...]  # names, and what to do with what stands 
 def finish(assembly: Any) -> None:
     """Every resource of a message."""
     for builder in assembly.made:
+        if _plan(builder.type, builder.body) is _NOTHING_TO_DO:
+            continue
         told = len(builder.filled)
         codes = _put_right(builder.type, builder.body, builder.filled)
         if "contained" in builder.body:
@@ -57,14 +59,7 @@ def finish(assembly: Any) -> None:
 def _put_right(kind: str, body: Json, filled: list[str]) -> list[str]:
     """One resource; the codes of what there is to tell, and into `filled` the names of what is now absent."""
     codes: list[str] = []
-    known, shape = _looks(kind), tuple(body)
-    found = known.get(shape)
-    if found is None:
-        lacking = tuple(needed for needed in _required(kind) if needed.names[0] not in body)
-        found = tuple(_look(kind, body)), tuple(_second_types(kind, body)), lacking
-        if len(known) < _SHAPES:
-            known[shape] = found
-    looks, superseded, lacking = found
+    looks, superseded, lacking = _plan(kind, body)
     for name in superseded:
         body.pop(name)
         codes.append("contradiction")
@@ -100,15 +95,30 @@ class _Look(NamedTuple):
     within: tuple[tuple[str, str, Mend], ...]  # a name, the member without which all is well there, and what to do
 
 
-Shape = tuple[str, ...]
+class _Plan(NamedTuple):
+    """By the names of a resource's members: which to look at, which to leave out, and what R4 requires that none is."""
+
+    looks: tuple[_Look, ...]
+    superseded: tuple[str, ...]
+    lacking: "tuple[_Needed, ...]"
 
 
-@cache
-def _looks(kind: str) -> "dict[Shape, tuple[tuple[_Look, ...], tuple[str, ...], tuple[_Needed, ...]]]":
-    """Of a type: by the names of a resource's members, which of them to look at, which to leave out, and what R4
-    requires that none of them is; filled as they come.
-    """
-    return {}
+_NOTHING_TO_DO: Final = _Plan((), (), ())
+_ALWAYS: Final = frozenset({"ServiceRequest", "Appointment", "Organization"})  # of these more is asked than names tell
+_plans: dict[tuple[str, ...], _Plan] = {}
+
+
+def _plan(kind: str, body: Json) -> _Plan:
+    shape = (kind, *body)
+    found = _plans.get(shape)
+    if found is None:
+        lacking = tuple(needed for needed in _required(kind) if needed.names[0] not in body)
+        found = _Plan(tuple(_look(kind, body)), tuple(_second_types(kind, body)), lacking)
+        if not any(found) and kind not in _ALWAYS and "contained" not in body:
+            found = _NOTHING_TO_DO
+        if len(_plans) < _SHAPES:
+            _plans[shape] = found
+    return found
 
 
 def _second_types(kind: str, body: Json) -> Iterator[str]:

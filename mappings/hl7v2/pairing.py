@@ -52,6 +52,13 @@ def rules_of(pairing: tuple[str, ...]) -> dict[str, tuple[Rule, ...]]:
     return found
 
 
+def rules_in(rules: dict[str, tuple[Rule, ...]], present: frozenset[str]) -> dict[str, tuple[Rule, ...]]:
+    """The rules that have something to do in a message; `present`: those of `DECISIVE` that it holds."""
+    return {
+        name: tuple(rule for rule in each if _NEEDS.get(rule, "") in ("", *present)) for name, each in rules.items()
+    }
+
+
 def names(group: "Group") -> list[str]:
     return [segment.name for segment in group.segments]
 
@@ -181,3 +188,8 @@ def _open_prior(grouper: "Grouper") -> None:
         grouper.leave_prior()
     grouper.before = grouper.open
     grouper.prior = grouper.make(PRIOR)
+
+
+# without such a segment the rule does nothing, and is not asked of thousands of OBX
+_NEEDS: dict[Rule, str] = {_results_after_specimen: "SPM", _order_document: "TXA"}
+DECISIVE = frozenset(_NEEDS.values())

@@ -164,6 +164,12 @@ def _plan(family: Family) -> _Plan:
     return _Plan(below, first, {**holds, ROOT: frozenset(family.root)}, orders, rules)
 
 
+@lru_cache(maxsize=1024)
+def _rules(family: Family, decisive: frozenset[str]) -> dict[str, tuple[pairing.Rule, ...]]:
+    """Segment name → the rules of its pairing that a message with these segments asks."""
+    return pairing.rules_in(_plan(family).rules, decisive)
+
+
 class Grouper:
     """One run of the automaton. From the innermost open group outward, the first that can take a segment does: by a
     group it may hold that the segment opens, or by holding the segment itself. NTE and PRT stay with the segment before
@@ -176,6 +182,7 @@ class Grouper:
         self.root = Group(ROOT)
         self.open = self.root  # the innermost open group
         self.plan = _plan(family)
+        self.rules = _rules(family, pairing.DECISIVE.intersection([segment.name for segment in message.segments]))
         self.ordered = False  # an order has begun
         self.prior: Group | None = None  # the results of an earlier order, while they are told
         self.before = self.root  # what was open before those
@@ -191,7 +198,7 @@ class Grouper:
         if name in _CARRIERS and name not in self.plan.first:
             self.open.segments.append(segment)
             return self.open
-        for rule in self.plan.rules.get(name, ()):
+        for rule in self.rules.get(name, ()):
             if (paired := rule(self, segment)) is not None:
                 return paired
         if self.prior is not None and not self._taken_in_prior(name):
