@@ -41,17 +41,18 @@ class Converted:
         return f"{self.source}#{self.message}" if self.message else str(self.source)
 
 
-def plan(arguments: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+def plan(arguments: Sequence[Path], out: Path, suffix: str = "") -> list[tuple[Path, Path]]:
     """Pairs of input and target. Raises UsageError: an input is missing, two have one target, or there is none.
 
-    What lies in `out` already is no input: the same command may be given twice.
+    What lies in `out` already is no input: the same command may be given twice. A target is the file's name with
+    `.json` behind it, or with `suffix` in place of its own.
     """
     pairs: dict[Path, Path] = {}
     written = out.resolve()
     for source, below in _files(arguments):
         if source.resolve().is_relative_to(written):
             continue
-        target = out / f"{below}.json"
+        target = out / (below.with_suffix(suffix) if suffix else f"{below}.json")
         if target in pairs:
             raise UsageError(f"two inputs would become {target}", hint="convert them into two folders")
         pairs[target] = source

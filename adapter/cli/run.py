@@ -45,12 +45,16 @@ def demo(
 
 
 def convert(
-    files: Annotated[list[Path], typer.Argument(help="HL7 v2 files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the Bundles.")],
+    files: Annotated[list[Path], typer.Argument(help="HL7 v2 files, or folders of them; with --to FHIR files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the Bundles, or the messages.")],
     profile: Annotated[str, typer.Option(help="Name of a shipped profile, or a profile folder.")] = "default",
     bundle: Annotated[str, typer.Option(help="transaction, message or collection")] = "transaction",
+    to: Annotated[str, typer.Option(help="Write HL7 v2 from FHIR: ADT^A08, ORU^R01 or MDM^T02.")] = "",
+    receiver: Annotated[Path | None, typer.Option(help="Who gets the messages: a TOML file.")] = None,
 ) -> int:
-    """Convert files to FHIR Bundles, with no store."""
+    """Convert files to FHIR Bundles, or FHIR files to HL7 v2 messages, with no store."""
+    if to or receiver is not None:
+        return _write(files, out, to, receiver, profile)
     from adapter.convert_files import convert_file, plan
     from adapter.errors import UsageError
     from adapter.profiles import read_profile
@@ -74,6 +78,37 @@ def convert(
         ("file", "resources", "issues", "error"),
     )
     failed = sum(bool(result.failure) for result in done)
+    return Exit.DONE if not failed else Exit.FAILED if failed == len(done) else Exit.PARTLY
+
+
+def _write(files: list[Path], out: Path, to: str, receiver: Path | None, profile: str) -> int:
+    """`convert --to`: FHIR files to HL7 v2 messages."""
+    from adapter.convert_files import plan
+    from adapter.errors import UsageError
+    from adapter.profiles import read_profile
+    from adapter.site import now
+    from adapter.write_files import write_file
+    from mappings.hl7v2.out import OutboundError, Receiver, messages, read_receiver
+
+    if to not in messages():
+        raise UsageError(f"no message {to or 'named'}", hint=f"--to {', '.join(messages())}")
+    try:
+        found = read_receiver(receiver) if receiver is not None else Receiver.of(read_profile(profile))
+    except OutboundError as exc:
+        raise UsageError(str(exc)) from exc
+    done = [write_file(source, target, to, found, now()) for source, target in plan(files, out, ".hl7")]
+    for one in done:
+        if one.failure:
+            complain(f"{one.source}: {one.failure}")
+        for line in (*one.issues, *(f"not carried {path}" for path in one.left), *one.findings):
+            progress(f"{one.source}: {line}")
+    rows = [
+        {"file": str(one.source), "segments": one.segments, "issues": len(one.issues), "not carried": len(one.left),
+         "error": one.failure}
+        for one in done
+    ]  # fmt: skip
+    emit_list("chartbridge.write/1", rows, ("file", "segments", "issues", "not carried", "error"))
+    failed = sum(bool(one.failure) for one in done)
     return Exit.DONE if not failed else Exit.FAILED if failed == len(done) else Exit.PARTLY
 
 

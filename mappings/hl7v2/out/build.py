@@ -38,6 +38,7 @@ __all__ = ["Written", "messages", "to_v2"]
 
 _CONTAINED = f"{CANONICAL}:contained"
 _SEPARATORS = "^~\\&"
+_STARTS = {"OBR": ("OBX", "SPM"), "TXA": ("OBX",)}  # whose set ids begin again behind which; NTE behind everything
 _FLAG = re.compile(r"(\w+)\.ofType\(boolean\)")
 
 
@@ -104,7 +105,8 @@ class _Work:
             "resourceType": "Bundle", "type": "collection", "entry": [{"resource": body} for body in self.resources],
         }  # fmt: skip
         self.made: set[int] = set()
-        self.counts: dict[str, int] = {}
+        self.counts: dict[str, int] = {}  # of a segment's name in the message, for places
+        self.numbers: dict[str, int] = {}  # for set ids, which begin again
         self.lines: list[str] = []
 
     def encoded(self) -> bytes:
@@ -130,19 +132,19 @@ class _Work:
                 self.out.slot = grammar.Slot(step.map.name, 0, "", "", 1, False, ())
                 self.out.issue("not-in-version", detail="the segment")
             return
-        for nth, node in enumerate(nodes[: step.most or None], 1):
+        for node in nodes[: step.most or None]:
             self.made.add(id(node[1]))
             inner = node[1] if isinstance(node[1], dict) and "resourceType" in node[1] else root
             if step.unless is None or not step.unless.test([node], self._env(node, inner)):
-                self._segment(step, node, inner, nth)
+                self._segment(step, node, inner)
             for below in step.below:
                 self._step(below, node, inner)
 
-    def _segment(self, step: Step, node: Node, root: Json, nth: int) -> None:
+    def _segment(self, step: Step, node: Node, root: Json) -> None:
         """One segment; none where there is nothing to say but constants."""
         name = step.map.name
         self.out.nth = self.counts.get(name, 0) + 1
-        self.out.constants["@nth"] = [str(nth)]
+        self.out.constants["@nth"] = [str(self.numbers.get(name, 0) + 1)]
         fields: dict[int, list[str]] = {}
         spoken = False
         for row in step.map.rows:
@@ -152,6 +154,9 @@ class _Work:
                 spoken = spoken or bool(texts and row.writer is not None)
         if spoken or step.always:
             self.counts[name] = self.out.nth
+            self.numbers[name] = self.numbers.get(name, 0) + 1
+            for each in _STARTS.get(name, ()) if name == "NTE" else (*_STARTS.get(name, ()), "NTE"):
+                self.numbers[each] = 0
             self.lines.append(self._line(name, fields))
 
     def _line(self, name: str, fields: dict[int, list[str]]) -> str:

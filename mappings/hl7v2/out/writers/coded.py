@@ -126,6 +126,8 @@ def _bare(codings: list[Json], concept: Json, out: Out) -> Repetition | None:
     system = out.text(chosen, "system")
     if not (_of_table(system, out) or not system or _of_field(system, out) or _in_table(system, chosen, out)):
         out.issue("system-unnamed")
+    if _of_table(system, out):
+        out.take(chosen, "display")  # the table's own word for it
     for each in codings:
         if each is not chosen:
             out.issue("left-out", detail="a coding beyond the one there is room for")

@@ -1,0 +1,92 @@
+"""FHIR files to HL7 v2 messages, with no store: what `chartbridge convert --to` does.
+
+A file is a Bundle or one resource; it becomes one message, `DIR/<path>.hl7`, and costs only itself where it cannot.
+Resources are validated first: the writer counts on their shape. The control id is made of the content, so that a file
+written twice is one message to a receiver that looks for repetitions. Source: design chapter HL7 v2 §16.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from adapter.errors import OURS, whereabouts
+from mappings.errors import MappingError
+from mappings.fhir.codec import TRANSACTION, check_bytes
+from mappings.fhir.validate import validate
+from mappings.hl7v2.out import OutboundError, Receiver, Written, to_v2
+
+Json = dict[str, Any]
+_CONTROL_ID = 20  # characters: HL7 v2 before 2.7 has no more
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """One message: where it went and what was said about it, or why there is none."""
+
+    source: Path
+    target: Path
+    segments: int = 0
+    issues: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    failure: str = ""
+
+
+def write_file(source: Path, target: Path, message: str, receiver: Receiver, at: datetime) -> WrittenFile:
+    """Write one file's message; a failure is a result, not an exception."""
+    try:
+        data = source.read_bytes()
+        made = to_v2(_resources(data), message, receiver, control_id=control_id(data, message), at=at)
+        _put(target, made.data)
+    except MappingError as exc:
+        return WrittenFile(source, target, failure=str(exc))
+    except OSError as exc:
+        return WrittenFile(source, target, failure=exc.strerror or type(exc).__name__)
+    except OURS as exc:
+        return WrittenFile(source, target, failure=f"a fault of the program: {whereabouts(exc)}")
+    return _told(WrittenFile(source, target), made)
+
+
+def _told(one: WrittenFile, made: Written) -> WrittenFile:
+    issues = [f"{each.severity} {each.code} {each.place} {each.detail}".rstrip() for each in made.issues]
+    findings = [each.text for each in made.findings if each.severity == "error"]
+    segments = made.data.count(b"\r")
+    return WrittenFile(one.source, one.target, segments, tuple(issues), made.left, tuple(findings))
+
+
+def control_id(data: bytes, message: str) -> str:
+    """Twenty characters of the content's digest."""
+    return hashlib.sha256(message.encode() + b"\x1f" + data).hexdigest()[:_CONTROL_ID].upper()
+
+
+def _resources(data: bytes) -> Sequence[Json]:
+    """The entries of a Bundle, or the one resource. Raises OutboundError, BytesError."""
+    found = check_bytes(data, TRANSACTION)
+    bundle = found.get("resourceType") == "Bundle"
+    entries: list[Json] = found.get("entry", []) if bundle else [{"resource": found}]
+    resources = [each for each in entries if isinstance(each, dict) and isinstance(each.get("resource"), dict)]
+    for fault in _faults(resources):
+        raise OutboundError(fault)
+    return resources
+
+
+def _faults(entries: list[Json]) -> Iterator[str]:
+    for entry in entries:
+        for fault in validate(entry["resource"]):
+            if fault.severity == "error":
+                yield f"{fault.expression}: {fault.text}"
+
+
+def _put(target: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(target)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
