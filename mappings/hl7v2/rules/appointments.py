@@ -231,6 +231,8 @@ def appointment_status(ctx: Assembly, builder: Builder) -> None:
             if name not in known:
                 values.put(body, name, None, *values.absent("unknown")["extension"])
                 builder.filled.append(name)
+    if body["status"] != CANCELLED and "status" not in builder.filled:
+        builder.clear.append("cancelationReason")  # of an earlier cancellation, app-4: what is booked again has none
     if body["status"] != CANCELLED and "cancelationReason" in body:
         body["comment"] = readable(body.pop("cancelationReason"))
 

@@ -9,7 +9,7 @@ import pytest
 
 from mappings.convert import Conversion
 from mappings.fhir.validate import validate
-from tests.mappings.hl7v2.messages import MR, bodies, convert, header, mapped, one
+from tests.mappings.hl7v2.messages import MR, Store, bodies, convert, header, mapped, one
 
 Json = dict[str, Any]
 
@@ -57,6 +57,19 @@ def test_a_report_that_goes_on_under_a_second_obr_keeps_every_result() -> None:
     held = {each["reference"] for each in one(found, "DiagnosticReport")["result"]}
     assert held == {f"Observation/{each['id']}" for each in bodies(found, "Observation")}
     assert len(held) == 2
+
+
+def test_a_request_leaves_no_code_behind_on_what_goes_on() -> None:
+    """DC is a request; once refused (UD) or changed (XO) the order must not carry it beside its status."""
+    for event, order in (("RDE^O11", "RXE||A^A^99D|40||mg"), ("ORM^O01", "OBR|1|RX1^HOSP^2.999.1.20^ISO||C^C^99L")):
+        store = Store()
+        for control in ("NW", "DC", "UD", "XO"):
+            found = said(event, f"ORC|{control}|{PLACER}", order)
+            assert "vocab-miss" not in {each.code for each in found.issues}
+            store.take(found)
+        (body,) = store.of("MedicationRequest") + store.of("ServiceRequest")
+        assert body["status"] == "active"
+        assert not [each for each in body["extension"] if each["url"].endswith("source-code")]
 
 
 # doses and lengths ----------------------------------------------------------------------------------------------------
@@ -160,6 +173,23 @@ def test_a_document_whose_lines_are_taken_back_has_no_content() -> None:
     assert "data" in old.body["content"][0]["attachment"]
     assert (new.mode, new.filled) == ("state", ())  # it replaces what is stored
     assert "data" not in new.body["content"][0]["attachment"]
+
+
+def test_what_was_cancelled_can_be_booked_again() -> None:
+    """With the reason of the cancellation still there it would be no appointment at all (app-4): nobody would know."""
+    sch = "SCH||F1^SCHED"
+    store = Store()
+    for event, segment in (
+        ("S12", f"{sch}|||||||45|min|^^^20250320100000+0100"),
+        ("S15", f"{sch}||||ILL^Ill^99X"),
+        ("S12", f"{sch}|||||||45|min|^^^20250325100000+0100"),
+    ):
+        store.take(convert(header(f"SIU^{event}"), segment, f"PID|1||4711{MR}"))
+    body = store.one("Appointment")
+    assert (body["status"], body["start"]) == ("booked", "2025-03-25T10:00:00+01:00")
+    assert "cancelationReason" not in body
+    store.take(convert(header("SIU^S15"), f"{sch}||||ILL^Ill^99X", f"PID|1||4711{MR}"))
+    assert store.one("Appointment")["cancelationReason"]["coding"][0]["code"] == "ILL"
 
 
 # results --------------------------------------------------------------------------------------------------------------
