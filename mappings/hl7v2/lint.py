@@ -6,17 +6,20 @@ segments and misplaces an OBR behind an unexpected segment; where it cannot read
 Source: hl7apy's tables of HL7 v2.1 to 2.8.2.
 """
 
+import importlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hl7apy import parser, validation
+from hl7apy import SUPPORTED_LIBRARIES, parser, validation
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.exceptions import HL7apyException
 
 from mappings.hl7v2 import message
 from mappings.hl7v2.errors import UnreadableMessage
+from mappings.hl7v2.structure import structure_of
 
 _VALUE = re.compile(r"Value .* not in table")  # what it quotes of the message
 
@@ -36,11 +39,43 @@ def lint(data: bytes, *, charset: str | None = None) -> tuple[Finding, ...]:
     except UnreadableMessage as exc:
         return (Finding("error", str(exc)),)
     text = "\r".join(segment.line.replace("\n", " ") for segment in read.segments)
+    if (structure := structure_of(read)) is not None and not read.msh.field(9).count(read.sep.comp) > 1:
+        text = _with_structure(text, read, structure.structure)
     try:
         found = parser.parse_message(text, validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=True)
-        return tuple(_validate(found))
+        return (*_strangers(read, found), *_validate(found))
     except (HL7apyException, AttributeError, KeyError, IndexError, TypeError, ValueError) as exc:
         return (Finding("error", f"hl7apy cannot read the message: {type(exc).__name__}"),)
+
+
+def _with_structure(text: str, read: message.Message, structure: str) -> str:
+    """MSH-9 without a structure tells hl7apy nothing of A08: the event that gives the structure its name does."""
+    header, _, rest = text.partition("\r")
+    fields = header.split(read.sep.field)
+    event = structure.partition("_")[2]
+    if len(fields) > 8 and event and structure.startswith(read.code):
+        fields[8] = read.sep.comp.join([read.code, event])
+    return f"{read.sep.field.join(fields)}\r{rest}"
+
+
+def _strangers(read: message.Message, found: Any) -> list[Finding]:
+    """Segments that the structure has nowhere, which hl7apy lets pass; Z segments are the site's."""
+    reference = importlib.import_module(SUPPORTED_LIBRARIES[found.version]).MESSAGES.get(found.name)
+    if reference is None:
+        return []
+    known = set(_names(reference))
+    names = dict.fromkeys(segment.name for segment in read.segments)
+    strange = [name for name in names if name not in known and name[:1] != "Z"]
+    return [Finding("error", f"Unexpected segment {found.name}.{name}") for name in strange]
+
+
+def _names(reference: Any) -> Iterator[str]:
+    """The segments of a structure, in its groups too."""
+    for name, child, _, kind in reference[1]:
+        if kind == "SEG":
+            yield name
+        else:
+            yield from _names(child)
 
 
 def _validate(found: Any) -> list[Finding]:
