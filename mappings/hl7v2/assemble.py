@@ -435,7 +435,7 @@ def _nearby(assembly: Assembly, make: Make, group: Group) -> list[tuple[Link, Bu
 
 def _gather(assembly: Assembly, make: Make, group: Group, builder: Builder) -> None:
     """Every resource of a type made in this group or below it."""
-    inside = [other for each in (*builder.elsewhere, group) for other in _inside(assembly, each)]
+    inside = dict.fromkeys(other for each in (*builder.elsewhere, group) for other in _inside(assembly, each))
     for link in make.gathers:
         found = [
             {"reference": other.ref}
@@ -457,7 +457,8 @@ def _inside(assembly: Assembly, group: Group) -> list[Builder]:
         homes: dict[int, list[Builder]] = {}
         for other in assembly.made:
             if other.group is not None:
-                homes.setdefault(id(other.group), []).append(other)
+                for home in (*other.elsewhere, other.group):
+                    homes.setdefault(id(home), []).append(other)
         assembly.by_home = homes
     homes = assembly.by_home
     return [other for each in group.walk() for other in homes.get(id(each), ())]

@@ -59,6 +59,20 @@ def test_a_report_that_goes_on_under_a_second_obr_keeps_every_result() -> None:
     assert len(held) == 2
 
 
+def test_one_order_on_two_specimens_belongs_to_both() -> None:
+    order = ("OBR|1|P1^HOSP|F1^LAB|WBC^White cells^99L|||20250305080000+0100", "ORC|RE|P1^HOSP|F1^LAB")
+    blood = ("SPM|1|^S1&LAB||BLD", *order, "OBX|1|NM|WBC^WBC^99L||5|10*9/L|||||F")
+    urine = ("SPM|2|^S2&LAB||UR", *order, "OBX|1|NM|WBC^WBC^99L||7|10*9/L|||||F")
+    found = said("OUL^R22^OUL_R22", *blood, *urine)
+    request = {"reference": f"ServiceRequest/{one(found, 'ServiceRequest')['id']}"}
+    specimens = bodies(found, "Specimen")
+    assert [each["request"] for each in specimens] == [[request], [request]]
+    lines = {str(each["valueQuantity"]["value"]): each for each in bodies(found, "Observation")}
+    for value, specimen in zip(("5", "7"), specimens, strict=True):
+        assert lines[value]["specimen"]["reference"] == f"Specimen/{specimen['id']}"
+    assert len(one(found, "DiagnosticReport")["result"]) == 2
+
+
 def test_a_request_leaves_no_code_behind_on_what_goes_on() -> None:
     """DC is a request; once refused (UD) or changed (XO) the order must not carry it beside its status."""
     for event, order in (("RDE^O11", "RXE||A^A^99D|40||mg"), ("ORM^O01", "OBR|1|RX1^HOSP^2.999.1.20^ISO||C^C^99L")):
