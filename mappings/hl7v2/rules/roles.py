@@ -143,9 +143,8 @@ def _organization(ctx: Any, fields: Fields) -> Json | None:
 
 @after("care_team", "ROL", "PRT", "IN3")
 def care_team(ctx: Assembly) -> None:
-    """One team a patient: everyone that ROL and PRT behind her name, and the case manager of her insurance."""
-    if not leads(ctx):
-        return
+    """One team a patient: everyone that ROL and PRT behind her name, and the case manager of her insurance. Who does
+    not state demographics makes one where nobody knows any."""
     for patient in [each for each in ctx.made if each.type == "Patient" and each.make is not None]:
         group = patient_group(patient.group)
         members = _members(ctx, group) if group is not None else []
@@ -186,7 +185,8 @@ def _of_patient(ctx: Assembly, segment: Segment) -> bool:
 
 def _team(ctx: Assembly, patient: Builder, group: Group, members: list[tuple[str, Segment]]) -> None:
     first = members[0][1]
-    team = Builder.made("CareTeam", ctx.identities.make("CareTeam", ("team", patient.id)), "update", first, group)
+    mode = "update" if leads(ctx) else "stub"
+    team = Builder.made("CareTeam", ctx.identities.make("CareTeam", ("team", patient.id)), mode, first, group)
     team.body["subject"] = {"reference": patient.ref}
     for name, segment in members:
         held = len(team.body.get("participant", ()))

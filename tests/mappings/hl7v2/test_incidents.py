@@ -9,7 +9,7 @@ import base64
 import pytest
 
 from mappings.fhir.validate import validate
-from tests.mappings.hl7v2.messages import MR, Json, adt, bodies, convert, header, obr, one, oru, segment
+from tests.mappings.hl7v2.messages import MR, Json, adt, bodies, convert, header, mapped, obr, one, oru, segment
 
 STAY = "PV1|1|I|||||||||||||||||V1^^^HOSP&2.999.1.6&ISO"
 LETTER = "OBX|1|TX|18842-5^Letter^LN||Sent home.||||||F"
@@ -88,8 +88,8 @@ def test_a_study_and_a_sequence_stand_on_their_own_order() -> None:
     )  # fmt: skip
     first, second = bodies(conversion, "ServiceRequest")
     urls = [each["url"].rpartition("/")[2] for each in first["extension"]]
-    assert {"workflow-researchStudy", "urn:chartbridge:order-sequence"} <= set(urls)
-    assert not {each["url"].rpartition("/")[2] for each in second["extension"]} & {"workflow-researchStudy"}
+    assert {"urn:chartbridge:study", "urn:chartbridge:order-sequence"} <= set(urls)
+    assert not {each["url"].rpartition("/")[2] for each in second["extension"]} & {"urn:chartbridge:study"}
 
 
 def test_the_document_of_an_order_is_no_result_of_it() -> None:
@@ -151,3 +151,26 @@ def test_a_charge_in_an_order_keeps_what_it_names_beside_the_order() -> None:
         "RX1",
         "ServiceRequest",
     ]
+
+
+def test_who_does_not_state_demographics_makes_a_care_team_where_nobody_knows_one() -> None:
+    part = segment("PRT", f1="1", f2="AD", f4="AD", f5="1005^Weiss^Eva^^^^^^HOSP&2.999.1.5&ISO")
+    of_result = mapped(convert(header("ORU^R01"), f"PID|1||4711{MR}", part, obr()), "CareTeam")
+    of_stay = mapped(adt("A01", part), "CareTeam")
+    assert (of_result.mode, of_stay.mode) == ("stub", "update")
+    assert of_result.body == of_stay.body
+
+
+def test_insurance_in_an_order_tells_as_much_as_in_an_admission() -> None:
+    plan = [segment("IN1", f1="1", f2="A", f3=f"P1{MR}", f4="Payor"), segment("IN2", f6="MC-1", f61=f"MB-1{MR}")]
+    order = one(convert(header("OMG^O19"), f"PID|1||4711{MR}", *plan, "ORC|NW|P1^HOSP", obr()), "Coverage")
+    stay = one(adt("A01", *plan), "Coverage")
+    assert order["identifier"] == stay["identifier"]
+    assert [each["value"] for each in order["identifier"]] == ["MC-1", "MB-1"]
+
+
+def test_any_part_in_a_charged_order_is_in_its_provenance() -> None:
+    part = segment("PRT", f2="AD", f4="AD^Admitting Provider^HL70912", f8="Medical Centre", f9="ORD1^^^HOSP")
+    conversion = convert(header("DFT^P03"), f"PID|1||4711{MR}", "ORC|RE||F1^LAB", part, obr(), "FT1|1|||||CG|X1")
+    told = [each for each in bodies(conversion, "Provenance") if "location" in each]
+    assert [each["target"][0]["reference"].partition("/")[0] for each in told] == ["ServiceRequest"]
