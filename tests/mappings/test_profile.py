@@ -80,7 +80,7 @@ def test_the_layers_lie_over_each_other_by_row_id(tmp_path: Path) -> None:
     write(
         tmp_path / "country",
         segments__PID_Patient_csv=HEADER
-        + "PID.Patient:8a,PID-8,never,gender,CWE[code],,,\nPID.Patient:90,PID-27,,text.div,X,,,\n",
+        + "PID.Patient:8a,PID-8,never,gender,CWE[code],,,\nPID.Patient:90,PID-38,,text.div,X,,,\n",
     )
     (tmp_path / "country/segments/PID_Patient.csv").rename(tmp_path / "country/segments/PID.Patient.csv")
     site = write(
@@ -90,12 +90,12 @@ def test_the_layers_lie_over_each_other_by_row_id(tmp_path: Path) -> None:
     )
     (site / "segments/x.csv").unlink()
     (site / "segments/PID.Patient.csv").write_text(
-        HEADER + "PID.Patient:90,PID-27,,extension(urn:oid:2.999.8.1).valueString,CWE[string],,,veterans' status\n"
+        HEADER + "PID.Patient:90,PID-38,,extension(urn:oid:2.999.8.1).valueString,CWE[string],,,a class of the site\n"
     )
     profile = load_profile(site)
     (patient,) = [
         b
-        for b in converted(profile, header(), f"PID|1||1{MR}|||||F|||||||||||||||||||VET")
+        for b in converted(profile, header(), f"PID|1||1{MR}|||||F||||||||||||||||||||||||||||||VET")
         if b["resourceType"] == "Patient"
     ]
     assert "gender" not in patient

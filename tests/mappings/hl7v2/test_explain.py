@@ -41,7 +41,7 @@ def test_every_value_of_a_sample_names_its_writer(sample: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "place", "reason"),
     [
-        (segment("PID", f3="1" + MR, f27="VET"), "PID-27", "no-row"),
+        (segment("PID", f3="1" + MR, f38="VET"), "PID-38", "no-row"),
         (segment("PID", f3="1" + MR, f24="Y", f25="2"), "PID-24", "condition-false"),
         ("PID|1||1" + MR + "||||19801345", "PID-7", ""),  # kept as written beside the element: not lost
         ("XYZ|1|value", "XYZ-2", "unsupported-structure"),
