@@ -10,7 +10,7 @@ from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
 from mappings.hl7v2.datatypes import coded, numbers
-from mappings.hl7v2.datatypes.text import first, part
+from mappings.hl7v2.datatypes.text import first, id_code, part
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, finish, function
@@ -20,7 +20,26 @@ from mappings.terminology.concept_map import ConceptMap
 
 NIP001 = frozenset({"00", "01", "02", "03", "04", "05", "06", "07", "08"})  # new, or told by whom: RXA-9 in the USA
 _UNITS_OF_HL7 = frozenset({"ISO+", "ANS+", "ANSI+", "ISO", "UCUM"})  # a spelling that UCUM does not know is text
+UNKNOWN_DOSE = "999"  # RXA-6
 _NOTED = ("ORC", "RXO", "RXE", "RXD", "RXG", "RXA")  # an NTE behind any of them is about the order or the dose
+
+
+@function("RXA20[code]", "code")
+def completion(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Any:
+    """RXA-20 in either case; where it is empty a refusal in RXA-18. A code that nobody knows is not "completed":
+    R4 has no unknown vaccination, so a lot or an amount must say that it was given."""
+    if ctx.field != 20:
+        return "not-done"
+    if vocab is not None and (hit := vocab.get((first(raw, ctx) or "").upper())) is not None:
+        return hit.code
+    found = id_code(raw, ctx, vocab)
+    if not isinstance(found, tuple):
+        return found
+    if ctx.builder is None or ctx.builder.type != "Immunization":
+        return "unknown", found[1]
+    dose = first(whole(ctx.seg, 6, ctx), ctx)
+    given = whole(ctx.seg, 15, ctx) or dose not in (None, "0", UNKNOWN_DOSE)
+    return "completed" if given else "not-done", found[1]
 
 
 def whole(segment: Segment, number: int, ctx: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from mappings.convert import Conversion
 from mappings.fhir.validate import validate
-from tests.mappings.hl7v2.messages import MR, Store, bodies, convert, header, mapped, one
+from tests.mappings.hl7v2.messages import MR, Store, bodies, convert, header, mapped, one, segment
 
 Json = dict[str, Any]
 
@@ -84,6 +84,33 @@ def test_a_request_leaves_no_code_behind_on_what_goes_on() -> None:
         (body,) = store.of("MedicationRequest") + store.of("ServiceRequest")
         assert body["status"] == "active"
         assert not [each for each in body["extension"] if each["url"].endswith("source-code")]
+
+
+# given or not ---------------------------------------------------------------------------------------------------------
+
+
+def rxa(reason: str = "", status: str = "", dose: str = "999", lot: str = "") -> str:
+    return segment("RXA", f1="0", f2="1", f3="20250101", f5="03^MMR^CVX", f6=dose, f15=lot, f18=reason, f20=status)
+
+
+@pytest.mark.parametrize(
+    ("line", "vaccination", "drug"),
+    [
+        (rxa(reason="00^Parental decision^NIP002"), "not-done", "not-done"),  # refused, RXA-20 left empty
+        (rxa(reason="00^Parental decision^NIP002", status="RE"), "not-done", "not-done"),
+        (rxa(status="re"), "not-done", "not-done"),
+        (rxa(status="cp"), "completed", "completed"),
+        (rxa(status="ZZ"), "not-done", "unknown"),  # nobody knows what ZZ is, and nothing says that it was given
+        (rxa(status="ZZ", dose="0.5"), "completed", "unknown"),
+        (rxa(status="ZZ", lot="L1"), "completed", "unknown"),
+        (rxa(), "completed", "completed"),
+    ],
+)
+def test_what_was_refused_is_never_recorded_as_given(line: str, vaccination: str, drug: str) -> None:
+    assert one(said("VXU^V04", "ORC|RE||F1^P", line), "Immunization")["status"] == vaccination
+    given = said("RAS^O17", "ORC|RE|1^EPC|2^PH", line)
+    assert one(given, "MedicationAdministration")["status"] == drug
+    assert ("vocab-miss" in {each.code for each in given.issues}) == ("ZZ" in line)
 
 
 # doses and lengths ----------------------------------------------------------------------------------------------------
@@ -193,12 +220,12 @@ def test_what_was_cancelled_can_be_booked_again() -> None:
     """With the reason of the cancellation still there it would be no appointment at all (app-4): nobody would know."""
     sch = "SCH||F1^SCHED"
     store = Store()
-    for event, segment in (
+    for event, booking in (
         ("S12", f"{sch}|||||||45|min|^^^20250320100000+0100"),
         ("S15", f"{sch}||||ILL^Ill^99X"),
         ("S12", f"{sch}|||||||45|min|^^^20250325100000+0100"),
     ):
-        store.take(convert(header(f"SIU^{event}"), segment, f"PID|1||4711{MR}"))
+        store.take(convert(header(f"SIU^{event}"), booking, f"PID|1||4711{MR}"))
     body = store.one("Appointment")
     assert (body["status"], body["start"]) == ("booked", "2025-03-25T10:00:00+01:00")
     assert "cancelationReason" not in body
@@ -257,9 +284,9 @@ def test_one_allergy_in_two_segments_is_one() -> None:
     assert len(bodies(apart, "AllergyIntolerance")) == 2
 
 
-@pytest.mark.parametrize("segment", ['AL1|""', "AL1|1|DA", 'AL1|1|DA|^""'])
-def test_nobody_is_allergic_to_nothing(segment: str) -> None:
-    assert bodies(said("ADT^A08", segment), "AllergyIntolerance") == []
+@pytest.mark.parametrize("line", ['AL1|""', "AL1|1|DA", 'AL1|1|DA|^""'])
+def test_nobody_is_allergic_to_nothing(line: str) -> None:
+    assert bodies(said("ADT^A08", line), "AllergyIntolerance") == []
 
 
 @pytest.mark.parametrize("event", ["ADT^A08", "BAR^P01", "DFT^P03"])
