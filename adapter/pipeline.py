@@ -402,7 +402,7 @@ class Pipeline:
             clear={"map": answer.rows},
             secret={"source": answer.digest.hex()},
             seq=row.seq,
-            invariants=feed is None or feed.policy.invariants,
+            invariants=feed is not None and feed.policy.invariants,
         )
         written = commit_unit(conn, unit, self._parts.keyring, self._draw)
         why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)

@@ -88,7 +88,7 @@ class Policy:
     """
 
     poison: Literal["hold-patient", "skip", "hold-feed"] = "hold-patient"
-    invariants: bool = True
+    invariants: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,13 @@ def breaking(site: Path) -> None:
 
 async def test_what_breaks_a_constraint_waits_for_a_person_who_reads_which_and_where(fresh_site: Path) -> None:
     breaking(fresh_site)
+    feed(fresh_site, "[policy]\ninvariants = true\n")
     async with node_with(fresh_site, [a08("1", "11")]) as node:
         assert await states(node) == {1: messages.QUARANTINED}
         assert (await why(node, 1))[-1] == ("quarantined", "invalid-resource Patient.photo[0] att-1")
 
 
-async def test_a_feed_may_be_held_to_the_schema_alone(fresh_site: Path) -> None:
+async def test_a_feed_is_held_to_the_schema_alone_unless_it_asks_for_more(fresh_site: Path) -> None:
     breaking(fresh_site)
-    feed(fresh_site, "[policy]\ninvariants = false\n")
     async with node_with(fresh_site, [a08("1", "11")]) as node:
         assert await states(node) == {1: messages.DELIVERED}

@@ -24,7 +24,7 @@ allow = ["10.20.0.0/16", "fd00::/8"]
 limits = { frame_bytes = 1_048_576, frame_s = 5, idle_s = 60, connections = 10 }
 [policy]
 poison = "skip"
-invariants = false
+invariants = true
 """
 
 
@@ -40,7 +40,7 @@ def test_a_feed_is_read_with_its_defaults() -> None:
     )  # fmt: skip
     assert (feed.listen.limits.frame_bytes, feed.listen.limits.connections) == (33_554_432, 1_000)
     assert feed.policy.poison == "hold-patient"
-    assert feed.policy.invariants
+    assert not feed.policy.invariants
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert [str(network) for network in feed.listen.networks] == ["10.20.0.0/16", "fd00::/8"]
     assert feed.listen.limits.frame_s == 5
     assert feed.policy.poison == "skip"
-    assert not feed.policy.invariants
+    assert feed.policy.invariants
 
 
 def test_the_revision_follows_the_file(tmp_path: Path) -> None:
