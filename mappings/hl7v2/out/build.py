@@ -108,6 +108,7 @@ class _Work:
         self.counts: dict[str, int] = {}  # of a segment's name in the message, for places
         self.numbers: dict[str, int] = {}  # for set ids, which begin again
         self.lines: list[str] = []
+        self.following = False  # whether references that FHIRPath resolves are being carried
 
     def encoded(self) -> bytes:
         bundle = resource_node(self.bundle)
@@ -120,6 +121,7 @@ class _Work:
     def _step(self, step: Step, focus: Node, root: Json) -> None:
         if self.receiver.version not in step.versions:
             return
+        self.following = False
         nodes = self._found(step.each, focus, root, step.map.name)
         if step.once:
             nodes = [node for node in nodes if id(node[1]) not in self.made]
@@ -186,8 +188,10 @@ class _Work:
         out.row, out.vocab, out.index = row.id, row.vocab, 0
         found = grammar.slot(self.receiver.version, name, row.number)
         out.slot = found or grammar.Slot(name, row.number, "", "", 1, False, ())
+        self.following = False
         if row.when is not None and not self._holds(row, node, root):
             return []
+        self.following = True
         if row.writer is None:
             value: Repetition | None = [row.value]
             if row.value.startswith("@"):
@@ -259,8 +263,9 @@ class _Work:
         return replace(Env(self.bundle, root=root, resolve=self._resolve), context=focus)
 
     def _resolve(self, reference: str) -> Json | None:
+        """A reference that a row follows is carried; one that only decides where a segment stands is not."""
         found = self.known.get(reference)
-        if found is not None:
+        if found is not None and self.following:
             self.out.mark(reference)
         return found
 

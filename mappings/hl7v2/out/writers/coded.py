@@ -126,7 +126,7 @@ def _bare(codings: list[Json], concept: Json, out: Out) -> Repetition | None:
     system = out.text(chosen, "system")
     if not (_of_table(system, out) or not system or _of_field(system, out) or _in_table(system, chosen, out)):
         out.issue("system-unnamed")
-    if _of_table(system, out):
+    if system.startswith(_V2):
         out.take(chosen, "display")  # the table's own word for it
     for each in codings:
         if each is not chosen:

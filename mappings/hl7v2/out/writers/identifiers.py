@@ -17,6 +17,7 @@ from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
 _DIGIT = values.STRUCTURE + "identifier-checkDigit"
 _TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 URIS = "urn:ietf:rfc:3986"
+_IMPLIED = frozenset({"identifier", "practitioner", "organization", "field"})  # read again, these come back
 
 
 def unscoped(uri: str, receiver: Receiver) -> tuple[str, str] | None:
@@ -44,7 +45,10 @@ def hd(uri: str, receiver: Receiver) -> Name:
 
 def authority(identifier: Json, out: Out) -> tuple[list[str], list[str]]:
     """(HD, facility) of an Identifier; its assigner names the one or the other."""
-    found = hd(out.text(identifier, "system"), out.receiver) if identifier.get("system") else Name()
+    system = out.text(identifier, "system")
+    found = hd(system, out.receiver) if system else Name()
+    if found == Name() and (made := unscoped(system, out.receiver)) and made[0] not in _IMPLIED:
+        out.issue("left-out", detail="whose number it is")
     assigner = identifier.get("assigner") or {}
     shown, facility = out.text(assigner, "display"), ""
     beside = out.text(assigner.get("identifier"), "value")

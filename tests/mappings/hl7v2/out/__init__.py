@@ -1,0 +1,1 @@
+"""Outbound HL7 v2."""
