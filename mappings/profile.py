@@ -28,6 +28,7 @@ from mappings.errors import MappingError
 from mappings.fhir.schema import schema
 from mappings.fhir.values import SOURCE_CODE
 from mappings.hl7v2 import message as messages
+from mappings.hl7v2 import registry
 from mappings.hl7v2.wiring import Registry, Wiring, read_wiring
 from mappings.hooks import Hooks
 from mappings.hooks import load as load_hooks
@@ -370,8 +371,6 @@ def _files(folder: Path) -> list[Path]:
 def _compile(
     folders: list[Path], policy: Mapping[str, Any], ignore_null: bool, segments: Mapping[str, str], digest: str
 ) -> Maps:
-    from mappings.hl7v2 import registry  # here: the functions it registers import this package's values
-
     layers: list[tuple[Row, ...]] = []
     for folder in (BASE, *folders):
         overlay = "base" if folder == BASE else folder.name

@@ -326,13 +326,13 @@ def clear_path(fact: Fact, facts: Sequence[Fact]) -> str:
     target, anchor = fact.target, fact.target.anchor
     if target.steps[0].name.startswith("_"):
         return target.root
-    names = [step.name for step in target.steps[: anchor + 1 or None]]
+    names = target.names[: anchor + 1 or None]
     if anchor >= 0 and target.steps[anchor].kind is Kind.EXTENSION:
         return ".".join([*names[:-1], f"extension({target.steps[anchor].key})"])
     if anchor < 0 and target.last.kind is not Kind.APPEND:
         return ".".join([*names[:-1], target.element.name])
     path = ".".join(names)
-    sharing = [other for other in facts if _path_names(other)[: len(names)] == names and other.function]
+    sharing = [other for other in facts if other.function and other.target.names[: len(names)] == names]
     if _whole(fact):
         sharing = [other for other in sharing if _whole(other)]  # details of elements do not own the list
     if all(other.sources[:1] == fact.sources[:1] for other in sharing):
@@ -344,10 +344,6 @@ def clear_path(fact: Fact, facts: Sequence[Fact]) -> str:
 def _whole(fact: Fact) -> bool:
     """Whether a row gives whole elements of a list."""
     return fact.target.anchor in (-1, len(fact.target.steps) - 1)
-
-
-def _path_names(fact: Fact) -> list[str]:
-    return [step.name for step in fact.target.steps]
 
 
 def _telling(other: Fact, fact: Fact) -> str:

@@ -21,6 +21,7 @@ class Resolved:
     element: Element
     type: str  # FHIR type of the value; "" for a choice
     anchor: int  # the index of the first step whose element is one of a list of its own, or -1: a simple path
+    names: tuple[str, ...]  # of the steps
 
     @property
     def last(self) -> Step:
@@ -52,7 +53,8 @@ def resolve(schema: Schema, resource_type: str, steps: tuple[Step, ...]) -> Reso
         _check_kind(step, element, last)
         done.append(step)
         if last:
-            return Resolved(tuple(done), path, element, "" if step.kind is Kind.CHOICE else kind, _anchor(done))
+            names = tuple(each.name for each in done)
+            return Resolved(tuple(done), path, element, "" if step.kind is Kind.CHOICE else kind, _anchor(done), names)
         path = "Element" if step.name.startswith("_") else kind
         if not schema.has_children(path):
             raise ValueError(f"{step.name} has no elements of its own")
