@@ -174,3 +174,11 @@ def test_any_part_in_a_charged_order_is_in_its_provenance() -> None:
     conversion = convert(header("DFT^P03"), f"PID|1||4711{MR}", "ORC|RE||F1^LAB", part, obr(), "FT1|1|||||CG|X1")
     told = [each for each in bodies(conversion, "Provenance") if "location" in each]
     assert [each["target"][0]["reference"].partition("/")[0] for each in told] == ["ServiceRequest"]
+
+
+def test_a_specimen_that_was_rejected_is_unsatisfactory_and_says_why() -> None:
+    lines = [segment("SPM", f1=n, f2=f"^S{n}&LAB&2.999.3.2&ISO", f4="SER") for n in "12"]
+    conversion = oru(obr(), lines[0] + "|" * 15 + "|N|QS^Too little^HL70490", lines[1] + "|" * 15 + "|N")
+    rejected, gone = bodies(conversion, "Specimen")
+    assert (rejected["status"], gone["status"]) == ("unsatisfactory", "unavailable")
+    assert rejected["extension"][0]["valueCodeableConcept"]["text"] == "Too little"
