@@ -20,7 +20,8 @@ from adapter.errors import ChartbridgeError, ConfigurationError, IntegrityFault
 from adapter.inbound import journal_table
 from adapter.inbound.feed import Feed, load_feeds
 from adapter.key_list import key_files
-from adapter.ledger_view import LogView, is_served, viewing
+from adapter.ledger_view import LogView, viewing
+from adapter.lock import is_served
 from adapter.profiles import find_profile
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring

@@ -4,8 +4,6 @@ Nothing is appended. `sign_pending` signs what a stopped node left unsigned; a r
 `check_all` is `ledger fsck`: it opens what a start would refuse. Source: ledger chapter §15.
 """
 
-import fcntl
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +16,7 @@ from adapter.access.identity import Organisation
 from adapter.access.openings import Opener
 from adapter.access.replay import Replayed, Source, replay
 from adapter.errors import NotFound, Unavailable, UsageError
+from adapter.lock import is_served
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import Settings, load
@@ -36,7 +35,6 @@ from ledger.store.sqlite import open_log
 from ledger.tree import Tree
 from ledger.vault import Vault, open_vault
 
-LOCK = "lock"  # `serve` holds it
 BLOCK = 1_024  # entries read at a time
 
 
@@ -98,20 +96,6 @@ async def viewing(folder: Path) -> AsyncIterator[LogView]:
         stack.push_async_callback(vault.close)
         signer = load_log_key(folder / settings.keys.log_file, origin(settings))
         yield LogView(folder, settings, log, vault, signer)
-
-
-def is_served(folder: Path) -> bool:
-    """Whether a `serve` holds the site."""
-    if not (folder / LOCK).exists():
-        return False
-    descriptor = os.open(folder / LOCK, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 async def sign_pending(folder: Path) -> None:

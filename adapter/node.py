@@ -29,9 +29,10 @@ from adapter.children import Children
 from adapter.inbound.intake import Intake
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
+from adapter.lock import lock
 from adapter.pipeline import Parts as PipelineParts
 from adapter.pipeline import Pipeline
-from adapter.receiving import Receipt, background, lock, open_journal
+from adapter.receiving import Receipt, background, open_journal
 from adapter.services import Parts, Services, assemble
 from adapter.site import Site, adopt_policies, now, open_site
 from adapter.store import messages, outbox

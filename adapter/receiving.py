@@ -11,8 +11,6 @@ Source: architecture §5; operations chapter §2, §4.
 """
 
 import asyncio
-import fcntl
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from adapter.inbound.folder import Watcher
 from adapter.inbound.intake import Intake, Scan
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
+from adapter.lock import lock
 from adapter.profiles import site_profile
 from adapter.replies import Parts as ReplyParts
 from adapter.replies import Replies, address
@@ -43,7 +42,6 @@ from mappings.hl7v2.message import Header
 from mappings.hl7v2.structure import structure_row
 from mappings.profile import KEPT, Profile
 
-LOCK = "lock"
 POLL_S = 0.5  # how soon an applied feed is noticed
 
 log = structlog.get_logger()
@@ -62,17 +60,6 @@ async def receiving(folder: Path, **flags: object) -> AsyncIterator[Mapping[str,
         await receipt.open(stack)
         background(stack, failed, receipt.watch(), "feeds")
         yield receipt.listeners
-
-
-def lock(folder: Path) -> Callable[[], None]:
-    """Take the site for this process; what is returned gives it back. Raises Unavailable."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(descriptor)
-        raise Unavailable("another process serves this site", hint="stop it first") from exc
-    return partial(os.close, descriptor)
 
 
 async def open_journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future[None]) -> Journal:

@@ -32,7 +32,7 @@ def list_feeds() -> None:
 
     async def run(site: "Site", journal: "JournalReader") -> list[dict[str, Any]]:
         from adapter.feed_acts import feeds_of, runs
-        from adapter.ledger_view import is_served
+        from adapter.lock import is_served
 
         known, served = await runs(site), is_served(site.folder)
         counted = await _counts(site, journal)
@@ -94,7 +94,7 @@ def show(name: Name) -> None:
     async def run(site: "Site", journal: "JournalReader") -> dict[str, Any]:
         from adapter.feed_acts import feed_file, runs
         from adapter.inbound.feed import read_feed
-        from adapter.ledger_view import is_served
+        from adapter.lock import is_served
         from adapter.store import replies
 
         feed = read_feed(feed_file(site, name), site.folder, site.org)
@@ -225,7 +225,7 @@ def _to(name: str, state: str, action: str, why: str, author: str) -> int:
 async def _finish(site: "Site", feed: "Feed", ref: str) -> int:
     """Say what became of it; with a running `serve`, what that says."""
     from adapter.feed_acts import taken_up
-    from adapter.ledger_view import is_served
+    from adapter.lock import is_served
 
     run = await taken_up(site, feed) if is_served(site.folder) else None
     done = run is not None and not run.fault

@@ -11,7 +11,7 @@ from adapter.errors import ChartbridgeError, UsageError
 from adapter.inbound.ack import judge
 from adapter.inbound.feed import Feed
 from adapter.inbound.listener import tls_context
-from adapter.ledger_view import is_served
+from adapter.lock import is_served
 from adapter.profiles import site_profile
 from adapter.receiving import rules_of
 from adapter.site import Site, now

@@ -12,7 +12,8 @@ import pytest
 
 from adapter import site
 from adapter.cli.app import exit_code
-from adapter.ledger_view import LOCK, is_served, moment
+from adapter.ledger_view import moment
+from adapter.lock import LOCK, is_served
 from tests.ledger.kits import standalone
 
 Json = dict[str, Any]
