@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from adapter.cli import feed, keys, ledger, map_, msg, run, token
+from adapter.cli import db, feed, keys, ledger, map_, msg, run, token
 from adapter.cli.console import OPTIONS, Exit, complain
 from adapter.errors import ChartbridgeError
 from ledger.errors import AppendFailed, IntegrityError, LedgerError, VerificationError
@@ -36,6 +36,7 @@ app.add_typer(map_.app, name="map")
 app.add_typer(token.app, name="token")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
+app.add_typer(db.app, name="db")
 
 
 @app.callback()

@@ -19,7 +19,8 @@ stands before it touches none of its pages. Source: operations chapter §4; hl7v
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +28,13 @@ from typing import Literal
 
 import msgspec
 
-from adapter.errors import IntegrityFault, Unavailable
+from adapter.crash import crash_point
+from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
 from ledger.errors import IntegrityError
 from ledger.store.file import create_file
 
 KIND = "journal"
+REVISION = "0002"  # 0001: without `part`
 PARTS = """
 CREATE TABLE IF NOT EXISTS part(
   seq INTEGER PRIMARY KEY, source BLOB NOT NULL, n INTEGER NOT NULL, total INTEGER NOT NULL
@@ -137,7 +140,60 @@ def create(path: Path, pairing: str) -> None:
 
 
 def connect(path: Path, pairing: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """The journal of this site. Raises IntegrityFault for a missing, empty, damaged or another's file."""
+    """The journal of this site. Raises IntegrityFault for a missing, empty, damaged or another's file, and
+    ConfigurationError for one that an earlier version made."""
+    connection = _open(path, pairing)
+    if (found := _revision(connection)) != REVISION:
+        connection.close()
+        text = f"the journal is at migration {found}, this version needs {REVISION}"
+        raise ConfigurationError(text, hint="chartbridge db upgrade")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def revision(path: Path, pairing: str) -> str:
+    """The migration that a journal is at. Raises IntegrityFault."""
+    with closing(_open(path, pairing)) as connection:
+        return _revision(connection)
+
+
+def upgrade(path: Path, pairing: str) -> None:
+    """Bring a journal to what this code needs: whole, or not at all. The site's lock is the caller's.
+
+    What is added lies beside the messages: the version that made the journal can go on with it. Raises IntegrityFault,
+    Unavailable.
+    """
+    with closing(_open(path, pairing)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in _statements(PARTS):
+                connection.execute(statement)
+                crash_point("journal.statement")
+            connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            raise trouble(exc) from exc
+
+
+def _revision(connection: sqlite3.Connection) -> str:
+    """0001 too where a version that did it in steps was stopped between them."""
+    names = ("part", "part_place", "message_part")
+    sql = "SELECT count(*) FROM sqlite_master WHERE name IN (?, ?, ?)"
+    return REVISION if connection.execute(sql, names).fetchone()[0] == len(names) else "0001"
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: `executescript` would commit before the first."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _open(path: Path, pairing: str) -> sqlite3.Connection:
+    """Held against the site, at whatever migration."""
     if not path.is_file() or not path.stat().st_size:
         raise IntegrityFault("the journal is missing or empty", hint=RESTORE)
     # the writer's connection is used by two threads, never by both at once (`journal.py`)
@@ -154,23 +210,13 @@ def connect(path: Path, pairing: str, *, read_only: bool = False) -> sqlite3.Con
         connection.execute("SELECT seq FROM message LIMIT 1")
     except sqlite3.Error as exc:
         connection.close()
-        raise IntegrityFault("the journal is not a journal, or is damaged", hint=RESTORE) from exc
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in (*_DAMAGED, sqlite3.SQLITE_ERROR):
+            raise IntegrityFault("the journal is not a journal, or is damaged", hint=RESTORE) from exc
+        raise trouble(exc) from exc  # no room, no right, another's lock
     if meta.get("kind") != KIND or meta.get("pairing") != pairing:
         connection.close()
         raise IntegrityFault("the journal belongs to another site: its pairing id differs", hint=RESTORE)
-    _upgrade(connection)
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
     return connection
-
-
-def _upgrade(connection: sqlite3.Connection) -> None:
-    """A journal made before there were parts."""
-    try:
-        connection.executescript(PARTS)
-    except sqlite3.Error as exc:
-        connection.close()
-        raise trouble(exc) from exc
 
 
 def last_seq(connection: sqlite3.Connection) -> int:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
+from adapter.store.migrating import upgrade
 from adapter.store.tables import REVISION, meta
 from ledger.store.thread import ConnectionThread, ReaderPool
 
@@ -42,6 +43,8 @@ PAIRING = "pairing"
 STATEMENTS = 256
 TOGETHER = 24  # rows of one INSERT
 RESTORE = "restore data, journal, vault and log of one site together; nothing was changed"
+UPGRADE = "chartbridge db upgrade"
+NEWER = "a later version of Chartbridge has written it: install that one; nothing was changed"
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -122,20 +125,41 @@ class DataStore:
         if path.exists():
             raise ConfigurationError("the data store exists already", hint="choose another folder")
         pairing = pairing or secrets.token_hex(16)
-        with _open(path) as conn:
+
+        def work(conn: Connection) -> None:
             upgrade(conn)
-            with conn.begin():
-                conn.execute(insert(meta).values(key=PAIRING, value=pairing))
+            conn.execute(insert(meta).values(key=PAIRING, value=pairing))
+
+        with _open(path) as conn:
+            _transact(conn, "BEGIN IMMEDIATE", work)
         path.chmod(0o600)
         return pairing
 
     @classmethod
+    def revision(cls, path: Path, pairing: str) -> str:
+        """The migration that a file is at. Raises IntegrityFault (missing, damaged, other site)."""
+        with _existing(path) as conn:
+            return _revision(conn, pairing)
+
+    @classmethod
+    def upgrade(cls, path: Path, pairing: str) -> None:
+        """Bring a file to this code's migration: whole and durable, or, whatever ends this process, not at all.
+
+        The site's lock is the caller's. Raises IntegrityFault, ConfigurationError (of a later version), Unavailable.
+        """
+
+        def work(conn: Connection) -> None:
+            check_known("the data store", _revision(conn, pairing), REVISION)
+            upgrade(conn)
+
+        with _existing(path) as conn:
+            _transact(conn, "BEGIN IMMEDIATE", work)
+
+    @classmethod
     def open(cls, path: Path, pairing: str, readers: int = 2) -> "DataStore":
         """Open and check. Raises IntegrityFault (missing, damaged, other site), ConfigurationError (migration)."""
-        if not path.is_file():
-            raise IntegrityFault("the data store is missing", hint=RESTORE)
-        with _open(path) as conn:
-            _check(conn, pairing)
+        with _existing(path) as conn:
+            check_current("the data store", _revision(conn, pairing), REVISION)
         return cls(path, pairing, readers)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -157,18 +181,6 @@ class DataStore:
     def close(self) -> None:
         self._readers.close()
         self._writer.close()
-
-
-def upgrade(conn: Connection) -> None:
-    """Bring a database to this code's migration. Run again, it does nothing."""
-    from alembic import command  # a tenth of a second of imports that only `init` and `db upgrade` need
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", "adapter.store:migrations")
-    config.attributes["connection"] = conn
-    with conn.begin():
-        command.upgrade(config, "head")
 
 
 def _transact(conn: Connection, begin: str, work: Callable[[Connection], T]) -> T:
@@ -212,6 +224,14 @@ def _ours(error: BaseException | None) -> Exception:
 
 
 @contextmanager
+def _existing(path: Path) -> Iterator[Connection]:
+    if not path.is_file():
+        raise IntegrityFault("the data store is missing", hint=RESTORE)
+    with _open(path) as conn:
+        yield conn
+
+
+@contextmanager
 def _open(path: Path) -> Iterator[Connection]:
     try:
         conn = _connect(path)
@@ -240,8 +260,8 @@ def _engine(path: Path) -> Engine:
     return create_engine(url, poolclass=NullPool, connect_args={"cached_statements": STATEMENTS})
 
 
-def _check(conn: Connection, pairing: str) -> None:
-    """The cheap part of every start: readable, ours, of this code's migration."""
+def _revision(conn: Connection, pairing: str) -> str:
+    """The cheap part of every start: readable, ours, of this site; and at which migration."""
     try:
         found = conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         stored = conn.execute(select(meta.c.value).where(meta.c.key == PAIRING)).scalar()
@@ -249,8 +269,21 @@ def _check(conn: Connection, pairing: str) -> None:
         if isinstance(exc.orig, sqlite3.OperationalError) and "no such table" in str(exc.orig):
             raise IntegrityFault("the data store is not one of ours, or empty", hint=RESTORE) from exc
         raise _ours(exc.orig) from exc
-    if found != REVISION:
-        text = f"the data store is at migration {found}, this version needs {REVISION}"
-        raise ConfigurationError(text, hint="chartbridge db upgrade")
+    if found is None:
+        raise IntegrityFault("the data store is not one of ours, or empty", hint=RESTORE)
     if stored != pairing:
         raise IntegrityFault("the data store belongs to another site: its pairing id differs", hint=RESTORE)
+    return str(found)
+
+
+def check_current(name: str, found: str, needed: str) -> None:
+    """Raises ConfigurationError, with the way out, for a store that is not what this version needs."""
+    check_known(name, found, needed)
+    if found != needed:
+        raise ConfigurationError(f"{name} is at migration {found}, this version needs {needed}", hint=UPGRADE)
+
+
+def check_known(name: str, found: str, needed: str) -> None:
+    """Raises ConfigurationError for a store of a later version. Migrations are in the order of their numbers' texts."""
+    if found > needed:
+        raise ConfigurationError(f"{name} is at migration {found}, this version knows {needed} at most", hint=NEWER)

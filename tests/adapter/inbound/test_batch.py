@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.errors import TooLarge
+from adapter.errors import ConfigurationError, TooLarge
+from adapter.inbound import journal_table
 from adapter.inbound.batch import Batch, header_of, reply, split
 from adapter.inbound.http import MEDIA_TYPE, Answered, Sender
 from adapter.inbound.http import receive as posted
 from adapter.inbound.journal_table import Part as Place
 from adapter.inbound.journal_table import Row
+from tests.adapter.inbound.site import PAIRING, Site, close_site, message
 from tests.adapter.inbound.site import Sender as Mllp
-from tests.adapter.inbound.site import Site, close_site, message
 
 FHS = b"FHS|^~\\&|LABSYS|LAB|CHARTBRIDGE|HOSP|20240501||nightly||F77\r"
 BHS = b"BHS|^~\\&|LABSYS|LAB|CHARTBRIDGE|HOSP|20240501||||B77\r"
@@ -261,13 +262,17 @@ async def test_a_part_that_lies_in_its_place_is_not_kept_again(site: Site) -> No
     assert (await site.journal.accept(intake.prepare_one(THREE).incoming)).seq == 4, "no number is left out"
 
 
-async def test_a_journal_made_before_there_were_parts_learns_of_them(
+async def test_a_journal_made_before_there_were_parts_is_refused_until_it_learns_of_them(
     site: Site, open_site: Callable[[], Awaitable[Site]]
 ) -> None:
     await over_http(site, ONE)
     await close_site(site)
     with closing(sqlite3.connect(site.folder / "journal.sqlite3")) as connection:
         connection.executescript("DROP TRIGGER message_part; DROP TABLE part;")
+    with pytest.raises(ConfigurationError, match="journal is at migration 0001") as caught:
+        journal_table.connect(site.folder / "journal.sqlite3", PAIRING)
+    assert caught.value.hint == "chartbridge db upgrade"
+    journal_table.upgrade(site.folder / "journal.sqlite3", PAIRING)
     again = await open_site()
     assert (await over_http(again, ONE + TWO)).status == 200
     assert [row.state for row in await rows(again)] == ["new", "duplicate", "new"]

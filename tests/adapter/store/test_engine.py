@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert
 
 from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
-from adapter.store.engine import DataStore, Hot, _connect, savepoint, upgrade
+from adapter.store.engine import DataStore, Hot, savepoint
 from adapter.store.tables import REVISION, meta, metadata
 
 
@@ -34,10 +34,7 @@ def test_every_row_carries_its_organisation() -> None:
 
 
 def test_upgrading_again_changes_nothing(path: Path) -> None:
-    DataStore.create(path)
-    conn = _connect(path)
-    upgrade(conn)
-    conn.close()
+    DataStore.upgrade(path, DataStore.create(path))
     assert sqlite3.connect(path).execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
 
 
