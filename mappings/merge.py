@@ -56,13 +56,19 @@ def merge(old: Json | None, mapped: "Mapped") -> Json:
     return settled.body if settled.body is not None else old or mapped.body
 
 
-def settle(old: Json | None, mapped: "Mapped", clock: Clock) -> Settled:
-    """What is to be stored once `mapped` was said."""
+def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = False) -> Settled:
+    """What is to be stored once `mapped` was said. `moved`: what is stored under this number is another patient's,
+    whom no merge has made the same: of it nothing may reach this one, and an older statement takes nothing back."""
     if mapped.mode == "event" or (mapped.mode == "stub" and old is not None):
         return Settled(None, dict(clock), ())
     if old is None:
         return Settled(mapped.body, {} if mapped.mode == "stub" else _advance(clock, mapped), ())
     late = event_time(mapped.at) < event_time(clock.get("", ""))
+    if moved and late:
+        return Settled(None, dict(clock), (issue("late-event"),))
+    if moved:
+        fresh = _with_labels(mapped.body, old, mapped.body, mapped.clear)
+        return Settled(fresh, _advance({}, mapped), (issue("other-patient"),))
     if late:
         return _late(old, mapped, clock)
     kind = mapped.body["resourceType"]

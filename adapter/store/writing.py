@@ -61,6 +61,7 @@ LAYERS = "bytes schema narrative"  # what ran before these bytes were sealed; an
 INVARIANTS = "invariants"
 CONSENT = "Consent"  # writing one changes who may see the patient: the epoch rises
 MERGED = "subject.merged"
+ABOUT = ("subject", "patient", "beneficiary")  # elements that say whose a resource is
 
 T = TypeVar("T")
 
@@ -97,6 +98,11 @@ def in_order(
     if hungry:
         raise NeedKeys(wanted)
     return done
+
+
+def _about(body: Json, name: str) -> str | None:
+    told = body.get(name)
+    return told.get("reference") if isinstance(told, dict) else None
 
 
 class Commit:
@@ -256,11 +262,21 @@ class Commit:
         clock = open_clock(self.keyring, self.org.org, known) if known.live else Clock()
         if (body := with_parents(self, known, self._rewritten(mapped.body))) is not mapped.body:
             mapped = replace(mapped, body=body)
-        settled = settle(old, mapped, clock.axes)
+        settled = settle(old, mapped, clock.axes, moved=old is not None and self._others(known, old, mapped.body))
         self.issues += [StoreIssue(issue.code, known.type) for issue in settled.issues]
         if settled.body is None:
             return None
         return self.put(known, settled.body, Clock(settled.clock, self.unit.who, clock.scope))
+
+    def _others(self, known: Known, old: Json, body: Json) -> bool:
+        """Whether what is stored is of another patient: senders begin their numbers anew, and correct a wrong patient.
+        What a message moves on purpose (A43 to A45) stays what it is."""
+        if all(_about(old, name) in (None, _about(body, name)) for name in ABOUT):
+            return False
+        if any(isinstance(effect, Repoint) for effect in self.unit.effects):
+            return False
+        owner = self.belonging.owner_of(known, body)
+        return owner != known.owner and owners.survivor(self.hot, known.owner) != owner
 
     def _rewritten(self, body: Json) -> Json:
         """The same under the names that things go by now; testimony keeps the names it was given, where they stand."""
