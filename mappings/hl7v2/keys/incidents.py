@@ -1,10 +1,10 @@
-"""What identifies accidents and deaths.
+"""What identifies accidents, deaths, and what an analyzer uses up.
 
-Source: design chapter HL7 v2 §6, the key table; HL7 v2.9 §6.5.9 (ACC-13), §3.4.14 (PDA).
+Source: design chapter HL7 v2 §6, the key table; HL7 v2.9 §6.5.9 (ACC-13), §3.4.14 (PDA), §13.4.4 (INV).
 """
 
 from mappings.hl7v2.assemble import Assembly
-from mappings.hl7v2.keys.parts import Key, encounter_id, entity, key, patient_id
+from mappings.hl7v2.keys.parts import Key, code, encounter_id, entity, key, patient_id, position
 from mappings.hl7v2.message import Segment
 from mappings.rows.runtime import text
 
@@ -22,3 +22,12 @@ def accident(segment: Segment, ctx: Assembly) -> Key:
 def death(segment: Segment, ctx: Assembly) -> Key:
     """The patient: nobody dies twice."""
     return ("PDA", patient_id(ctx))
+
+
+@key("substance")
+def substance(segment: Segment, ctx: Assembly) -> Key:
+    """INV-4, the container at hand; else the substance and its lot."""
+    if (held := code(segment.field(4), ctx)) is not None:
+        return ("INV", ctx.feed, *held)
+    what = code(segment.field(1), ctx)
+    return ("INV", ctx.feed, *what, segment.field(16)) if what is not None else position(segment, ctx)

@@ -25,10 +25,20 @@ _OWN = frozenset({"identifier", "capacity", "specimenQuantity"})  # what only SA
 @function("SAC[Quantity]", "Quantity")
 def sac_quantity(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
     """SAC-21 and SAC-22 share the unit of SAC-24."""
+    return _amount(raw, 24, ctx)
+
+
+@function("INV[Quantity]", "Quantity")
+def inv_quantity(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """INV-7 to INV-10 share the unit of INV-11."""
+    return _amount(raw, 11, ctx)
+
+
+def _amount(raw: str, unit: int, ctx: Any) -> Json | None:
     found = texts.st_string(raw, ctx)
     if found is None:
         return None
-    made = numbers.quantity(found, numbers.unit_of(ctx.seg.field(24).split(ctx.rep, 1)[0], ctx), ctx)
+    made = numbers.quantity(found, numbers.unit_of(ctx.seg.field(unit).split(ctx.rep, 1)[0], ctx), ctx)
     if made is None:
         ctx.issue("not-a-number")
     return made

@@ -182,3 +182,13 @@ def test_a_specimen_that_was_rejected_is_unsatisfactory_and_says_why() -> None:
     rejected, gone = bodies(conversion, "Specimen")
     assert (rejected["status"], gone["status"]) == ("unsatisfactory", "unavailable")
     assert rejected["extension"][0]["valueCodeableConcept"]["text"] == "Too little"
+
+
+@pytest.mark.parametrize(("fields", "left"), [({"f7": "50", "f8": "30", "f9": "20"}, 20), ({"f7": "50"}, 50)])
+def test_a_reagent_tells_what_is_left_of_it_else_what_there_was(fields: dict[str, str], left: int) -> None:
+    reagent = segment("INV", f1="G^Glucose reagent", f4="CUP1", f11="mL^mL^UCUM", f12="20250630", **fields)
+    conversion = convert(header("OUL^R22"), f"PID|1||4711{MR}", "SPM|1|^S1&LAB||SER", "SAC|||C1^LAB", reagent, obr())
+    (instance,) = one(conversion, "Substance")["instance"]
+    assert (instance["quantity"]["value"], instance["quantity"]["code"]) == (left, "mL")
+    assert instance["expiry"] == "2025-06-30"
+    assert "container" in one(conversion, "Specimen")
