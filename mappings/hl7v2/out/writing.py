@@ -31,6 +31,7 @@ _ESCAPES = str.maketrans({letter: f"\\{name}\\" for letter, name in _NAMES.items
 # hl7apy escapes what it does not know as an escape, `\.br\` too: characters that are no text stand in for it till then
 BREAK, _MARKS = "\ufdd0", frozenset(map(chr, range(0xFDD0, 0xFDF0)))
 LINE_BREAK = "\\.br\\"
+NULL = '""'
 
 
 class Leaf(str):
@@ -165,11 +166,20 @@ def field_text(value: Repetition, out: Out, parts: tuple[int, ...]) -> str:
 
 def _part(component: str | list[str], room: int, number: int, out: Out) -> str:
     if isinstance(component, str):
-        return escaped(component)
+        return _said(component, number, 0, out)
     for sub, each in enumerate(component[room:], room + 1):
         if each:
             out.issue("not-in-version", number, sub)
-    return SUBCOMPONENT.join(map(escaped, component[:room])).rstrip(SUBCOMPONENT)
+    made = [_said(each, number, sub, out) for sub, each in enumerate(component[:room], 1)]
+    return SUBCOMPONENT.join(made).rstrip(SUBCOMPONENT)
+
+
+def _said(text: str, number: int, sub: int, out: Out) -> str:
+    """A text that reads as HL7's null would delete what the receiver has."""
+    if text.strip() == NULL:
+        out.issue("left-out", number, sub, detail="two quotation marks, which mean delete")
+        return ""
+    return escaped(text)
 
 
 def _say_dropped(components: Repetition, start: int, out: Out) -> None:

@@ -43,6 +43,8 @@ def value_of(holder: Json, out: Out) -> Valued:
         out.issue("no-datatype")
         return _NOTHING
     plain = name.removeprefix("_")
+    if isinstance(holder.get(plain), bool):
+        out.take(holder, plain)
     return shape(holder.get(plain), holder.get(f"_{plain}"), out)
 
 
