@@ -78,6 +78,7 @@ class Waiver:
             "path": fact.path,
             "head": fact.path.rpartition(".")[0],
             "rest": fact.path.partition(".")[2],
+            "concept": fact.path.rpartition(".coding.")[0],
         }
         patterns = [pattern.format(**parts) for pattern in self.ours.split()]
         values = [fact.value, *(_days(fact.value) if _DATE.match(fact.value) and "T" in fact.value else ())]
