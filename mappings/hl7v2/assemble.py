@@ -165,9 +165,9 @@ class Assembly(Context):
                 latest = next((segment for segment in group.segments if segment.name == "ORC"), latest)
         return known.get(id(self.group))
 
-    def made_near(self, kind: str) -> Builder | None:
+    def made_near(self, kind: str, group: Group | None = None) -> Builder | None:
         """The resource of that type made last in this group, else in each around it."""
-        group: Group | None = self.group
+        group = group or self.group
         known = self.by_group
         while group is not None:
             if (id(group), kind) in known:
@@ -226,7 +226,10 @@ class Assembly(Context):
         known.sources += builder.sources
         if builder.mode != "stub":
             if known.group is not None and builder.group is not known.group:
-                known.elsewhere += (known.group,)
+                apart = self.made_near("Patient", known.group) is not self.made_near("Patient", builder.group)
+                known.elsewhere = () if apart else (*known.elsewhere, known.group)
+                if apart:
+                    self.issues.append(issue("other-patient", self.seg.place()))
                 known.group = builder.group  # else its facts would meet those that stand around the earlier segment
             _forget(known)
         return known

@@ -97,7 +97,7 @@ _LIST = (
     Code(
         "identity-ambiguous", "warning", "several known patients hold an identifier of this one; a new one was stored"
     ),
-    Code("other-patient", "warning", "what was stored under this number is another patient's; nothing of it was kept"),
+    Code("other-patient", "warning", "what was known under this number is another patient's; nothing of it was kept"),
     Code("late-event", "information", "the statement is older than what is stored; it filled absent elements only"),
     Code("result-downgrade", "warning", "a final result would have become less than final; the stored status was kept"),
     Code("unmarked-correction", "warning", "a final value changed without being marked corrected; stored as corrected"),

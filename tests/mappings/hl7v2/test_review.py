@@ -86,6 +86,20 @@ def test_a_request_leaves_no_code_behind_on_what_goes_on() -> None:
         assert not [each for each in body["extension"] if each["url"].endswith("source-code")]
 
 
+def test_one_number_of_two_patients_in_a_message_mixes_nothing() -> None:
+    obr = "OBR|1|P1^HOSP|F1^LAB|CBC^Blood count^99L|||20250305080000+0100||||||||||||||||||F"
+    found = convert(
+        header("ORU^R01"),
+        f"PID|1||4711{MR}", obr, "OBX|1|NM|WBC^WBC^99L||5|||||F",
+        f"PID|2||4712{MR}", obr, "OBX|1|NM|RBC^RBC^99L||4|||||F",
+    )  # fmt: skip
+    report = one(found, "DiagnosticReport")
+    mine = [each for each in bodies(found, "Observation") if each["subject"] == report["subject"]]
+    assert [each["reference"] for each in report["result"]] == [f"Observation/{each['id']}" for each in mine]
+    assert len(mine) == 1
+    assert "other-patient" in {each.code for each in found.issues}
+
+
 # given or not ---------------------------------------------------------------------------------------------------------
 
 
