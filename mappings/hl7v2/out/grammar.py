@@ -6,6 +6,7 @@ Source: hl7apy's tables of HL7 v2.3 to 2.8.2.
 """
 
 import importlib
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -62,10 +63,6 @@ def known(segment: str, number: int) -> bool:
     return any(slot(version, segment, number) is not None for version in VERSIONS)
 
 
-def last(version: str, segment: str) -> int:
-    return max(_fields(version, segment), default=0)
-
-
 @cache
 def datatype(version: str, name: str) -> tuple[int, ...] | None:
     """The room of a datatype (for OBX-5, whose own says `varies`); None where the version does not have it."""
@@ -76,12 +73,19 @@ def datatype(version: str, name: str) -> tuple[int, ...] | None:
     return None if struct is None else tuple(_subparts(reference) for _, reference, _, _ in struct)
 
 
-def has_segment(version: str, segment: str) -> bool:
-    return bool(_fields(version, segment))
+@cache
+def segments(version: str, structure: str) -> frozenset[str]:
+    """The segments of a structure, those of its groups too; none where the version does not have it."""
+    found = library(version).MESSAGES.get(structure)
+    return frozenset(_names(found)) if found else frozenset()
 
 
-def has_structure(version: str, structure: str) -> bool:
-    return structure in library(version).MESSAGES
+def _names(reference: Any) -> Iterator[str]:
+    for name, child, _, kind in reference[1]:
+        if kind == "SEG":
+            yield name
+        else:
+            yield from _names(child)
 
 
 def _room(reference: Any) -> tuple[int, ...]:

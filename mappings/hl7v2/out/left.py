@@ -57,11 +57,16 @@ def _facts(resource: Json) -> Json:
 def _left(value: Json, used: set[Any], path: str) -> Iterator[str]:
     for name, each in value.items():
         below = f"{path}.{name}" if path else name
-        if name in ("url", "reference", "type") and isinstance(each, str) and _any_read(value, used):
+        if _is_address(name, each, value) and _any_read(value, used):
             continue
         if (id(value), name) in used and not isinstance(each, dict | list):
             continue
         yield from _left_of(each, used, below)
+
+
+def _is_address(name: str, each: Any, holder: Json) -> bool:
+    """The url of an extension; what a Reference leads to, and of which type that is."""
+    return isinstance(each, str) and (name in ("url", "reference") or (name == "type" and "reference" in holder))
 
 
 def _left_of(each: Any, used: set[Any], path: str) -> Iterator[str]:

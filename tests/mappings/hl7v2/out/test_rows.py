@@ -108,5 +108,7 @@ def test_every_row_is_used_by_some_sample(monkeypatch: pytest.MonkeyPatch) -> No
         kind = {"l": "ORU^R01", "d": "MDM^T02", "p": "ADT^A08"}[path.stem[0]]
         for to in (read_receiver(ROOT / "samples/fhir/old-laboratory.toml"), receiver(), receiver("2.8.2")):
             write(decode(path.read_bytes())["entry"], kind, to)
-    known = {row["id"] for file in SEGMENTS.glob("*.csv") for row in csv.DictReader(file.open(encoding="utf-8"))}
+    known = {
+        row["id"] for file in SEGMENTS.glob("*.csv") for row in csv.DictReader(file.read_text("utf-8").splitlines())
+    }
     assert sorted(known - fired) == []
