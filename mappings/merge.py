@@ -117,7 +117,7 @@ def _update(old: Json, mapped: "Mapped") -> Json:
         _replace(body, new, element, names, mapped)
     if "class" in mapped.own:
         _remember_class(old, body, mapped.at)
-    if body.get("status") in OVER and "status" in mapped.own:
+    if new["resourceType"] == "Encounter" and body.get("status") in OVER:  # also where an A08 names the bed again
         leave_places(body, mapped.at)
     return _with_contained(_with_labels(statuses.judged(body, new), old, new, mapped.clear), old, new)
 

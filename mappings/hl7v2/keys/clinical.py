@@ -41,8 +41,8 @@ def condition(segment: Segment, ctx: Assembly) -> Key | None:
     if (number := entity(segment.field(20), ctx)) is not None:
         return ("DG1", *number)
     what = code(segment.field(3), ctx) or words(segment.field(4), ctx)
-    if what is None:
-        return None if NULL in (segment.field(3), segment.field(4)) else position(segment, ctx)
+    if what is None:  # DG1 with a null alone, or with nothing: no diagnosis
+        return position(segment, ctx) if _says(segment.field(3), ctx) or _says(segment.field(4), ctx) else None
     return ("DG1", patient_id(ctx), encounter_id(ctx), *what, text(segment.field(5), ctx.rep, ctx.comp))
 
 

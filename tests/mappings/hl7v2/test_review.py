@@ -298,6 +298,31 @@ def test_one_allergy_in_two_segments_is_one() -> None:
     assert len(bodies(apart, "AllergyIntolerance")) == 2
 
 
+def stay(event: str, at: str, *segments: str, end: str = "") -> Conversion:
+    pv1 = f"PV1|1|I|MED^201^A^HOSP{'|' * 16}V1^^^HOSP{'|' * 26}{end}"
+    return convert(header(f"ADT^{event}", at), f"EVN|{event}|{at}", f"PID|1||4711{MR}", pv1, *segments)
+
+
+def test_who_was_discharged_lies_in_no_bed_though_the_bed_is_named_again() -> None:
+    """Billing sends A08 for days after the discharge, with the bed still in PV1-3."""
+    store = Store()
+    store.take(stay("A01", "20250305100000+0100"))
+    store.take(stay("A03", "20250308100000+0100", end="20250308095500+0100"))
+    store.take(stay("A08", "20250312100000+0100"))
+    body = store.one("Encounter")
+    assert body["status"] == "finished"
+    assert [each["status"] for each in body["location"]] == ["completed"]
+    store.take(stay("A13", "20250312110000+0100"))
+    assert [each["status"] for each in store.one("Encounter")["location"]] == ["active"]
+
+
+@pytest.mark.parametrize("line", ['DG1|""', "DG1|1", 'DG1|1||""'])
+def test_a_diagnosis_of_nothing_is_none(line: str) -> None:
+    found = stay("A08", "20250305100000+0100", line)
+    assert bodies(found, "Condition") == []
+    assert "diagnosis" not in one(found, "Encounter")
+
+
 @pytest.mark.parametrize("line", ['AL1|""', "AL1|1|DA", 'AL1|1|DA|^""'])
 def test_nobody_is_allergic_to_nothing(line: str) -> None:
     assert bodies(said("ADT^A08", line), "AllergyIntolerance") == []
