@@ -9,6 +9,8 @@
 - older than what is stored: fills absent elements only (`late-event`); the event's own effect (`own`) applies even
   late, unless a later event of the same axis is stored
 - a `stub` creates what is not there and changes nothing; `state` replaces, under the ranks of `statuses.py`
+- where the start of one statement and the end of another contradict each other (per-1), the start stands and the end's
+  text beside it (`contradiction`), as within one message
 - `meta.security` is never lowered by absence; `link` only grows
 
 Old bodies are never changed: every result is a new dict. Who stores, seals and counts versions is the store's.
@@ -25,6 +27,7 @@ from mappings import statuses
 from mappings.fhir.schema import schema
 from mappings.fhir.values import absent
 from mappings.hl7v2.issues import Issue, issue
+from mappings.hl7v2.periods import is_reversed, straighten
 from mappings.places import OVER, ended, joined_period, leave_places, locations, past
 from mappings.report_lines import with_lines
 from mappings.statuses import RESULTS
@@ -80,7 +83,8 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
         if body is not None and kind == "DocumentReference":
             body = _with_relations(old, body)
         return Settled(body and _with_labels(body, old, mapped.body, mapped.clear), _advance(clock, mapped), issues)
-    return Settled(_update(old, mapped), _advance(clock, mapped), ())
+    body, issues = _update(old, mapped)
+    return Settled(body, _advance(clock, mapped), issues)
 
 
 def _advance(clock: Clock, mapped: "Mapped") -> dict[str, str]:
@@ -106,7 +110,7 @@ def event_time(at: str) -> int:
 # element by element ---------------------------------------------------------------------------------------------------
 
 
-def _update(old: Json, mapped: "Mapped") -> Json:
+def _update(old: Json, mapped: "Mapped") -> tuple[Json, tuple[Issue, ...]]:
     new = mapped.body
     filled = {path.partition(".")[0] for path in mapped.filled}
     body = cleared(old, mapped.clear)
@@ -115,11 +119,12 @@ def _update(old: Json, mapped: "Mapped") -> Json:
         if element in filled and _stands(body, element):
             continue
         _replace(body, new, element, names, mapped)
+    issues = _straightened(body)
     if "class" in mapped.own:
         _remember_class(old, body, mapped.at)
     if new["resourceType"] == "Encounter" and body.get("status") in OVER:  # also where an A08 names the bed again
         leave_places(body, mapped.at)
-    return _with_contained(_with_labels(statuses.judged(body, new), old, new, mapped.clear), old, new)
+    return _with_contained(_with_labels(statuses.judged(body, new), old, new, mapped.clear), old, new), issues
 
 
 def _elements(body: Json) -> dict[str, list[str]]:
@@ -179,10 +184,31 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
         elif not _stands(body, element) and element not in filled:
             for name in names:
                 body[name] = mapped.body[name]
+    issues = (issue("late-event"), *_straightened(body))
     body = statuses.judged(body, mapped.body, late=True)
     body = _with_contained(_with_labels(body, old, _stricter(old, mapped.body), ()), old, mapped.body)
     kept = dict(clock) | {_axis(path): mapped.at for path in own}
-    return Settled(body if body != old else None, kept, (issue("late-event"),))
+    return Settled(body if body != old else None, kept, issues)
+
+
+def _straightened(body: Json) -> tuple[Issue, ...]:
+    """Mends the Periods that were joined of several statements: the resource's own, and those of a stay's places."""
+    whole = _fitting(body)
+    places = body.get("location", []) if body["resourceType"] == "Encounter" else []
+    mended = [_fitting(place) for place in places]
+    body |= {"period": whole["period"]} if whole is not body else {}
+    body |= {"location": mended} if mended != places else {}
+    return (issue("contradiction"),) if whole is not body or mended != places else ()
+
+
+def _fitting(holder: Json) -> Json:
+    """The same where its period does not end before it begins; never changed in place, it may be what is stored."""
+    period = holder.get("period")
+    if not isinstance(period, dict) or not is_reversed(period):
+        return holder
+    period = dict(period)
+    straighten(period)
+    return {**holder, "period": period}
 
 
 def _told_late(path: str, own: set[str]) -> bool:
@@ -209,7 +235,7 @@ def _remember_class(old: Json, body: Json, at: str) -> None:
         return
     history = body.get("classHistory", [])
     start = history[-1]["period"].get("end") if history else old.get("period", {}).get("start")
-    period = ({"start": start} if start else {}) | ({"end": at} if at else {})
+    period = ended({"start": start} if start else {}, at)
     body["classHistory"] = [*history, {"class": before, "period": period}]
 
 
@@ -430,6 +456,6 @@ def close(old: Json, at: str) -> Json:
         body["status"] = "inactive"
     elif kind in ("RelatedPerson", "Patient", "Practitioner"):
         body["active"] = False
-    if schema().element(kind, "period") is not None and at and "end" not in body.get("period", {}):
-        body["period"] = body.get("period", {}) | {"end": at}
+    if schema().element(kind, "period") is not None and (period := ended(body.get("period", {}), at)):
+        body["period"] = period  # what was yet to begin has no end: it is cancelled
     return body

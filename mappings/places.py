@@ -109,9 +109,10 @@ def _spot(place: Json) -> tuple[str, Any]:
 
 
 def joined_period(old: Json, new: Json) -> Json:
-    """Bounds of both; where they would end before they begin (per-1), the newer statement alone."""
-    joined: Json = old | new
-    return new if "start" in joined and "end" in joined and reversed_(joined["start"], joined["end"]) else joined
+    """Bounds of both: what is new of one takes the place of all that was said of it. Whether they fit each other is
+    `merge.py`'s to ask."""
+    stated = {name.removeprefix("_") for name in new}
+    return {name: value for name, value in old.items() if name.removeprefix("_") not in stated} | new
 
 
 def ended(period: Json, at: str) -> Json:

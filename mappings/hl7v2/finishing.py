@@ -27,7 +27,7 @@ from mappings.fhir.contained import strings
 from mappings.fhir.primitives import PRIMITIVES
 from mappings.fhir.schema import Element, schema
 from mappings.hl7v2.issues import issue
-from mappings.hl7v2.periods import reversed_
+from mappings.hl7v2.periods import straighten
 from mappings.hl7v2.place import Place
 
 _SHAPES = 8_192  # remembered, a kind and its members' names; a feed's rows make a few dozen of each
@@ -140,17 +140,6 @@ def _look(kind: str, body: Json) -> Iterator[_Look]:
             yield _Look(name, frozenset(one.names[0] for one in needed), complete, within)
 
 
-def _straightened(period: Json) -> bool:
-    """Takes the end out of a Period that ends before it begins."""
-    start, end = period.get("start"), period.get("end")
-    if start is None or end is None or not reversed_(start, end):
-        return False
-    del period["end"]
-    if "_end" not in period:
-        values.put(period, "end", None, values.lexeme(end))
-    return True
-
-
 def _plain(quantity: Json) -> bool:
     """Leaves of an amount with a comparator what was written: without it, `<5` would be 5."""
     if "comparator" not in quantity:
@@ -172,8 +161,8 @@ _ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "Patient.contact": ("telecom", "address", "organization", "name"),
 }
 _LOOKED_INTO: Final = frozenset({"Identifier", "Annotation"})  # besides elements with children of their own
-_ODD: Final[Mapping[Mend, str]] = {_straightened: "end", _plain: "comparator"}  # the member without which all is well
-_CODES: Final[Mapping[Mend, str]] = {_straightened: "contradiction", _plain: "bad-value"}
+_ODD: Final[Mapping[Mend, str]] = {straighten: "end", _plain: "comparator"}  # the member without which all is well
+_CODES: Final[Mapping[Mend, str]] = {straighten: "contradiction", _plain: "bad-value"}
 
 
 def _other_end(body: Json) -> str:
@@ -238,7 +227,7 @@ def _inner(path: str) -> Iterator[tuple[str, Mend]]:
 
 def _mend(element: Element, kind: str) -> Mend | None:
     if kind == "Period":
-        return _straightened
+        return straighten
     simple = kind == "Quantity" and any(constraint.key == "sqty-1" for constraint in element.constraints)
     return _plain if simple else None
 
