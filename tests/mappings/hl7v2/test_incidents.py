@@ -192,3 +192,13 @@ def test_a_reagent_tells_what_is_left_of_it_else_what_there_was(fields: dict[str
     assert (instance["quantity"]["value"], instance["quantity"]["code"]) == (left, "mL")
     assert instance["expiry"] == "2025-06-30"
     assert "container" in one(conversion, "Specimen")
+
+
+def test_a_place_and_a_device_of_a_procedure_need_no_person() -> None:
+    part = segment("PRT", f2="AD", f4="PSH", f8="Centre", f9="OP^2^^HOSP", f10="SCOPE^HOSP^2.999.1.48^ISO")
+    conversion = adt("A08", STAY, "PR1|1||X^Scopy^99PRO", part)
+    procedure = one(conversion, "Procedure")
+    assert procedure["location"]["reference"].startswith("Location/")
+    assert procedure["performer"][0]["actor"]["display"] == "Centre"
+    device = one(conversion, "Device")
+    assert procedure["usedReference"][0]["reference"] == f"Device/{device['id']}"
