@@ -186,3 +186,5 @@ async def _end(process: Process) -> None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)  # Process.kill() would reap it, and asyncio then misses its end
     await process.wait()
+    if process.stdout is not None:
+        await process.stdout.read()  # to its end: only then does the loop let go of the transport
