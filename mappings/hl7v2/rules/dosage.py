@@ -46,6 +46,7 @@ _PATTERNS = "v2-0335.repeat-pattern"
 _DOSE_TYPE = "http://terminology.hl7.org/CodeSystem/dose-rate-type"
 # segment → least, most, unit, per time, rate, unit of the rate
 _DOSES = {"RXO": (2, 3, 4, 17, 21, 22), "RXE": (3, 4, 5, 22, 23, 24), "RXG": (5, 6, 7, 14, 15, 16)}
+_AMOUNTS = {"RXO": (2, 4), "RXE": (3, 5), "RXG": (5, 7), "RXA": (6, 7)}  # segment → amount, unit
 _PER = {"RXA": (6, 7, 12), "RXG": (5, 7, 14)}  # segment → amount, unit, per time
 
 # timing ---------------------------------------------------------------------------------------------------------------
@@ -114,6 +115,8 @@ def _pattern(raw: str, ctx: Any) -> Json:
     """Timing of RPT or RI.1, without its PRN."""
     parts = raw.split(ctx.comp)
     head = at(parts, 1).split(ctx.sub)
+    if not head[0].strip() and (words := part(head, 2, ctx) or part(parts, 2, ctx) or part(parts, 11, ctx)):
+        return {"code": {"text": words}}  # a pattern in words alone: "once weekly" must not become every day
     match = _PRN.fullmatch(head[0].strip())
     head[0] = match[1] if match is not None else head[0]
     found = timing.rpt_timing(ctx.comp.join([ctx.sub.join(head), *parts[1:]]), ctx) or {}
@@ -261,6 +264,38 @@ def tq_text(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> str | None:
 
 
 # doses ----------------------------------------------------------------------------------------------------------------
+
+
+def left_to_say(piece: Json, name: str, value: Any) -> Any:
+    """TQ1-2 in the unit of the order's dose is the dose of its times: beside the other, both would be given."""
+    own = {_unit(each) for each in piece.get("doseAndRate", ())} if name == "doseAndRate" else set()
+    if not own - {None}:
+        return value
+    return [rest for each in value if (rest := {**each} if _unit(each) not in own else _rate(each))]
+
+
+def _unit(dose: Json) -> str | None:
+    """The unit of a dose."""
+    told = dose.get("doseQuantity") or dose.get("doseRange", {}).get("low") or dose.get("doseRange", {}).get("high")
+    return told.get("code") or told.get("unit") if told else None
+
+
+def _rate(dose: Json) -> Json:
+    """What a dose says of its rate."""
+    rate = {name: value for name, value in dose.items() if name.startswith("rate")}
+    return {**rate, **({"type": dose["type"]} if "type" in dose else {})} if rate else {}
+
+
+def unread_dose(ctx: Any, segment: Segment | None) -> str | None:
+    """An amount that is no number (`1/2`, `1-2`, `0,5`) with its unit, in words: a dose must not get lost."""
+    if segment is None or segment.name not in _AMOUNTS:
+        return None
+    number, unit = _AMOUNTS[segment.name]
+    words = first(whole(segment, number, ctx), ctx)
+    if words is None or ((made := numbers.quantity(words, None, ctx)) is not None and "comparator" not in made):
+        return None
+    named = coded.cwe_string(whole(segment, unit, ctx), ctx) if whole(segment, unit, ctx) else None
+    return f"{words} {named}" if named else words
 
 
 @function("CQ[Dosage.doseAndRate]", "Dosage.doseAndRate")

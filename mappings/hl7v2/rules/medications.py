@@ -21,6 +21,7 @@ from mappings.hl7v2.datatypes.text import first, part, scoped
 from mappings.hl7v2.keys.drugs import known_order
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, finish, function
+from mappings.hl7v2.rules.dosage import left_to_say, unread_dose
 from mappings.hl7v2.rules.drugs import amount, whole
 from mappings.hl7v2.rules.results import readable
 from mappings.hl7v2.rules.scratch import retell, run_apart
@@ -160,12 +161,15 @@ def dosages(ctx: Assembly, builder: Builder) -> None:
     retell(ctx, builder.ref, builder.ref, moves)
     _routes(ctx, builder, base)
     _limits(ctx, builder, base)
+    for name in ("RXE", "RXO"):
+        if (words := unread_dose(ctx, ctx.near(name))) is not None and "doseAndRate" not in base:
+            _put(base, "text", words, front=True)
     if behind := _behind(builder, "TQ1"):
         timed = _timings(ctx, builder, behind) or timed
     timed = _needed(timed)
     for each in timed:
         for name, value in base.items():
-            _put(each, name, _left_to_say(each, name, deepcopy(value)), front=True)
+            _put(each, name, left_to_say(each, name, deepcopy(value)), front=True)
     found = timed or ([base] if base else [])
     found += _infusions(ctx, builder, len(found))
     if found:
@@ -191,26 +195,6 @@ def _put(piece: Json, name: str, value: Any, *, front: bool = False) -> None:
         piece[name] = [*new, *held] if front else [*held, *new]
     elif name == "text" and value != held:
         piece[name] = f"{value}\n{held}" if front else f"{held}\n{value}"
-
-
-def _left_to_say(piece: Json, name: str, value: Any) -> Any:
-    """TQ1-2 in the unit of the order's dose is the dose of its times: beside the other, both would be given."""
-    own = {_unit(each) for each in piece.get("doseAndRate", ())} if name == "doseAndRate" else set()
-    if not own - {None}:
-        return value
-    return [rest for each in value if (rest := {**each} if _unit(each) not in own else _rate(each))]
-
-
-def _unit(dose: Json) -> str | None:
-    """The unit of a dose."""
-    told = dose.get("doseQuantity") or dose.get("doseRange", {}).get("low") or dose.get("doseRange", {}).get("high")
-    return told.get("code") or told.get("unit") if told else None
-
-
-def _rate(dose: Json) -> Json:
-    """What a dose says of its rate."""
-    rate = {name: value for name, value in dose.items() if name.startswith("rate")}
-    return {**rate, **({"type": dose["type"]} if "type" in dose else {})} if rate else {}
 
 
 def _join(base: Json, piece: Json) -> None:
@@ -297,6 +281,8 @@ def _infusions(ctx: Assembly, builder: Builder, before: int) -> list[Json]:
 def given(ctx: Assembly, builder: Builder) -> None:
     """An administration: several RXA share the RXR behind the last; a dosage has a dose or a rate (mad-1)."""
     dosage = builder.body.get("dosage")
+    if (words := unread_dose(ctx, builder.segment)) is not None:
+        dosage = builder.body["dosage"] = {"text": words, **(dosage or {})}
     if (route := _shared_route(ctx, builder)) is not None:
         found, moved = run_apart(ctx, builder, "RXR.MedicationAdministration", route)
         dosage = builder.body["dosage"] = {**found.get("dosage", {}), **(dosage or {})}

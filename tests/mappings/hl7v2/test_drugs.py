@@ -102,9 +102,10 @@ def test_a_dose_is_an_amount_a_range_or_a_rate(fields: dict[str, str], expected:
 
 
 @pytest.mark.parametrize("amount", ["<5", "some", "5-10", '""'])
-def test_what_is_no_amount_is_no_dose(amount: str) -> None:
+def test_what_is_no_amount_is_no_dose_but_words(amount: str) -> None:
     conversion = rde(rxe(f3=amount, f5="mg"))
-    assert "dosageInstruction" not in one(conversion, "MedicationRequest")
+    said = one(conversion, "MedicationRequest").get("dosageInstruction")
+    assert said == (None if amount == '""' else [{"text": f"{amount} mg"}])
     assert ("not-a-number" in codes(conversion)) == (amount != '""')
 
 

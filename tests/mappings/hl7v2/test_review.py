@@ -169,6 +169,23 @@ def test_weekdays_are_each_a_time() -> None:
         assert dosage["timing"]["repeat"]["frequency"] == times
 
 
+@pytest.mark.parametrize("pattern", ["^once weekly", "&once weekly", "^^^^^^^^^^once weekly"])
+def test_a_pattern_in_words_is_never_lost(pattern: str) -> None:
+    """Methotrexate once weekly: a dose without its time is read as daily."""
+    (dosage,) = dosages(f"ORC|NW|{PLACER}", f"RXE||MTX^Methotrexate^99D|10||{MG}", f"TQ1|1||{pattern}")
+    assert dosage["timing"]["code"]["text"] == "once weekly"
+
+
+@pytest.mark.parametrize("amount", ["1/2", "1-2", "0,5"])
+def test_a_dose_that_is_no_number_is_said_in_words(amount: str) -> None:
+    (dosage,) = dosages(f"ORC|NW|{PLACER}", f"RXE||A^A^99D|{amount}||TAB^Tablet^99F", "TQ1|1||BID")
+    assert dosage["text"] == f"{amount} Tablet"
+    (asked,) = dosages(f"ORC|NW|{PLACER}", f"RXO|A^A^99D|{amount}||TAB^Tablet^99F", event="OMP^O09")
+    assert asked["text"] == f"{amount} Tablet"
+    found = said("RAS^O17", f"ORC|RE|{PLACER}", f"RXA|0|1|20250305||A^A^99D|{amount}|TAB^Tablet^99F{'|' * 13}CP")
+    assert one(found, "MedicationAdministration")["dosage"]["text"] == f"{amount} Tablet"
+
+
 def test_a_second_limit_stays_readable() -> None:
     """A most per day and a most per month: R4 holds one period."""
     (dosage,) = dosages(
