@@ -52,7 +52,7 @@ def write_file(source: Path, target: Path, message: str, receiver: Receiver, at:
 
 def _told(one: WrittenFile, made: Written) -> WrittenFile:
     issues = [f"{each.severity} {each.code} {each.place} {each.detail}".rstrip() for each in made.issues]
-    findings = [each.text for each in made.findings if each.severity == "error"]
+    findings = [f"hl7apy: {each.text}" for each in made.findings if each.severity == "error"]
     segments = made.data.count(b"\r")
     return WrittenFile(one.source, one.target, segments, tuple(issues), made.left, tuple(findings))
 

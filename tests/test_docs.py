@@ -101,9 +101,9 @@ def served(words: list[str]) -> Iterator[None]:
 
 
 def test_every_page_with_commands_is_tried() -> None:
-    """README here; the first feed, where shell and verbs follow each other, word for word in `test_first_feed.py`."""
+    """README here; the pages where shell and verbs follow each other, word for word in a test of their own."""
     shown = {str(page.relative_to(ROOT)) for page in PAGES if commands(str(page.relative_to(ROOT)))}
-    assert shown == {"README.md", "docs/first-feed.md"}
+    assert shown == {"README.md", "docs/first-feed.md", "docs/outbound.md"}
 
 
 def test_every_command_of_the_readme_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

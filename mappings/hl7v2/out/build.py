@@ -130,7 +130,7 @@ class _Work:
             )
         if step.map.name not in self.segments:
             if nodes:
-                self.out.slot = grammar.Slot(step.map.name, 0, "", "", 1, False, ())
+                self.out.slot, self.out.nth = grammar.Slot(step.map.name, 0, "", "", 1, False, ()), 1
                 self.out.issue("not-in-version", detail="the segment")
             return
         for node in nodes[: step.most or None]:
