@@ -97,7 +97,7 @@ def test_the_checker_finds_what_was_planted() -> None:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("point", POINTS)
-async def test_acknowledged_is_durable(tmp_path: Path, point: str) -> None:
+async def test_ack_comes_after_the_bytes_are_durable(tmp_path: Path, point: str) -> None:
     await create_site(tmp_path)
     async with listener(tmp_path, point) as (port, process):
         tries = [send_until_dead(port, name) for name in range(CONNECTIONS)] if port else []
