@@ -90,13 +90,13 @@ def _commands(block: str) -> Iterator[str]:
 
 def _settled(folder: Path, env: dict[str, str]) -> None:
     """Wait until no message is on its way any more."""
-    for _ in range(100):
+    for _ in range(300):
         listed = subprocess.run(["bash", "-c", "chartbridge --site my-site msg list --json"], cwd=folder, env=env,  # noqa: S607
                                 capture_output=True, check=True)  # fmt: skip
         if not re.search(rb'"state": "(new|mapped|logged)"', listed.stdout):
             return
         time.sleep(0.1)
-    raise AssertionError("messages are on their way for ten seconds")
+    raise AssertionError("messages are on their way for half a minute")
 
 
 def shape(text: str) -> list[str]:
@@ -113,7 +113,7 @@ def _free_port() -> int:
 
 
 def _listens(port: int) -> None:
-    for _ in range(200):
+    for _ in range(900):
         with socket.socket() as tried:
             if tried.connect_ex(("127.0.0.1", port)) == 0:
                 return
