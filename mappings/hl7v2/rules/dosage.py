@@ -287,15 +287,19 @@ def _rate(dose: Json) -> Json:
 
 
 def unread_dose(ctx: Any, segment: Segment | None) -> str | None:
-    """An amount that is no number (`1/2`, `1-2`, `0,5`) with its unit, in words: a dose must not get lost."""
+    """An amount that is no number (`1/2`, `1-2`, `0,5`) with its unit, or one per what is no time, in words: a dose
+    must not get lost."""
     if segment is None or segment.name not in _AMOUNTS:
         return None
     number, unit = _AMOUNTS[segment.name]
     words = first(whole(segment, number, ctx), ctx)
-    if words is None or ((made := numbers.quantity(words, None, ctx)) is not None and "comparator" not in made):
+    made = numbers.quantity(words, None, ctx) if words is not None else None
+    per = first(whole(segment, _PER[segment.name][2], ctx), ctx) if segment.name in _PER else None
+    no_rate = per is not None and _LENGTH.fullmatch((per if per[1:] else f"{per}1").upper()) is None
+    if words is None or (made is not None and "comparator" not in made and not no_rate):
         return None
     named = coded.cwe_string(whole(segment, unit, ctx), ctx) if whole(segment, unit, ctx) else None
-    return f"{words} {named}" if named else words
+    return " ".join(filter(None, (words, named, "/" if no_rate else None, per if no_rate else None)))
 
 
 @function("CQ[Dosage.doseAndRate]", "Dosage.doseAndRate")

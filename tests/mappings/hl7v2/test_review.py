@@ -186,6 +186,12 @@ def test_a_dose_that_is_no_number_is_said_in_words(amount: str) -> None:
     assert one(found, "MedicationAdministration")["dosage"]["text"] == f"{amount} Tablet"
 
 
+def test_an_amount_per_what_is_no_time_is_said_in_words() -> None:
+    line = f"RXA|0|1|20250305||A^A^99D|500|mL^mL^UCUM|||||125 mL/h{'|' * 8}CP"
+    dosage = one(said("RAS^O17", f"ORC|RE|{PLACER}", line), "MedicationAdministration")["dosage"]
+    assert dosage["text"] == "500 mL / 125 mL/h"
+
+
 def test_a_second_limit_stays_readable() -> None:
     """A most per day and a most per month: R4 holds one period."""
     (dosage,) = dosages(
