@@ -41,6 +41,7 @@ Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _FIXED = frozenset({"resourceType", "id"})
+_BEGIN = frozenset({"start", "_start"})
 _NOW = ("[status=active;", ";period.end=")  # conditions of paths that ask how it is now
 
 
@@ -184,6 +185,9 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
         elif not _stands(body, element) and element not in filled:
             for name in names:
                 body[name] = mapped.body[name]
+        elif element == "period" and "start" not in body[element]:  # an admission that comes after its discharge
+            begins = {name: mapped.body[element][name] for name in _BEGIN & mapped.body[element].keys()}
+            body[element] = joined_period(begins, body[element])
     issues = (issue("late-event"), *_straightened(body))
     body = statuses.judged(body, mapped.body, late=True)
     body = _with_contained(_with_labels(body, old, _stricter(old, mapped.body), ()), old, mapped.body)

@@ -321,8 +321,8 @@ def test_one_allergy_in_two_segments_is_one() -> None:
     assert len(bodies(apart, "AllergyIntolerance")) == 2
 
 
-def stay(event: str, at: str, *segments: str, end: str = "") -> Conversion:
-    pv1 = f"PV1|1|I|MED^201^A^HOSP{'|' * 16}V1^^^HOSP{'|' * 26}{end}"
+def stay(event: str, at: str, *segments: str, start: str = "", end: str = "") -> Conversion:
+    pv1 = f"PV1|1|I|MED^201^A^HOSP{'|' * 16}V1^^^HOSP{'|' * 25}{start}|{end}"
     return convert(header(f"ADT^{event}", at), f"EVN|{event}|{at}", f"PID|1||4711{MR}", pv1, *segments)
 
 
@@ -337,6 +337,15 @@ def test_who_was_discharged_lies_in_no_bed_though_the_bed_is_named_again() -> No
     assert [each["status"] for each in body["location"]] == ["completed"]
     store.take(stay("A13", "20250312110000+0100"))
     assert [each["status"] for each in store.one("Encounter")["location"]] == ["active"]
+
+
+def test_an_admission_that_comes_late_still_says_when_it_was() -> None:
+    store = Store()
+    store.take(stay("A03", "20250308100000+0100", end="20250308095500+0100"))
+    store.take(stay("A01", "20250305100000+0100", start="20250305095500+0100", end="20250307095500+0100"))
+    period = {"start": "2025-03-05T09:55:00+01:00", "end": "2025-03-08T09:55:00+01:00"}
+    assert store.one("Encounter")["period"] == period
+    assert store.one("Encounter")["status"] == "finished"
 
 
 @pytest.mark.parametrize("line", ['DG1|""', "DG1|1", 'DG1|1||""'])
