@@ -40,7 +40,9 @@ Within = tuple[tuple[str, Mend], ...]  # names, and what to do with what stands 
 def finish(assembly: Any) -> None:
     """Every resource of a message."""
     for builder in assembly.made:
-        if _plan(builder.type, builder.body) is _NOTHING_TO_DO:
+        body = builder.body
+        plan = _plans.get((builder.type, *body)) or _plan(builder.type, body)
+        if plan.by_values and _fits(plan.looks, body):
             continue
         told = len(builder.filled)
         codes = _put_right(builder.type, builder.body, builder.filled)
@@ -56,10 +58,24 @@ def finish(assembly: Any) -> None:
                 assembly.trace.rule("finishing", builder.ref, name)
 
 
+def _fits(looks: "tuple[_Look, ...]", body: Json) -> bool:
+    """Whether nothing that is looked at needs mending: so it is of nearly every resource."""
+    for look in looks:
+        value, complete = body[look.name], look.complete
+        for item in value if value.__class__ is list else (value,):
+            if complete is not None and (not item.keys() >= look.required or None in item.values()):
+                return False
+            for name, mark, _ in look.within:
+                held = item.get(name) if name else item
+                if held is not None and mark in held:
+                    return False
+    return True
+
+
 def _put_right(kind: str, body: Json, filled: list[str]) -> list[str]:
     """One resource; the codes of what there is to tell, and into `filled` the names of what is now absent."""
     codes: list[str] = []
-    looks, superseded, lacking = _plan(kind, body)
+    looks, superseded, lacking, _ = _plan(kind, body)
     for name in superseded:
         body.pop(name)
         codes.append("contradiction")
@@ -101,10 +117,15 @@ class _Plan(NamedTuple):
     looks: tuple[_Look, ...]
     superseded: tuple[str, ...]
     lacking: "tuple[_Needed, ...]"
+    by_values: bool  # whether the values of `looks` alone can be wrong
 
 
-_NOTHING_TO_DO: Final = _Plan((), (), ())
-_ALWAYS: Final = frozenset({"ServiceRequest", "Appointment", "Organization"})  # of these more is asked than names tell
+# With one of these members more is asked of a resource than its names tell.
+_MORE: Final[Mapping[str, frozenset[str]]] = {
+    "Appointment": frozenset({"resourceType"}),
+    "Organization": frozenset({"telecom", "address"}),
+    "ServiceRequest": frozenset({"orderDetail"}),
+}
 _plans: dict[tuple[str, ...], _Plan] = {}
 
 
@@ -113,9 +134,9 @@ def _plan(kind: str, body: Json) -> _Plan:
     found = _plans.get(shape)
     if found is None:
         lacking = tuple(needed for needed in _required(kind) if needed.names[0] not in body)
-        found = _Plan(tuple(_look(kind, body)), tuple(_second_types(kind, body)), lacking)
-        if not any(found) and kind not in _ALWAYS and "contained" not in body:
-            found = _NOTHING_TO_DO
+        superseded = tuple(_second_types(kind, body))
+        more = _MORE.get(kind, frozenset()) & {*body, "resourceType"} or "contained" in body
+        found = _Plan(tuple(_look(kind, body)), superseded, lacking, not (superseded or lacking or more))
         if len(_plans) < _SHAPES:
             _plans[shape] = found
     return found
