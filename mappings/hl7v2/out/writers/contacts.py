@@ -12,7 +12,14 @@ from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
 
 _CENSUS = STRUCTURE + "iso21090-ADXP-censusTract"
 _PARTS = tuple(STRUCTURE + f"contactpoint-{part}" for part in ("country", "area", "local", "extension"))
-_EQUIPMENT = {"email": "Internet", "url": "Internet", "fax": "FX", "pager": "BP", "phone": "PH"}  # table 0202
+_EQUIPMENT = {
+    "email": "Internet",
+    "url": "Internet",
+    "fax": "FX",
+    "pager": "BP",
+    "phone": "PH",
+    "sms": "CP",
+}  # table 0202
 
 
 def xad(node: Node, out: Out) -> Repetition | None:
@@ -61,6 +68,8 @@ def xtn(node: Node, out: Out) -> Repetition | None:
         return None
     use = _use(found, out)
     equipment = "CP" if found.get("use") == "mobile" and system == "phone" else _EQUIPMENT.get(system, "")
+    if system and not equipment:
+        out.issue("left-out", 3, detail="a kind of equipment that table 0202 does not have")
     pieces = [out.text(out.extension(found, url), "valueString") for url in _PARTS]
     parts = ["", use, equipment, "", *pieces, "", "", "", ""]
     spoken = any(pieces) and _spoken(pieces) == value

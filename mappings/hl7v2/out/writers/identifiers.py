@@ -93,7 +93,10 @@ def cx(node: Node, out: Out) -> Repetition | None:
         return None
     given, facility = authority(found, out)
     digit, scheme = check_digit(found, out)
-    return bare([number, digit, scheme, given, kind_of(found, out), facility, *bounds(found.get("period"), out)])
+    kind = kind_of(found, out)
+    if kind == "VN" and unscoped(found.get("system", ""), out.receiver) == ("identifier", "unspecified"):
+        kind = ""  # PV1-19 said it; a type would name another series of numbers
+    return bare([number, digit, scheme, given, kind, facility, *bounds(found.get("period"), out)])
 
 
 def entity(found: Json | None, out: Out) -> list[str]:

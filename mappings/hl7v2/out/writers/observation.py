@@ -101,7 +101,7 @@ def _string(value: Any, sibling: Json | None, out: Out) -> Valued:
 
 
 def _moment(value: Any, sibling: Json | None, out: Out) -> Valued:
-    written = moment(value, sibling, out)
+    written = moment(value, sibling, out, out.receiver.zone)
     kind = "DT" if len(written) <= 8 else "TS" if out.receiver.version < "2.6" else "DTM"
     return Valued(kind if written[:4].isdigit() else "ST", [[written]])
 

@@ -15,7 +15,7 @@ from mappings.hl7v2.out.writers.identifiers import (
     trimmed,
     unscoped,
 )
-from mappings.hl7v2.out.writers.people import core, details, kind
+from mappings.hl7v2.out.writers.people import core, details, kind, professional
 from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
 
 _MOST_LEVELS = 8
@@ -63,7 +63,19 @@ def xcn(node: Node, out: Out) -> Repetition | None:
     digit, scheme = check_digit(number, out)
     type_ = kind(name, out)
     shape, order, (start, end) = details(name, out)
-    tail: Repetition = [digit, scheme, kind_of(number, out), facility, shape, "", "", order, start, end]
+    tail: Repetition = [
+        digit,
+        scheme,
+        kind_of(number, out),
+        facility,
+        shape,
+        "",
+        "",
+        order,
+        start,
+        end,
+        professional(name),
+    ]
     return bare([value, *shown, "", given, type_, *tail])
 
 

@@ -25,12 +25,22 @@ def family(name: Json, out: Out) -> list[str]:
 
 
 def core(name: Json, out: Out) -> list[str | list[str]]:
-    """Family, given, further given, suffix, prefix: the order of XPN. Further suffixes: `degree`."""
+    """Family, given, further given, suffix, prefix, degree: the order of XPN. A second suffix is the degree."""
     given = [str(each) for each in out.take(name, "given") or ()]
     suffixes = [str(each) for each in out.take(name, "suffix") or ()]
     prefix = " ".join(str(each) for each in out.take(name, "prefix") or ())
     first, more = given[0] if given else "", " ".join(given[1:])
-    return [family(name, out), first, more, suffixes[0] if suffixes else "", prefix, " ".join(suffixes[1:])]
+    return [family(name, out), first, more, *_suffixes(suffixes, prefix)]
+
+
+def _suffixes(suffixes: list[str], prefix: str) -> tuple[str, str, str]:
+    first, degree = [*suffixes, "", ""][:2]
+    return first, prefix, degree
+
+
+def professional(name: Json) -> str:
+    """What stands behind suffix and degree, read with them."""
+    return " ".join(str(each) for each in name.get("suffix", ())[2:])
 
 
 def kind(name: Json, out: Out) -> str:
@@ -61,7 +71,7 @@ def xpn(node: Node, out: Out) -> Repetition | None:
     parts = core(name, out)
     type_ = kind(name, out)
     shown, order, (start, end) = details(name, out)
-    return bare([*parts, type_, shown, "", "", order, start, end])
+    return bare([*parts, type_, shown, "", "", order, start, end, professional(name)])
 
 
 WRITERS: dict[str, Writer] = {"XPN": xpn}
