@@ -39,6 +39,7 @@ __all__ = ["Written", "messages", "to_v2"]
 _CONTAINED = f"{CANONICAL}:contained"
 _SEPARATORS = "^~\\&"
 _STARTS = {"OBR": ("OBX", "SPM"), "TXA": ("OBX",)}  # whose set ids begin again behind which; NTE behind everything
+_TEXTS, _NUMBERS = frozenset({"TX", "ST"}), frozenset({"NM", "SN"})
 _FLAG = re.compile(r"(\w+)\.ofType\(boolean\)")
 
 
@@ -107,6 +108,7 @@ class _Work:
         self.counts: dict[str, int] = {}  # of a segment's name in the message, for places
         self.numbers: dict[str, int] = {}  # for set ids, which begin again
         self.lines: list[str] = []
+        self.line: tuple[str, ...] = ("", "", "")  # OBX-2, OBX-3 and OBX-4 of the line before
         self.following = False  # whether references that FHIRPath resolves are being carried
 
     def encoded(self) -> bytes:
@@ -154,11 +156,29 @@ class _Work:
                 fields.setdefault(row.number, []).extend(texts)
                 spoken = spoken or bool(texts and row.writer is not None)
         if spoken or step.always:
+            if name == "OBX":
+                self._keep_apart(fields)
+            self.line = tuple("".join(fields.get(n, [])[:1]) for n in (2, 3, 4)) if name == "OBX" else ("", "", "")
             self.counts[name] = self.out.nth
             self.numbers[name] = self.numbers.get(name, 0) + 1
             for each in _STARTS.get(name, ()) if name == "NTE" else (*_STARTS.get(name, ()), "NTE"):
                 self.numbers[each] = 0
             self.lines.append(self._line(name, fields))
+
+    def _keep_apart(self, fields: dict[int, list[str]]) -> None:
+        """Consecutive lines of text with one code read as one value, and text behind a number as its note: two
+        observations get a sub-id between them, or lose the repetitions that mark such text.
+        """
+        kind, code, sub = ("".join(fields.get(n, [])[:1]) for n in (2, 3, 4))
+        before_kind, before_code, before_sub = self.line
+        if kind not in _TEXTS or code != before_code:
+            return
+        if before_kind in _TEXTS and not sub:
+            fields[4] = [str(int(before_sub) + 2) if before_sub.isdecimal() else "1"]
+            self.out.slot = grammar.slot(self.receiver.version, "OBX", 4) or self.out.slot
+            self.out.issue("identity-by-position")
+        elif before_kind in _NUMBERS and kind == "TX":
+            fields[2], fields[5] = ["ST"], [BREAK.join(fields.get(5, []))]
 
     def _line(self, name: str, fields: dict[int, list[str]]) -> str:
         """hl7apy's typed segment of the receiver's version, as text. Its own text would close the gap of a field that

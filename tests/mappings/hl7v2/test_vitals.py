@@ -52,5 +52,5 @@ def test_a_pressure_that_is_no_numbers_says_why(value: str, reason: str) -> None
 
 
 def test_every_code_beside_another_is_a_vital_sign_with_the_same_units() -> None:
-    for code, also in vitals._beside().items():
+    for code, also in vitals.beside().items():
         assert vitals.codes()[code] == vitals.codes()[also]

@@ -98,6 +98,30 @@ def test_an_observation_without_a_report_gets_an_order_of_its_own() -> None:
     assert line(written, "OBR")[4] == "2345-7^Glucose^LN"
 
 
+def reported(*values: Json) -> list[Json]:
+    """A report whose lines have one code and these values."""
+    found = [{**observation(**value), "id": f"o{n}"} for n, value in enumerate(values)]
+    results = [{"reference": f"Observation/{each['id']}"} for each in found]
+    report = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", "code": {"text": "Panel"},
+              "subject": {"reference": "Patient/1"}, "result": results}  # fmt: skip
+    return [PATIENT, report, *found]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [{"valueString": "one"}, {"valueString": "two"}, {"valueString": "three\nfour"}],
+        [{"valueString": "one\ntwo"}, {"valueString": "three"}],
+        [{"valueQuantity": {"value": 5}}, {"valueString": "taken\nlate"}],
+    ],
+)
+def test_lines_of_one_code_stay_as_many_as_they_are(values: list[Json]) -> None:
+    """Text over several OBX is one value to a reader, and text behind a number its comment."""
+    found = [m.body for m in again(write(reported(*values))).resources if m.body["resourceType"] == "Observation"]
+    assert [each.get("valueString") for each in found] == [each.get("valueString") for each in values]
+    assert not any("note" in each for each in found)
+
+
 def test_a_question_of_an_order_is_no_result_for_receivers_that_cannot_tell() -> None:
     old, new = (write(bundle("loose-results"), to=receiver(version)) for version in ("2.5.1", "2.8.2"))
     assert not any("49541-6" in each for each in lines(old))
