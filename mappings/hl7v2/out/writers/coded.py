@@ -123,9 +123,13 @@ def _bare(codings: list[Json], concept: Json, out: Out) -> Repetition | None:
     if chosen is None or not chosen.get("code"):
         text = out.text(concept, "text") or out.text(chosen, "display")
         return [text] if text else None
-    system = out.text(chosen, "system")
+    system = str(chosen.get("system", ""))
     if not (_of_table(system, out) or not system or _of_field(system, out) or _in_table(system, chosen, out)):
+        if out.slot.table and chosen["code"] in tables.codes(out.slot.table):
+            out.issue("left-out", detail="a code that means something else in the table of the field")
+            return None
         out.issue("system-unnamed")
+    out.take(chosen, "system")
     if system.startswith(_V2):
         out.take(chosen, "display")  # the table's own word for it
     for each in codings:

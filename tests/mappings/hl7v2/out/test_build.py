@@ -139,6 +139,16 @@ def test_an_intolerance_is_not_called_an_allergy() -> None:
         assert ("AllergyIntolerance/a#type" in written.left) == (type_ == "intolerance")
 
 
+def test_a_bare_code_never_means_something_else_to_its_reader() -> None:
+    """OBX-8 holds a code of table 0078 alone before 2.7: another system's A would read as abnormal."""
+    alien = [{"coding": [{"system": "https://example.org/flags", "code": code}]} for code in ("A", "QQ7")]
+    written = write([PATIENT, observation(valueString="x", interpretation=alien)])
+    assert line(written, "OBX")[8] == "QQ7"
+    assert [each.code for each in written.issues] == ["left-out", "system-unnamed"]
+    assert "Observation/o#interpretation[0]" in written.left
+    assert line(write([PATIENT, observation(interpretation=alien)], to=receiver("2.8")), "OBX")[8] == "A^^L~QQ7^^L"
+
+
 def test_contained_people_are_found_in_the_resource_that_contains_them() -> None:
     inside = {"resourceType": "Practitioner", "id": "p", "name": [{"family": "Kaya"}]}
     order = {"resourceType": "ServiceRequest", "id": "s", "status": "active", "intent": "order", "contained": [inside],
