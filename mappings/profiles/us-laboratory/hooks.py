@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 
+from mappings.convert import Conversion, Mapped
+
 RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
 
 
-def after(conversion):
+def after(conversion: Conversion) -> Conversion:
     """The categories side by side, the texts joined; everything else as it is."""
     return replace(conversion, resources=tuple(_joined(mapped) for mapped in conversion.resources))
 
 
-def _joined(mapped):
+def _joined(mapped: Mapped) -> Mapped:
     found = mapped.body.get("extension", [])
     races = [each["extension"] for each in found if each["url"] == RACE]
     if mapped.body["resourceType"] != "Patient" or len(races) < 2:
