@@ -169,13 +169,18 @@ class MapEmitter:
             self.out.put(f"ctx.field = {ref.field}")
 
     def _first_valued(self, fact: Fact) -> str:
-        """(raw, segment, field) of the first valued alternative, else of the last: it may be null."""
+        """(raw, segment, field) of the first valued alternative, else of one that is null, else of the last."""
         triples = [f"({self.names.whole(ref)}, {self.names.holder(ref)}, {ref.field})" for ref in fact.sources]
         tests = [
             f"{triple} if {self.names.whole(ref)} not in NIL else "
             for triple, ref in zip(triples, fact.sources, strict=True)
         ]
-        return "".join(tests[:-1]) + triples[-1]
+        empty = [
+            f" else {triple} if {self.names.whole(ref)}"
+            for triple, ref in zip(triples[:-1], fact.sources[:-1], strict=True)
+        ]
+        last = f"{triples[-1]} if {self.names.whole(fact.sources[-1])}"
+        return "".join(tests[:-1]) + last + "".join(empty) + f" else {triples[-1]}"
 
     @contextmanager
     def _valued(self, name: str) -> Iterator[None]:

@@ -212,3 +212,11 @@ def test_no_message_about_drugs_is_lost_or_invalid(lines: list[tuple[str, list[s
     for mapped in convert(header(event), PID, *("|".join([n, *f]) for n, f in lines), profile=default()).resources:
         assert validate(mapped.body) == ()
         assert broken(mapped.body) == ()
+
+
+def test_a_dose_that_is_nulled_is_taken_back_or_named() -> None:
+    """RXE-3 may be said by RXE-4 or RXE-23, too: a null of the first is no silence of all."""
+    found = convert(header("RDE^O11"), f"PID|1||4711{MR}", "ORC|XO|P1", 'RXE|^BID|5640^Ibuprofen^RXNORM|""||mg')
+    (order,) = [each for each in found.resources if each.body["resourceType"] == "MedicationRequest"]
+    named = {str(issue.place) for issue in found.issues if issue.code == "null-not-applied"}
+    assert any(path.startswith("dosageInstruction") for path in order.clear) or "RXE-3" in named

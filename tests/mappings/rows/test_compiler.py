@@ -152,6 +152,21 @@ def test_the_first_valued_alternative_counts() -> None:
     assert ctx.clear == ["deceased[x]"]
 
 
+@pytest.mark.parametrize("fields", [{"f29": '""'}, {"f30": '""'}, {"f29": '""', "f30": '""'}])
+def test_a_null_in_any_alternative_clears_where_none_is_valued(fields: dict[str, str]) -> None:
+    """The sender that nulls the first one seldom knows of the others."""
+    ctx = Context()
+    assert run("PID.Patient:29,PID-29|PID-30,,deceased[x],DEATH[value]", Segment("PID", **fields), ctx) == {}
+    assert ctx.clear == ["deceased[x]"]
+
+
+def test_a_null_in_an_alternative_of_an_element_is_carried_out_or_named() -> None:
+    ctx = Context()
+    text = "PID.Patient:23,PID-23|PID-24,,address[b].text,TX[string]"
+    assert run(text, Segment("PID", f23='""'), ctx) == {}
+    assert bool(ctx.clear) != bool(ctx.nulls)
+
+
 def test_rows_of_a_slot_build_one_element_a_repetition() -> None:
     text = """
 PV1.Encounter:7a,PV1-7,,participant[att].individual,XCN[Reference(Practitioner)]
