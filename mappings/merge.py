@@ -41,6 +41,7 @@ Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _FIXED = frozenset({"resourceType", "id"})
+_OF_A_DRUG = frozenset({"MedicationRequest", "MedicationDispense"})  # an administration's number holds its drug
 _BEGIN = frozenset({"start", "_start"})
 _NOW = ("[status=active;", ";period.end=")  # conditions of paths that ask how it is now
 
@@ -78,6 +79,7 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
     kind = mapped.body["resourceType"]
     if mapped.mode == "state":
         body, issues = statuses.replace(old, mapped) if kind in RESULTS else (mapped.body, ())
+        issues += _of_another_drug(old, mapped.body) if kind in _OF_A_DRUG else ()
         if body is not None and kind == "DiagnosticReport":
             body, withdrawn = with_lines(old, body, mapped.clear)
             issues += withdrawn
@@ -85,6 +87,7 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
             body = _with_relations(old, body)
         return Settled(body and _with_labels(body, old, mapped.body, mapped.clear), _advance(clock, mapped), issues)
     body, issues = _update(old, mapped)
+    issues += _of_another_drug(old, mapped.body) if kind in _OF_A_DRUG else ()
     return Settled(body, _advance(clock, mapped), issues)
 
 
@@ -106,6 +109,26 @@ def event_time(at: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)
+
+
+def drugs(body: Json) -> set[tuple[str | None, str]]:
+    """(system, code) of what is ordered, dispensed or given; (None, its name) where it has no code."""
+    concept: Json = body.get("medicationCodeableConcept") or body.get("vaccineCode") or {}
+    reference: str = body.get("medicationReference", {}).get("reference", "")
+    for each in body.get("contained", ()):
+        if reference == f"#{each['id']}":
+            concept = each.get("code", {})
+    codes = {(each.get("system", ""), each["code"]) for each in concept.get("coding", ()) if "code" in each}
+    name = concept.get("text", "").strip().casefold()
+    return codes or ({(None, name)} if name else set())
+
+
+def _of_another_drug(old: Json, new: Json) -> tuple[Issue, ...]:
+    """Where both name the drug in one system, and differently: two orders under one number, or a substitution."""
+    held, stated = drugs(old), drugs(new)
+    common = {system for system, _ in held} & {system for system, _ in stated}
+    differ = bool(common) and not any(each in stated for each in held)
+    return (issue("other-drug"),) if differ else ()
 
 
 # element by element ---------------------------------------------------------------------------------------------------

@@ -98,6 +98,11 @@ _LIST = (
         "identity-ambiguous", "warning", "several known patients hold an identifier of this one; a new one was stored"
     ),
     Code("other-patient", "warning", "what was known under this number is another patient's; nothing of it was kept"),
+    Code("order-unknown", "warning", "an order that only its number names is not known; it stands without its service"),
+    Code(
+        "correction-unmatched", "warning", "what a correction corrects cannot be told; it stands beside what was stated"
+    ),
+    Code("other-drug", "warning", "another drug was known under this number; it is in the earlier version only"),
     Code("late-event", "information", "the statement is older than what is stored; it filled absent elements only"),
     Code("result-downgrade", "warning", "a final result would have become less than final; the stored status was kept"),
     Code("unmarked-correction", "warning", "a final value changed without being marked corrected; stored as corrected"),

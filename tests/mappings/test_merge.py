@@ -227,3 +227,38 @@ def test_the_newest_statement_stands_in_any_order(told: list[tuple[str, str]]) -
         body, clock = found.body or body, found.clock
     assert body is not None
     assert body["gender"] == "other"
+
+
+# one number, two drugs ------------------------------------------------------------------------------------------------
+
+RXNORM, NDC = "http://www.nlm.nih.gov/research/umls/rxnorm", "http://hl7.org/fhir/sid/ndc"
+
+
+def ordered(*codings: tuple[str, str], text: str = "") -> Json:
+    concept = {"coding": [{"system": system, "code": code} for system, code in codings]} if codings else {}
+    concept |= {"text": text} if text else {}
+    return {"resourceType": "MedicationRequest", "id": "m1", "medicationCodeableConcept": concept}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "named"),
+    [
+        (ordered((RXNORM, "5640")), ordered((RXNORM, "1191")), True),
+        (ordered((RXNORM, "5640")), ordered((RXNORM, "5640")), False),
+        (ordered((RXNORM, "5640"), (NDC, "1")), ordered((RXNORM, "5640"), (NDC, "2")), False),  # another package
+        (ordered((RXNORM, "5640")), ordered((NDC, "2")), False),  # nobody can tell
+        (ordered(text="Ibuprofen"), ordered(text="IBUPROFEN "), False),
+        (ordered(text="Ibuprofen"), ordered(text="Aspirin"), True),
+    ],
+)
+def test_another_drug_under_one_number_is_named(first: Json, then: Json, named: bool) -> None:
+    told = Mapped(body=then, mode="update", clear=(), filled=(), own=(), at="2026", source=(), into=None)
+    assert ("other-drug" in {each.code for each in settle(first, told, {}).issues}) == named
+
+
+def test_a_drug_inside_the_order_is_compared_too() -> None:
+    inside = {"resourceType": "Medication", "id": "c1", "code": {"coding": [{"system": RXNORM, "code": "1191"}]}}
+    body = {"resourceType": "MedicationRequest", "id": "m1", "contained": [inside]}
+    body |= {"medicationReference": {"reference": "#c1"}}
+    told = Mapped(body=body, mode="update", clear=(), filled=(), own=(), at="2026", source=(), into=None)
+    assert [each.code for each in settle(ordered((RXNORM, "5640")), told, {}).issues] == ["other-drug"]
