@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from adapter.errors import ChartbridgeError
-from mappings.convert import Close, Conversion, Effect, Mapped, Repoint, Undo
+from mappings.convert import Close, Conversion, Effect, Mapped, Reach, Repoint, Undo
 from mappings.fhir.codec import decode, encode
 
 
@@ -22,7 +22,12 @@ class BadAnswer(ChartbridgeError):
     code = "conversion-answer"
 
 
-EFFECTS: dict[str, type[Close] | type[Repoint] | type[Undo]] = {"close": Close, "repoint": Repoint, "undo": Undo}
+EFFECTS: dict[str, type[Close] | type[Reach] | type[Repoint] | type[Undo]] = {
+    "close": Close,
+    "reach": Reach,
+    "repoint": Repoint,
+    "undo": Undo,
+}
 _NAMES = {kind: name for name, kind in EFFECTS.items()}
 
 

@@ -23,7 +23,7 @@ import msgspec
 from mappings.bundle import bundle
 from mappings.hl7v2 import keys, message, structure
 from mappings.hl7v2.assemble import Assembly, Builder, assemble
-from mappings.hl7v2.effects import Close, Effect, Repoint, Undo
+from mappings.hl7v2.effects import Close, Effect, Reach, Repoint, Undo
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.header import QUERIES
 from mappings.hl7v2.issues import Issue, issue
@@ -42,8 +42,8 @@ _FIRST = attrgetter("first")
 RESULT_TYPES = frozenset({"DiagnosticReport", "Observation"})
 
 __all__ = [
-    "Close", "Conversion", "Effect", "Issue", "Mapped", "Mode", "PatientKey", "Profile", "Repoint", "Trace", "Undo",
-    "UnreadableMessage", "bundle", "load_profile", "patient_keys", "to_fhir",
+    "Close", "Conversion", "Effect", "Issue", "Mapped", "Mode", "PatientKey", "Profile", "Reach", "Repoint",
+    "Trace", "Undo", "UnreadableMessage", "bundle", "load_profile", "patient_keys", "to_fhir",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@
 - *rename*: a new name stands for what is known under the old one; nothing is retired.
 - `Repoint`: what hangs on one resource hangs on another. A Provenance stays: it says what was stated then.
 - `Undo`: one element goes back to what it was before its last change, once a message, and not if a later one set it.
+- `Reach` is `reaching.py`'s: it decides what the unit's own resources are told of.
 
 They run after the unit's own resources, in the same transaction. Source: hl7v2 chapter §6, §8, §10.
 """
@@ -19,7 +20,7 @@ from adapter.store import owners
 from adapter.store.clocks import open_clock
 from adapter.store.names import Known, renamed
 from adapter.store.unit import EventParts, StoreIssue
-from mappings.convert import Close, Effect, Repoint, Undo
+from mappings.convert import Close, Effect, Reach, Repoint, Undo
 from mappings.fhir.codec import Json, decode
 from mappings.merge import close, event_time
 
@@ -39,6 +40,8 @@ def apply(commit: "Commit", effect: Effect) -> None:
             _repoint(commit, effect)
         case Undo():
             _undo(commit, effect)
+        case Reach():
+            pass  # done already: `reaching.py`
 
 
 def make_way(commit: "Commit", reference: str, into: str, said: str) -> None:

@@ -4,7 +4,7 @@
    memory raise NeedKeys, the caller's transaction rolls back and runs again with them.
 1. Look up all names of the unit, through aliases (`names.py`).
 2. Who is this patient: recognise known ones, give new ones an owner whose key is durable already.
-3. Load what will be opened, named at once.
+3. Load what will be opened, named at once; find what is named by its number only (`reaching.py`).
 4. Each entry: rewrite references to aliases, link to parents (`parents.py`), merge into what is stored, find the owner.
    Content that stands as it is writes nothing. Stamp, validate once, encode once: these bytes are digested and sealed.
 5. Merges of patients, effects on what the unit did not name (`effects.py`).
@@ -37,6 +37,7 @@ from adapter.store.index import NO_POSTINGS, Speller, postings
 from adapter.store.names import Known, Names, need, references, renamed
 from adapter.store.parents import with_parents
 from adapter.store.planned import Planned
+from adapter.store.reaching import reach, spread
 from adapter.store.unit import (
     Change,
     Convert,
@@ -119,6 +120,7 @@ class Commit:
         self.renames: dict[str, str] = {}
         self.links: dict[str, str] = {}
         self.merges: list[tuple[Known, str, str]] = []
+        self.reached: dict[str, list[Mapped]] = {}  # name → what it says, of each stored resource that it speaks of
         self.issues: list[StoreIssue] = []
         self.changes: list[Change] = []
         self.lines: dict[int, list[str]] = {}
@@ -135,6 +137,7 @@ class Commit:
         self._look_up()  # 1
         self._patients()  # 2
         self._load()  # 3
+        reach(self)
         crash_point("commit.resolved")
         results = self._entries()  # 4
         crash_point("commit.sealed")
@@ -237,7 +240,9 @@ class Commit:
     def _entry(self, entry: Convert | Replace | Delete) -> Change | None:
         match entry:
             case Convert(mapped=mapped):
-                return self._convert(mapped)
+                told = self.reached.get(_name(mapped.body), ()) if self.reached else ()
+                changes = [self._convert(each) for each in told]
+                return changes[0] if told else self._convert(mapped)
             case Replace(resource=body, if_match=expected, event=event):
                 known = self.names.target(f"{body['resourceType']}/{body['id']}")
                 _check_version(known, expected)
@@ -280,6 +285,8 @@ class Commit:
 
     def _rewritten(self, body: Json) -> Json:
         """The same under the names that things go by now; testimony keeps the names it was given, where they stand."""
+        if self.reached:
+            body = spread(body, self.reached)
         if self.renames:
             names = self.links if body["resourceType"] in effects.TESTIMONY else self.renames
             body = renamed(body, names, self.links)

@@ -38,4 +38,19 @@ class Undo:
     path: str
 
 
-Effect = Close | Repoint | Undo
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Say of what is stored under the same number what the message says of `id`, which it names by that number alone.
+
+    An ORC without its OBR speaks of every order that carries its numbers, also where `id` has the key of none of them;
+    only where none is stored, `id` is made. `drug`: what it says of a drug order under that number, as JSON, where `id`
+    is no drug order itself. `one`: `id` corrects an event, and counts only where exactly one of its drug is stored
+    under its order; from then on `id` is a second name of that one.
+    """
+
+    id: str
+    drug: str = ""
+    one: bool = False
+
+
+Effect = Close | Repoint | Undo | Reach

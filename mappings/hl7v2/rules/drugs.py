@@ -11,6 +11,7 @@ from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
 from mappings.hl7v2.datatypes import coded, numbers
 from mappings.hl7v2.datatypes.text import first, id_code, part
+from mappings.hl7v2.effects import Reach
 from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, finish, function
@@ -21,6 +22,7 @@ from mappings.terminology.concept_map import ConceptMap
 NIP001 = frozenset({"00", "01", "02", "03", "04", "05", "06", "07", "08"})  # new, or told by whom: RXA-9 in the USA
 _UNITS_OF_HL7 = frozenset({"ISO+", "ANS+", "ANSI+", "ISO", "UCUM"})  # a spelling that UCUM does not know is text
 UNKNOWN_DOSE = "999"  # RXA-6
+_CORRECTING = frozenset({"U", "D"})  # RXA-21, table 0206
 _NOTED = ("ORC", "RXO", "RXE", "RXD", "RXG", "RXA")  # an NTE behind any of them is about the order or the dose
 
 
@@ -119,6 +121,13 @@ def _counted(name: str, raw: str, ctx: Any) -> Json | None:
     if found.isascii() and found.isdecimal() and 0 < int(found[:9]) and len(found) < 9:
         return {f"{name}PositiveInt": int(found)}
     return {f"{name}String": coded.cwe_string(raw, ctx) or found}
+
+
+@finish("corrects")
+def corrects(ctx: Assembly, builder: Builder) -> None:
+    """RXA-21 U or D: what it corrects may be known by another time, for the time is part of its key."""
+    if builder.segment is not None and whole(builder.segment, 21, ctx).strip() in _CORRECTING:
+        ctx.effects.append(Reach(builder.ref, one=True))
 
 
 @finish("order_notes")

@@ -9,11 +9,13 @@ Source: design chapter HL7 v2 §4 (pairing), §9 (orders); v2-to-FHIR guide, ORC
 
 from typing import Any
 
+from mappings.fhir.codec import encode
 from mappings.fhir.values import absent
 from mappings.hl7v2 import keys
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS
 from mappings.hl7v2.datatypes.identifiers import ei_identifier
+from mappings.hl7v2.effects import Reach
 from mappings.hl7v2.keys.stays import says_something
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
@@ -22,6 +24,8 @@ from mappings.hl7v2.rules.notes import annotation
 from mappings.hl7v2.structure import Group
 from mappings.rows.runtime import NULL
 
+_NEW = frozenset({"NW", "SN", "RO", "PA", "CH", "PR"})  # ORC-1, table 0119: what makes an order, or tells of its family
+_SAID = ("status", "statusReason", "identifier", "extension")  # of a drug order, by its number alone
 _NOTED = frozenset({"ORC", "OBR", "TQ1", "CTD"})  # segments of an order whose NTE are notes of the order
 
 
@@ -39,6 +43,28 @@ def replaces(ctx: Assembly, builder: Builder) -> None:
     raw = (obr.field(2) or orc.field(2)).split(ctx.rep, 1)[0]
     if old != builder.id and (identifier := ei_identifier(raw, ctx)) is not None:
         builder.body["replaces"] = [{"type": "ServiceRequest", "identifier": identifier}]
+
+
+@finish("by_number")
+def by_number(ctx: Assembly, builder: Builder) -> None:
+    """An ORC without its service speaks of every order under its numbers, not of one more; a new order has none yet."""
+    orc = builder.segment
+    if orc is None or orc.field(1).strip() in _NEW or "identifier" not in builder.body:
+        return
+    drug = _of_a_drug(ctx, builder, orc) if builder.type == "ServiceRequest" else ""
+    ctx.effects.append(Reach(builder.ref, drug))
+
+
+def _of_a_drug(ctx: Assembly, builder: Builder, orc: Segment) -> str:
+    """What the same ORC says of a drug order: ORM orders both, and the number does not tell which."""
+    apart = Builder.made("MedicationRequest", builder.id, "update", orc, builder.group)
+    held = ctx.builder, ctx.clear, ctx.filled, ctx.seg, ctx.row, ctx.trace, len(ctx.issues)
+    ctx.trace = None  # the rows of the order itself tell where each fact went
+    ctx.run(ctx.profile.maps.rows["ORC.MedicationRequest"], apart, orc)
+    ctx.builder, ctx.clear, ctx.filled, ctx.seg, ctx.row, ctx.trace, issues = held
+    del ctx.issues[issues:]
+    said = {name: apart.body[name] for name in _SAID if name in apart.body and name not in apart.filled}
+    return encode({"resourceType": "MedicationRequest", **said}).decode()
 
 
 @finish("request_notes", "NTE")
