@@ -235,8 +235,8 @@ RXNORM, NDC = "http://www.nlm.nih.gov/research/umls/rxnorm", "http://hl7.org/fhi
 
 
 def ordered(*codings: tuple[str, str], text: str = "") -> Json:
-    concept = {"coding": [{"system": system, "code": code} for system, code in codings]} if codings else {}
-    concept |= {"text": text} if text else {}
+    concept: Json = {"text": text} if text else {}
+    concept |= {"coding": [{"system": system, "code": code} for system, code in codings]} if codings else {}
     return {"resourceType": "MedicationRequest", "id": "m1", "medicationCodeableConcept": concept}
 
 
@@ -258,7 +258,7 @@ def test_another_drug_under_one_number_is_named(first: Json, then: Json, named: 
 
 def test_a_drug_inside_the_order_is_compared_too() -> None:
     inside = {"resourceType": "Medication", "id": "c1", "code": {"coding": [{"system": RXNORM, "code": "1191"}]}}
-    body = {"resourceType": "MedicationRequest", "id": "m1", "contained": [inside]}
+    body: Json = {"resourceType": "MedicationRequest", "id": "m1", "contained": [inside]}
     body |= {"medicationReference": {"reference": "#c1"}}
     told = Mapped(body=body, mode="update", clear=(), filled=(), own=(), at="2026", source=(), into=None)
     assert [each.code for each in settle(ordered((RXNORM, "5640")), told, {}).issues] == ["other-drug"]

@@ -102,6 +102,13 @@ async def test_an_order_of_another_patient_under_the_same_number_is_not_reached(
     assert await statuses(site) == {"2345-7": "active", "": "revoked"}
 
 
+async def test_an_order_is_reached_under_the_number_that_its_patient_has_now(site: Site) -> None:
+    await say(site, "ORM^O01", f"ORC|NW|{P1}", f"OBR|1|{P1}||{GLUCOSE}", of="4712")
+    await say(site, "ADT^A40^ADT_A39", f"MRG|4712{MR}", at="0930")
+    assert "order-unknown" not in await say(site, "ORM^O01", f"ORC|OC|{P1}", at="1000")
+    assert await statuses(site) == {"2345-7": "revoked"}
+
+
 async def test_an_order_that_nobody_knows_stands_alone_and_is_named(site: Site) -> None:
     assert await say(site, "ORM^O01", f"ORC|OC|{P1}") == {"order-unknown"}
     assert await statuses(site) == {"": "revoked"}
