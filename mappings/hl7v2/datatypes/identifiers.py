@@ -12,7 +12,7 @@ from mappings.fhir import values
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.coded import oid_uri, table_coding
 from mappings.hl7v2.datatypes.registry import Json, datatype
-from mappings.hl7v2.datatypes.text import at, first, part, scoped
+from mappings.hl7v2.datatypes.text import at, first, part, scoped, tidy_code
 from mappings.hl7v2.datatypes.timing import period
 from mappings.terminology.concept_map import ConceptMap
 
@@ -281,22 +281,28 @@ def st_identifier(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Js
 @datatype("MSG[Coding]", gives="Coding", reads={1, 2, 3})
 def msg_coding(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     """The trigger event, of table 0003."""
-    event = part(raw.split(ctx.comp), 2, ctx)
+    event = _component_code(raw, 2, ctx)
     return table_coding("0003", event.upper(), ctx) if event else None
+
+
+def _component_code(raw: str, number: int, ctx: Context) -> str | None:
+    """A component as a code, which holds single blanks at most."""
+    found = part(raw.split(ctx.comp), number, ctx)
+    return tidy_code(found, ctx) if found else None
 
 
 @datatype("MSG[code]", gives="code", reads={2})
 def msg_code(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
-    return part(raw.split(ctx.comp), 2, ctx)
+    return _component_code(raw, 2, ctx)
 
 
 @datatype("PT[code]", "VID[code]", "VID[string]", gives="code", reads={1})
 def pt_code(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
-    return part(raw.split(ctx.comp), 1, ctx)
+    return _component_code(raw, 1, ctx)
 
 
 @datatype("PT[Coding]", gives="Coding", reads={1})
 def pt_coding(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Any:
     """MSH-11 as a tag: table 0103."""
-    found = part(raw.split(ctx.comp), 1, ctx)
+    found = _component_code(raw, 1, ctx)
     return table_coding("0103", found, ctx) if found else None

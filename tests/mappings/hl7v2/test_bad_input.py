@@ -175,3 +175,11 @@ def test_beyond_a_limit_the_message_is_refused_by_our_error() -> None:
         to_fhir(lines.encode(), default())
     assert refused.value.code == "over-limit"
     assert Limits().segments < 70_000
+
+
+def test_an_event_over_two_lines_is_a_code_all_the_same() -> None:
+    """Found by fuzzing: a line of MSH that goes on put a line feed into MSH-9."""
+    conversion = to_fhir(b'MSH:":::::::"!\r !', default())
+    for mapped in conversion.resources:
+        assert validate(mapped.body) == ()
+    assert "not-a-code" in [issue.code for issue in conversion.issues]
