@@ -9,6 +9,7 @@ identifies a thing and not from the mapping. A change names paths; what stood th
 Source: operations chapter §1 (`map diff`), §4 (replay, dry run).
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ Json = dict[str, Any]
 Verdict = Literal["unchanged", "changed", "worse"]
 Kind = Literal["added", "removed", "changed"]
 
+# Beside a primitive stands why it is absent or what was written in its place: gone, once it has its value.
+_SAYS_WHY = re.compile(r"(^|\.)_[a-z]\w*(\[\d+\])?\.extension\b")
 _ABOUT = ("mode", "at", "clear", "own", "into", "was")  # how a resource joins what is stored, beside its body
 
 
@@ -39,7 +42,7 @@ class Change:
         """Whether something that was said is said no more, or something new is wrong."""
         if self.path == "issue":
             return self.kind == "added" and _severity(self.new) != "information"
-        return self.kind == "removed"
+        return self.kind == "removed" and _SAYS_WHY.search(self.path) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import typer
 
 from adapter.cli import map_revisions
 from adapter.cli.console import OPTIONS, Exit, complain, emit, emit_list, line, progress
-from adapter.cli.map_inputs import Feed, Files, Limit, ProfileOption, Since, inputs, profile_for
+from adapter.cli.map_inputs import Feed, Files, Limit, ProfileOption, Since, inputs, named, profile_for
 from adapter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ map_revisions.add_to(app)
 def _profile(name: str) -> "Profile":
     from adapter.profiles import read_profile
 
-    return read_profile(name or "default")
+    return read_profile(named(name or "default"))
 
 
 @app.command()

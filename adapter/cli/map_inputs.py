@@ -52,6 +52,22 @@ def profile_for(profile: str, feed: str) -> "Profile":
     from adapter.settings import find_site, load
 
     if profile or not feed:
-        return read_profile(profile or "default")
+        return read_profile(named(profile or "default"))
     site = find_site(OPTIONS.site)
     return site_profile(site, profile_of(site, load(site).node.org, feed))
+
+
+def named(profile: str) -> str | Path:
+    """A profile by its folder, by its name in the site, if there is one, or by a shipped name."""
+    from adapter.errors import ConfigurationError
+    from adapter.profiles import find_profile
+    from adapter.settings import find_site
+
+    if (Path(profile) / "profile.toml").is_file() or Path(profile).name == "profile.toml":
+        return profile
+    try:
+        return find_profile(find_site(OPTIONS.site), profile)
+    except ConfigurationError:
+        if OPTIONS.site is not None:
+            raise
+        return profile

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adapter.cli.console import Exit, emit, emit_list, progress
-from adapter.cli.map_inputs import Feed, Files, Limit, Since, inputs
+from adapter.cli.map_inputs import Feed, Files, Limit, Since, inputs, named
 from adapter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def check(
     from mappings.profile import profile_folder
 
     failed = False
-    for where in profile or [Path("default")]:
+    for where in [named(str(each)) for each in profile or [Path("default")]]:
         loaded, folder = read_profile(where), profile_folder(where)
         found = fixtures.messages(folder)
         if not found:
@@ -82,9 +82,9 @@ def diff(
     from adapter.profiles import read_profile
     from mappings.compare import compare
 
-    after = read_profile(new)
+    after = read_profile(named(new))
     records = Path(old) if Path(old).is_dir() and not (Path(old) / "profile.toml").is_file() else None
-    before = None if records is not None else read_profile(old)
+    before = None if records is not None else read_profile(named(old))
     verdicts: Counter[str] = Counter()
     for each in inputs(files, feed, since, limit):
         recorded = _read(records, each.name) if before is None else _record(each.data, before)

@@ -33,6 +33,15 @@ def patient(resources: list[dict[str, dict[str, object]]]) -> dict[str, object]:
     return next(each["body"] for each in resources if each["body"]["resourceType"] == "Patient")
 
 
+def test_a_reason_that_goes_when_the_value_comes_is_no_loss() -> None:
+    """A zone was added to the profile: times are told, the words that stood for them are not."""
+    old = changed(
+        lambda found: patient(found).update(_deceasedDateTime={"extension": [{"url": "x", "valueString": "y"}]})
+    )
+    new = changed(lambda found: patient(found).update(deceasedDateTime="2025-01-02T03:04:05+01:00"))
+    assert compare(old, new).verdict == "changed"
+
+
 def test_equal_records_are_unchanged() -> None:
     assert compare(RECORD, RECORD).verdict == "unchanged"
     assert compare(RECORD, changed(lambda resources: None)).changes == (), "the layout of a record says nothing"

@@ -10,13 +10,16 @@ from typing import Any
 
 from mappings.fhir import values
 from mappings.hl7v2.context import Context
-from mappings.hl7v2.datatypes.coded import oid_uri, table_coding
+from mappings.hl7v2.datatypes.coded import table_coding
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, first, part, scoped, tidy_code
 from mappings.hl7v2.datatypes.timing import period
 from mappings.terminology.concept_map import ConceptMap
+from mappings.terminology.systems import system_for
 
 _DIGIT_URL = values.STRUCTURE + "identifier-checkDigit"
+# FHIR R4 §4.5: known identifier systems
+_ISSUERS = ("http://hl7.org/fhir/sid/us-", "http://hl7.org/fhir/sid/passport-")
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -48,7 +51,7 @@ def authority(name: str | None, universal: str | None, kind: str | None, ctx: Co
     if not name:
         return None
     if is_oid(name):  # senders without HD.2 put the OID where the name goes
-        return oid_uri(name)
+        return issuer_uri(name)
     return scoped(ctx, "authority", name)
 
 
@@ -56,7 +59,7 @@ def universal_uri(universal: str, kind: str) -> str | None:
     """A universal id by its looks first: senders mislabel types, but an OID cannot be taken for anything else."""
     bare = universal.removeprefix("urn:oid:").removeprefix("urn:uuid:")
     if is_oid(bare):
-        return oid_uri(bare)
+        return issuer_uri(bare)
     if is_uuid(bare):
         return f"urn:uuid:{bare.lower()}"
     if _has_scheme(universal):
@@ -64,6 +67,13 @@ def universal_uri(universal: str, kind: str) -> str | None:
     if kind in ("DNS", "") and _is_domain(universal):
         return f"urn:dns:{universal.lower()}"
     return None
+
+
+def issuer_uri(oid: str) -> str:
+    """The URI of who gives numbers out: one that FHIR has for identifiers, else the OID. Most OIDs with a URI name code
+    systems, and senders use whatever number they like: a patient's number is never of a code system."""
+    known = system_for(oid)
+    return known if known is not None and known.startswith(_ISSUERS) else f"urn:oid:{oid}"
 
 
 def _has_scheme(found: str) -> bool:

@@ -35,6 +35,8 @@ def components(raw: str, ctx: Any) -> list[str]:
     if not raw or raw == NULL:
         return []
     found = raw.split(ctx.rep, 1)[0] if ctx.rep in raw else raw
+    if not found.isprintable():  # some keys become identifiers, and no FHIR string holds control characters
+        found = "".join(letter for letter in found if letter >= " ")
     return ["" if each == NULL else each.strip() for each in found.split(ctx.comp)]
 
 

@@ -117,3 +117,9 @@ def test_codes_nobody_mapped_are_listed_and_can_be_had_as_an_empty_map(plain: Co
     assert table[0].startswith("code,target,system")
     assert table[1].startswith("GLU,")
     assert "Demo" not in plain("map", "codes", message).out
+
+
+def test_a_profile_of_the_site_is_known_by_its_name(command: Command) -> None:
+    assert command("map", "lint", "--profile", "strict").code == 0
+    assert command("map", "diff", "default", "strict", ADMISSION).code in (0, 1)
+    assert command("map", "lint", "--profile", "nowhere").code == 3

@@ -23,7 +23,7 @@ def concept(code: str, table: str = "0203", *, ours: bool = False) -> dict[str, 
         ("HOSP", "urn:oid:2.999.1.4"),  # the profile's word
         ("OTHER^2.999.7^ISO", "urn:oid:2.999.1.5"),  # by its universal id too
         ("A^1.2.840.1^ISO", "urn:oid:1.2.840.1"),
-        ("A^2.16.840.1.113883.6.1^ISO", "http://loinc.org"),  # a registered OID has its URI
+        ("A^2.16.840.1.113883.6.1^ISO", "urn:oid:2.16.840.1.113883.6.1"),  # a registered OID has its URI
         ("A^1.2.840.1", "urn:oid:1.2.840.1"),
         ("A^1.2.840.1^DNS", "urn:oid:1.2.840.1"),  # whatever HD.3 says
         ("A^urn:oid:1.2.840.1^URI", "urn:oid:1.2.840.1"),
@@ -258,3 +258,13 @@ def test_a_name_of_a_feed_that_is_an_oid_makes_no_invalid_oid(namespace: str) ->
     """The official validator refuses `urn:oid:2.999.1/authority/A`: an OID takes no path."""
     ctx = context(namespace=namespace)
     assert authority("A", None, None, ctx) == f"urn:chartbridge:{namespace[4:]}/authority/A"
+
+
+def test_the_number_of_a_patient_is_never_of_a_code_system() -> None:
+    """An OID that happens to be a code system's, or a country's list, says who gave the number out and no more."""
+    read = FUNCTIONS["CX[Identifier]"].call
+    for oid in ("1.0.3166.1.2.2", "2.16.840.1.113883.6.1", "2.16.840.1.113883.6.96"):
+        found = read(f"4711^^^LAB&{oid}&ISO^MR", context(), None)
+        assert found["system"] == f"urn:oid:{oid}"
+    known = read("4711^^^SSA&2.16.840.1.113883.4.1&ISO^SS", context(), None)
+    assert known["system"] == "http://hl7.org/fhir/sid/us-ssn"
