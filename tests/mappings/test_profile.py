@@ -3,14 +3,17 @@
 Source: design chapter HL7 v2 §3, §12.
 """
 
+import re
 from pathlib import Path
 
 import pytest
 
+from mappings import profile as profiles
 from mappings.convert import to_fhir
 from mappings.hl7v2.message import parse, peek
 from mappings.profile import Profile, ProfileError, load_profile
 from mappings.rows.errors import RowsError
+from mappings.rows.table import COLUMNS
 from tests.mappings.hl7v2.messages import MR, bodies, header, message, obr, obx, one
 
 HEADER = "id,source,when,target,type,vocab,value,note\n"
@@ -215,3 +218,11 @@ def test_equal_text_is_remembered_under_equal_separators_only() -> None:
     for number in range(20):
         profile.cache_of(number)
     assert len(profile.cache) <= 8
+
+
+def test_every_key_of_a_profile_is_documented_and_every_documented_key_exists() -> None:
+    page = (Path(__file__).parents[2] / "docs/profiles.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    told = {key for row in rows for key in re.findall(r"`([a-z0-9_.]+)`", row)} - set(COLUMNS)
+    plain = {key for key in profiles._KEYS if key not in profiles._TABLES}
+    assert told == plain | {f"{table}.{key}" for table, keys in profiles._TABLES.items() for key in keys}
