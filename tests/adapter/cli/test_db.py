@@ -56,7 +56,10 @@ def files(site: Path) -> dict[str, bytes]:
     return {str(path.relative_to(site)): path.read_bytes() for path in found}
 
 
-def test_a_former_site_is_refused_with_the_verb_that_mends_it(command: Command) -> None:
+def test_a_former_site_is_refused_with_the_verb_that_mends_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapter.logs.configure", lambda: None)  # of a process of its own: here it would stay
     for words in (["msg", "list"], ["feed", "list"], ["serve"]):
         ended = command(*words)
         assert ended.code == 3
