@@ -47,8 +47,12 @@ APPEND = [
     "integrate.signed:1", "integrate.stored:1", "integrate.committed:1",
     "publish.tiles_written:1", "publish.checkpoint_written:1",
 ]  # fmt: skip
-# those of folders and of application answers: tests/adapter/inbound/test_folder.py, tests/adapter/test_replies.py
-ELSEWHERE = ["folder.read", "folder.kept", "folder.answered", "folder.moved", "reply.told", "reply.sent"]
+# those of folders, of application answers and of upgrades: tests/adapter/inbound/test_folder.py,
+# tests/adapter/test_replies.py, tests/adapter/cli/test_db.py
+ELSEWHERE = [
+    "folder.read", "folder.kept", "folder.answered", "folder.moved", "reply.told", "reply.sent",
+    "journal.statement", "migrate.statement",
+]  # fmt: skip
 POINT = re.compile(r"""(?:crash_point|_step)\("([a-z_.-]+)"\)""")
 
 

@@ -121,7 +121,9 @@ async def accepted_only(place: Place) -> None:
 async def test_a_changed_message_is_quarantined_and_its_neighbours_pass(place: Place) -> None:
     await accepted_only(place)
     with opened(place, "journal.sqlite3") as journal:
-        for (name,) in journal.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        for (name,) in journal.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name != 'message_part'"
+        ).fetchall():
             journal.execute(f"DROP TRIGGER {name}")
         assert journal.execute("SELECT count(*) FROM message").fetchone() == (8,)
         journal.execute("UPDATE message SET body = zeroblob(length(body)) WHERE seq = 3")

@@ -3,6 +3,7 @@
 FHIR R4 search.html; fhir chapter §4, §6, §10.
 """
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -205,7 +206,7 @@ async def test_a_cursor_is_one_clients_page_of_one_address(node: Node) -> None:
     await node.put(patient(), *(observation(f"o{n}") for n in range(1, 5)))
     async with node.client() as ward, node.client("north") as north:
         url = next_of(node, await bundle(ward, "/fhir/Observation?patient=p1&_count=2"))
-        assert "p1" not in url
+        assert "p1" not in re.split(r"[^\w-]", url), "sealed text may hold any two letters"
         assert (await north.get(url)).status_code == 404
         assert (await ward.get(url.replace("Observation", "Condition"))).status_code == 404
         assert (await ward.get(url[:-1] + ("A" if url[-1] != "A" else "B"))).status_code == 404
