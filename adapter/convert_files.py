@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapter.errors import OURS, TooLarge, UsageError, whereabouts
+from adapter.files import put_whole
 from adapter.inbound.batch import Part, split
 from mappings.bundle import Kind, bundle
 from mappings.convert import Profile, to_fhir
@@ -108,7 +109,7 @@ def _convert(one: Converted, part: Part, profile: Profile, kind: Kind) -> Conver
     try:
         conversion = to_fhir(part.data, profile)
         made = bundle(conversion, kind)
-        _put(one.target, encode(made) + b"\n")
+        put_whole(one.target, encode(made) + b"\n")
     except MappingError as exc:
         return replace(one, failure=str(exc))
     except OSError as exc:
@@ -119,15 +120,3 @@ def _convert(one: Converted, part: Part, profile: Profile, kind: Kind) -> Conver
     if part.miscounted:
         issues.append("warning batch-count")
     return replace(one, resources=len(made.get("entry", ())), issues=tuple(issues))
-
-
-def _put(target: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise

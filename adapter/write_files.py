@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.errors import OURS, whereabouts
+from adapter.files import put_whole
 from mappings.errors import MappingError
 from mappings.fhir.codec import TRANSACTION, check_bytes
 from mappings.fhir.validate import validate
@@ -40,7 +41,7 @@ def write_file(source: Path, target: Path, message: str, receiver: Receiver, at:
     try:
         data = source.read_bytes()
         made = to_v2(_resources(data), message, receiver, control_id=control_id(data, message), at=at)
-        _put(target, made.data)
+        put_whole(target, made.data)
     except MappingError as exc:
         return WrittenFile(source, target, failure=str(exc))
     except OSError as exc:
@@ -78,15 +79,3 @@ def _faults(entries: list[Json]) -> Iterator[str]:
         for fault in validate(entry["resource"]):
             if fault.severity == "error":
                 yield f"{fault.expression}: {fault.text}"
-
-
-def _put(target: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
