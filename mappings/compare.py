@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mappings.fhir.codec import decode
+from mappings.fhir.leaves import leaves
 from mappings.hl7v2.issues import CODES
 
 Json = dict[str, Any]
@@ -102,18 +103,7 @@ def _leaves(entry: Json) -> Iterator[tuple[str, str]]:
     for name in _ABOUT:
         if value := entry.get(name):  # a record of an older version may lack it
             yield f"@{name}", str(value)
-    yield from _walk(entry["body"], "")
-
-
-def _walk(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _walk(inner, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _walk(inner, f"{path}[{index}]")
-    else:
-        yield path, str(value)
+    yield from ((path, str(value)) for path, value in leaves(entry["body"]))
 
 
 def _counted(path: str, old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:

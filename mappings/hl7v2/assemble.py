@@ -9,10 +9,11 @@ The rows do the mapping; this file knows no segment and no resource type by name
 with the profile and the call.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
+from mappings.fhir.leaves import leaves
 from mappings.fhir.values import absent
 from mappings.hl7v2 import finishing, unread
 from mappings.hl7v2.context import Context, nothing_contained, nothing_made
@@ -288,7 +289,7 @@ class Assembly(Context):
                     for name, value in body.items():
                         known.body.setdefault(name, value)
             if self.trace is not None:
-                for path in leaves(body):
+                for path, _ in leaves(body):
                     self.trace.rule(self.row, ref, path, self.place())
 
     def _contain(self, body: Json) -> str | None:
@@ -353,18 +354,6 @@ def _known_version(text: str) -> tuple[int, ...]:
         return version(text)
     except ValueError:
         return ()
-
-
-def leaves(value: Any, path: str = "") -> Iterator[str]:
-    """The paths of every primitive in a body."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from leaves(inner, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from leaves(inner, f"{path}[{index}]")
-    else:
-        yield path
 
 
 def assemble(assembly: Assembly) -> None:
@@ -495,4 +484,4 @@ def _snapshot(builder: Builder) -> dict[str, str]:
     return {name: repr(value) for name, value in builder.body.items()}
 
 
-__all__ = ["ROOT", "Assembly", "Builder", "assemble", "leaves"]
+__all__ = ["ROOT", "Assembly", "Builder", "assemble"]

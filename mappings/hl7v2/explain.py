@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mappings.convert import Conversion, to_fhir
+from mappings.fhir.leaves import leaves
 from mappings.hl7v2 import datatypes, message
-from mappings.hl7v2.assemble import leaves
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.issues import Issue
 from mappings.hl7v2.place import Place
@@ -88,7 +88,7 @@ def _facts(conversion: Conversion, trace: Trace, read: message.Message, profile:
     for mapped in conversion.resources:
         reference = f"{mapped.body['resourceType']}/{mapped.body['id']}"
         known = steps.get(reference, {})
-        for path in leaves(mapped.body):
+        for path, _ in leaves(mapped.body):
             if path in ("resourceType", "id"):
                 continue
             yield _fact(reference, path, _writer(known, path), read, profile)
