@@ -153,9 +153,22 @@ def code_for(header: Header | None, letter: str, rules: Rules) -> str:
     return ("C" if is_enhanced(header, rules) else "A") + letter
 
 
+def is_acknowledgement(header: Header) -> bool:
+    """Whether a message is itself an answer: a general acknowledgement."""
+    return header.message_code == "ACK"
+
+
 def wanted(header: Header | None, code: str) -> bool:
-    """Whether the sender wants this answer: in enhanced mode MSH-15 decides, blank is AL."""
-    if header is None or code[0] == "A":
+    """Whether the sender wants this answer: in enhanced mode MSH-15 decides, blank is AL.
+
+    What is an acknowledgement itself is not answered, or two systems would thank each other for ever: only where its
+    own MSH-15 asks for receipt to be confirmed, which nobody says of a confirmation.
+    """
+    if header is None:
+        return True
+    if is_acknowledgement(header) and (code[0] == "A" or not header.accept_ack):
+        return False
+    if code[0] == "A":
         return True
     match header.accept_ack:
         case "NE":
@@ -170,6 +183,8 @@ def wanted(header: Header | None, code: str) -> bool:
 
 def application_due(header: Header, rules: Rules) -> str:
     """When the sender is to hear what became of this message: AL, ER, SU; NE for never."""
+    if is_acknowledgement(header):
+        return NEVER
     if not is_enhanced(header, rules):
         return ALWAYS if rules.after == "mapped" else NEVER
     asked = header.application_ack

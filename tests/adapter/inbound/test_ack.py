@@ -278,6 +278,8 @@ def test_any_bytes_get_an_answer(noise: bytes) -> None:
         ({"msh16": "AL"}, Rules(mode="original"), "NE"),
         ({"msh16": "AL"}, Rules(mode="original", after="mapped"), "AL"),
         ({}, Rules(mode="enhanced", after="mapped"), "NE"),
+        ({"msh9": "ACK^A01"}, Rules(after="mapped"), "NE"),
+        ({"msh9": "ACK", "msh16": "AL"}, Rules(), "NE"),
     ],
 )
 def test_who_hears_of_the_outcome(fields: dict[str, str], rules: Rules, due: str) -> None:

@@ -155,6 +155,31 @@ async def test_a_sender_that_wants_no_answer_gets_none(site: Site, start: Start)
     await sender.close()
 
 
+@pytest.mark.parametrize("rules", [Rules(), Rules(mode="original", after="mapped"), Rules(mode="enhanced")])
+async def test_an_acknowledgement_is_kept_and_not_answered_for_two_engines_would_never_stop(
+    site: Site, start: Start, rules: Rules
+) -> None:
+    _, sender = await start(rules)
+    refused = message("2", msh9="ACK", msh11="T")
+    await sender.send(message("1", msh9="ACK^A01^ACK"), refused, message("3", msh9="ACK", msh16="AL"))
+    await sender.send(message("4", msh9="QRY^A19"))
+    assert msa(await sender.ack())[2] == "4", "the first answer is to what came behind them"
+    assert [state for state, _ in await states(site)] == ["new", "rejected", "new", "rejected"]
+    await sender.close()
+
+
+async def test_an_acknowledgement_that_asks_for_receipt_hears_that_alone_and_our_word_asks_for_none(
+    start: Start,
+) -> None:
+    """What another system's application answer looks like: it is confirmed once, and no confirmation is."""
+    _, sender = await start(Rules(after="mapped"))
+    heard = await sender.ask(message("1", msh9="ACK^A01^ACK", msh15="AL", msh16="AL"))
+    assert msa(heard)[1:] == ["CA", "1"]
+    await sender.send(heard, message("2", msh9="QRY^A19"))
+    assert msa(await sender.ack())[2] == "2", "sent back, our own confirmation is not answered"
+    await sender.close()
+
+
 async def test_a_torn_frame_is_kept_and_never_answered(site: Site, start: Start) -> None:
     _, sender = await start()
     whole = message("2")
