@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mappings.convert import Conversion
+from mappings.fhir.leaves import leaves
 from mappings.fhir.validate import validate
-from mappings.hl7v2.assemble import leaves
 from tests.mappings.hl7v2.messages import MR, bodies, convert, header, mapped, obr, obx, one, oru
 
 Json = dict[str, Any]
