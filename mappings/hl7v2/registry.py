@@ -21,7 +21,6 @@ from mappings.hl7v2.rules import (
     care,
     charges,
     clinical,
-    contained,
     documents,
     dosage,
     drugs,
@@ -49,7 +48,7 @@ from mappings.hl7v2.wiring import Registry, Wiring
 from mappings.rows.compiler import CompiledRows
 
 _REGISTERED = (
-    appointments, asides, beds, care, charges, clinical, contained, documents, dosage, drugs, encounters, labels,
+    appointments, asides, beds, care, charges, clinical, documents, dosage, drugs, encounters, labels,
     medications, merges, messages, notes, orders, patients, payers, readers, referrals, results, roles, snapshots,
     spans, specimens, staff, vaccines, vitals,
 )  # fmt: skip
