@@ -12,6 +12,7 @@ import stat
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -281,7 +282,7 @@ def _ports(look: _Examination, settings: Settings, feeds: list[Feed]) -> None:
     ]
     served = is_served(look.folder)
     for name, host, port in places:
-        look.run(f"port {port}", lambda name=name, host=host, port=port: _port(name, host, port, served=served))  # type: ignore[misc]
+        look.run(f"port {port}", partial(_port, name, host, port, served=served))
 
 
 def _port(name: str, host: str, port: int, *, served: bool) -> str:

@@ -6,7 +6,7 @@ Source: operations chapter §2.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -68,13 +68,14 @@ async def serving(app: FastAPI, http: Http, site: Path) -> AsyncIterator[None]:
         ssl_cert=site / http.tls_cert_file if http.tls_cert_file else None,
         ssl_key=site / http.tls_key_file if http.tls_key_file else None,
     )
+    stop: Callable[[], object] = server.stop  # which has no types of its own
     _claim(http)
     task = asyncio.create_task(server.serve(), name="http")
     try:
         await _answering(http, task)
         yield
     finally:
-        server.stop()  # type: ignore[no-untyped-call]
+        stop()
         done, _ = await asyncio.wait({task}, timeout=STOP_S)
         if not done:
             task.cancel()

@@ -416,7 +416,7 @@ def cleared(body: Json, paths: tuple[str, ...]) -> Json:
         if path == "meta.security" or path.startswith("result["):
             continue
         if path.startswith("extension("):
-            _drop(found, "extension", lambda each, url=path[10:-1]: each.get("url") == url)  # type: ignore[misc]
+            _drop(found, "extension", _extends(path[10:-1]))
         elif path.endswith("]") and not path.endswith("[x]"):
             name, _, told = path[:-1].partition("[")
             _drop(found, name, _matcher(told))
@@ -445,6 +445,10 @@ def _matcher(told: str) -> Callable[[Json], bool]:
     """Whether an element meets every condition that a path tells."""
     conditions = [_condition(each) for each in told.split(";")]
     return lambda each: all(meets(each) for meets in conditions)
+
+
+def _extends(url: str) -> Callable[[Json], bool]:
+    return lambda each: each.get("url") == url
 
 
 def _condition(told: str) -> Callable[[Json], bool]:

@@ -27,7 +27,7 @@ async def follow(
         seen, step = await _before(site, journal, since)
     while True:
         rows = await journal.arrivals(seen, PAGE)
-        steps = await site.store.read(lambda conn, step=step: messages.steps_after(conn, site.org, step, PAGE))  # type: ignore[misc]
+        steps = await _steps(site, step)
         seen = rows[-1].seq if rows else seen
         step = steps[-1].n if steps else step
         told = [(row.at, _arrival(row)) for row in rows] + [(_at(one), _moved(one)) for one in steps]
@@ -36,6 +36,10 @@ async def follow(
                 yield one
         if not told:
             await asyncio.sleep(POLL_S)
+
+
+async def _steps(site: Site, after: int) -> list[Moved]:
+    return await site.store.read(lambda conn: messages.steps_after(conn, site.org, after, PAGE))
 
 
 async def _before(site: Site, journal: JournalReader, since: datetime) -> tuple[int, int]:

@@ -23,6 +23,7 @@ import stat
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 
@@ -217,7 +218,7 @@ class Watcher:
         loop = asyncio.get_running_loop()
         waiting: list[asyncio.Future[Reply]] = [loop.create_future() for _ in some]
         for prepared, future in zip(some, waiting, strict=True):
-            self.intake.submit(prepared, lambda reply, future=future: _settle(future, reply))  # type: ignore[misc]
+            self.intake.submit(prepared, partial(_settle, future))
         return await asyncio.gather(*waiting)
 
     # 3 and 4. Answer and move ----------------------------------------------------------------------------------------

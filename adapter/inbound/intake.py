@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from adapter.crash import crash_point
@@ -245,7 +246,7 @@ class Intake:
                 replied(self.gathered(together.batch, [each for each in replies if each is not None]))
 
         for n, prepared in enumerate(together.parts):
-            self._submit_one(prepared, lambda reply, n=n: one(n, reply), later)  # type: ignore[misc]
+            self._submit_one(prepared, partial(one, n), later)
 
     def gathered(self, batch: Batch, replies: list[Reply]) -> Reply:
         """The one answer to a batch: in its envelopes an answer a message, of those that are wanted."""
