@@ -19,7 +19,7 @@ from mappings.hl7v2.issues import Issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.registry import crosswalk
 from mappings.profile import Profile
-from mappings.rows.table import Row
+from mappings.rows.table import Row, parse_source
 from mappings.rows.trace import Trace, TraceStep
 
 Json = dict[str, Any]
@@ -147,7 +147,7 @@ def unmapped(conversion: Conversion, read: message.Message, profile: Profile) ->
             reason = "unsupported-structure"
         elif reason is None and key[:3] in missed and components is None:
             reason = "condition-false"
-        elif reason is None and f"{place.segment}-{place.field}" in switched_off:
+        elif reason is None and (place.segment, place.field) in switched_off:
             reason = "disabled"
         yield Unmapped(place, _range(read, place), reason or "no-row")
 
@@ -223,10 +223,11 @@ def _reasons(issues: Iterable[Issue]) -> dict[tuple[str, int, int], str]:
     return found
 
 
-def _switched_off(profile: Profile) -> frozenset[str]:
-    return frozenset(
-        row.source.partition("[")[0].partition(".")[0] for row in profile.maps.table.values() if not row.live
-    )
+def _switched_off(profile: Profile) -> frozenset[tuple[str, int]]:
+    """(segment, field) of every row that does not run: disabled by an overlay, or folded away by the policy."""
+    runs = {fact.row.id for each in profile.maps.rows.maps.values() for fact in each.facts}
+    off = (row for row in profile.maps.table.values() if row.id not in runs)
+    return frozenset((ref.segment, ref.field) for row in off for ref in parse_source(row.source))
 
 
 # fingerprints ---------------------------------------------------------------------------------------------------------

@@ -65,6 +65,24 @@ def test_a_row_that_the_profile_switched_off_is_named_as_such(tmp_path: Path) ->
     assert (str(each.place), each.reason) == ("PID-23.1", "disabled")
 
 
+def test_a_row_that_the_policy_folds_away_is_named_as_such() -> None:
+    data = message(header(), segment("PID", f3="1" + MR, f19="123-45-6789", f38="VET"))
+    found = {str(each.place): each.reason for each in explain(data, default()).unmapped}
+    assert found == {"PID-19.1": "disabled", "PID-38.1": "no-row"}  # policy.pid19 = none, unless a profile says more
+
+
+def test_every_alternative_of_a_row_that_is_switched_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "segments").mkdir()
+    (tmp_path / "profile.toml").write_text('name = "off"\nnamespace = "urn:oid:2.999.8"\n')
+    (tmp_path / "segments/PID.Patient.csv").write_text(
+        "id,source,when,target,type,vocab,value,note\n"
+        "PID.Patient:37,PID-37|PID-38,policy.pid19 != none,extension(urn:oid:2.999.7).valueString,ST[string],,,\n"
+    )
+    data = message(header(), segment("PID", f3="1" + MR, f37="Maine", f38="VET"))
+    found = {str(each.place): each.reason for each in explain(data, load_profile(tmp_path)).unmapped}
+    assert found == {"PID-37.1": "disabled", "PID-38.1": "disabled"}
+
+
 def test_a_fingerprint_holds_no_ordinal() -> None:
     first = fingerprint("lab", "map", "not-a-date", Place("OBX", 2, 14, 1), "OBX.Observation:14a")
     assert first == fingerprint("lab", "map", "not-a-date", Place("OBX", 9, 14, 3), "OBX.Observation:14a")
