@@ -21,7 +21,7 @@ from typing import Any
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.core import Segment
 
-from mappings.fhir.fhirpath import Env, FhirpathError, Node
+from mappings.fhir.fhirpath import Compiled, Env, FhirpathError, Node
 from mappings.fhir.fhirpath_model import resource_node
 from mappings.fhir.values import CANONICAL
 from mappings.hl7v2 import lint
@@ -208,7 +208,7 @@ class _Work:
         found = grammar.slot(self.receiver.version, name, row.number)
         out.slot = found or grammar.Slot(name, row.number, "", "", 1, False, ())
         self.following = False
-        if row.when is not None and not self._holds(row, node, root):
+        if row.when is not None and not self._holds(row.when, node, root):
             return []
         self.following = True
         if row.writer is None:
@@ -274,9 +274,8 @@ class _Work:
         except FhirpathError as exc:
             raise OutboundError(f"{where}: {exc}") from exc
 
-    def _holds(self, row: Row, focus: Node, root: Json) -> bool:
-        assert row.when is not None  # noqa: S101 - the caller asked
-        return bool(row.when.test([focus], self._env(focus, root)))
+    def _holds(self, when: Compiled, focus: Node, root: Json) -> bool:
+        return bool(when.test([focus], self._env(focus, root)))
 
     def _env(self, focus: Node, root: Json) -> Env:
         return replace(Env(self.bundle, root=root, resolve=self._resolve), context=focus)
