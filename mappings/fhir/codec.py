@@ -208,7 +208,7 @@ def _depth_at_most(data: bytes, enough: int) -> int:
 def _measure(root: Json, limits: Limits, *, long: bool) -> int:
     """Count the members of all objects, level by level, and hold depth, strings and integers to their limits."""
     members = 0
-    largest = 10**limits.max_lexeme
+    above, below_zero = 10**limits.max_lexeme, -(10 ** (limits.max_lexeme - 1))  # a minus is a character, too
     level: list[Any] = [root]
     for _ in range(limits.max_depth):
         below: list[Any] = []
@@ -223,7 +223,7 @@ def _measure(root: Json, limits: Limits, *, long: bool) -> int:
                 kind = value.__class__
                 if kind is dict or kind is list:
                     below.append(value)
-                elif kind is int and not -largest < value < largest:
+                elif kind is int and not below_zero < value < above:
                     raise _refuse("value", "has a number that is too long or too large")
         if not below:
             return members

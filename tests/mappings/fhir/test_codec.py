@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mappings.fhir.codec import (
@@ -167,6 +167,7 @@ def test_what_we_encode_ourselves_keeps_the_same_limits(value: Json) -> None:
 
 
 @given(st.integers(0, 20), st.integers(1, 90), st.integers(0, 90), st.sampled_from(["", "-"]))
+@example(0, 64, 0, "-")
 @settings(max_examples=150, deadline=None)
 def test_a_number_that_we_encode_is_refused_where_it_is_too_long(ahead: int, whole: int, part: int, sign: str) -> None:
     """Wherever it stands in the bytes: they are looked at by the eighth only."""
