@@ -17,6 +17,7 @@ from typing import Any
 
 from hl7apy import SUPPORTED_LIBRARIES
 
+from mappings.hl7v2.structure import ANY
 from mappings.hl7v2.wiring import read_table
 from mappings.rows.compiler import resource_type
 from tools import crosswalk
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "mappings.md"
 HL7V2 = ROOT / "mappings" / "hl7v2"
 Json = dict[str, Any]
+_EVENTS = {ANY: "any", "": "none"}  # how the page names what is no event
 
 HEAD = """# What becomes of an HL7 v2 message
 
@@ -44,8 +46,9 @@ Tiers: **full**, every field of its segments is mapped or accounted for, with th
 resources named; **kept**, the structure is known: the patient and the stay are mapped where their segments are there,
 every other segment is named by an issue (`unsupported-structure`) and stays in the message.
 
-A structure that stands in no table is treated as *kept*, with the issue `unknown-event`. Queries (QRY, QBP) are
-refused: the FHIR API answers them. Replies (ACK and its kin) are matched to what was sent.
+An event that stands in no table is treated as *kept*, with the issue `unknown-event`; *none* is a message that names
+no event, as older senders write `ORU`, `ORM` or `VXU` alone. Queries (QRY, QBP) are refused: the FHIR API answers them.
+Replies (ACK and its kin) are matched to what was sent.
 """
 FAMILIES = """
 ## Segments of each family
@@ -93,7 +96,7 @@ def structures() -> str:
         made = _made(structure, family)
         resources = sorted({kind for kinds in made.values() for kind in kinds})
         message = named[0].partition("^")[0]
-        shown = message + "^" + " ".join(event.partition("^")[2] or "any" for event in named)
+        shown = message + "^" + " ".join(_EVENTS.get(event := each.partition("^")[2], event) for each in named)
         lines.append(f"| {structure} | {shown} | {tier} | {', '.join(resources)} | {' '.join(sorted(made))} |")
     return "\n".join(lines)
 

@@ -21,6 +21,7 @@ from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import Message, Segment
 
 ROOT = "MESSAGE"
+ANY = "*"  # stands for every event that has no line of its own
 
 _FILE = Path(__file__).parent / "structures.csv"
 _CARRIERS = frozenset({"NTE", "PRT"})  # belong to the segment before them, wherever that stands
@@ -28,7 +29,9 @@ _LONGEST_NAMES = 64  # characters of MSH-9 and MSH-12 worth remembering: no stru
 
 
 class StructureRow(NamedTuple):
-    """One line of structures.csv. `message` and `event` are MSH-9.1 and .2; `since`, `until` versions of HL7."""
+    """One line of structures.csv. `message` and `event` are MSH-9.1 and .2 ("" where none is sent, `*` for any other);
+    `since`, `until` versions of HL7.
+    """
 
     message: str
     event: str
@@ -123,7 +126,7 @@ def _known_row(code: str, event: str, structure: str, version: str) -> Structure
 
 def structure_row(code: str, event: str, structure: str = "", version: str = "") -> StructureRow | None:
     """The same from the parts of MSH-9 and MSH-12, for the listener."""
-    rows = _rows().get((code, event)) or _rows().get((code, ""))
+    rows = _rows().get((code, event)) or _rows().get((code, ANY))
     if not rows:
         return None
     current = [row for row in rows if _holds(row, version)] or rows

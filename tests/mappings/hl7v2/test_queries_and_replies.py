@@ -10,7 +10,7 @@ from mappings.convert import UnreadableMessage, to_fhir
 from mappings.hl7v2.header import QUERIES
 from mappings.hl7v2.message import peek
 from mappings.hl7v2.structure import structure_row
-from tests.mappings.hl7v2.messages import codes, convert, default, header, message
+from tests.mappings.hl7v2.messages import MR, codes, convert, default, header, message, obr, obx
 
 QUERY = ("QPD|Q22^Find candidates^HL70471|QRY1|@PID.5.1^Demo", "RCP|I")
 
@@ -47,3 +47,24 @@ def test_an_event_without_a_structure_is_still_named() -> None:
     row = structure_row("ACK", "A01")
     assert row is not None
     assert row.tier == "kept"
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "made"),
+    [
+        ("ORU", (obr(), obx("98")), {"DiagnosticReport", "Observation"}),
+        ("ORM", ("ORC|NW|A1", "OBR|1|A1||718-7^Hb^LN"), {"ServiceRequest"}),
+        ("VXU", ("ORC|RE||F1", "RXA|0|1|20240501||21^Varicella^CVX|999"), {"Immunization"}),
+    ],
+)
+def test_a_message_that_names_no_event_is_the_usual_one(kind: str, lines: tuple[str, ...], made: set[str]) -> None:
+    conversion = convert(header(kind), f"PID|1||4711{MR}", *lines)
+    assert made <= {each.body["resourceType"] for each in conversion.resources}
+    assert not {"unknown-event", "unsupported-structure"} & set(codes(conversion))
+
+
+def test_an_event_that_nobody_knows_is_not_taken_for_the_usual_one() -> None:
+    conversion = convert(header("ORU^Z99"), f"PID|1||4711{MR}", obr(), obx("98"))
+    assert "Patient" in {each.body["resourceType"] for each in conversion.resources}
+    assert "Observation" not in {each.body["resourceType"] for each in conversion.resources}
+    assert {"unknown-event", "unsupported-structure"} <= set(codes(conversion))

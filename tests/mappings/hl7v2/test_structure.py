@@ -158,6 +158,12 @@ def test_no_segment_is_lost_and_order_holds_inside_a_group(names: list[str], rul
         ("SIU^S12", "SIU_S12", "siu", "full"),
         ("SIU^S23", "SIU_S12", "slots", "full"),
         ("MDM^T02", "MDM_T02", "mdm", "full"),
+        ("ORU", "ORU_R01", "oru", "full"),  # as older senders write them
+        ("ORU^^ORU_R01", "ORU_R01", "oru", "full"),
+        ("ORM", "ORM_O01", "order", "full"),
+        ("VXU", "VXU_V04", "vxu", "full"),
+        ("ACK", "ACK", "kept", "kept"),
+        ("ACK^A01", "ACK", "kept", "kept"),
     ],
 )
 def test_an_event_has_its_structure(type_: str, structure: str, family_name: str, tier: str) -> None:
@@ -166,7 +172,7 @@ def test_an_event_has_its_structure(type_: str, structure: str, family_name: str
     assert (row.structure, row.family, row.tier) == (structure, family_name, tier)
 
 
-@pytest.mark.parametrize("type_", ["ZZZ^Z01", "ADT^Z99", "AC", ""])
+@pytest.mark.parametrize("type_", ["ZZZ^Z01", "ADT^Z99", "ORU^Z99", "ORU^Z99^ORU_R01", "AC", ""])
 def test_an_unknown_event_has_none(type_: str) -> None:
     assert structure_of(message("PID", type_)) is None
 
