@@ -254,20 +254,25 @@ def _names(data: bytes) -> int:
     return sum(1 for string in _STRING.finditer(data) if string[1])
 
 
-class _Pairs(list[tuple[str, Any]]):
+class _Pairs:
     """An object with all its members, repeated ones too."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        self.members = members
 
 
 def _duplicates(data: bytes) -> Iterator[Fault]:
     """Each member that is named twice, by its path."""
     root = json.loads(data, object_pairs_hook=_Pairs, parse_float=str)
-    named = next((value for name, value in root if name == "resourceType" and isinstance(value, str)), "")
+    named = next((value for name, value in root.members if name == "resourceType" and isinstance(value, str)), "")
     stack: list[tuple[str, Any]] = [(named if named.isascii() and named.isalpha() else "Resource", root)]
     while stack:
         path, node = stack.pop()
         if isinstance(node, _Pairs):
             seen: set[str] = set()
-            for name, value in node:
+            for name, value in node.members:
                 here = f"{path}.{name}" if name.isidentifier() and name.isascii() else path
                 if name in seen:
                     yield Fault("error", "structure", here, "is named twice")

@@ -88,9 +88,6 @@ class Maps(Protocol):
 class Assembly(Context):
     """The context of one message's conversion, and everything that it makes."""
 
-    profile: Any  # mappings.profile.Profile, which imports this package
-    shared: dict[Any, Any]  # rules of one message leave word for each other here
-
     __slots__ = (
         "builder", "by_group", "by_home", "by_ref", "clear", "digest", "effects", "events", "feed", "filled", "group",
         "groups", "identities", "linked", "made", "placed", "recording", "root", "seen_keys", "shared", "trace",
@@ -124,7 +121,7 @@ class Assembly(Context):
         self.waiting: list[tuple[Add, Segment, Group]] = []
         self.placed = placed
         self.seen_keys: dict[tuple[str, ...], int] = {}
-        self.shared = {}
+        self.shared: dict[Any, Any] = {}  # rules of one message leave word for each other here
         self.effects: list[Any] = []
         self.events = True  # make what lives in bundles only
         self.trace: Trace | None = None

@@ -4,7 +4,7 @@ One context a message. The compiled rows set `seg`, `field`, `rep_index` and `ro
 `ctx.issue("not-a-date")` knows its place; functions never build places themselves. No function keeps a context.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from mappings.hl7v2.issues import Issue, issue
@@ -19,7 +19,7 @@ _CACHE_ENTRIES = 4096  # coded values a compiled profile remembers for each
 
 
 class ProfileView(Protocol):
-    """The attributes of a compiled profile that datatype functions read."""
+    """The attributes of a compiled profile that datatype functions, keys and rules read."""
 
     @property
     def namespace(self) -> str: ...
@@ -31,6 +31,12 @@ class ProfileView(Protocol):
     def codes(self) -> Any: ...  # CWE.3 -> {"system": uri, "table": {code: (coding, …)}}
     @property
     def policy(self) -> Any: ...
+    @property
+    def demographics(self) -> str: ...
+    @property
+    def maps(self) -> Any: ...  # mappings.profile.Maps, which imports this package
+    def reads(self, family: str) -> Mapping[str, tuple[tuple[int, int], ...]]: ...
+    def single(self, family: str) -> Mapping[str, tuple[int, ...]]: ...
 
 
 def nothing_made(resource_type: str, key_parts: tuple[str, ...], body: Json) -> str | None:

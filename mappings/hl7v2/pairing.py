@@ -54,9 +54,8 @@ def rules_of(pairing: tuple[str, ...]) -> dict[str, tuple[Rule, ...]]:
 
 def rules_in(rules: dict[str, tuple[Rule, ...]], present: frozenset[str]) -> dict[str, tuple[Rule, ...]]:
     """The rules that have something to do in a message; `present`: those of `DECISIVE` that it holds."""
-    return {
-        name: tuple(rule for rule in each if _NEEDS.get(rule, "") in ("", *present)) for name, each in rules.items()
-    }
+    met = present | {""}
+    return {name: tuple(rule for rule in each if _NEEDS.get(rule, "") in met) for name, each in rules.items()}
 
 
 def names(group: "Group") -> list[str]:

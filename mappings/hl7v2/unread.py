@@ -3,7 +3,7 @@
 Components are told by `explain.py` alone, which reads the trace. Source: design chapter HL7 v2 §13.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def report(assembly: "Assembly") -> None:
     """An issue for each segment that nothing reads, valued field of one that is read, and repetition too many."""
-    read: Mapping[str, tuple[tuple[int, int], ...]] = assembly.profile.reads(assembly.wiring.name)
-    single: Mapping[str, tuple[int, ...]] = assembly.profile.single(assembly.wiring.name)
+    read = assembly.profile.reads(assembly.wiring.name)
+    single = assembly.profile.single(assembly.wiring.name)
     rep = assembly.rep
     for segment in assembly.message.segments:
         unread = read.get(segment.name)

@@ -311,7 +311,7 @@ def read_wiring(
     for entry in reader.table.get("make", ()):
         if (make := reader.make(entry, family.groups)) is not None and not reader.off(entry):
             makes.setdefault((entry["group"], make.map[:3]), []).append(make)
-            _check_required(reader, make, entry.get("provides", ()))
+            _check_required(reader, make, tuple(entry.get("provides", ())))
     entries = [*reader.table.get("add", ()), *_site_adds(rows, extra, family.groups)]
     for entry in entries:
         if (add := reader.add(entry, family.groups)) is not None and not reader.off(entry):

@@ -1,5 +1,6 @@
 """Contexts for testing one datatype function at a time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,6 +21,14 @@ class Profile:
     authorities: dict[str, str] = field(default_factory=dict)
     codes: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
+    demographics: str = ""
+    maps: Any = None
+
+    def reads(self, family: str) -> Mapping[str, tuple[tuple[int, int], ...]]:
+        return {}
+
+    def single(self, family: str) -> Mapping[str, tuple[int, ...]]:
+        return {}
 
 
 @dataclass
