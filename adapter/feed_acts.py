@@ -1,13 +1,12 @@
 """What operators do with feeds, recorded before it is done: apply a file, pause, resume, drain.
 
 Feeds are files, and a change is a new file: checked beside the others and with its profile, recorded on the ledger with
-its revision, its last commit where it lies in a git repository, and who applied it; then put in place, whole or not at
-all. A running `serve` takes it up and says so (`store/feeds.py`).
+its revision, which covers the profile's files, its last commit where it lies in a git repository, and who applied it;
+then put in place, whole or not at all. A running `serve` takes it up and says so (`store/feeds.py`).
 Source: operations chapter §4; ledger chapter §5.
 """
 
 import asyncio
-import hashlib
 import json
 import re
 import subprocess
@@ -18,9 +17,9 @@ from pathlib import Path
 
 from adapter.errors import ConfigurationError, Conflict, NotFound
 from adapter.files import sync_folder, write_private
-from adapter.inbound.feed import FOLDER, Feed, feed_from, load_feeds, read_feed
+from adapter.inbound.feed import FOLDER, Feed, feed_from, load_feeds, read_feed, revision_of
 from adapter.operators import record
-from adapter.profiles import site_profile
+from adapter.profiles import own_files, site_profile
 from adapter.site import Site, now
 from adapter.store import feeds as table
 from adapter.store.feeds import FeedRun
@@ -49,7 +48,8 @@ async def set_state(site: Site, name: str, state: str, author: str, action: str,
         fault = f"{path.name} is written in a way that cannot be changed here"
         raise ConfigurationError(fault, hint=f"edit {path.name}, then chartbridge feed apply {path.name}")
     data, after = text.encode("utf-8"), feed_from(tomllib.loads(text), path.name)
-    feed = replace(before, state=after.state, revision=revision_of(data), text=text)
+    revision = revision_of(data, own_files(site.folder, before.profile))
+    feed = replace(before, state=after.state, revision=revision, text=text)
     return feed, await _place(site, feed, data, author, action, last_commit(path), why)
 
 
@@ -79,14 +79,10 @@ def check_feed(site: Site, file: Path) -> tuple[Feed, bytes]:
     feed = read_feed(file, site.folder, site.org)
     site_profile(site.folder, feed.profile)
     data = file.read_bytes()
-    if revision_of(data) != feed.revision:
-        raise Conflict("the file changed while it was read", hint="apply it again")
+    if revision_of(data, own_files(site.folder, feed.profile)) != feed.revision:
+        raise Conflict("the file, or its profile, changed while it was read", hint="apply it again")
     _target(site, feed)
     return feed, data
-
-
-def revision_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def feed_file(site: Site, name: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from adapter.errors import ConfigurationError
 from mappings.errors import MappingError
 from mappings.identity import PUBLIC_KEY
-from mappings.profile import Profile, load_profile
+from mappings.profile import Profile, load_profile, own_digest
 
 
 def find_profile(site: str | Path, name: str) -> str | Path:
@@ -29,3 +29,11 @@ def read_profile(where: str | Path, identity_key: bytes = PUBLIC_KEY) -> Profile
 def site_profile(site: str | Path, name: str, identity_key: bytes = PUBLIC_KEY) -> Profile:
     """The profile that a site's feed names. Raises ConfigurationError."""
     return read_profile(find_profile(site, name), identity_key)
+
+
+def own_files(site: str | Path, name: str) -> str:
+    """A digest of the files that a site has of its own for a profile; "" for a shipped one, or one not to be read."""
+    try:
+        return own_digest(find_profile(site, name))
+    except (MappingError, OSError):
+        return ""  # whoever loads it says why

@@ -157,7 +157,7 @@ class Receipt:
                 if feed is not None and feed.revision == row.wanted:
                     await self._take_up(name, feed)
                 else:
-                    text = "the file is not the one that was applied"
+                    text = "the file, or its profile, is not the one that was applied"
                     await self._refuse([name], ConfigurationError(text, hint="chartbridge feed diff"))
         self._wishes = {name: row.wanted_at for name, row in known.items()}
 

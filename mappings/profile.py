@@ -30,6 +30,7 @@ from mappings.fhir.values import SOURCE_CODE
 from mappings.hl7v2 import message as messages
 from mappings.hl7v2 import registry
 from mappings.hl7v2.wiring import Registry, Wiring, read_wiring
+from mappings.hooks import FILE as HOOKS
 from mappings.hooks import Hooks
 from mappings.hooks import load as load_hooks
 from mappings.identity import PUBLIC_KEY, Identities
@@ -189,6 +190,34 @@ def profile_folder(where: str | Path) -> Path:
             return candidate
     shipped = sorted(each.parent.name for each in PROFILES.glob("*/profile.toml"))
     raise ProfileError((f"no profile {path.name}{_nearest(path.name, shipped)}",))
+
+
+def own_digest(where: str | Path) -> str:
+    """A digest of a profile's files that are not shipped ones, as they lie there now; "" where it has none.
+
+    Nothing is compiled or judged: of a profile with a fault it says that much, that it is another than before.
+    """
+    found, files = hashlib.sha256(), 0
+    for file in _own_files(profile_folder(where)):
+        content = file.read_bytes()
+        found.update(f"{file.parent.name}/{file.name}:{len(content)}:".encode() + content)
+        files += 1
+    return found.hexdigest() if files else ""
+
+
+def _own_files(folder: Path) -> Iterator[Path]:
+    """All that decides what a message becomes, layer by layer, without the shipped ones."""
+    try:
+        layers = list(_layers(folder))
+    except ProfileError:
+        layers = [(folder, {})]
+    codes = [table.get("codes") for _, table in layers]
+    entries = [entry for each in codes if isinstance(each, dict) for entry in each.values()]
+    maps = sorted({str(entry["map"]) for entry in entries if isinstance(entry, dict) and "map" in entry})
+    for layer, _ in layers:
+        if not layer.is_relative_to(PROFILES):
+            files = (layer / "profile.toml", *_files(layer), layer / HOOKS, *(layer / name for name in maps))
+            yield from (file for file in files if file.is_file())
 
 
 def _layers(folder: Path, seen: tuple[Path, ...] = ()) -> Iterator[tuple[Path, Json]]:

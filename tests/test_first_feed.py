@@ -26,7 +26,7 @@ SHAPES = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)"), "TIME"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\b"), "TIME"),
     (re.compile(r"^(seconds|per_second|p50_ms|p99_ms) .*", re.MULTILINE), r"\1"),
-    (re.compile(r"\b(revision) [0-9a-f]{12}|\b20\d\d:\d+|\b\d+-[0-9a-f]{8}\b|\b\d+(?= rows\b)"), "N"),
+    (re.compile(r"\b(revision) [0-9a-f]{12}|\.[0-9a-f]{12}\b|\b20\d\d:\d+|\b\d+-[0-9a-f]{8}\b|\b\d+(?= rows\b)"), "N"),
     (re.compile(r" +"), " "),
 )
 

@@ -60,7 +60,7 @@ def _described(feed: "Feed", run: "FeedRun | None", *, served: bool) -> dict[str
 
 
 def _drift(feed: "Feed", run: "FeedRun | None") -> str:
-    """How the file differs from what runs."""
+    """How the file, or its profile, differs from what runs."""
     if run is not None and run.fault:
         return "fault"
     return "" if run is not None and run.runs == feed.revision else "drift"
@@ -150,16 +150,17 @@ def diff(
     async def run(site: "Site", journal: "JournalReader") -> str:
         import difflib
 
-        before, after = await _texts(site, what)
-        return "\n".join(difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm=""))
+        before, after, beside = await _texts(site, what)
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="")
+        return "\n".join([*lines, *beside])
 
     text = _opened(run)
     if text or OPTIONS.json:
         emit("chartbridge.feed.diff/1", {"feed": what, "diff": text}, text)
 
 
-async def _texts(site: "Site", what: str) -> tuple[str, str]:
-    """What is, and what would be."""
+async def _texts(site: "Site", what: str) -> tuple[str, str, list[str]]:
+    """What is, and what would be; and what differs beside the text."""
     from adapter.errors import NotFound
     from adapter.feed_acts import feed_file, runs
     from adapter.inbound.feed import read_feed
@@ -167,11 +168,14 @@ async def _texts(site: "Site", what: str) -> tuple[str, str]:
     if Path(what).suffix == ".toml":
         feed = read_feed(Path(what), site.folder, site.org)
         try:
-            return read_feed(feed_file(site, feed.name), site.folder, site.org).text, feed.text
+            return read_feed(feed_file(site, feed.name), site.folder, site.org).text, feed.text, []
         except NotFound:
-            return "", feed.text
-    run = (await runs(site)).get(what)
-    return run.text if run is not None else "", read_feed(feed_file(site, what), site.folder, site.org).text
+            return "", feed.text, []
+    run, feed = (await runs(site)).get(what), read_feed(feed_file(site, what), site.folder, site.org)
+    if run is None:
+        return "", feed.text, []
+    same = run.runs.partition(".")[2] == feed.revision.partition(".")[2]
+    return run.text, feed.text, [] if same else [f"profile {feed.profile}: its files are not those that run"]
 
 
 @app.command()

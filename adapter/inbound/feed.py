@@ -1,8 +1,9 @@
 """Feeds: one file of `feeds/` each, read into frozen values and checked before anything listens.
 
 A feed is one sender's stream: how it comes in, under which profile it is read, what happens when one message cannot be
-converted. What its messages mean is the profile's (`mappings/profile.py`). An unknown key is an error that names the
-nearest known one; a port open to strangers is an error too. Paths in `tls` are relative to the site.
+converted. What its messages mean is the profile's (`mappings/profile.py`), and a change of the site's files of it is a
+change of the feed. An unknown key is an error that names the nearest known one; a port open to strangers is an error
+too. Paths in `tls` are relative to the site.
 Source: operations chapter §4.
 """
 
@@ -21,6 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from adapter.errors import ConfigurationError
+from adapter.profiles import own_files
 
 FOLDER = "feeds"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -93,7 +95,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One sender's stream. `revision` is a digest of its file, `text`: what runs is compared with what lies there."""
+    """One sender's stream. `revision` is a digest of its file, `text`, and of the site's own files of its profile: what
+    runs is compared with what lies there."""
 
     name: Name
     org: Name
@@ -136,8 +139,13 @@ def read_feed(path: Path, site: Path, org: str) -> Feed:
     feed = feed_from(values, place)
     if feed.org != org:
         raise ConfigurationError(f"{place}: org is not this node's", hint=f'write org = "{org}"')
-    revision = hashlib.sha256(data).hexdigest()[:12]
+    revision = revision_of(data, own_files(site, feed.profile))
     return replace(feed, listen=_resolved(feed.listen, site), revision=revision, text=data.decode("utf-8"))
+
+
+def revision_of(data: bytes, profile: str) -> str:
+    """The revision of a feed by its file, and behind a dot by the site's own files of its profile, if it has any."""
+    return ".".join(digest[:12] for digest in (hashlib.sha256(data).hexdigest(), profile) if digest)
 
 
 def feed_from(values: Mapping[str, Any], place: str = "feed") -> Feed:

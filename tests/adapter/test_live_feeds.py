@@ -193,6 +193,24 @@ async def test_a_file_that_was_changed_by_hand_runs_only_when_it_is_read_again(f
         assert (await told(node)).state == "paused"
 
 
+async def test_a_profile_that_was_changed_by_hand_is_drift_and_an_apply_records_it(fresh_site: Path) -> None:
+    profile(fresh_site, STRICT, "strict")
+    own, file = fresh_site / "profiles" / "strict" / "profile.toml", fresh_site / "feeds" / "main.toml"
+    async with running(fresh_site) as node, open_site(fresh_site) as site:
+        applied, _ = await feed_acts.apply_feed(site, file, "ada")
+        await feed_acts.taken_up(site, applied)
+        own.write_text(STRICT.replace('"GOOD"', '"*"'), "utf-8")
+        changed = feed_acts.feeds_of(site)["main"].revision
+        assert (await told(node)).runs == applied.revision != changed, "what runs is what was applied"
+    async with running(fresh_site) as node, open_site(fresh_site) as site:
+        await asyncio.sleep(1.2)
+        assert "not the one that was applied" in (await told(node)).fault, "nobody recorded what runs now"
+        feed, _ = await feed_acts.apply_feed(site, file, "ada")
+        run = await feed_acts.taken_up(site, feed)
+        assert run is not None
+        assert (run.wanted, run.runs, run.fault) == (changed, changed, "")
+
+
 async def test_sighup_reads_feeds_again_and_does_not_end_the_process(fresh_site: Path) -> None:
     port = on_port(fresh_site)
     file = fresh_site / "feeds" / "main.toml"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from adapter.cli import completion
 from adapter.cli.console import since
 from adapter.errors import UsageError
+from adapter.lock import lock
 from adapter.mask import masked
 from adapter.site import now
 from tests.adapter.cli.command import Command
@@ -95,6 +97,21 @@ def test_a_diff_shows_what_an_apply_would_change_and_nothing_else(command: Comma
     own = command.site / "feeds" / "main.toml"
     own.write_text(own.read_text("utf-8") + "# by hand\n", "utf-8")
     assert "+# by hand" in command("feed", "diff", "main").out, "against what ran last"
+
+
+def test_a_changed_profile_is_drift_and_a_line_of_the_diff(command: Command) -> None:
+    assert command.site is not None
+
+    def drift() -> str:
+        return str(command("feed", "list", json=True).objects()[0]["drift"])
+
+    own = command.site / "profiles" / "strict" / "profile.toml"
+    with ExitStack() as served:
+        served.callback(lock(command.site))
+        assert (drift(), command("feed", "diff", "main").out) == ("", "")
+        own.write_text(own.read_text("utf-8") + '[authorities]\nHOSP = "urn:oid:2.999.1.4"\n', "utf-8")
+        assert drift() == "drift"
+    assert command("feed", "diff", "main").out == "profile strict: its files are not those that run\n"
 
 
 def test_a_trial_says_what_would_become_of_each_message_and_keeps_none(command: Command, tmp_path: Path) -> None:

@@ -65,6 +65,46 @@ def test_the_revision_follows_the_file(tmp_path: Path) -> None:
     assert before != load_feeds(tmp_path, "stadtklinik")["lab-oru"].revision
 
 
+OWN = """
+name = "lab-oru"
+extends = "house"
+namespace = "urn:oid:2.999.1"
+[codes]
+LN = { system = "urn:oid:2.999.2", map = "codes/local.csv" }
+"""
+
+
+def test_the_revision_follows_every_file_that_the_site_has_of_the_profile(tmp_path: Path) -> None:
+    write(tmp_path, FULL)
+
+    def revision() -> str:
+        return load_feeds(tmp_path, "stadtklinik")["lab-oru"].revision
+
+    shipped = revision()
+    own, house = tmp_path / "profiles" / "lab-oru", tmp_path / "profiles" / "house"
+    deciding = (own / "profile.toml", own / "codes" / "local.csv", own / "segments" / "PID.Patient.csv",
+                own / "messages" / "oru.toml", own / "hooks.py", house / "profile.toml", house / "codes" / "local.csv",
+                house / "hooks.py")  # fmt: skip
+    others = (own / "fixtures" / "a.hl7", own / "codes" / "local.csv~", tmp_path / "profiles" / "else" / "profile.toml")
+    for file in (*deciding, *others):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text({own: OWN, house: 'name = "house"\nextends = "default"\n'}.get(file.parent, ""), "utf-8")
+    seen = [revision()]
+    assert seen[0].startswith(f"{shipped}."), "beside that of the file"
+    for file in deciding:
+        text = file.read_text("utf-8")
+        file.write_text(text + "# changed\n", "utf-8")
+        seen.append(revision())
+        file.write_text(text, "utf-8")
+        assert revision() == seen[0], "what was put back is what it was"
+    assert len(set(seen)) == 1 + len(deciding)
+    for file in others:
+        file.write_text("changed", "utf-8")
+    assert revision() == seen[0]
+    (own / "profile.toml").write_text("not toml", "utf-8")
+    assert revision() not in seen, "a fault is a change, and no reason to say nothing"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
