@@ -224,7 +224,7 @@ def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
 
 def _scan(data: bytes) -> tuple[message.Separators, list[list[str]]] | None:
     """(separators, fields of each PID and MRG in order) of a message in plain ASCII; None where care is needed."""
-    if not data.startswith(b"MSH") or not data.isascii() or b"\n" in data:
+    if not data.startswith(b"MSH") or not data.isascii() or b"\n" in data or b"\x1b" in data:
         return None
     text = data.decode("ascii")
     sep, repeated = separators(text)

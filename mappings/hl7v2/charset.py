@@ -1,8 +1,9 @@
 """Which character set a message is in, and its text.
 
 Decoding comes before splitting: in Shift-JIS, GB 18030, Big5 and ISO-2022-JP many characters contain the bytes of the
-separators. Order of belief: byte order mark, MSH-18, the feed's configured set, strict UTF-8, windows-1252. A header
-that lies is found out (`charset-lies`): UTF-8 that was declared as something single-byte, or declared and invalid.
+separators. Order of belief: byte order mark, MSH-18, the feed's configured set, strict UTF-8, ISO-2022-JP by its escape
+sequences, windows-1252. A header that lies is found out (`charset-lies`): UTF-8 that was declared as something
+single-byte, or declared and invalid.
 Source: HL7 v2.9 chapter 2, MSH-18 and table 0211; the WHATWG Encoding Standard for the supersets that senders mean
 when they say Shift_JIS, Big5, EUC-KR or GB2312. CNS 11643 (EUC-TW) has no codec in Python: `charset-unknown`.
 """
@@ -18,7 +19,8 @@ DECLARED = "declared"
 SINGLE_BYTE = frozenset({"ascii", "cp1252", "cp1250", "cp1251", "koi8_r", "cp437", "cp850"}) | {
     f"iso8859_{part}" for part in (*range(1, 11), 13, 14, 15, 16)
 }
-ISO_2022 = frozenset({"iso2022_jp_ext", "iso2022_kr"})
+JAPANESE = "iso2022_jp_ext"
+ISO_2022 = frozenset({JAPANESE, "iso2022_kr"})
 
 # Spelling with everything but letters and digits removed -> Python codec. Table 0211 first, then what feeds write.
 _CODECS = {
@@ -29,9 +31,9 @@ _CODECS = {
     **{f"8859{part}": f"iso8859_{part}" for part in (*range(1, 11), 13, 14, 15, 16)},
     **{f"ISO8859{part}": f"iso8859_{part}" for part in (*range(1, 11), 13, 14, 15, 16)},
     "ISOIR14": "cp932",  # JIS X 0201: ASCII and half-width katakana, the single bytes of Shift-JIS
-    "ISOIR87": "iso2022_jp_ext",
-    "ISOIR159": "iso2022_jp_ext",
-    "ISO2022JP": "iso2022_jp_ext",
+    "ISOIR87": JAPANESE,
+    "ISOIR159": JAPANESE,
+    "ISO2022JP": JAPANESE,
     "ISOIR100": "iso8859_1",
     "LATIN1": "iso8859_1",
     "GB180302000": "gb18030",
@@ -71,6 +73,9 @@ _BOMS = (
 _WIDE = ("utf_32_le", "utf_32_be", "utf_16_le", "utf_16_be")
 _MARKS = tuple((start.encode(codec), codec) for codec in _WIDE for start in ("MSH", "FHS", "BHS"))
 _C1 = re.compile(rb"[\x80-\x9f]")
+_ESC = b"\x1b"
+_ASCII, _ROMAN = b"\x1b(B", b"\x1b(J"  # what ends a run of Japanese: ASCII, or the Roman letters of JIS X 0201
+_TO_JAPANESE = re.compile(rb"\x1b(?:\$[@B]|\(J)")
 _LONGEST_NAME = 64  # characters of a name worth remembering: no set has a longer one
 
 
@@ -128,12 +133,17 @@ def decode(data: bytes, default: str | None = None, trust: str = DETECT) -> Deco
         return Decoded(text, wide_codec, lead, (wide_codec,), ("charset-invalid",) if bad else ())
     names = declared_names(data)
     codecs_declared = tuple(codec for name in names if (codec := codec_of(name)))
-    issues = ("charset-unknown",) if len(codecs_declared) < len(names) else ()
-    codec = _chosen(data, codecs_declared)
+    issues: tuple[str, ...] = ("charset-unknown",) if len(codecs_declared) < len(names) else ()
+    switches = _ESC in data
+    codec = _chosen(codecs_declared, switches)
     if codec in ("utf_16", "utf_32"):  # then the header could not have been read byte by byte
         codec, issues = "utf_8", (*issues, "charset-lies") if data.isascii() else issues
+    if switches and codec is None and data.isascii():
+        codec, issues = _undeclared(data, codec_of(default) if default else None, trust, issues)
     if data.isascii() and codec not in ISO_2022:
         return Decoded(data.decode("ascii"), codec or "ascii", 0, codecs_declared, issues)
+    if codec == JAPANESE:
+        data = data.replace(_ROMAN, _ASCII)  # they differ in backslash and tilde, and in HL7 those bytes are separators
     fallback = codec_of(default) if default else None
     text, used, found = _believe(data, codec, fallback) if trust == DECLARED else _detect(data, codec, fallback)
     return Decoded(text, used, 0, codecs_declared, (*issues, *found))
@@ -149,13 +159,29 @@ def hex_text(data: bytes, codec: str) -> str:
     return data.decode("latin_1")
 
 
-def _chosen(data: bytes, declared: tuple[str, ...]) -> str | None:
+def _chosen(declared: tuple[str, ...], switches: bool) -> str | None:
     """The first declared set, or the ISO-2022 one among them if the bytes switch sets with ESC."""
-    if b"\x1b" in data:
+    if switches:
         for codec in declared:
             if codec in ISO_2022 or codec == "cp949":
                 return "iso2022_kr" if codec == "cp949" else codec
     return declared[0] if declared else None
+
+
+def _undeclared(
+    data: bytes, fallback: str | None, trust: str, issues: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """(codec, issues) of ASCII bytes with ESC in them of which MSH-18 says nothing: the feed's set, if that switches
+    with ESC; ISO-2022-JP, if all of it is and no line ends in Japanese. ESC has other uses, which stay as they are.
+    """
+    if fallback in ISO_2022:
+        return fallback, issues
+    if (trust == DECLARED and fallback) or _TO_JAPANESE.search(data) is None:
+        return None, issues
+    last = (line[line.rfind(_ESC) :] for line in data.splitlines() if _ESC in line)
+    if not all(each.startswith((_ASCII, _ROMAN)) for each in last) or _strict(data, JAPANESE) is None:
+        return None, issues
+    return JAPANESE, (*issues, "charset-guessed")
 
 
 def _detect(data: bytes, codec: str | None, fallback: str | None) -> tuple[str, str, tuple[str, ...]]:

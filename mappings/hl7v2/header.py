@@ -110,7 +110,7 @@ def _peek_plain(data: bytes) -> Header | None:
     raw = data[:end] if end > 0 else b""
     if not (raw.startswith(b"MSH") and raw.isascii() and data[end + 1 : end + 4].isalnum()):
         return None
-    if b"\n" in raw or b"\0" in raw:
+    if b"\n" in raw or b"\0" in raw or b"\x1b" in raw:
         return None
     line = raw.decode("ascii")
     fields = line.split(line[3]) if end > 3 else []

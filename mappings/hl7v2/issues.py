@@ -31,7 +31,7 @@ class Issue:
 
 _LIST = (
     # reading
-    Code("charset-guessed", "warning", "no character set was declared or configured; windows-1252 was assumed"),
+    Code("charset-guessed", "warning", "no character set was declared; windows-1252 or ISO-2022-JP was assumed"),
     Code("charset-lies", "warning", "the bytes are not in the declared character set; the one they fit was used"),
     Code("charset-unknown", "warning", "MSH-18 names a character set this reader has no table for"),
     Code("charset-invalid", "error", "some bytes fit no candidate character set; they became U+FFFD"),

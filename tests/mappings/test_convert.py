@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mappings.convert import to_fhir
+from mappings.convert import patient_keys, to_fhir
 from mappings.fhir.codec import encode
 from mappings.hl7v2.assemble import Builder
 from tests.mappings.hl7v2.messages import BROKEN, SAMPLES, default
@@ -35,3 +35,11 @@ def test_what_is_cleared_on_one_stub_reaches_no_other() -> None:
     one.filled.append("status")
     one.own.append("status")
     assert (other.clear, other.filled, other.own) == ([], [], [])
+
+
+def test_the_patients_named_are_read_in_the_message_s_own_letters() -> None:
+    """ISO-2022-JP is plain ASCII to the eye, and its second bytes may be separators: 厚 holds the bar's."""
+    data = "MSH|^~\\&|SYS|HOSP|||20240501||ADT^A01|1|P|2.5\rPID|1||7^^^厚生病院^MR\r".encode("iso2022_jp")
+    made = [each.body for each in to_fhir(data, default()).resources]
+    patients = [body["id"] for body in made if body["resourceType"] == "Patient"]
+    assert [key.id for key in patient_keys(data, default())] == patients

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.hl7v2.charset import codec_of, decode
-from mappings.hl7v2.message import parse
+from mappings.hl7v2.message import byte_range, parse, peek
+from mappings.hl7v2.place import Place
 
 
 def header(declared: str) -> str:
@@ -133,6 +134,85 @@ def test_a_declared_set_that_is_to_be_trusted_is_not_second_guessed() -> None:
     message = parse(header("8859/1").encode() + "PID|1||ü".encode(), trust="declared")
     assert message.segments[1].field(3) == "Ã¼"
     assert message.issues == ()
+
+
+NAME = "山田^太郎^^^様~ヤマダ^タロウ"
+JIS = NAME.encode("iso2022_jp")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        JIS,
+        JIS.replace(b"\x1b$B", b"\x1b$@"),  # JIS C 6226, its elder
+        JIS.replace(b"\x1b(B", b"\x1b(J"),  # back to the Roman letters of JIS X 0201
+    ],
+)
+@pytest.mark.parametrize(("default", "trust"), [(None, "detect"), (None, "declared"), ("windows-1252", "detect")])
+def test_japanese_that_nobody_declared_is_known_by_its_escape_sequences(
+    written: bytes, default: str | None, trust: str
+) -> None:
+    data = header("").encode() + b"PID|1||7||" + written + b"|x\rPV1|1|I~O\r"
+    message = parse(data, charset=default, trust=trust)
+    assert [issue.code for issue in message.issues] == ["charset-guessed"]
+    assert message.segments[1].reps(5) == NAME.split("~")
+    assert message.segments[1].field(6) == "x"
+    assert message.segments[2].reps(2) == ["I", "O"]
+    start, end = byte_range(message, Place("PID", 1, 6))
+    assert data[start:end] == b"x"
+
+
+@pytest.mark.parametrize(
+    ("default", "trust", "name", "issues"),
+    [
+        ("ISO IR87", "detect", NAME, []),
+        ("ISO IR87", "declared", NAME, []),
+        ("8859/1", "declared", JIS.decode("ascii"), []),  # believed, as with any other bytes
+    ],
+)
+def test_what_the_feed_says_of_its_escape_sequences_comes_before_a_guess(
+    default: str, trust: str, name: str, issues: list[str]
+) -> None:
+    found = decode(header("").encode() + b"PID|1||7||" + JIS, default, trust)
+    assert found.text.endswith("PID|1||7||" + name)
+    assert list(found.issues) == issues
+
+
+@pytest.mark.parametrize("declared", ["", "ASCII", "8859/1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "red \x1b[31m alarm",  # a terminal's
+        "cut here \x1b",
+        "\x1b$B;3ED",  # never back to single bytes: the next segment would be read as Japanese
+        "\x1b$B;3E\x1b(B",  # half a character
+        "\x1b(B\\T\\~",
+    ],
+)
+def test_escape_characters_of_another_kind_are_left_alone(declared: str, text: str) -> None:
+    message = parse((header(declared) + f"NTE|1||{text}\rNTE|2||a~b\r").encode())
+    assert message.segments[1].field(3) == text
+    assert message.segments[2].reps(3) == ["a", "b"]
+    assert message.issues == ()
+
+
+def test_the_roman_letters_of_japan_are_separators_too() -> None:
+    """Their bytes 5C and 7E show as yen and overline, and are what MSH-2 means."""
+    data = (header("ISO IR87") + "PID|1||7||").encode() + JIS.replace(b"\x1b(B", b"\x1b(J") + b"\rNTE|1||a~b\r"
+    message = parse(data)
+    assert message.segments[1].reps(5) == NAME.split("~")
+    assert message.segments[2].reps(3) == ["a", "b"]
+    assert message.issues == ()
+
+
+def test_the_listener_splits_no_header_within_japanese() -> None:
+    """The second byte of its first letter is that of the bar."""
+    name = "厚生病院".encode("iso2022_jp")
+    assert b"|" in name
+    data = header("").encode().replace(b"|A|B|", b"|A|" + name + b"|")
+    found = peek(data + b"PID|1||7\r")
+    assert found is not None
+    assert (found.sending_facility, found.message_code) == ("厚生病院", "ADT")
 
 
 @pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-be", "utf-32-le"])
