@@ -3,9 +3,11 @@
 `peek` reads a line, not a message, and keeps the control id byte for byte. Source: HL7 v2.9 §2.13.9 MSH.
 """
 
+import codecs
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from mappings.hl7v2 import charset as charsets
@@ -143,8 +145,13 @@ def _codec_of(start: str, declared: str) -> str | None:
 
 
 def _header(data: bytes, line: str, sep: Separators, codec: str, lead: int) -> Header:
+    decoded = charsets.decode(line.encode(codec)) if codec == "latin_1" else None
+    text = (decoded.text if decoded is not None else line).split(sep.field)
     fields = line.split(sep.field)
+    if decoded is not None and len(text) != len(fields):
+        fields = _pieces(line, sep.field, decoded.codec)
     fields.insert(1, sep.field)
+    text.insert(1, sep.field)
     whole = (fields[0], *fields[2:])
     lengths = [len(field) if codec == "latin_1" else len(field.encode(codec)) for field in whole]
     width = len(sep.field.encode(codec))
@@ -155,12 +162,14 @@ def _header(data: bytes, line: str, sep: Separators, codec: str, lead: int) -> H
     control = fields[10].encode(codec) if len(fields) > 10 else b""
     time_at = starts[6] if len(fields) > 7 else len(data)
     span = (time_at, time_at + (lengths[6] if len(fields) > 7 else 0))
-    if codec != "latin_1":
-        return Header(sep, tuple(fields), control, codec, span)
-    decoded = charsets.decode(line.encode(codec))
-    text = decoded.text.split(sep.field)
-    text.insert(1, sep.field)
-    return Header(sep, tuple(text), control, decoded.codec, span)
+    return Header(sep, tuple(text), control, decoded.codec if decoded is not None else codec, span)
+
+
+def _pieces(line: str, mark: str, codec: str) -> list[str]:
+    """The fields of a line of bytes, a character each, in whose letters the separator's byte may stand."""
+    decoder = codecs.getincrementaldecoder(codec)("replace")
+    ends = [at for at, byte in enumerate(line) if decoder.decode(byte.encode("latin_1")).endswith(mark)]
+    return [line[before + 1 : end] for before, end in pairwise((-1, *ends, len(line)))]
 
 
 def digest_without_time(data: bytes, header: Header | None = None) -> bytes:

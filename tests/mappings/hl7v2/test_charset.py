@@ -209,10 +209,12 @@ def test_the_listener_splits_no_header_within_japanese() -> None:
     """The second byte of its first letter is that of the bar."""
     name = "厚生病院".encode("iso2022_jp")
     assert b"|" in name
-    data = header("").encode().replace(b"|A|B|", b"|A|" + name + b"|")
+    data = header("").encode().replace(b"|A|B|", b"|A|" + name + b"|").replace(b"|1|P|", b"|ID7|P|")
     found = peek(data + b"PID|1||7\r")
     assert found is not None
-    assert (found.sending_facility, found.message_code) == ("厚生病院", "ADT")
+    assert (found.sending_facility, found.message_code, found.control_id) == ("厚生病院", "ADT", b"ID7")
+    start, end = found.time_span
+    assert data[start:end] == b"20240501"
 
 
 @pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-be", "utf-32-le"])
