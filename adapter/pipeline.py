@@ -3,8 +3,8 @@
 1. Receive (`inbound/`): the message is durable in the journal, then acknowledged.
 2. Take: rows without a state, and those sent round again, wait in their lanes (`lanes.py`).
 3. Convert (`children.py`, `child.py`): ahead of order, in other processes; two tries, then the failure is the outcome.
-4. Decide, in lane order: a stranger, a filter, a failure, an earlier message of the patient that waits for a person, or
-   effects.
+4. Decide (`decision.py`), in lane order: a stranger, a filter, a failure, an earlier message of the patient that waits
+   for a person, or effects.
 5. Commit (`store/`): merge, validate once, seal; what is ready in all lanes goes in one transaction under the lanes'
    fencing tokens, a SAVEPOINT a message. The state, the effects, what the ledger is owed and what the sender is still
    to hear (`replies.py`) are one commit.
@@ -16,59 +16,39 @@ Whoever calls this has opened the stores; sockets and HTTP are others'. Source: 
 
 import asyncio
 import itertools
-import os
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 import structlog
 from sqlalchemy import Connection
 
-from adapter import obstacles, wire
+from adapter import obstacles
 from adapter.access.deliver import Delivery
-from adapter.children import ChildFailed, Children
+from adapter.children import Children
 from adapter.crash import crash_point
-from adapter.entropy import Buffered
-from adapter.errors import OURS, ChartbridgeError, Conflict, IntegrityFault, Unavailable, whereabouts
-from adapter.inbound.ack import fingerprint
+from adapter.decision import Decider, Work, convert, failed
+from adapter.errors import Conflict, IntegrityFault, Unavailable
 from adapter.inbound.feed import Feed
 from adapter.inbound.journal import JournalReader
 from adapter.inbound.journal_table import Row
 from adapter.lanes import Lanes
 from adapter.seal.keyring import STOCK, Keyring
-from adapter.store import messages, replies
+from adapter.store import messages
 from adapter.store.engine import DataStore
-from adapter.store.messages import LANES, Lease, Step
-from adapter.store.replies import Owed
-from adapter.store.unit import Convert, Unit
-from adapter.store.writing import commit_unit, in_order
-from mappings.errors import MappingError
+from adapter.store.messages import LANES, Lease
 
 log = structlog.get_logger()
 
 WINDOW = 512  # messages taken from the journal and not committed yet
 CHUNK = 8  # messages whose bodies are opened together
 CHUNKS = 8  # chunks at a time: what is held in clear
-TRIES = 2
 LEASE_MS = 30_000
 POLL_S = 1.0  # how soon a message that someone sent round again is noticed
 RETRY_S = 1.0
-ISSUES_KEPT = 20  # of one message, in its transition; the rest is counted
-WRONG_SENDER = "wrong-sender"
 
 Clock = Callable[[], datetime]
-
-
-@dataclass(slots=True)
-class Work:
-    """One message on its way through: its journal row and, once converted, what came of it."""
-
-    row: Row
-    answer: wire.Answer | None = None
-    took_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +71,6 @@ class Parts:
     owed: Callable[[], None] = lambda: None
 
 
-class SealFailed(ChartbridgeError):
-    """A fault of ours while a message was merged, validated or sealed."""
-
-    code = "seal-failed"
-
-
 class Pipeline:
     """One worker over all lanes. `start`, then `run` and `deliver` until cancelled; `wake` when something came."""
 
@@ -104,8 +78,7 @@ class Pipeline:
         self._parts = parts
         self._woken, self._owed = asyncio.Event(), asyncio.Event()
         self._lease = Lease(parts.worker, {}, 0)
-        self._draw = Buffered(os.urandom)  # nonces: one for each version
-        self._feeds = dict(parts.feeds)
+        self._decider = Decider(parts.org, parts.keyring, parts.worker, dict(parts.feeds))
         self._feed_lanes: dict[str, int] = {}
         self._changes: list[asyncio.Future[None]] = []  # who waits for feeds that have changed
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,7 +140,7 @@ class Pipeline:
         try:
             await self._stop_converting()
             self._forget()
-            self._feeds = dict(self._parts.feeds)
+            self._decider.feeds = dict(self._parts.feeds)
             await self._parts.store.write(self._resume)
         except BaseException:
             self._changes += waiting
@@ -189,7 +162,7 @@ class Pipeline:
             await _wait(self._woken, POLL_S)
 
     def _resume(self, conn: Connection) -> None:
-        obstacles.resume(conn, self._parts.org, self._feeds, self._parts.worker, self._now_ms())
+        obstacles.resume(conn, self._parts.org, self._decider.feeds, self._parts.worker, self._now_ms())
 
     async def _start_over(self) -> None:
         await self._stop_converting()
@@ -262,7 +235,7 @@ class Pipeline:
 
     def _feed_lane(self, name: str) -> tuple[int, ...]:
         """A feed that one message may stop keeps the order of all its messages: a lane here, which no lease knows."""
-        feed = self._feeds.get(name)
+        feed = self._decider.feeds.get(name)
         if feed is None or feed.policy.poison != messages.HOLD_FEED:
             return ()
         return (self._feed_lanes.setdefault(name, -1 - len(self._feed_lanes)),)
@@ -298,33 +271,16 @@ class Pipeline:
                 if len(works) > 1:
                     return {seq: body for work in works for seq, body in (await self._bodies([work])).items()}
                 log.error("journal.altered", seq=works[0].row.seq)
-                works[0].answer = _failed("content-altered")
+                works[0].answer = failed("content-altered")
                 return {}
 
     async def _convert_one(self, work: Work, body: bytes | None) -> None:
-        started, row = time.perf_counter_ns(), work.row
-        feed = self._feeds.get(row.feed)
-        if body is None:
-            work.answer = work.answer or _failed("content-gone")
-        elif feed is None or not feed.processes:
-            work.answer = _failed("not-asked")  # it will be held
-        else:
-            stranger = WRONG_SENDER in row.issues
-            work.answer = await self._ask(wire.pack(wire.Question(row.feed, row.at, body, stranger)))
+        started = time.perf_counter_ns()
+        if work.answer is None:
+            work.answer = await convert(self._parts.children, self._decider.feeds.get(work.row.feed), work.row, body)
         work.took_us = (time.perf_counter_ns() - started) // 1000
         crash_point("take.converted")
         self._woken.set()
-
-    async def _ask(self, question: bytes) -> wire.Answer:
-        reason = ""
-        for _ in range(TRIES):
-            try:
-                return wire.read_answer(await self._parts.children.ask(question))
-            except ChildFailed as exc:
-                reason = exc.reason
-            except wire.BadAnswer as exc:
-                return _failed(exc.code)
-        return _failed("conversion-" + reason.replace(" ", "-"))
 
     # 4 and 5. Decide and commit --------------------------------------------------------------------------------------
 
@@ -352,7 +308,7 @@ class Pipeline:
         def unit(conn: Connection) -> list[str]:
             at = parts.clock()
             messages.fence(conn, parts.org, self._lease, lanes)
-            states = in_order(conn, [partial(self._apply, work, at) for work in works], partial(self._refused, at))
+            states = self._decider.in_order(works, at, conn)
             messages.set_mark(conn, parts.org, mark)
             crash_point("commit.marked")
             return states
@@ -370,90 +326,6 @@ class Pipeline:
         if parts.keyring.stock < STOCK // 2:
             await parts.keyring.restock()
 
-    def _apply(self, work: Work, at: datetime, conn: Connection) -> str:
-        """Step 4 for one message, inside its SAVEPOINT; the state it is in now."""
-        row, org = work.row, self._parts.org
-        found = messages.state(conn, org, row.seq)
-        if found is not None and found.state != messages.NEW:
-            return found.state
-        if why := obstacles.obstacle(conn, org, self._feeds.get(row.feed), row, found):
-            return self._step(conn, at, row, self._to(row, messages.HELD, why))
-        answer = work.answer
-        if answer is None:
-            raise RuntimeError("a message in hand has been converted")
-        if answer.failure is not None:
-            return self._step(conn, at, row, self._quarantine(row, "convert", answer.failure))
-        if answer.filtered:
-            return self._step(conn, at, row, self._to(row, messages.FILTERED, answer.filtered))
-        try:
-            return self._effects(conn, at, work, answer)
-        except (*OURS, sqlite3.IntegrityError, sqlite3.DataError) as exc:
-            log.error("message.seal_failed", feed=row.feed, seq=row.seq, fault=whereabouts(exc))
-            raise SealFailed("a fault of the program, not of the message") from exc
-
-    def _effects(self, conn: Connection, at: datetime, work: Work, answer: wire.Answer) -> str:
-        row, feed = work.row, self._feeds.get(work.row.feed)
-        unit = Unit(
-            kind="transform.hl7v2",
-            who=row.feed,
-            at=at,
-            entries=tuple(Convert(mapped) for mapped in wire.resources(answer)),
-            effects=wire.effects(answer),
-            clear={"map": answer.rows},
-            secret={"source": answer.digest.hex()},
-            seq=row.seq,
-            invariants=feed is not None and feed.policy.invariants,
-        )
-        written = commit_unit(conn, unit, self._parts.keyring, self._draw)
-        why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)
-        step = self._to(row, messages.MAPPED, why, txn=written.txn or None, took_us=work.took_us)
-        messages.done(conn, self._parts.org, step, _ms(at), logged_too=not written.events)
-        self._owe(conn, at, row, step)
-        return messages.MAPPED
-
-    def _refused(self, at: datetime, conn: Connection, number: int, error: ChartbridgeError | MappingError) -> str:
-        """What the store would not take: quarantined, with its own reason."""
-        if isinstance(error, IntegrityFault):
-            log.error("store.altered", feed=self._in_hand[number].row.feed, seq=self._in_hand[number].row.seq)
-        code = error.code if isinstance(error, ChartbridgeError) else child_code(error)
-        first = error.items[0] if isinstance(error, ChartbridgeError) and error.items else None
-        place = f"{first.expression} {first.rule}".rstrip() if first else ""
-        failure = wire.WireIssue(code, "error", place, "")
-        row = self._in_hand[number].row
-        return self._step(conn, at, row, self._quarantine(row, "seal", failure))
-
-    def _quarantine(self, row: Row, stage: str, failure: wire.WireIssue) -> Step:
-        kind = fingerprint(row.feed, stage, failure.code, failure.place, failure.row)
-        why = f"{failure.code} {failure.place}".rstrip()
-        return self._to(row, messages.QUARANTINED, why, fingerprint=kind, code=failure.code)
-
-    def _to(
-        self,
-        row: Row,
-        state: str,
-        why: str,
-        *,
-        txn: int | None = None,
-        took_us: int | None = None,
-        fingerprint: str | None = None,
-        code: str | None = None,
-    ) -> Step:
-        worker = self._parts.worker
-        return Step(row.seq, row.feed, state, worker, why, row.patients, txn, fingerprint, code, took_us)
-
-    def _step(self, conn: Connection, at: datetime, row: Row, step: Step) -> str:
-        self._owe(conn, at, row, step)
-        return messages.move(conn, self._parts.org, step, _ms(at)).state
-
-    def _owe(self, conn: Connection, at: datetime, row: Row, step: Step) -> None:
-        """What the sender is to hear, if it asked. One that is held will end otherwise; only where a sender has heard
-        nothing at all, and may wait on an open connection, is that an answer."""
-        if not row.due or (step.to == messages.HELD and not row.unanswered):
-            return
-        place = step.why.partition(" ")[2] if step.to == messages.QUARANTINED else ""
-        owed = Owed(row.seq, row.feed, row.due, step.to, step.code or "", place, step.fingerprint or "", _ms(at))
-        replies.owe(conn, self._parts.org, owed)
-
     # 6. Log ----------------------------------------------------------------------------------------------------------
 
     async def deliver(self) -> None:
@@ -467,29 +339,6 @@ class Pipeline:
                 log.error("delivery.unavailable", code=exc.code)
                 await asyncio.sleep(RETRY_S)
             await _wait(self._owed, POLL_S)
-
-
-def child_code(error: MappingError) -> str:
-    """The code of a mapping error, as the quarantine groups it."""
-    return str(getattr(error, "code", "unreadable"))
-
-
-def _failed(code: str) -> wire.Answer:
-    return wire.Answer(failure=wire.WireIssue(code, "error", "", ""))
-
-
-def _summary(issues: Sequence[wire.WireIssue], received: Sequence[str]) -> str:
-    """Which issues a message had, with their places: for the person who looks at it. No value among them."""
-    named = [
-        *received,
-        *(f"{issue.code} {issue.place}".rstrip() for issue in issues if issue.severity != "information"),
-    ]
-    more = f", and {len(named) - ISSUES_KEPT} more" if len(named) > ISSUES_KEPT else ""
-    return ", ".join(named[:ISSUES_KEPT]) + more
-
-
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

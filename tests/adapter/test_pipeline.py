@@ -170,7 +170,7 @@ async def test_a_fault_of_ours_while_sealing_costs_its_message_and_tells_no_valu
             raise KeyError("Nr12")
         return commit(conn, unit, *rest)
 
-    monkeypatch.setattr("adapter.pipeline.commit_unit", partial(failing, commit_unit))
+    monkeypatch.setattr("adapter.decision.commit_unit", partial(failing, commit_unit))
     async with node_with(fresh_site, [a08("1", "11"), a08("2", "12"), a08("3", "13")]) as node:
         assert await states(node) == {1: DELIVERED, 2: QUARANTINED, 3: DELIVERED}
         assert (await why(node, 2))[-1] == ("quarantined", "seal-failed")

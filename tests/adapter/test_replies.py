@@ -95,7 +95,7 @@ async def test_what_fits_no_schema_is_a_data_type_error(fresh_site: Path, monkey
     def refusing(*_: object) -> None:
         raise Unprocessable("the mapped resource does not fit FHIR R4")
 
-    monkeypatch.setattr("adapter.pipeline.commit_unit", refusing)
+    monkeypatch.setattr("adapter.decision.commit_unit", refusing)
     profile(fresh_site, MAPPED, "own")
     async with running(fresh_site) as node, sender(node) as one:
         ack = await one.ask(original("A1", "11"))
