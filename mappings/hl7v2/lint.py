@@ -1,8 +1,9 @@
 """What the standard's own grammar says about a message: hl7apy's opinion, beside our tolerant reading.
 
 Reports only: `chartbridge map lint` prints it, nothing is refused for it. hl7apy does not know every structure, loses Z
-segments and misplaces an OBR behind an unexpected segment; where it cannot read a message that is one finding. A version
-it lacks is held against the newest before it, a wrong MSH-9.3 against the structure of the event: a finding each.
+segments and misplaces an OBR behind an unexpected segment; where it cannot read a message that is one finding. It is
+asked in a version before the message's own where it lacks that one, under the event's structure where MSH-9.3 is none:
+a finding each.
 
 Source: hl7apy's tables of HL7 v2.1 to 2.8.2.
 """
