@@ -28,7 +28,7 @@ __all__ = ["MAX_FAULTS", "Fault", "validate"]
 SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL379-9": "http://loinc.org"}
 
 
-def validate(resource: Json) -> tuple[Fault, ...]:
+def validate(resource: Any) -> tuple[Fault, ...]:
     """What is wrong with a resource by the schema and narrative layers; nothing where it fits."""
     if _types.fits(resource):
         return ()

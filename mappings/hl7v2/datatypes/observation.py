@@ -9,17 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from mappings.hl7v2.context import Context
-from mappings.hl7v2.datatypes import attachments, coded, names, numbers, parties, text, timing
-from mappings.hl7v2.datatypes.registry import Json, datatype
+from mappings.hl7v2.datatypes import attachments, coded, numbers, text, timing
+from mappings.hl7v2.datatypes.registry import FUNCTIONS, Json, datatype
 from mappings.terminology.concept_map import ConceptMap
 
 _LINES = frozenset({"TX", "FT", "ST"})
 _CODED = frozenset({"CE", "CWE", "CNE", "CF", "IS", "ID"})
 _ARRAYS = frozenset({"NA", "MA"})
-_PEOPLE: dict[str, Callable[[str, Context], str | None]] = {
-    "XCN": parties.xcn_string, "CN": parties.xcn_string, "XPN": names.xpn_string, "PN": names.xpn_string,
-    "XON": parties.xon_string,
-}  # fmt: skip
+_PEOPLE = {"XCN": "XCN[string]", "CN": "XCN[string]", "XPN": "XPN[string]", "PN": "XPN[string]", "XON": "XON[string]"}
 
 
 @datatype("OBX5[value]", gives="value[x]", takes="all")
@@ -50,7 +47,7 @@ def _one(kind: str, raw: str, ctx: Context) -> Json | None:
     if not kind:
         return _inferred(raw, ctx)
     if (person := _PEOPLE.get(kind)) is not None:
-        return _string(person(raw, ctx))
+        return _string(FUNCTIONS[person].call(raw, ctx, None))
     return _unshaped(kind, raw, ctx)
 
 
@@ -68,6 +65,10 @@ def _number(raw: str, ctx: Context) -> Json | None:
         return {"valueQuantity": made}
     ctx.issue("not-a-number")
     return {"valueString": found}
+
+
+def _structured(raw: str, ctx: Context) -> Json | None:
+    return numbers.sn_value(raw, ctx)
 
 
 def _range(raw: str, ctx: Context) -> Json | None:
@@ -153,6 +154,6 @@ def _readable(raw: str, ctx: Context) -> str | None:
 
 
 _READERS: dict[str, Callable[[str, Context], Json | None]] = {
-    "NM": _number, "SN": numbers.sn_value, "NR": _range, "DR": _period, "DT": _moment, "TS": _moment, "DTM": _moment,
+    "NM": _number, "SN": _structured, "NR": _range, "DR": _period, "DT": _moment, "TS": _moment, "DTM": _moment,
     "TM": _time, "ED": _attachment, "RP": _pointer, "CQ": _counted, "MO": _priced, "CP": _priced,
 }  # fmt: skip

@@ -8,6 +8,7 @@ Source: design chapter HL7 v2 §6, the key table.
 from collections.abc import Callable
 from typing import Any
 
+from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.identifiers import authority_in
 from mappings.hl7v2.message import Segment, Separators
 from mappings.rows.runtime import NULL, text
@@ -102,17 +103,18 @@ def encounter_id(ctx: Any) -> str:
     return found.id if found is not None else ""
 
 
-class Scan:
-    """As much of a context as choosing an identity asks for: at receipt no more is read than PID and MRG."""
+class Scan(Context):
+    """As much of a context as choosing an identity asks for: at receipt no more is read than PID and MRG. What needs a
+    message is not set."""
 
-    __slots__ = ("cache", "comp", "esc", "feed", "field", "issues", "profile", "rep", "row", "seg", "sub", "trunc")
+    __slots__ = ("feed",)
 
     def __init__(self, sep: Separators, profile: Any) -> None:
         self.comp, self.rep, self.esc, self.sub, self.trunc = sep.comp, sep.rep, sep.esc, sep.sub, sep.trunc
         self.profile = profile
         self.feed: str = profile.namespace
         self.cache = profile.cache_of(sep, "scan")
-        self.issues: list[Any] = []
+        self.issues = []
 
     def issue(self, code: str, comp: int = 0, sub: int = 0, detail: str = "") -> None:
         """A scan reports nothing: the conversion will."""
