@@ -42,6 +42,22 @@ def test_every_verb_is_documented_and_every_documented_verb_exists() -> None:
     assert documented("cli.md", r"^\| `([a-z -]+?)(?: [A-Z\[<].*?)?`") == verbs(typer.main.get_command(app))
 
 
+def options(command: Any, path: tuple[str, ...] = ()) -> dict[str, set[str]]:
+    """Verb → its long options."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        names = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+        return {" ".join(path): names - {"--help"}}
+    return {verb: names for name, below in inner.items() for verb, names in options(below, (*path, name)).items()}
+
+
+def test_every_option_stands_in_the_row_of_its_verb() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z -]+?)` \|((?:\\\||[^|])*)\|", page, re.MULTILINE)
+    told = {verb: set(re.findall(r"--[a-z-]+", arguments)) for verb, arguments in rows}
+    assert told == options(typer.main.get_command(app))
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z]+)`", README))))
 def test_readme_targets_stand_in_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)

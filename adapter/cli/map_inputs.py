@@ -59,15 +59,22 @@ def profile_for(profile: str, feed: str) -> "Profile":
 
 def named(profile: str) -> str | Path:
     """A profile by its folder, by its name in the site, if there is one, or by a shipped name."""
-    from adapter.errors import ConfigurationError
     from adapter.profiles import find_profile
-    from adapter.settings import find_site
 
     if (Path(profile) / "profile.toml").is_file() or Path(profile).name == "profile.toml":
         return profile
+    site = here()
+    return profile if site is None else find_profile(site, profile)
+
+
+def here() -> Path | None:
+    """The site's folder; None where there is none, and none was named."""
+    from adapter.errors import ConfigurationError
+    from adapter.settings import find_site
+
     try:
-        return find_profile(find_site(OPTIONS.site), profile)
+        return find_site(OPTIONS.site)
     except ConfigurationError:
         if OPTIONS.site is not None:
             raise
-        return profile
+        return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adapter.cli.console import Exit, emit, emit_list, progress
-from adapter.cli.map_inputs import Feed, Files, Limit, Since, inputs, named
+from adapter.cli.map_inputs import Feed, Files, Limit, Since, here, inputs, named
 from adapter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,13 +30,18 @@ def check(
     write: Annotated[bool, typer.Option("--write", help="Record what each fixture becomes now; then read it.")] = False,
     values: Values = False,
 ) -> int:
-    """Hold each fixture of a profile against its record; then name the profile's own rows that no fixture fires."""
+    """Hold each fixture of a profile against its record; then name the profile's own rows that no fixture fires.
+
+    Without a name: every profile with fixtures, the site's and the shipped ones.
+    """
     from adapter.profiles import read_profile
     from mappings import fixtures
     from mappings.profile import profile_folder
 
+    if write and not profile:
+        raise UsageError("name the profile whose records to write", hint="chartbridge map test PROFILE --write")
     failed = False
-    for where in [named(str(each)) for each in profile or [Path("default")]]:
+    for where in [named(str(each)) for each in profile or _with_fixtures()]:
         loaded, folder = read_profile(where), profile_folder(where)
         found = fixtures.messages(folder)
         if not found:
@@ -53,6 +58,19 @@ def check(
             _show(result.changes, values)
         failed |= _silent(loaded, found)
     return Exit.FAILED if failed else Exit.DONE
+
+
+def _with_fixtures() -> list[Path]:
+    """The folders of the shipped profiles, and of the site's where there is one, that bring fixtures; a site's stands
+    for the shipped one of its name.
+    """
+    from mappings import fixtures
+    from mappings.profile import PROFILES
+
+    site = here()
+    folders = [PROFILES] if site is None else [PROFILES, site / "profiles"]
+    found = {each.parent.name: each.parent for folder in folders for each in folder.glob("*/profile.toml")}
+    return [found[name] for name in sorted(found) if fixtures.messages(found[name])]
 
 
 def _silent(profile: "Profile", messages: Iterable[Path]) -> bool:

@@ -87,6 +87,32 @@ def test_a_profile_is_held_against_its_fixtures_and_its_rows_against_them_too(pl
     assert [one.get("row") for one in silent.objects()][-1] == "PID.Patient:90"
 
 
+def test_every_profile_with_fixtures_is_tested_where_none_is_named(plain: Command) -> None:
+    tested = plain("map", "test", json=True)
+    assert tested.code == 0
+    assert {(one["profile"], one["state"]) for one in tested.objects()} == {
+        ("eu-hospital", "same"),
+        ("us-laboratory", "same"),
+    }
+    assert plain("map", "test", "--write").code == 2, "records are written of what is named"
+
+
+def test_a_site_s_profiles_are_tested_with_the_shipped_ones(command: Command) -> None:
+    assert command.site is not None
+    for name in ("own", "us-laboratory"):  # the second stands for the shipped one
+        folder = command.site / "profiles" / name
+        (folder / "fixtures").mkdir(parents=True)
+        (folder / "profile.toml").write_text(f'name = "{name}"\nextends = "default"\nnamespace = "urn:oid:2.999.1"\n')
+        shutil.copy(ADMISSION, folder / "fixtures" / "admission.hl7")
+    tested = command("map", "test", json=True)
+    assert tested.code == 1, "the site's are not recorded"
+    states = [(one["profile"], one["state"]) for one in tested.objects()]
+    assert states == [("eu-hospital", "same")] * (len(states) - 2) + [
+        ("own", "unrecorded"),
+        ("us-laboratory", "unrecorded"),
+    ]
+
+
 def test_unmapped_counts_places_and_shows_no_content(plain: Command) -> None:
     found = plain("map", "unmapped", samples.folder(), json=True)
     rows = found.objects()
