@@ -79,6 +79,12 @@ def test_links_and_named_files_exist(page: Path) -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_cites_what_is_not_here(page: Path) -> None:
+    """A section of an RFC or of HL7 can be looked up; one of a paper outside of the repository cannot."""
+    assert re.findall(r"\bdesign (?:chapter\b|§).*|\b\w+ chapter §.*|\w \(§\d.*", page.read_text("utf-8")) == []
+
+
 def test_exit_codes_on_the_page_are_the_programs() -> None:
     assert {int(code) for code in documented("cli.md", r"^\| (\d+) \|")} == set(Exit)
 
