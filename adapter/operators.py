@@ -35,11 +35,14 @@ async def record(site: Site, actor: str, action: str, target: str) -> str:
     return str(receipt)
 
 
-async def waiting(site: Site, journal: JournalReader, seqs: Sequence[int]) -> list[int]:
-    """What a replay of these messages would send round again: they, and the ones held behind them. Changes nothing."""
+async def waiting(site: Site, journal: JournalReader, seqs: Sequence[int]) -> dict[int, MessageState]:
+    """What a replay of these messages would send round again, oldest first: they, and the ones held behind them.
+
+    Changes nothing. Raises NotFound.
+    """
     rows = {seq: await journal.row(seq) for seq in seqs}
     found = await site.store.read(lambda conn: _waiting(conn, site.org, rows))
-    return sorted(found)
+    return {seq: found[seq] for seq in sorted(found)}
 
 
 async def replay(site: Site, journal: JournalReader, seqs: Sequence[int], who: str, why: str) -> list[int]:
@@ -50,11 +53,21 @@ async def replay(site: Site, journal: JournalReader, seqs: Sequence[int], who: s
     """
     rows = {seq: await journal.row(seq) for seq in seqs}
     found = await site.store.read(lambda conn: _waiting(conn, site.org, rows))
+    return await _act(site, "msg.replay", who, rows, found, _again(site.org, who, why))
 
-    def again(conn: Connection, one: MessageState, at: int) -> None:
-        messages.replay(conn, site.org, one.seq, one.stamp, who, why, at)
 
-    return await _act(site, "msg.replay", who, rows, found, again)
+def send_round(
+    conn: Connection, org: str, rows: Mapping[int, Row], found: Mapping[int, MessageState], who: str, at: int
+) -> list[int]:
+    """The moves of a replay alone, in the caller's transaction. Raises Conflict where somebody else was quicker."""
+    return _move_all(conn, org, rows, found, _again(org, who, "replay"), at)
+
+
+def _again(org: str, who: str, why: str) -> Move:
+    def move(conn: Connection, one: MessageState, at: int) -> None:
+        messages.replay(conn, org, one.seq, one.stamp, who, why, at)
+
+    return move
 
 
 async def hold(site: Site, journal: JournalReader, seqs: Sequence[int], who: str, why: str) -> list[int]:
@@ -111,16 +124,18 @@ async def _act(
     """Record, then move all of them, oldest first, or none."""
     await record(site, who, action, f"{','.join(map(str, sorted(found)))} {why}".rstrip())
     at = int(now().timestamp() * 1000)
+    return await site.store.write(lambda conn: _move_all(conn, site.org, rows, found, move, at))
 
-    def work(conn: Connection) -> list[int]:
-        for seq in sorted(found):
-            one = found[seq]
-            if one.state == messages.REJECTED and not one.stamp:
-                one = _enter_refused(conn, site.org, rows[seq], at)
-            move(conn, one, at)
-        return sorted(found)
 
-    return await site.store.write(work)
+def _move_all(
+    conn: Connection, org: str, rows: Mapping[int, Row], found: Mapping[int, MessageState], move: Move, at: int
+) -> list[int]:
+    for seq in sorted(found):
+        one = found[seq]
+        if one.state == messages.REJECTED and not one.stamp:
+            one = _enter_refused(conn, org, rows[seq], at)
+        move(conn, one, at)
+    return sorted(found)
 
 
 async def by_fingerprint(site: Site, fingerprint: str) -> list[int]:

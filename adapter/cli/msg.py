@@ -17,6 +17,7 @@ from adapter.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from adapter.inbound.journal import JournalReader
     from adapter.inbound.journal_table import Part, Row
+    from adapter.rehearsal import Rehearsed
     from adapter.site import Site
     from adapter.store.messages import MessageState
 
@@ -219,23 +220,32 @@ async def _named(site: "Site", journal: "JournalReader", seqs: Sequence[int], wh
     return sorted(seqs)
 
 
-async def _would_go(site: "Site", journal: "JournalReader", seqs: Sequence[int], who: str, why: str) -> list[int]:
-    from adapter import operators
-
-    return await operators.waiting(site, journal, seqs)
-
-
 @app.command()
 def replay(
     seq: Seqs = None,
     fingerprint: Fingerprint = "",
     why: Annotated[str, typer.Option(help="Why, for the history.")] = "replay",
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say which it would be, and what would change.")
+    ] = False,
 ) -> None:
     """Send messages round again, oldest first, with those held behind them. A running `serve` takes them up."""
     from adapter.operators import replay as act
 
-    _decide("replay", seq, fingerprint, act, why, dry_run=dry_run, plan=_would_go)
+    told: list[Rehearsed] = []
+
+    async def plan(site: "Site", journal: "JournalReader", seqs: Sequence[int], who: str, why: str) -> list[int]:
+        from adapter.cli.msg_rehearsal import would_go
+
+        waiting, found = await would_go(site, journal, seqs)
+        told.extend(found)
+        return waiting
+
+    _decide("replay", seq, fingerprint, act, why, dry_run=dry_run, plan=plan)
+    if told:
+        from adapter.cli.msg_rehearsal import show
+
+        show(told)
 
 
 @app.command()

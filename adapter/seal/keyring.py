@@ -97,6 +97,7 @@ class Keyring:
         self._stock: deque[OwnerKeys] = deque()
         self._lock = Lock()
         self._organisation: OrganisationKeys | None = None
+        self._durable = True  # whether the keys of new owners go into the vault
 
     async def create(self) -> None:
         """Give a new organisation its locator and identity keys and the DEK of what it shares. Once, by `init`."""
@@ -154,6 +155,12 @@ class Keyring:
         with self._lock:
             self._owners.pop(owner, None)
 
+    def rehearsing(self) -> "Keyring":
+        """A ring beside this one whose new owners are in no vault: for units that are taken back."""
+        ring = Keyring(self._kek, self._vault, self.org, self._entropy, self._size)
+        ring._organisation, ring._durable = self.organisation(), False
+        return ring
+
     async def load(self, owners: Iterable[int]) -> None:
         """Fetch and unwrap owners' keys. Raises Gone for a destroyed one, IntegrityFault for one never held."""
         wanted = self.missing(owners)
@@ -176,12 +183,17 @@ class Keyring:
         raise IntegrityFault(f"owners without a key in the vault: {len(absent)}", hint=WRONG_VAULT)
 
     async def restock(self, size: int = STOCK) -> None:
-        """Fill the stock up to `size`; the new keys are durable in the vault before anyone can draw them."""
+        """Fill the stock up to `size`; the new keys are durable in the vault before anyone can draw them.
+
+        Of a ring that rehearses they are in memory alone.
+        """
         count = max(0, size - len(self._stock))
         fresh = [(self._new_number(), self._entropy(KEY_BYTES)) for _ in range(count)]
         if fresh:
-            with _vault_faults():
-                await self._vault.add_subjects(self.org, [self._wrapped(SUBJECT, owner, dek) for owner, dek in fresh])
+            if self._durable:
+                rows = [self._wrapped(SUBJECT, owner, dek) for owner, dek in fresh]
+                with _vault_faults():
+                    await self._vault.add_subjects(self.org, rows)
             self._stock.extend(self._owner_keys(owner, {1: dek}) for owner, dek in fresh)
 
     async def supply(self, need: NeedKeys) -> None:

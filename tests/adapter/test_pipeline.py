@@ -64,7 +64,7 @@ async def test_a_replay_takes_with_it_what_is_held_behind_what_is_held(fresh_sit
     bodies = [a08("1", "11", sender=STRANGE), a08("2", "12", "11"), a08("3", "12")]
     async with node_with(fresh_site, bodies) as node:
         assert await states(node) == {1: QUARANTINED, 2: HELD, 3: HELD}
-        assert await operators.waiting(node.site, node.journal, [1]) == [1, 2, 3]
+        assert list(await operators.waiting(node.site, node.journal, [1])) == [1, 2, 3]
     (fresh_site / "profiles" / "strict" / "profile.toml").write_text(STRICT.replace('"GOOD"', '"*"'), "utf-8")
     async with running(fresh_site) as node:
         assert await replayed(node, 1) == [1, 2, 3]

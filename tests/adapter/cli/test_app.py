@@ -85,7 +85,7 @@ def test_each_end_has_its_code_and_an_error_says_what_to_try(command: Command, w
         (["feed", "list"], {"chartbridge.feed/1"}),
         (["msg", "list"], {"chartbridge.msg/1"}),
         (["msg", "show", "2"], {"chartbridge.msg.show/1"}),
-        (["msg", "replay", "2", "--dry-run"], {"chartbridge.msg.replay/1"}),
+        (["msg", "replay", "2", "--dry-run"], {"chartbridge.msg.replay/1", "chartbridge.msg.rehearsal/1"}),
         (["token", "issue", "clinic"], {"chartbridge.token/1"}),
         (["map", "explain", "samples/hl7v2/adt-a01-admission.hl7"],
          {"chartbridge.map.explain/1", "chartbridge.map.unmapped/1"}),

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from adapter import samples
+from adapter.lock import lock
 from adapter.settings import load
 from tests.adapter.cli.command import Command
+from tests.adapter.nodes import edit
 
 ADMISSION = samples.folder() / "adt-a01-admission.hl7"
 
@@ -75,6 +78,33 @@ def test_a_dry_run_names_what_would_go_with_it_and_changes_nothing(command: Comm
     sent = command("msg", "replay", "2", json=True).objects()[0]
     assert sent["messages"] == [2, 3]
     assert command("msg", "list", "--state", "new", json=True).out.count("\n") == 2
+
+
+def test_a_dry_run_of_a_replay_says_what_each_message_would_change_and_no_value(command: Command) -> None:
+    assert command.site is not None
+    said = command("msg", "replay", "2", "--dry-run")
+    assert said.out == "2 3\n2: unchanged, quarantined → quarantined, 0 changes  wrong-sender MSH\n" + (
+        "3: unchanged, held → held, 0 changes  behind message 2\n"
+    )
+    edit(command.site / "profiles" / "strict" / "profile.toml", '"GOOD"', '"*"')
+    mended = command("msg", "replay", "2", "--dry-run")
+    lines = mended.out.splitlines()
+    assert lines[1] == "2: changed, quarantined → mapped, 1 changes  wrong-sender"
+    assert lines[2].startswith("  + Patient/")
+    assert lines[3:] == ["3: unchanged, held → mapped, 0 changes"]
+    assert "1 unchanged, 1 changed, 0 worse" in mended.err
+    change = command("msg", "replay", "2", "--dry-run", json=True).objects()[2]
+    assert (change["schema"], change["kind"], change["path"]) == ("chartbridge.msg.change/1", "added", "resource")
+    assert "Nr12" not in mended.out
+
+
+def test_a_dry_run_says_when_the_running_service_knows_other_files(command: Command) -> None:
+    assert command.site is not None
+    with ExitStack() as served:
+        served.callback(lock(command.site))
+        assert "apply it before the replay" not in command("msg", "replay", "2", "--dry-run").err
+        edit(command.site / "profiles" / "strict" / "profile.toml", '"GOOD"', '"*"')
+        assert "feed main: not what serve runs" in command("msg", "replay", "2", "--dry-run").err
 
 
 @pytest.mark.parametrize(
