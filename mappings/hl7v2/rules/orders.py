@@ -2,7 +2,8 @@
 
 Statuses are rows (tables 0038 and 0119); a request to cancel or hold leaves a business event and no status, for the
 filler has not agreed. Results that travel with an order (PRIOR in `messages/order.toml`) are done: their order is
-completed, and where they do not say when they were issued, what is stored already counts more than the copy.
+completed unless ORC-5 says otherwise, and where they do not say when they were issued, what is stored already counts
+more than the copy.
 
 Source: design chapter HL7 v2 §4 (pairing), §9 (orders); v2-to-FHIR guide, ORC[ServiceRequest], ORC[Provenance].
 """
@@ -165,10 +166,15 @@ def order_provenance(ctx: Assembly, builder: Builder) -> None:
 
 @finish("prior_order")
 def prior_order(ctx: Assembly, builder: Builder) -> None:
-    """An earlier order that comes with its results is completed, whatever this message's ORC-1 says of it."""
-    builder.body["status"] = "completed"
-    builder.body.pop("_status", None)
-    builder.filled = [name for name in builder.filled if name != "status"]
+    """An earlier order that comes with its results is completed, whatever this message's ORC-1 says of it; the order's
+    own status (ORC-5) says more.
+    """
+    orc = ctx.near("ORC")
+    told = orc.field(5).strip() if orc is not None else ""
+    if told in ("", NULL) or "status" in builder.filled:
+        builder.body["status"] = "completed"
+        builder.body.pop("_status", None)
+        builder.filled = [name for name in builder.filled if name != "status"]
     _own_stay(ctx, builder)
 
 

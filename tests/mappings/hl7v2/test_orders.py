@@ -159,6 +159,22 @@ def test_earlier_results_are_the_same_as_when_they_came() -> None:
     assert one(result, "ServiceRequest")["id"] == earlier["id"]
 
 
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ("", "completed"),
+        ('""', "completed"),
+        ("ZZ", "completed"),
+        ("CM", "completed"),
+        ("HD", "on-hold"),
+        ("CA", "revoked"),
+    ],
+)
+def test_an_earlier_order_is_completed_unless_its_own_status_says_otherwise(told: str, status: str) -> None:
+    travelling = order("ORC|NW|P9", f"OBR|1|P9||{GLUCOSE}", "PV1|1|I", f"ORC|CA|{PLACER}|{FILLER}||{told}", *EARLIER)
+    assert bodies(travelling, "ServiceRequest")[1]["status"] == status
+
+
 def test_an_earlier_result_without_its_time_changes_nothing_that_is_stored() -> None:
     found = order("ORC|NW|P9", f"OBR|1|P9||{GLUCOSE}", "ORC|PR", obr(), obx("99"))
     assert {mapped(found, kind).mode for kind in ("DiagnosticReport", "Observation")} == {"stub"}
