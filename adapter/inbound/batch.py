@@ -17,7 +17,7 @@ Source: HL7 v2.9 §2.10.3 (batch protocol), §2.14 (BHS, BTS, FHS, FTS); hl7v2 c
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from adapter.errors import TooLarge
 from mappings.hl7v2.charset import wide
@@ -25,8 +25,9 @@ from mappings.hl7v2.message import Header, peek
 
 MOST_PARTS = 10_000  # of one frame or request: each costs a journal row
 _FRAMING = " \t\r\n\0\x0b\x1c"
+# Blanks behind a VT end at the next VT, where the same begins again: a run of n would cost n² otherwise.
 _LINE = re.compile(
-    r"(?:\A(?:\xef\xbb\xbf|\ufeff)?|(?<=[\r\n\x0b]))[ \t\0\x0b\x1c]*"
+    r"(?:(?:\A(?:\xef\xbb\xbf|\ufeff)?|(?<=[\r\n]))[ \t\0\x0b\x1c]*+|(?<=\x0b)[ \t\0\x1c]*+)"
     r"(?:(?P<head>MSH|FHS|BHS)(?P<sep>[^A-Za-z0-9\s])[^A-Za-z0-9\s]{1,5}(?:(?P=sep)|[\r\n]|\Z)"
     r"|(?P<tail>BTS|FTS)(?=[^A-Za-z0-9]|\Z))",
     re.IGNORECASE,
@@ -70,7 +71,7 @@ def split(data: bytes, most: int = MOST_PARTS) -> Batch | None:
     if data[:3] == b"MSH" and data.find(b"MSH", 3) < 0:
         return None  # nearly every message, on its way to its acknowledgement
     text, codec = _decoded(data)
-    marks = list(_LINE.finditer(text))
+    marks = list(islice(_LINE.finditer(text), 2 * most + 1))
     kinds = [(mark["head"] or mark["tail"]).upper() for mark in marks]
     if kinds.count("MSH") < 2 and not {"FHS", "BHS"} & set(kinds):
         return None

@@ -3,7 +3,10 @@
 HL7 v2.9 §2.10.3, §2.14; hl7v2 chapter §11.
 """
 
+import contextlib
 import sqlite3
+import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from itertools import count
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 
 from adapter.errors import ConfigurationError, TooLarge
 from adapter.inbound import journal_table
-from adapter.inbound.batch import Batch, header_of, reply, split
+from adapter.inbound.batch import MOST_PARTS, Batch, header_of, reply, split
 from adapter.inbound.http import MEDIA_TYPE, Answered, Sender
 from adapter.inbound.http import receive as posted
 from adapter.inbound.journal_table import Part as Place
@@ -137,6 +140,27 @@ def test_more_messages_than_may_be_are_refused_before_any_work() -> None:
         split(b"MSH|^~\\&|\r" * 4, 3)
     with pytest.raises(TooLarge):
         split((BHS + b"x\r") * 9, 3)
+
+
+def test_no_more_is_remembered_of_too_many_messages_than_it_takes_to_see_that() -> None:
+    data = b"MSH|^~\\&|\r" * 300_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            split(data)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data) + 1000 * MOST_PARTS
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("pump", [b"\x0b", b"\r\x0b", b"\x0b ", b"\x0b\x1c\r", b" ", b"\0\x0b", b"\x0bMSH", b"\rMSH|"])
+def test_no_run_of_bytes_holds_up_the_others(pump: bytes) -> None:
+    """What a sender repeats is looked at once: 256 KiB of it are cut on the loop that answers everybody."""
+    data = ONE + b"MSH|^~\\&|" + pump * (256 * 1024 // len(pump))
+    started = time.process_time()
+    with contextlib.suppress(TooLarge):
+        split(data)
+    assert time.process_time() - started < 2
 
 
 pieces = st.sampled_from(
