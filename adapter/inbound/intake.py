@@ -299,13 +299,13 @@ class Intake:
         """All that a packet held has been submitted."""
         self._journal.nudge()
 
-    def keep_torn(self, data: bytes) -> None:
-        """A torn frame: kept for the record, answered by no one."""
+    def keep_torn(self, data: bytes, ended: Callable[[], None]) -> None:
+        """A torn frame: kept for the record, answered by no one; `ended` hears when it is off our hands."""
         at = self._clock()
         incoming = Incoming(
             self.feed.name, at, data, REJECTED, "", "", lanes=(self._own_lane,), issues=("torn-frame",)
         )  # fmt: skip
-        self._journal.submit(incoming, lambda accepted: None)
+        self._journal.submit(incoming, lambda accepted: ended())
 
     def unable(self, header: Header | None) -> Reply:
         """AE or CE: the message is not kept, the sender is to send it again."""

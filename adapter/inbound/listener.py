@@ -17,12 +17,13 @@ from asyncio import sslproto
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import structlog
 
 from adapter.crash import crash_point
-from adapter.errors import ConfigurationError, Unavailable
+from adapter.errors import ConfigurationError, Unavailable, whereabouts
 from adapter.inbound.feed import Tls, check
 from adapter.inbound.intake import Arrival, Intake, Reply
 from adapter.inbound.mllp import CLOSED, FLOODED, NEED_DATA, Event, Frame, FrameReader, Junk, Oversize, Torn, frame
@@ -64,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._pending = 0  # bytes of frames without an answer
         self._reading = self._writable = True
         self._busy = False  # a large frame is being prepared; those behind it wait, for order
-        self._ended = False
+        self._ended = self._draining = False
         self._accounted = 0  # bytes in the reader that the listener knows of
         self._transport: asyncio.Transport | None = None
         self._last = self._frame_at = 0.0
@@ -150,11 +151,17 @@ class Connection(asyncio.Protocol):
 
     def _drain(self) -> None:
         """Handle the events there are, unless the sender is ahead of us."""
-        while not self._busy and not self._full:
-            event = self._reader.next_event()
-            if event is NEED_DATA or event is CLOSED:
-                break
-            self._handle(event)
+        if self._draining:
+            return  # an answer that came at once: who called goes on
+        self._draining = True
+        try:
+            while not self._busy and not self._full:
+                event = self._reader.next_event()
+                if event is NEED_DATA or event is CLOSED:
+                    break
+                self._handle(event)
+        finally:
+            self._draining = False
         self._account()
         self._balance()
         self._listener.intake.nudge()
@@ -168,7 +175,8 @@ class Connection(asyncio.Protocol):
             case Torn(data):
                 self._frame_at = self._last
                 self._listener.count("torn-frame")
-                self._listener.intake.keep_torn(data)
+                slot = self._open_slot(len(data))  # it waits for the disk like any other, and so does its sender
+                self._listener.intake.keep_torn(data, partial(self._settle, slot, b""))
             case Oversize(head):
                 self._listener.count("over-limit")
                 self._submit(self._open_slot(len(head)), self._listener.intake.prepare_oversize(head))
@@ -182,17 +190,30 @@ class Connection(asyncio.Protocol):
     def _take(self, data: bytes) -> None:
         slot = self._open_slot(len(data))
         if len(data) <= LARGE_BYTES:
-            self._submit(slot, self._listener.intake.prepare(data))
+            try:
+                arrival = self._listener.intake.prepare(data)
+            except Exception as exc:
+                self._faulty(slot, data, exc)
+            else:
+                self._submit(slot, arrival)
             return
         self._busy = True
         loop = self._listener.loop
         prepared = loop.run_in_executor(None, self._listener.intake.prepare, data)
-        prepared.add_done_callback(lambda done: self._go_on(slot, done.result()))
+        prepared.add_done_callback(partial(self._go_on, slot, data))
 
-    def _go_on(self, slot: Slot, arrival: Arrival) -> None:
+    def _go_on(self, slot: Slot, data: bytes, done: "asyncio.Future[Arrival]") -> None:
         self._busy = False
-        self._submit(slot, arrival)
+        if (error := done.exception()) is None:
+            self._submit(slot, done.result())
+        else:
+            self._faulty(slot, data, error)
         self._drain()
+
+    def _faulty(self, slot: Slot, data: bytes, error: BaseException) -> None:
+        """A fault of ours costs one message, which its sender still has; not the connection, nor the room it took."""
+        log.error("mllp.message_failed", feed=self._listener.feed.name, fault=whereabouts(error))
+        self._replied(slot, self._listener.intake.unable(peek(data)))
 
     def _open_slot(self, size: int) -> Slot:
         slot = Slot(size)
@@ -213,11 +234,16 @@ class Connection(asyncio.Protocol):
         return True
 
     def _replied(self, slot: Slot, reply: Reply) -> bool:
-        """Fill the slot, and write what is due from the head of the queue; whether the sender is still there."""
+        """Fill the slot with an answer; whether the sender is still there."""
         there = self._transport is not None and not self._transport.is_closing()
         for code in reply.counted:
             self._listener.count(code)
-        slot.reply = frame(reply.message) if reply.wanted else b""
+        self._settle(slot, frame(reply.message) if reply.wanted else b"")
+        return there
+
+    def _settle(self, slot: Slot, reply: bytes) -> None:
+        """Fill the slot, and write what is due from the head of the queue."""
+        slot.reply = reply
         due = []
         while self._slots and self._slots[0].reply is not None:
             head = self._slots.popleft()
@@ -229,7 +255,6 @@ class Connection(asyncio.Protocol):
             self._drain()
         if self._ended and self.answered:
             self._close()
-        return there
 
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():

@@ -195,7 +195,7 @@ async def test_nothing_of_a_message_lies_in_clear(open_site: OpenSite, tmp_path:
     await take(
         site.intake(), data, data, message("CTRL-5150", "PATIENT-90210"), message("CTRL-5150", msh11="T"), b"x" + data
     )
-    site.intake().keep_torn(data[:-9])
+    site.intake().keep_torn(data[:-9], lambda: None)
     await close_site(site)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}  # noqa: ASYNC240 - nothing else runs
     assert {"journal.sqlite3", "vault.sqlite3"} <= set(files)

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapter.errors import ConfigurationError, Unavailable
 from adapter.inbound import listener as listeners
 from adapter.inbound.ack import Rules
 from adapter.inbound.feed import Feed, Listen
+from adapter.inbound.intake import Arrival
 from adapter.inbound.listener import Listener
 from tests.adapter.inbound.conftest import OpenSite
 from tests.adapter.inbound.site import ORG, Sender, Site, create_site, err, message, msa
@@ -201,6 +203,44 @@ async def test_a_frame_cut_off_by_the_end_of_the_connection_is_kept(site: Site, 
     await eventually(kept)
     assert listener.counters["torn-frame"] == 1
     assert listener.connections == 0
+
+
+async def test_torn_frames_wait_for_the_disk_like_any_other(site: Site, start: Start) -> None:
+    """Five bytes each: their sender is read no faster than they are kept."""
+    listener, sender = await start()
+    most, count = 0, 20 * listeners.PENDING_FRAMES
+    sending = asyncio.create_task(sender.raw(b"\x0bMSH|" * count + b"\x1c\r"))
+    while site.journal.last < count:
+        most = max(most, len(site.journal._queue))
+        await asyncio.sleep(0)
+    await sending
+    assert msa(await sender.ack())[1] == "AR", "the last one has its end"
+    assert 0 < most <= listeners.PENDING_FRAMES
+    assert (listener.counters["torn-frame"], listener._held) == (count - 1, 0)
+    await sender.close()
+
+
+@pytest.mark.parametrize("size", [0, listeners.LARGE_BYTES])
+async def test_a_fault_of_ours_costs_one_message_and_its_sender_hears_so(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    listener, sender = await start()
+    prepare = listener.intake.prepare
+
+    def faulty(data: bytes) -> Arrival:
+        if b"|2|" in data:
+            raise KeyError("4711")
+        return prepare(data)
+
+    monkeypatch.setattr(listener.intake, "prepare", faulty)
+    await sender.send(message("1"), message("2", note="x" * size), message("3"))
+    with capture_logs() as logs:
+        heard = [msa(await sender.ack())[1:3] for _ in range(3)]
+    assert heard == [["AA", "1"], ["AE", "2"], ["AA", "3"]]
+    assert "4711" not in str(logs)
+    assert [one["event"] for one in logs if one["log_level"] == "error"] == ["mllp.message_failed"]
+    assert listener._held == 0
+    await sender.close()
 
 
 async def test_junk_is_counted_and_costs_no_message(site: Site, start: Start) -> None:
