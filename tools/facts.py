@@ -58,8 +58,8 @@ class Waiver:
     type: str
     path: str
     value: str
-    field: str  # PID-19: the message must hold the value there; blank, anywhere
-    ours: str  # of a moved fact: where it must be, `Type.path`, several parted by blanks
+    field: str  # PID-19: the message must hold the value there; `ORC-1=CA`: that text there; several parted by blanks
+    ours: str  # where a moved fact must be, `Type.path`; what a contradicted one is with us; several parted by blanks
     reason: str
     source: str
 
@@ -68,8 +68,12 @@ class Waiver:
         return (
             self.kind == kind
             and all(_like(text, pattern) for text, pattern in pairs)
-            and (not self.field or any(_like(place, self.field) for place in fields.get(fact.value, ())))
+            and (not self.field or any(_stands(pattern, fact, fields) for pattern in self.field.split()))
         )
+
+    def allows(self, values: Iterable[str]) -> bool:
+        """Whether we have what the line says instead of a contradicted fact."""
+        return any(_like(value, pattern) for value in values for pattern in self.ours.split())
 
     def finds(self, fact: Fact, places: Mapping[str, set[str]]) -> bool:
         """Whether a moved fact stands where the line says; `places` has ours by value."""
@@ -83,6 +87,13 @@ class Waiver:
         patterns = [pattern.format(**parts) for pattern in self.ours.split()]
         values = [fact.value, *(_days(fact.value) if _DATE.match(fact.value) and "T" in fact.value else ())]
         return any(_like(place, pattern) for value in values for place in places.get(value, ()) for pattern in patterns)
+
+
+def _stands(pattern: str, fact: Fact, fields: Mapping[str, list[str]]) -> bool:
+    """Whether the message holds a fact, or the text that the pattern names, in the field."""
+    place, _, text = pattern.partition("=")
+    held = {text} if text else {fact.value, *(_days(fact.value) if _DATE.match(fact.value) else ())}
+    return any(_like(found, place) for value in held for found in fields.get(value, ()))
 
 
 def _like(text: str, pattern: str) -> bool:
@@ -147,8 +158,9 @@ def compare_one(
     done.carried += len(carried)
     for fact in sorted(carried):
         _settle(name, fact, said, places, known, fields, done)
-    for fact in _contradictions(theirs, ours, carried):
-        if (waiver := next((each for each in known if each.covers("contradiction", fact, fields)), None)) is not None:
+    for fact, values in _contradictions(theirs, ours, carried):
+        lines = (each for each in known if each.covers("contradiction", fact, fields) and each.allows(values))
+        if (waiver := next(lines, None)) is not None:
             done.waived_against += 1
             done.used.add(waiver)
         else:
@@ -260,13 +272,14 @@ def holdings(data: bytes) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _fields(data: bytes) -> dict[str, list[str]]:
-    """Text → the fields that hold it, in the order of the message."""
+    """Text → the fields that hold it, in the order of the message; of a date or a time its day, too."""
     read = message.parse(data)
     found: dict[str, list[str]] = {}
     for segment in read.segments:
         for number, raw in enumerate(segment.fields):
             for text in set(_texts(raw, read.sep)) if number else ():
-                found.setdefault(text, []).append(f"{segment.name}-{number}")
+                for held in (text, _day_of(text)) if _LEXEME.match(text) else (text,):
+                    found.setdefault(held, []).append(f"{segment.name}-{number}")
     return found
 
 
@@ -350,8 +363,10 @@ def _same_day(fact: Fact, said: Iterable[Fact]) -> bool:
 # contradictions -------------------------------------------------------------------------------------------------------
 
 
-def _contradictions(theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]], carried: set[Fact]) -> Iterator[Fact]:
-    """Facts of theirs against which the resource of ours that is most like theirs has another value."""
+def _contradictions(
+    theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]], carried: set[Fact]
+) -> Iterator[tuple[Fact, set[str]]]:
+    """Facts of theirs against which the resource of ours that is most like theirs has another value, and that value."""
     for mine, other in _matched(theirs, ours, carried):
         single: Mapping[str, set[str]] = _by_path(other)
         for fact in mine:
@@ -361,7 +376,7 @@ def _contradictions(theirs: list[frozenset[Fact]], ours: list[frozenset[Fact]], 
             if fact.path.endswith(("system", "url")) or fact.value.startswith(_MADE_UP) or _same_day(fact, other):
                 continue
             if fact.value.casefold() not in {value.casefold() for value in values}:
-                yield fact
+                yield fact, values
 
 
 def _matched(

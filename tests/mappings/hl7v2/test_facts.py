@@ -51,6 +51,19 @@ def test_a_waiver_for_a_field_holds_for_that_field_only() -> None:
     elsewhere = {"contact": [{"name": {"family": "Demo"}}]}
     assert compared(waiver("lost", "contact.*", field="PID-5"), **elsewhere).waived == 1
     assert compared(waiver("lost", "contact.*", field="NK1-2"), **elsewhere).waived == 0
+    assert compared(waiver("lost", "contact.*", field="NK1-2 PID-5"), **elsewhere).waived == 1
+
+
+def test_a_waiver_for_what_a_field_says_holds_for_messages_that_say_so() -> None:
+    elsewhere = {"contact": [{"name": {"family": "Demo"}}]}
+    assert compared(waiver("lost", "contact.*", field="PV1-2=I"), **elsewhere).waived == 1
+    assert compared(waiver("lost", "contact.*", field="PV1-2=P"), **elsewhere).waived == 0
+
+
+def test_a_date_stands_in_the_field_that_holds_its_day() -> None:
+    deceased = {"deceasedDateTime": "2025-03-04T23:30:00-05:00"}
+    assert compared(waiver("lost", "deceased*", field="PID-7"), **deceased).waived == 1
+    assert compared(waiver("lost", "deceased*", field="PV1-44"), **deceased).waived == 0
 
 
 def test_what_a_table_or_a_converter_makes_up_is_not_carried_over() -> None:
@@ -63,7 +76,8 @@ def test_what_a_table_or_a_converter_makes_up_is_not_carried_over() -> None:
 def test_another_value_where_one_is_held_is_a_contradiction() -> None:
     assert compared(gender="male").contradictions == 1
     assert compared(gender="female").contradictions == 0
-    assert compared(waiver("contradiction", "gender"), gender="male").waived_against == 1
+    assert compared(waiver("contradiction", "gender", ours="female other"), gender="male").waived_against == 1
+    assert compared(waiver("contradiction", "gender", ours="unknown"), gender="male").contradictions == 1
 
 
 def test_times_of_one_day_agree_whatever_their_offset() -> None:
@@ -86,7 +100,8 @@ def test_every_waiver_has_its_reason_and_its_source() -> None:
         assert each.kind in ("moved", "lost", "contradiction"), each
         assert each.reason, each
         assert each.source, each
-        assert bool(each.ours) == (each.kind == "moved"), each
+        assert bool(each.ours) == (each.kind != "lost"), each
+        assert "design" not in each.source, each
 
 
 @pytest.mark.corpus
