@@ -4,7 +4,8 @@ A sender writes `lab.hl7`; once the file has stopped changing
 1. it is read, and cut into its messages (one, a batch, or several in a row);
 2. each is journaled, under its place in this very file;
 3. `lab.hl7.ack` is put beside it, whole or not at all: the answers, in the envelopes that the file had;
-4. the file moves to `done/`, or to `failed/` where a message of it was not accepted: the answer says which.
+4. the file moves to `done/`, or to `failed/` where a message of it was not accepted: the answer says which. What
+   its sender has put in its place meanwhile stays, for nobody has read it.
 
 A kill between any two steps leaves the file where it is; taken up again, each message finds itself in its place and is
 neither lost nor kept twice, whether it has a control id or not. What cannot be kept now is tried again later.
@@ -16,13 +17,14 @@ Source: hl7v2 chapter §11; operations chapter §4.
 
 import asyncio
 import contextlib
+import errno
 import fnmatch
 import hashlib
 import os
 import stat
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
@@ -30,7 +32,7 @@ from pathlib import Path
 import structlog
 
 from adapter.crash import crash_point
-from adapter.errors import TooLarge
+from adapter.errors import TooLarge, whereabouts
 from adapter.files import sync_folder
 from adapter.inbound import batch as batches
 from adapter.inbound.ack import ACCEPT
@@ -62,6 +64,10 @@ class Look:
     def of(cls, found: os.stat_result) -> "Look":
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
+    def still(self, found: os.stat_result) -> bool:
+        """Whether it is this file, untouched; under another name, perhaps."""
+        return replace(self, ctime=found.st_ctime_ns) == Look.of(found)
+
 
 @dataclass(slots=True)
 class Seen:
@@ -77,6 +83,7 @@ class File:
     """A file as it was read. `data` is its beginning only where it is over the limit."""
 
     name: str = field(repr=False)
+    look: Look
     source: bytes = field(repr=False)
     data: bytes = field(repr=False)
     whole: bool = True
@@ -122,7 +129,7 @@ class Watcher:
             try:
                 await self.look()
                 self._away = False
-            except OSError as exc:
+            except Exception as exc:  # a fault of ours must not end it in silence
                 self._missing(exc)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), self.feed.listen.poll_s)
@@ -134,15 +141,15 @@ class Watcher:
                 return
             try:
                 await self._deal_with(name)
-            except OSError as exc:  # of this file: not to be read, not to be moved
+            except Exception as exc:  # of this file: not to be read, not to be moved, or a fault of ours
                 self.counters["unusable"] += 1
-                log.error("folder.file_unusable", feed=self.feed.name, reason=exc.strerror or type(exc).__name__)
+                log.error("folder.file_unusable", feed=self.feed.name, reason=_reason(exc))
                 if name in self._seen:
                     self._seen[name].rests_until = time.monotonic() + REST_S
 
-    def _missing(self, error: OSError) -> None:
+    def _missing(self, error: Exception) -> None:
         if not self._away:
-            log.error("folder.unavailable", feed=self.feed.name, reason=error.strerror or type(error).__name__)
+            log.error("folder.unavailable", feed=self.feed.name, reason=_reason(error))
         self._away = True
 
     def _ready(self, now: float) -> list[str]:
@@ -178,8 +185,10 @@ class Watcher:
             self.counters[reply.code] += 1
         answer = self.intake.gathered(batch, replies)
         good = all(reply.code[1] == ACCEPT for reply in replies)
-        await asyncio.to_thread(self._finish, name, answer, DONE if good else FAILED)
-        self._seen.pop(name, None)
+        if await asyncio.to_thread(self._finish, file, answer, DONE if good else FAILED):
+            self._seen.pop(name, None)
+        else:
+            self.counters["replaced"] += 1  # the new one is looked at like any other
 
     def _read(self, name: str) -> File | None:
         """The file as it stands; None where it is not the one that was looked at."""
@@ -191,9 +200,9 @@ class Watcher:
             if before != self._seen[name].look or Look.of(os.fstat(descriptor)) != before:
                 return None
         whole = len(data) <= limit
-        identity = f"{name}\0{before.mtime}\0{before.ctime}\0{before.size}".encode()
+        identity = os.fsencode(name) + f"\0{before.mtime}\0{before.ctime}\0{before.size}".encode()
         source = self.intake.source(identity + hashlib.sha256(data).digest())
-        return File(name, source, data if whole else data[:HEAD_BYTES], whole)
+        return File(name, before, source, data if whole else data[:HEAD_BYTES], whole)
 
     # 2. Keep ---------------------------------------------------------------------------------------------------------
 
@@ -223,16 +232,24 @@ class Watcher:
 
     # 3 and 4. Answer and move ----------------------------------------------------------------------------------------
 
-    def _finish(self, name: str, answer: Reply, where: str) -> None:
+    def _finish(self, file: File, answer: Reply, where: str) -> bool:
+        """Whether it was the file that was read, and is out of the way."""
+        path = self.folder / file.name
+        if not file.look.still(path.lstat()):
+            return False
         if answer.wanted:
-            self._put(name + ACK, answer.message)
+            self._put(file.name + ACK, answer.message)
         crash_point("folder.answered")
         target = self.folder / where
         target.mkdir(exist_ok=True)
-        (self.folder / name).rename(_free(target, name))
+        moved = path.rename(_free(target, file.name))
+        ours = file.look.still(moved.lstat())
+        if not ours:
+            _put_back(moved, path)
         sync_folder(target)
         sync_folder(self.folder)
         crash_point("folder.moved")
+        return ours
 
     def _put(self, name: str, data: bytes) -> None:
         """Whole or not at all; with the permissions that this process gives new files, for its sender is to read it."""
@@ -265,6 +282,17 @@ def _cut(file: File) -> Batch | None:
 def _settle(future: "asyncio.Future[Reply]", reply: Reply) -> None:
     if not future.done():
         future.set_result(reply)
+
+
+def _put_back(moved: Path, path: Path) -> None:
+    """Of a file that came in the last moment. Raises OSError where yet another has come: it lies there unread."""
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, "replaced twice while it was moved")
+    moved.rename(path)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or whereabouts(error)
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapter.inbound.ack import Rules
-from adapter.inbound.folder import Watcher
+from adapter.inbound.folder import Watcher, _free
+from adapter.inbound.intake import Prepared
 from adapter.inbound.journal_table import Row
 from tests.adapter.inbound.site import Site, close_site, create_site, message, open_site
 
@@ -181,6 +183,67 @@ async def test_what_cannot_be_moved_is_told_without_its_name_and_rests(
     assert told.count("folder.file_unusable") == 2
     assert "Huber" not in told, "names of files may name patients"
     assert {"Huber-Anna.hl7", "b.hl7"} <= names(site)
+
+
+async def test_a_name_in_another_character_set_is_a_name(site: Site) -> None:
+    one = watcher(site)
+    put(site, os.fsdecode(b"M\xfcller.hl7"), message("A1"))
+    await taken(one)
+    assert [row.state for row in await rows(site)] == ["new"]
+    assert names(site) == {os.fsdecode(b"M\xfcller.hl7.ack"), os.fsdecode(b"done/M\xfcller.hl7")}
+
+
+async def test_a_fault_of_ours_costs_one_file_and_is_told_without_its_content(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = watcher(site)
+    prepare = one.intake.prepare_one
+
+    def faulty(data: bytes) -> Prepared:
+        if b"|A1|" in data:
+            raise KeyError("4711")
+        return prepare(data)
+
+    monkeypatch.setattr(one.intake, "prepare_one", faulty)
+    put(site, "a.hl7", message("A1"))
+    put(site, "b.hl7", message("B1"))
+    with capture_logs() as logs:
+        await one.start()
+        async with asyncio.timeout(10):
+            while "done/b.hl7" not in names(site):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await one.stop()
+    assert "a.hl7" in names(site), "it is tried again later"
+    assert [one["event"] for one in logs] == ["folder.file_unusable"]
+    assert logs[0]["reason"].startswith("KeyError at test_folder.py:")
+
+
+@pytest.mark.parametrize("moment", ["folder.kept", "folder.answered", "folder.moving"])
+async def test_what_a_sender_puts_in_the_place_of_its_file_is_not_moved_unread(
+    site: Site, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    one = watcher(site)
+    put(site, "a.hl7", message("A1"))
+    left = [message("B1", note="!")]
+
+    def replaced(point: str) -> None:
+        if point == moment and left:
+            path = put(site, "new", left.pop())
+            path.rename(site.folder / "in" / "a.hl7")
+
+    def free(folder: Path, name: str) -> Path:
+        replaced("folder.moving")
+        return _free(folder, name)
+
+    monkeypatch.setattr("adapter.inbound.folder.crash_point", replaced)
+    monkeypatch.setattr("adapter.inbound.folder._free", free)
+    await taken(one)
+    await taken(one)
+    await taken(one)
+    assert [await site.journal.body(row) for row in await rows(site)] == [message("A1"), message("B1", note="!")]
+    assert names(site) == {"a.hl7.ack", "done/a.hl7"}
+    assert (site.folder / "in" / "done" / "a.hl7").read_bytes() == message("B1", note="!")
+    assert one.counters["replaced"] == 1
 
 
 async def test_a_folder_that_is_away_is_waited_for(site: Site) -> None:
