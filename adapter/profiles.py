@@ -24,6 +24,9 @@ def read_profile(where: str | Path, identity_key: bytes = PUBLIC_KEY) -> Profile
         return load_profile(where, identity_key)
     except MappingError as exc:
         raise ConfigurationError(str(exc), hint=f"edit profiles/{Path(where).name}/profile.toml") from exc
+    except OSError as exc:
+        text = f"profile {Path(where).name}: a file cannot be read: {exc.strerror}"
+        raise ConfigurationError(text, hint="chartbridge doctor") from exc
 
 
 def site_profile(site: str | Path, name: str, identity_key: bytes = PUBLIC_KEY) -> Profile:

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
 from mappings.errors import MappingError
 from mappings.fhir.schema import schema
 from mappings.fhir.values import SOURCE_CODE
@@ -78,6 +80,23 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "policy": tuple(POLICIES),
     "match": _MATCH,
 }
+
+
+class _Kinds(msgspec.Struct):
+    """Of which kind each value is."""
+
+    extends: str = ""
+    zone: str = ""
+    filter: list[dict[str, str]] = []
+    match: dict[str, str] = {}
+    charset: dict[str, str] = {}
+    patient: dict[str, list[str]] = {}
+    ack: dict[str, str | list[str]] = {}
+    authorities: dict[str, str] = {}
+    codes: dict[str, dict[str, str]] = {}
+    segments: dict[str, dict[str, Any]] = {}
+    policy: dict[str, str | bool] = {}
+    limits: dict[str, int | float] = {}
 
 
 class ProfileError(MappingError):
@@ -173,10 +192,10 @@ def load_profile(where: str | Path, identity_key: bytes = PUBLIC_KEY) -> Profile
     merged: Json = {}
     for _, table in layers:
         merged = _merge(merged, table)
-    faults = list(_faults(merged))
+    folders = [folder for folder, _ in layers]
+    faults = list(_faults(merged)) or list(_file_faults(folders))
     if faults:
         raise ProfileError(tuple(f"{merged.get('name', where)}: {fault}" for fault in faults))
-    folders = [folder for folder, _ in layers]
     return _profile(merged, folders, Identities(identity_key))
 
 
@@ -228,6 +247,8 @@ def _layers(folder: Path, seen: tuple[Path, ...] = ()) -> Iterator[tuple[Path, J
         table = tomllib.loads((folder / "profile.toml").read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ProfileError((f"{folder.name}: not TOML: {exc}",)) from exc
+    except OSError as exc:
+        raise ProfileError((f"{folder.name}: profile.toml cannot be read: {exc.strerror}",)) from exc
     if parent := table.get("extends"):
         beside = folder.parent / str(parent)
         yield from _layers(
@@ -266,6 +287,11 @@ def _faults(table: Json) -> Iterator[str]:
             yield f"{key} is one of {', '.join(allowed)}"
     if all(isinstance(table.get(key, {}), dict) for key in _TABLES):
         yield from _policy_faults(table)
+        try:
+            msgspec.convert(table, _Kinds)
+        except msgspec.ValidationError as exc:
+            text, _, place = str(exc).partition(" - at ")
+            yield f"{place.strip('`').removeprefix('$.')}: {text[:1].lower()}{text[1:]}"
     for key in ("name", "namespace"):
         if not isinstance(table.get(key), str) or not table[key]:
             yield f"{key} is missing"
@@ -283,6 +309,21 @@ def _policy_faults(table: Json) -> Iterator[str]:
             yield f"ack.{key} is one of {', '.join(_ACK[key])}"
     if table.get("charset", {}).get("trust", "detect") not in ("detect", "declared"):
         yield "charset.trust is one of detect, declared"
+
+
+def _file_faults(folders: list[Path]) -> Iterator[str]:
+    """Files of the layers that cannot be read at all; what stands in them is judged where it is read."""
+    for file in (file for folder in folders for file in _own_files(folder) if file.name != HOOKS):
+        try:
+            text = file.read_text("utf-8")
+            if file.suffix == ".toml":
+                tomllib.loads(text)
+        except UnicodeDecodeError as exc:
+            yield f"{file.parent.name}/{file.name} is not UTF-8: {exc.reason} at byte {exc.start}"
+        except tomllib.TOMLDecodeError as exc:
+            yield f"{file.parent.name}/{file.name} is not TOML: {exc}"
+        except OSError as exc:
+            yield f"{file.parent.name}/{file.name} cannot be read: {exc.strerror}"
 
 
 def _profile(table: Json, folders: list[Path], identities: Identities) -> Profile:

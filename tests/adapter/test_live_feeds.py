@@ -173,6 +173,18 @@ async def test_reading_again_takes_a_mended_profile_without_closing_a_connection
         await node.receipt.reload()
         assert msa(await sender.ask(a08("3", "13", sender=STRANGE)))[1] == "CA", "what ran goes on"
         assert "not TOML" in (await told(node)).fault
+        own.write_text(STRICT, "utf-8")
+        (own.parent / "segments").mkdir()
+        rows = own.parent / "segments" / "PID.Patient.csv"
+        rows.write_bytes(
+            b"id,source,when,target,type,vocab,value,note\nPID.Patient:99,PID-5,,name[],XPN[HumanName],,,f\xfcr\n"
+        )
+        await node.receipt.reload()
+        assert "not UTF-8" in (await told(node)).fault, "as a spreadsheet saves it"
+        rows.unlink()
+        rows.mkdir()
+        await node.receipt.reload()
+        assert "cannot be read" in (await told(node)).fault
 
 
 async def test_a_feed_whose_file_is_gone_is_closed_when_feeds_are_read_again(fresh_site: Path) -> None:

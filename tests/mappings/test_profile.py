@@ -50,12 +50,45 @@ def converted(profile: Profile, *segments: str) -> list[dict[str, object]]:
         ('filter = [{ id = "x", when = "event of A01" }]', "filter"),
         ('extends = "nobody"', "no profile nobody"),
         ("policy = 3", "policy is not a table"),
+        ("zone = 1", "zone: expected `str`, got `int`"),
+        ("codes = 3", "codes: expected `object`, got `int`"),
+        ('codes.LN = { system = "urn:x:y", map = 3 }', "codes\\[...\\]\\[...\\]"),
+        ("segments.ZAB = 3", "expected `object`, got `int`"),
+        ("filter = 3", "filter: expected `array`"),
+        ("match.msh3 = 3", "expected `str`, got `int`"),
+        ("patient.identity = 3", "expected `array`, got `int`"),
+        ("ack.processing = 3", "expected `str | array`, got `int`"),
+        ('limits.segments = "many"', "got `str`"),
+        ("authorities.A = 3", "expected `str`, got `int`"),
         ("name = ", "not TOML"),
     ],
 )
 def test_a_faulty_profile_is_refused_with_the_nearest_known_word(tmp_path: Path, toml: str, fault: str) -> None:
     with pytest.raises(ProfileError, match=fault):
         load_profile(write(tmp_path / "site", toml))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "fault"),
+    [
+        (
+            "segments/PID.Patient.csv",
+            HEADER.encode() + b"PID.Patient:X,PID-5,,name[],XPN[HumanName],,,f\xfcr\n",
+            "not UTF-8",
+        ),
+        ("codes/local.csv", b"code,target\nK,f\xfcr\n", "codes/local.csv is not UTF-8"),
+        ("messages/oru.toml", b"# f\xfcr\n", "messages/oru.toml is not UTF-8"),
+        ("messages/oru.toml", b"in = ", "messages/oru.toml is not TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_fault_of_its_profile(
+    tmp_path: Path, file: str, content: bytes, fault: str
+) -> None:
+    folder = write(tmp_path / "site", 'codes.LN = { system = "urn:x:y", map = "codes/local.csv" }')
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_bytes(content)
+    with pytest.raises(ProfileError, match=fault):
+        load_profile(folder)
 
 
 def test_a_name_that_is_no_profile_offers_the_nearest() -> None:
