@@ -287,21 +287,28 @@ class Journal(JournalReader):
 
     def _on_loop(self, group: _Group) -> None:
         """A message alone, by the single-row path."""
-        try:
-            accepted = self._commit(self._enter(group))
-        except sqlite3.Error as exc:
-            self._settle(group, self._undo(exc))
-        else:
-            self._settle(group, accepted)
+        self._settle(group, self._tried(lambda: self._commit(self._enter(group))))
 
     def _halved(self, group: _Group) -> None:
         """Insert here, commit in the thread."""
-        try:
-            accepted = self._enter(group)
-        except sqlite3.Error as exc:
-            self._settle(group, self._undo(exc))
-        else:
+        accepted = self._tried(lambda: self._enter(group))
+        if isinstance(accepted, list):
             self._in_thread(group, lambda: self._commit(accepted))
+        else:
+            self._settle(group, accepted)
+
+    def _tried(self, work: Callable[[], list[Accepted]]) -> list[Accepted] | Unavailable | IntegrityFault:
+        """What came of it; after a fault of ours too, for the senders must not wait for ever because of it."""
+        try:
+            return work()
+        except sqlite3.Error as exc:
+            return self._undo(exc)
+        except Exception as exc:
+            self._faulty(exc)
+            return Unavailable("the journal's writer failed")
+
+    def _faulty(self, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": "a fault in the journal", "exception": error})
 
     def _in_thread(self, group: _Group, work: Callable[[], list[Accepted]]) -> None:
         def guarded() -> list[Accepted] | Unavailable | IntegrityFault:
@@ -396,7 +403,10 @@ class Journal(JournalReader):
             self._refuse_all()
         self._write()
         for n, (_, told) in enumerate(group):
-            told(outcome[n] if isinstance(outcome, list) else None)
+            try:
+                told(outcome[n] if isinstance(outcome, list) else None)
+            except Exception as exc:  # its answer could not be made; those of the others can
+                self._faulty(exc)
         if not (self._queue or self._writing):
             self._idle.set()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -261,6 +262,44 @@ async def test_a_failed_fsync_ends_all_acceptance(site: Site, monkeypatch: pytes
     [after] = await take(site.intake(), message("A2"))
     assert (reply.code, after.code) == ("AE", "AE")
     assert said == ["the journal cannot be used now (SQLITE_IOERR_FSYNC)"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_fault_of_ours_is_ae_and_the_journal_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+
+    def fail(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(table, "insert", fail)
+    replies = await take(site.intake(), *[message(str(n)) for n in range(count)])
+    monkeypatch.undo()
+    assert [reply.code for reply in replies] == ["AE"] * count
+    assert [reply.code for reply in await take(site.intake(), *[message(str(n)) for n in range(3)])] == ["AA"] * 3
+    assert [type(one["exception"]) for one in faults] == [KeyError]
+
+
+async def test_an_answer_that_cannot_be_made_keeps_no_other_from_being_heard(site: Site) -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+    told: list[int] = []
+
+    def hear(accepted: Accepted | None) -> None:
+        assert accepted is not None
+        told.append(accepted.seq)
+        if accepted.seq == 2:
+            raise KeyError("a fault")
+
+    for n in range(3):
+        site.journal.submit(incoming(b"%d" % n), hear)
+    await site.journal.accept(incoming(b"3"))
+    assert told == [1, 2, 3]
+    assert [type(one["exception"]) for one in faults] == [KeyError]
+    async with asyncio.timeout(5):
+        await site.journal._idle.wait()
 
 
 class Keys:
