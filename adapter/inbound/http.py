@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adapter.errors import Forbidden, TooLarge, UnsupportedMedia
-from adapter.inbound.intake import Intake, Reply
+from adapter.inbound.intake import Intake, Reply, is_much
 
 MEDIA_TYPE = "application/hl7-v2"
-LARGE_BYTES = 256 * 1024
 ACCEPTED = 202
 _STATUS = {"A": 200, "R": 400, "E": 503}
 
@@ -49,7 +48,7 @@ async def receive(sender: Sender, content_type: str, body: bytes, intakes: Mappi
     if len(body) > intake.feed.listen.limits.frame_bytes:
         raise TooLarge("the message is over the limit of its feed", code="over-limit")
     loop = asyncio.get_running_loop()
-    if len(body) > LARGE_BYTES:
+    if is_much(body):
         arrival = await loop.run_in_executor(None, intake.prepare, body)
     else:
         arrival = intake.prepare(body)

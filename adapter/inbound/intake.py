@@ -51,6 +51,10 @@ from adapter.seal.blind import SEPARATOR, Mac, lane
 from mappings.errors import MappingError
 from mappings.hl7v2.message import Header, digest_without_time, peek
 
+# Reading the headers and patients of more than this is a thread's work, not the loop's.
+LARGE_BYTES, MANY_LINES = 256 * 1024, 2_000
+PART_BYTES = 1024  # what each message of a batch takes up beside its bytes, on its way to the journal
+
 Clock = Callable[[], datetime]
 # (keyed ids of the patients, lanes) of a message under a feed's profile; MappingError where it cannot be read that far
 Scan = Callable[[bytes, Feed], tuple[tuple[bytes, ...], tuple[int, ...]]]
@@ -121,6 +125,11 @@ Arrival = Prepared | Together
 Replied = Callable[[Reply], object]
 # A further message for a sender that may have gone; whether it could be written.
 Later = Callable[[bytes], bool]
+
+
+def is_much(data: bytes) -> bool:
+    """Whether to prepare it would hold up the loop: it is long, or a batch of many, or many segments."""
+    return len(data) > LARGE_BYTES or data.count(b"\r") + data.count(b"\n") > MANY_LINES
 
 
 def nowhere(message: bytes) -> bool:

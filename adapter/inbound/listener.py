@@ -25,7 +25,7 @@ import structlog
 from adapter.crash import crash_point
 from adapter.errors import ConfigurationError, Unavailable, whereabouts
 from adapter.inbound.feed import Tls, check
-from adapter.inbound.intake import Arrival, Intake, Reply
+from adapter.inbound.intake import LARGE_BYTES, PART_BYTES, Arrival, Intake, Reply, Together, is_much
 from adapter.inbound.mllp import CLOSED, FLOODED, NEED_DATA, Event, Frame, FrameReader, Junk, Oversize, Torn, frame
 from mappings.hl7v2.message import peek
 
@@ -34,7 +34,6 @@ PENDING_FRAMES = 256
 PENDING_BYTES = 4 * 1024 * 1024
 # What all connections hold together: so many frames of the limit, at least so many bytes.
 HELD_FRAMES, HELD_BYTES = 4, 128 * 1024 * 1024
-LARGE_BYTES = 256 * 1024  # reading the header and patient of a frame beyond this is a thread's work
 SWEEP_S = 1.0  # how often times are looked at
 STOP_S = 10.0  # of the 15 s that a service manager waits
 BACKLOG = 1024
@@ -189,7 +188,7 @@ class Connection(asyncio.Protocol):
 
     def _take(self, data: bytes) -> None:
         slot = self._open_slot(len(data))
-        if len(data) <= LARGE_BYTES:
+        if not is_much(data):
             try:
                 arrival = self._listener.intake.prepare(data)
             except Exception as exc:
@@ -216,13 +215,19 @@ class Connection(asyncio.Protocol):
         self._replied(slot, self._listener.intake.unable(peek(data)))
 
     def _open_slot(self, size: int) -> Slot:
-        slot = Slot(size)
+        slot = Slot(0)
         self._slots.append(slot)
-        self._pending += size
-        self._listener.hold(size)
+        self._widen(slot, size)
         return slot
 
+    def _widen(self, slot: Slot, size: int) -> None:
+        slot.size += size
+        self._pending += size
+        self._listener.hold(size)
+
     def _submit(self, slot: Slot, arrival: Arrival) -> None:
+        if isinstance(arrival, Together):
+            self._widen(slot, PART_BYTES * len(arrival.parts))
         self._listener.intake.submit(arrival, lambda reply: self._replied(slot, reply), self._later)
 
     def _later(self, message: bytes) -> bool:

@@ -5,6 +5,7 @@ import json
 import resource
 import sqlite3
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from adapter.errors import ConfigurationError, Unavailable
 from adapter.inbound import listener as listeners
 from adapter.inbound.ack import Rules
 from adapter.inbound.feed import Feed, Listen
-from adapter.inbound.intake import Arrival
+from adapter.inbound.intake import LARGE_BYTES, MANY_LINES, Arrival
 from adapter.inbound.listener import Listener
 from tests.adapter.inbound.conftest import OpenSite
 from tests.adapter.inbound.site import ORG, Sender, Site, create_site, err, message, msa
@@ -60,7 +61,7 @@ async def test_a_message_is_acknowledged_once_it_is_in_the_journal(site: Site, s
 
 async def test_answers_leave_in_the_order_of_arrival(site: Site, start: Start) -> None:
     """Accepted, refused, duplicate and large ones mixed, sent before the first answer is read."""
-    large = message("L", note="x" * (listeners.LARGE_BYTES + 1))
+    large = message("L", note="x" * (LARGE_BYTES + 1))
     sent = [
         message("1"),
         large,
@@ -220,7 +221,57 @@ async def test_torn_frames_wait_for_the_disk_like_any_other(site: Site, start: S
     await sender.close()
 
 
-@pytest.mark.parametrize("size", [0, listeners.LARGE_BYTES])
+async def test_the_messages_of_a_batch_count_towards_what_a_connection_may_hold(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten bytes each and a hundred times that in memory: the next batch waits for the answer of the one before."""
+    monkeypatch.setattr(listeners, "PENDING_BYTES", 100 * 1024)
+    listener, sender = await start()
+    batch, most = b"MSH|^~\\&|\r" * 300, 0
+    await sender.send(*[batch] * 5)
+    while site.journal.last < 5 * 300:
+        most = max(most, len(site.journal._queue))
+        await asyncio.sleep(0)
+    for _ in range(5):
+        assert (await sender.ack()).count(b"MSA|AR|") == 300
+    assert 0 < most <= 300
+    assert listener._held == 0
+    await sender.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "elsewhere"),
+    [
+        (message("1"), False),
+        (message("1", note="x" * LARGE_BYTES), True),
+        (message("1") + b"NTE|1\r" * MANY_LINES, True),
+        (b"MSH|^~\\&|\r" * (MANY_LINES + 1), True),
+    ],
+    ids=["small", "long", "segments", "batch"],
+)
+async def test_what_takes_long_to_read_is_read_beside_the_loop(
+    start: Start, monkeypatch: pytest.MonkeyPatch, data: bytes, elsewhere: bool
+) -> None:
+    listener, sender = await start()
+    threads: list[bool] = []
+    prepare = listener.intake.prepare
+
+    def noted(data: bytes) -> Arrival:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return prepare(data)
+
+    monkeypatch.setattr(listener.intake, "prepare", noted)
+    await sender.send(data)
+
+    async def answered() -> bool:
+        return bool(threads) and listener._held == 0
+
+    await eventually(answered)
+    assert threads == [elsewhere]
+    await sender.close()
+
+
+@pytest.mark.parametrize("size", [0, LARGE_BYTES])
 async def test_a_fault_of_ours_costs_one_message_and_its_sender_hears_so(
     site: Site, start: Start, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
