@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._accounted = 0  # bytes in the reader that the listener knows of
         self._transport: asyncio.Transport | None = None
         self._last = self._frame_at = 0.0
+        self._closing_at: float | None = None
 
     # asyncio calls these ------------------------------------------------------------------------------------------
 
@@ -114,7 +115,10 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Close where a frame or a silence has lasted too long. Waiting for us is no silence."""
         limits = self._listener.feed.listen.limits
-        if self._reader.in_frame and self._reading and now - self._frame_at > limits.frame_s:
+        if self._closing_at is not None:
+            if now - self._closing_at > limits.frame_s:  # what is still to be written nobody reads
+                self.abort()
+        elif self._reader.in_frame and self._reading and now - self._frame_at > limits.frame_s:
             self._listener.count("frame-timeout")
             self._close()
         elif not self._slots and now - self._last > limits.idle_s:
@@ -299,6 +303,7 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         self._end()
         if self._transport is not None:
+            self._closing_at = self._closing_at or self._listener.now()
             self._transport.close()
 
 

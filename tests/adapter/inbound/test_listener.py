@@ -534,6 +534,22 @@ async def test_a_reader_that_never_reads_answers_stops_being_read(site: Site, st
     await eventually(settled)
 
 
+async def test_a_peer_that_reads_no_answer_is_let_go_in_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written to it is never read: the end of the connection must not wait for that."""
+    monkeypatch.setattr(listeners, "SWEEP_S", 0.05)
+    listener, sender = await start(limits={"idle_s": 0.3, "frame_s": 0.3})
+    (connection,) = listener._connections
+    sender.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    connection._write(b"x" * (16 << 20))
+
+    async def gone() -> bool:
+        return listener.connections == 0
+
+    await eventually(gone)
+    assert listener.counters["idle-timeout"] == 1
+    sender.writer.transport.abort()
+
+
 async def test_a_thousand_connections_are_all_served(site: Site) -> None:
     """F19 in small: every one is answered, and no descriptor stays open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
