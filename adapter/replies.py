@@ -40,6 +40,7 @@ FIRST_S, MOST_S, GIVE_UP_S = 1.0, 600.0, 86_400.0
 ANSWER_S = 30.0  # until the other side has acknowledged
 POLL_S = 1.0
 WAITERS = 16  # of one message: a sender that sends it again and again, and never waits
+MOST_WAITING = 65_536  # messages that senders wait for: a feed may be paused for days. The oldest are let go
 ACCEPTED, TURNED_AWAY = ("AA", "CA"), ("AR", "CR")
 
 Told = Callable[[Outcome], bool]
@@ -102,6 +103,8 @@ class Replies:
     def wait(self, seq: int, told: Told) -> None:
         """Call `told` when the outcome of this message is known, which it may be already."""
         self._waiters.setdefault(seq, deque(maxlen=WAITERS)).append(told)
+        if len(self._waiters) > MOST_WAITING:
+            del self._waiters[next(iter(self._waiters))]
         self._asked.add(seq)
         self._woken.set()
 

@@ -89,6 +89,27 @@ async def test_what_waits_for_a_person_is_an_error_with_its_reason_and_place(fre
         assert msa(await one.ask(original("A3", "12")))[1] == "AA", "neighbours go on"
 
 
+async def test_who_waits_for_a_paused_feed_is_remembered_up_to_a_limit(
+    fresh_site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies_module, "MOST_WAITING", 3)
+    profile(fresh_site, DURABLE, "own")
+    file = fresh_site / "feeds" / "main.toml"
+    text = file.read_text("utf-8")
+    file.write_text('state = "paused"\n' + text, "utf-8")
+    async with running(fresh_site) as node, sender(node) as one:
+        for n in range(1, 6):
+            assert msa(await one.ask(enhanced(f"A{n}", f"1{n}")))[1] == "CA"
+        file.write_text(text, "utf-8")
+        await node.receipt.reload()
+        assert {msa(await one.ack())[2] for _ in range(3)} == {"A3", "A4", "A5"}
+        await node.settled()
+        async with asyncio.timeout(10):
+            while "" in (found := await ended(node)).values():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert found == dict.fromkeys((1, 2), table.UNHEARD) | dict.fromkeys((3, 4, 5), table.TOLD)
+
+
 async def test_what_fits_no_schema_is_a_data_type_error(fresh_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from adapter.errors import Unprocessable
 
