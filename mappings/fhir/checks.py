@@ -9,10 +9,13 @@ Source: FHIR R4 4.0.1 §2.6.2 (JSON: arrays, nulls, `_name`), constraints ele-1 
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mappings.fhir.codec import Json
 from mappings.fhir.primitives import Test, json_type
+
+if TYPE_CHECKING:
+    from mappings.fhir.fits import Fit
 
 MAX_FAULTS = 100  # of one resource; a file of garbage must not cost us a list as long as itself
 
@@ -50,7 +53,7 @@ class Members:
         self.checks: dict[str, Check] = {}  # everything else
         self.required: list[tuple[str, tuple[str, ...]]] = []  # (segment, the JSON names of an element that must occur)
         self.first_names: list[str] = []  # of the required ones
-        self.fits: dict[str, Test] = {}  # the quick test of every member (`fits.py`)
+        self.fits: dict[str, Fit] = {}  # the quick test of every member
         self.choices: list[frozenset[str]] = []  # names of which one at most may stand, each with its `_name`
 
     def require(self, segment: str, names: tuple[str, ...]) -> None:

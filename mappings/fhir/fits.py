@@ -2,7 +2,8 @@
 
 A resource that fits is the usual one, so `validate.py` asks first whether all is well, and looks for what is wrong only
 where it is not. A quick test may say no to what is right (a rare form: contained resources, extensions beside a list);
-it never says yes to what `checks.py` finds a fault in. It builds no findings and knows no paths, and costs half.
+it never says yes to what `checks.py` finds a fault in. It builds no findings and knows no paths. Classes and plain
+loops, for this is compiled (`docs/decisions/0009-compiled-hot-path.md`).
 
 Source: as `checks.py`.
 """
@@ -13,162 +14,212 @@ from typing import Any
 
 from mappings.fhir.checks import Members
 from mappings.fhir.codec import Json
-from mappings.fhir.primitives import PRIMITIVES, Test
+from mappings.fhir.primitives import PRIMITIVES, Test, is_code, is_decimal, is_id, is_string, is_uri
 
-Shape = tuple[str, ...]  # the names of an object's members, as they stand
-
-_SHAPES = 512  # remembered of one path; a feed's rows make a few dozen
+_LONGEST_SYSTEM, _SYSTEMS = 100, 4096  # of a URI worth remembering, and how many: a feed names the same few systems
 
 
-def whole(members: Members, *, is_element: bool) -> Test:
+class Fit:
+    """The quick test of one member, or of the whole. This one is for what is rare: look closer."""
+
+    def holds(self, value: Any) -> bool:
+        """Whether the value is right beyond doubt."""
+        return False
+
+
+class Always(Fit):
+    """For what was judged before."""
+
+    def holds(self, value: Any) -> bool:
+        return True
+
+
+class Whole(Fit):
     """An object: every member known and right, none missing, of each choice at most one."""
 
-    def holds(shape: Shape) -> bool:
-        return (
-            all(name in shape for name in members.first_names)
-            and all(len(names.intersection(shape)) < 2 for names in members.choices)
-            and (not is_element or len(shape) > 1 or (len(shape) == 1 and "id" not in shape))
-        )
+    def __init__(self, members: Members, *, is_element: bool) -> None:
+        self.of = members.fits
+        self.first_names = members.first_names
+        self.choices = members.choices
+        self.choice_of: dict[str, int] | None = None  # each name of a choice to the bit of its choice
+        self.is_element = is_element
 
-    return _by_shape(members, holds)
-
-
-def extension(members: Members, value_names: Collection[str]) -> Test:
-    """ext-1: an extension has a value or extensions, not both and not neither."""
-    names = frozenset(prefix + name for name in value_names for prefix in ("", "_"))
-
-    def holds(shape: Shape) -> bool:
-        return "url" in shape and len(names.intersection(shape)) == (0 if "extension" in shape else 1)
-
-    return _by_shape(members, holds)
-
-
-def _by_shape(members: Members, holds: Callable[[Shape], bool]) -> Test:
-    """What the names alone decide is decided once for each set of names; then only the values are looked at."""
-    known: dict[Shape, Test] = {}
-
-    def read(shape: Shape) -> Test:
-        if not holds(shape) or not all(name in members.fits for name in shape):
-            return never
-        test = _values_test([members.fits[name] for name in shape])
-        if len(known) < _SHAPES:
-            known[shape] = test
-        return test
-
-    def fits(node: Any) -> bool:
-        if node.__class__ is not dict:
+    def holds(self, value: Any) -> bool:
+        if type(value) is not dict:
             return False
-        shape = tuple(node)
-        return (known.get(shape) or read(shape))(node)
+        node: Json = value
+        of = self.of
+        for name, member in node.items():
+            fit = of.get(name)
+            if fit is None or not fit.holds(member):
+                return False
+        for name in self.first_names:
+            if name not in node:
+                return False
+        if self.choices and not self.one_of_each(node):
+            return False
+        return len(node) > 1 or not self.is_element or (len(node) == 1 and "id" not in node)
 
-    _OBJECT[fits] = known, read
-    return fits
-
-
-# the usual form of the commonest primitives, written out where they stand: a call would cost more than the test
-_INLINE = {
-    PRIMITIVES["string"]: "{v}.__class__ is str and {v}.isprintable() and {v} and not {v}.isspace()",
-    PRIMITIVES["uri"]: "{v}.__class__ is str and {v}.isprintable() and {v} and ' ' not in {v}",
-    PRIMITIVES["code"]: "{v}.__class__ is str and {v}.isprintable() and {v} and ' ' not in {v}",
-    PRIMITIVES["id"]: "{v}.__class__ is str and len({v}) <= 64 and {v}.isascii() and {v}.replace('-', '').isalnum()",
-    PRIMITIVES["decimal"]: "{v}.__class__ is Decimal and {v}.is_finite()",
-}
-_ITEM: dict[Test, Test] = {}  # the test of an array to that of its items: most arrays hold one
-_OBJECT: dict[Test, tuple[dict[Shape, Test], Callable[[Shape], Test]]] = {}  # the test of an object to its shapes
-_LISTED: dict[Test, frozenset[str]] = {}  # the test of a code to the codes it may be
-
-
-def _values_test(tests: list[Test]) -> Test:
-    """One straight line of Python over the values of an object whose names are known."""
-    names = [f"v{number}" for number in range(len(tests))]
-    scope: dict[str, Any] = {"Decimal": Decimal}
-    parts = [_asked(test, name, scope) for name, test in zip(names, tests, strict=True)]
-    lines = ["def fits(node):", f"    [{', '.join(names)}] = node.values()", f"    return {' and '.join(parts)}"]
-    exec("\n".join(lines), scope)  # noqa: S102 - of numbered names only, no text of a resource
-    made: Test = scope["fits"]
-    return made
+    def one_of_each(self, node: Json) -> bool:
+        """Whether no choice stands in two of its types."""
+        choice_of = self.choice_of
+        if choice_of is None:  # made late: members are filled after their test
+            choice_of = {name: 1 << number for number, names in enumerate(self.choices) for name in names}
+            self.choice_of = choice_of
+        seen = 0
+        for name in node:
+            number = choice_of.get(name)
+            if number is not None:
+                if seen & number:
+                    return False
+                seen |= number
+        return True
 
 
-def _asked(test: Test, name: str, scope: dict[str, Any]) -> str:
-    """The expression that puts a value to its test; what it calls is bound in `scope`."""
-    scope[f"t_{name}"] = test
-    call = f"t_{name}({name})"
-    if test in _INLINE:
-        return f"({_INLINE[test].format(v=name)} or {call})"
-    if test in _LISTED:
-        scope[f"c_{name}"] = _LISTED[test]
-        return f"({name}.__class__ is str and {name} in c_{name})"
-    if test in _ITEM:
-        item = f"{name}_0"
-        only = f"{name}.__class__ is list and len({name}) == 1 and ({item} := {name}[0]) is not None"
-        return f"({_asked(_ITEM[test], item, scope)} if {only} else {call})"
-    if test in _OBJECT:
-        scope[f"k_{name}"], scope[f"r_{name}"] = _OBJECT[test]
-        shape = f"tuple({name})"
-        return f"({name}.__class__ is dict and (k_{name}.get({shape}) or r_{name}({shape}))({name}))"
-    return call
+class Extension(Whole):
+    """ext-1: an extension has a value or extensions, not both and not neither."""
+
+    def __init__(self, members: Members, value_names: Collection[str]) -> None:
+        super().__init__(members, is_element=True)
+        self.names = frozenset(prefix + name for name in value_names for prefix in ("", "_"))
+
+    def one_of_each(self, node: Json) -> bool:
+        values = 0
+        for name in node:
+            if name in self.names:
+                values += 1
+        return values == (0 if "extension" in node else 1)
 
 
-def listed(codes: frozenset[str]) -> Test:
+class Leaf(Fit):
+    """A primitive without a usual form of its own here."""
+
+    def __init__(self, test: Test) -> None:
+        self.test = test
+
+    def holds(self, value: Any) -> bool:
+        return self.test(value)
+
+
+class Text(Fit):
+    """A string or markdown."""
+
+    def holds(self, value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        return (value != "" and value.isprintable() and not value.isspace()) or is_string(value)
+
+
+class Token(Fit):
+    """A code of no listed value set."""
+
+    def holds(self, value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        return value.isalnum() or (value != "" and value.isprintable() and " " not in value) or is_code(value)
+
+
+class Uri(Fit):
+    """A URI; the systems of codes and identifiers come again and again."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def holds(self, value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        if value in self.known:
+            return True
+        if not is_uri(value):
+            return False
+        if len(value) <= _LONGEST_SYSTEM and len(self.known) < _SYSTEMS:
+            self.known.add(value)
+        return True
+
+
+class Id(Fit):
+    """A logical id."""
+
+    def holds(self, value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        return (len(value) <= 64 and value.isascii() and value.replace("-", "").isalnum()) or is_id(value)
+
+
+class Number(Fit):
+    """A decimal."""
+
+    def holds(self, value: Any) -> bool:
+        return (type(value) is Decimal and value.is_finite()) or is_decimal(value)
+
+
+class Listed(Fit):
     """A code of a value set that can be listed."""
 
-    def fits(value: Any) -> bool:
-        return value.__class__ is str and value in codes
+    def __init__(self, codes: frozenset[str]) -> None:
+        self.codes = codes
 
-    _LISTED[fits] = codes
-    return fits
+    def holds(self, value: Any) -> bool:
+        return type(value) is str and value in self.codes
 
 
-def many(test: Test) -> Test:
+class Many(Fit):
     """An element that may repeat."""
 
-    def fits(value: Any) -> bool:
-        if value.__class__ is not list or not value:
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+
+    def holds(self, value: Any) -> bool:
+        if type(value) is not list or not value:
             return False
-        for item in value:
-            if not test(item):
+        items: list[Any] = value
+        fit = self.fit
+        for item in items:
+            if not fit.holds(item):
                 return False
         return True
 
-    _ITEM[fits] = test
-    return fits
 
-
-def reference(test: Test, targets: Collection[str]) -> Test:
+class Reference(Fit):
     """A Reference to one of the element's targets."""
 
-    starts = tuple(f"{target}/" for target in targets)
+    def __init__(self, fit: Fit, targets: Collection[str]) -> None:
+        self.fit = fit
+        self.starts = tuple(f"{target}/" for target in targets)
 
-    def fits(value: Any) -> bool:
-        if value.__class__ is dict and len(value) == 1 and (plain := value.get("reference")).__class__ is str:
-            return plain.isprintable() and " " not in plain and plain.startswith(starts)  # as most are: no other member
-        if not test(value) or "type" in value:
+    def holds(self, value: Any) -> bool:
+        if type(value) is not dict:
             return False
-        target = value.get("reference")
-        return target is None or target.startswith(starts)
+        node: Json = value
+        target = node.get("reference")
+        if target is not None and not (type(target) is str and target.startswith(self.starts)):
+            return False
+        if target is not None and len(node) == 1:  # as most are: no other member
+            return is_uri(target)
+        return "type" not in node and self.fit.holds(node)
 
-    return fits
 
-
-def bound_concept(test: Test, in_valueset: Callable[[Json], bool]) -> Test:
+class BoundConcept(Fit):
     """A CodeableConcept with a required binding: one coding must be in the set."""
 
-    def fits(value: Any) -> bool:
-        if not test(value):
-            return False
-        for coding in value.get("coding", ()):
-            if in_valueset(coding):
-                return True
-        return False
+    def __init__(self, fit: Fit, in_valueset: Callable[[Json], bool]) -> None:
+        self.fit = fit
+        self.in_valueset = in_valueset
 
-    return fits
+    def holds(self, value: Any) -> bool:
+        return self.fit.holds(value) and any(self.in_valueset(coding) for coding in value.get("coding", ()))
 
 
-def without(test: Test, name: str) -> Test:
+class Without(Fit):
     """An object that may not have one of its type's members here."""
-    return lambda value: test(value) and name not in value
+
+    def __init__(self, fit: Fit, name: str) -> None:
+        self.fit = fit
+        self.name = name
+
+    def holds(self, value: Any) -> bool:
+        return self.fit.holds(value) and self.name not in value
 
 
-def never(value: Any) -> bool:
-    """For what is rare: look closer."""
-    return False
+_LEAVES: dict[Test, Fit] = {is_string: Text(), is_code: Token(), is_uri: Uri(), is_id: Id(), is_decimal: Number()}
+PLAIN: dict[str, Fit] = {kind: _LEAVES.get(test) or Leaf(test) for kind, test in PRIMITIVES.items()}

@@ -4,7 +4,7 @@
 targets, contained resources and narratives. Before it come the bytes (`codec.check_bytes`); after it the invariants,
 which FHIRPath states, and what only a store knows. A fault names the place and the rule, never a value.
 
-How it is fast: each path of the schema becomes two closures, made when a resource first needs them, that look at the
+How it is fast: each path of the schema becomes two tests, made when a resource first needs them, that look at the
 members present and at nothing else. The first (of the pieces in `fits.py`) says whether all is well, as it usually is;
 only where it does not, the second (of those in `checks.py`) finds out what is wrong.
 
@@ -30,7 +30,7 @@ SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL3
 
 def validate(resource: Any) -> tuple[Fault, ...]:
     """What is wrong with a resource by the schema and narrative layers; nothing where it fits."""
-    if _types.fits(resource):
+    if _types.holds(resource):
         return ()
     found = _types.resource(resource, resource)
     if found is None:
@@ -40,7 +40,7 @@ def validate(resource: Any) -> tuple[Fault, ...]:
     return tuple(Fault("error", code, start + path, text) for code, path, text in found[:MAX_FAULTS])
 
 
-class _Types:
+class _Types(fits.Fit):
     """The checks by path. They refer to each other, so a build holds the lock until all it reaches is made."""
 
     def __init__(self, source: Schema) -> None:
@@ -48,15 +48,13 @@ class _Types:
         self._schema = source
         self._lock = RLock()
         self._made: dict[str, Check] = {}
-        self._tests: dict[str, Test] = {}  # the quick tests of the same paths
+        self._fits: dict[str, fits.Fit] = {}  # the quick tests of the same paths
         self._whole: dict[str, Check] = {}  # resources whose whole tree of checks is made
 
-    def fits(self, value: Any) -> bool:
+    def holds(self, value: Any) -> bool:
         """Whether any resource is right beyond doubt; no stands for "look closer"."""
-        name = value.get("resourceType") if value.__class__ is dict else None
-        if name.__class__ is not str or name not in self._whole:
-            return False
-        return self._tests[name](value)
+        name = value.get("resourceType") if type(value) is dict else None
+        return type(name) is str and name in self._whole and self._fits[name].holds(value)
 
     def resource(self, value: Any, parent: Json) -> Found:
         """Any resource, by its `resourceType`."""
@@ -80,13 +78,13 @@ class _Types:
         members = Members()
         is_element = path not in self.resource_types
         check = checks.object_check(members, is_element=is_element)
-        test = fits.whole(members, is_element=is_element)
+        fit = fits.Whole(members, is_element=is_element)
         if path == "Extension":
             names = self._schema.children(path)["value[x]"].names
-            check, test = checks.extension_rule(check, names), fits.extension(members, names)
-        self._made[path], self._tests[path] = check, test
+            check, fit = checks.extension_rule(check, names), fits.Extension(members, names)
+        self._made[path], self._fits[path] = check, fit
         if not is_element:
-            members.tests["resourceType"] = members.fits["resourceType"] = _read_before
+            members.tests["resourceType"], members.fits["resourceType"] = _read_before, fits.Always()
         for element in self._schema.children(path).values():
             if element.min:
                 members.require(f".{element.stem}", tuple(element.names))
@@ -95,11 +93,11 @@ class _Types:
                     self._add_primitive(members, name, kind, element)
                 else:
                     members.checks[name] = self._complex(name, kind, element)
-                    members.fits[name] = self._complex_test(kind, element)
+                    members.fits[name] = self._complex_fit(kind, element)
             if len(element.names) > 1:
                 members.choices.append(frozenset(prefix + name for name in element.names for prefix in ("", "_")))
         if path == "Reference":  # declared a string, but what it holds is a URL (§2.28.2): white space would break it
-            members.tests["reference"] = members.fits["reference"] = PRIMITIVES["uri"]
+            members.tests["reference"], members.fits["reference"] = PRIMITIVES["uri"], fits.Leaf(PRIMITIVES["uri"])
             members.explain["reference"] = _explain("uri", ".reference")
         return check
 
@@ -121,31 +119,31 @@ class _Types:
             check = contained.rules(check, segment)
         return _choice(check, name, element)
 
-    def _complex_test(self, kind: str, element: Element) -> Test:
+    def _complex_fit(self, kind: str, element: Element) -> fits.Fit:
         """The quick test of the same."""
         if element.name == "contained":
-            return fits.never
-        test = self.fits if kind == "Resource" else self._tests[kind]
+            return fits.Fit()
+        fit = self if kind == "Resource" else self._fits[kind]
         if kind == "Reference" and element.targets and "Resource" not in element.targets:
-            test = fits.reference(test, frozenset(element.targets))
+            fit = fits.Reference(fit, frozenset(element.targets))
         if kind == "CodeableConcept" and element.valueset:
-            test = fits.bound_concept(test, self._coding_test(element.valueset))
+            fit = fits.BoundConcept(fit, self._coding_test(element.valueset))
         if any(constraint.key == "sqty-1" for constraint in element.constraints):
-            test = fits.without(test, "comparator")
-        return fits.many(test) if element.many else test
+            fit = fits.Without(fit, "comparator")
+        return fits.Many(fit) if element.many else fit
 
     def _add_primitive(self, members: Members, name: str, kind: str, element: Element) -> None:
         """One primitive, and the `_name` that extends it; what XML writes as an attribute has none."""
         segment = _segment(element, kind)
         if kind == "xhtml":
             members.checks[name] = _narrative(segment)
-            members.fits[name] = _readable
+            members.fits[name] = fits.Leaf(_readable)
             return
-        test = PRIMITIVES[kind]
+        test, fit = PRIMITIVES[kind], fits.PLAIN[kind]
         if kind == "code" and element.valueset:
-            test = self._code_test(element.valueset)
+            test, fit = self._code_test(element.valueset)
         explain = _explain(kind, segment)
-        members.fits[name] = fits.many(test) if element.many else test
+        members.fits[name] = fits.Many(fit) if element.many else fit
         if element.many:
             members.checks[name] = checks.primitive_array(name, segment, test, explain)
         elif element.choice:
@@ -155,15 +153,17 @@ class _Types:
         if not element.xml_attribute:
             extended = checks.extended_array if element.many else checks.extended
             members.checks[f"_{name}"] = _choice(extended(name, segment, self._object("Element")), name, element)
-            members.fits[f"_{name}"] = fits.never if element.many else self._tests["Element"]
+            members.fits[f"_{name}"] = fits.Fit() if element.many else self._fits["Element"]
 
-    def _code_test(self, valueset: str) -> Test:
-        """Whether a code is in a value set; a `code` compares the code alone."""
+    def _code_test(self, valueset: str) -> tuple[Test, fits.Fit]:
+        """Whether a code is in a value set, carefully and quickly; a `code` compares the code alone."""
         systems = self._schema.valueset(valueset)
         if systems is None:
-            return is_media_type if valueset == "mimetypes" else is_code
-        codes = frozenset(code for listed in systems.values() for code in listed)
-        return fits.listed(codes)
+            return (
+                (is_media_type, fits.Leaf(is_media_type)) if valueset == "mimetypes" else (is_code, fits.PLAIN["code"])
+            )
+        listed = fits.Listed(frozenset(code for codes in systems.values() for code in codes))
+        return listed.holds, listed
 
     def _coding_test(self, valueset: str) -> Callable[[Json], bool]:
         """Whether a Coding is in a value set; it compares system and code."""
