@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test bench figures lint types golden schema crash fuzz clean
+.PHONY: demo test native bench figures lint types golden schema crash fuzz clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,8 +34,12 @@ fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
-bench: $(READY)
-	$(BIN)/chartbridge bench
+# The packages with their hot path compiled to C, in build/native; again only where a source changed.
+native: $(READY)
+	$(BIN)/python -m tools.native
+
+bench: native
+	PYTHONPATH=build/native $(BIN)/chartbridge bench
 
 figures: $(READY)
 	$(BIN)/python -m tools.figures

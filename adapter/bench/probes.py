@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter.bench.figure import Figure, Probe
+from adapter.compiled import is_compiled
 
 AREA = "probes"
 APPEND_BYTES = 4096  # one page, as a small commit writes it
@@ -128,6 +129,7 @@ def hardware() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
+        "hot path": "compiled" if is_compiled() else "Python",
     }
 
 

@@ -6,12 +6,10 @@ do in a hospital.
 """
 
 import re
-from pathlib import Path
 
-from adapter.errors import UsageError
+from adapter import samples
 from adapter.sender import END, START, segments_end_in_cr
 
-SAMPLES = Path(__file__).parents[2] / "samples" / "hl7v2" / "bench"
 ADT, ORU_10, ORU_50 = "adt-500", "oru-10", "oru-50"
 FIRST_NUMBER = 100_000  # all copies of a sample are of one length
 
@@ -21,10 +19,7 @@ NUMBERS = ((b"|BENCH", b"|"), (b"|4711", b"^"), (b"|V100", b"^"), (b"|P500", b"^
 
 def sample(name: str) -> bytes:
     """One sample as it goes over the wire."""
-    try:
-        return segments_end_in_cr((SAMPLES / f"{name}.hl7").read_bytes())
-    except OSError as exc:
-        raise UsageError("the benchmark's samples are not here", hint="run it from a copy of the repository") from exc
+    return segments_end_in_cr((samples.folder() / "bench" / f"{name}.hl7").read_bytes())
 
 
 class Template:

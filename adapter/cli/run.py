@@ -166,10 +166,13 @@ def bench(
 
 
 def version() -> None:
-    """The versions of the program, of Python, and of the compiled FHIR definitions."""
+    """The versions of the program, of Python, of the FHIR definitions, and whether the hot path is compiled."""
     import platform
 
     from adapter import __version__
+    from adapter.compiled import is_compiled
 
-    value = {"version": __version__, "python": platform.python_version(), "fhir": "4.0.1"}
-    emit("chartbridge.version/1", value, f"chartbridge {__version__} (Python {value['python']}, FHIR {value['fhir']})")
+    python, fhir, compiled = platform.python_version(), "4.0.1", is_compiled()
+    value = {"version": __version__, "python": python, "fhir": fhir, "compiled": compiled}
+    how = ", compiled" if compiled else ""
+    emit("chartbridge.version/1", value, f"chartbridge {__version__} (Python {python}, FHIR {fhir}{how})")

@@ -1,0 +1,55 @@
+"""The hot path compiled to C makes what Python makes (docs/decisions/0009-compiled-hot-path.md)."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import native
+
+ROOT = Path(__file__).parents[1]
+HEADER = Path(sys.base_prefix) / "include" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "Python.h"
+
+pytestmark = [
+    pytest.mark.native,
+    pytest.mark.skipif(shutil.which("cc") is None or not HEADER.is_file(), reason="no C compiler, or no Python.h"),
+]
+
+
+def output(packages: Path, *command: str) -> list[str]:
+    """What a module of ours prints where these packages come first."""
+    paths = os.pathsep.join([str(packages), str(ROOT)])
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", *command],
+        cwd=packages,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def compiled() -> Path:
+    return native.build()
+
+
+def test_what_is_compiled_makes_what_python_makes(compiled: Path) -> None:
+    (is_compiled, *made), (is_python, *expected) = (output(each, "tests.compiled_output") for each in (compiled, ROOT))
+    assert (is_compiled, is_python) == ("compiled True", "compiled False")
+    assert len(made) > 1_000
+    assert [line for line, other in zip(made, expected, strict=True) if line != other] == []
+
+
+def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path: Path) -> None:
+    """Datatypes, reader, grouping, validation: with values that no message would bring this far."""
+    parts = [
+        str(ROOT / "tests/mappings" / name)
+        for name in ("hl7v2/datatypes", "hl7v2/test_message.py", "fhir/test_fits.py")
+    ]
+    output(compiled, "pytest", "-p", "no:cacheprovider", f"--rootdir={ROOT}", f"--basetemp={tmp_path}/inner", *parts)
