@@ -60,12 +60,12 @@ def classes_elsewhere() -> set[str]:
 
 
 def failures() -> set[str]:
-    """What the pipeline says of a message by itself: `_failed("…")`, and how a child may end."""
-    source = (ROOT / "adapter" / "pipeline.py").read_text("utf-8")
+    """What the pipeline says of a message by itself: `failed("…")`, and how a child may end."""
+    source = "".join((ROOT / "adapter" / name).read_text("utf-8") for name in ("pipeline.py", "decision.py"))
     reasons = re.findall(
         r'(?:ChildFailed|_fail)\((?:[^")]*, )?"([a-z ]+)"\)', (ROOT / "adapter/children.py").read_text()
     )
-    return set(re.findall(r'_failed\("([a-z-]+)"\)', source)) | {
+    return set(re.findall(r'\bfailed\("([a-z-]+)"\)', source)) | {
         "conversion-" + reason.replace(" ", "-") for reason in reasons
     }
 
