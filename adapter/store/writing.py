@@ -52,10 +52,10 @@ from adapter.store.unit import (
 from ledger.event import id_bytes, new_id
 from mappings.convert import Mapped, Repoint
 from mappings.errors import MappingError
-from mappings.fhir.codec import Json, check_encoded, encode
+from mappings.fhir.codec import Json
 from mappings.fhir.invariants import broken, key_of
 from mappings.fhir.schema import schema
-from mappings.fhir.validate import validate
+from mappings.fhir.validate import written
 from mappings.merge import settle
 
 LAYERS = "bytes schema narrative"  # what ran before these bytes were sealed; and, where the unit asks it, the next
@@ -313,9 +313,7 @@ class Commit:
             self.raise_epoch(known.owner)  # merged: what was decided under the retired owner is void, too
         ver, op = known.ver + 1, "u" if known.live else "c"
         stamped = bare | {"meta": {**bare.get("meta", {}), "versionId": str(ver), "lastUpdated": self.stamp}}
-        _check_content(stamped, invariants=self.unit.invariants)
-        canonical = encode(stamped)
-        check_encoded(canonical)
+        canonical = _canonical(stamped, invariants=self.unit.invariants)
         self._written(known, owner, ver, op, stamped, canonical, same)
         if clock is not None:
             known.clock = seal_clock(keys, known.fid, clock, self.entropy)
@@ -452,12 +450,13 @@ def _check_version(known: Known, expected: int | None) -> None:
         raise PreconditionFailed("another version stands than the one expected", code="version")
 
 
-def _check_content(resource: Json, *, invariants: bool) -> None:
-    """The one validation of what will be stored. Constraints are asked of what fits the schema."""
-    faults = [fault for fault in validate(resource) if fault.severity == "error"]
+def _canonical(resource: Json, *, invariants: bool) -> bytes:
+    """The bytes of what will be stored, validated here once. Constraints are asked of what fits the schema."""
+    canonical, faults = written(resource)
     if not faults and invariants:
-        faults = [*broken(resource)]
+        faults = broken(resource)
     if faults:
         items = tuple(IssueItem(fault.code, fault.expression, fault.text, rule=key_of(fault)) for fault in faults)
         text = f"{resource['resourceType']} is not valid: {len(faults)} faults"
         raise Unprocessable(text, code="invalid-resource", items=items)
+    return canonical

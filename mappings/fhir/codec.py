@@ -94,8 +94,11 @@ decode: Callable[[bytes | str], Json] = _decoder.decode
 
 
 def encode(value: Any) -> bytes:
-    """The canonical bytes of a resource or of any part of one."""
-    return _encoder.encode(value)
+    """The canonical bytes of a resource or of any part of one. Raises BytesError where it is too deep to write."""
+    try:
+        return _encoder.encode(value)
+    except RecursionError as exc:
+        raise _refuse("structure", "is too deep to be written") from exc
 
 
 # -- the bytes layer --

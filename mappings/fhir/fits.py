@@ -2,8 +2,9 @@
 
 A resource that fits is the usual one, so `validate.py` asks first whether all is well, and looks for what is wrong only
 where it is not. A quick test may say no to what is right (a rare form: contained resources, extensions beside a list);
-it never says yes to what `checks.py` finds a fault in. It builds no findings and knows no paths. Classes and plain
-loops, for this is compiled (`docs/decisions/0009-compiled-hot-path.md`).
+it never says yes to what `checks.py` finds a fault in, nor to a depth or a number beyond the limits of the bytes layer.
+It builds no findings and knows no paths. Classes and plain loops, for this is compiled
+(`docs/decisions/0009-compiled-hot-path.md`).
 
 Source: as `checks.py`.
 """
@@ -13,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from mappings.fhir.checks import Members
-from mappings.fhir.codec import Json
+from mappings.fhir.codec import RESOURCE, Json, lexeme
 from mappings.fhir.primitives import PRIMITIVES, Test, is_code, is_decimal, is_id, is_string, is_uri
 
 _LONGEST_SYSTEM, _SYSTEMS = 100, 4096  # of a URI worth remembering, and how many: a feed names the same few systems
@@ -22,15 +23,15 @@ _LONGEST_SYSTEM, _SYSTEMS = 100, 4096  # of a URI worth remembering, and how man
 class Fit:
     """The quick test of one member, or of the whole. This one is for what is rare: look closer."""
 
-    def holds(self, value: Any) -> bool:
-        """Whether the value is right beyond doubt."""
+    def holds(self, value: Any, left: int) -> bool:
+        """Whether the value is right beyond doubt, and no deeper than the levels that are left."""
         return False
 
 
 class Always(Fit):
     """For what was judged before."""
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         return True
 
 
@@ -44,14 +45,14 @@ class Whole(Fit):
         self.choice_of: dict[str, int] | None = None  # each name of a choice to the bit of its choice
         self.is_element = is_element
 
-    def holds(self, value: Any) -> bool:
-        if type(value) is not dict:
+    def holds(self, value: Any, left: int) -> bool:
+        if type(value) is not dict or left <= 0:
             return False
         node: Json = value
         of = self.of
         for name, member in node.items():
             fit = of.get(name)
-            if fit is None or not fit.holds(member):
+            if fit is None or not fit.holds(member, left - 1):
                 return False
         for name in self.first_names:
             if name not in node:
@@ -97,14 +98,14 @@ class Leaf(Fit):
     def __init__(self, test: Test) -> None:
         self.test = test
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         return self.test(value)
 
 
 class Text(Fit):
     """A string or markdown."""
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         if type(value) is not str:
             return False
         return (value != "" and value.isprintable() and not value.isspace()) or is_string(value)
@@ -113,7 +114,7 @@ class Text(Fit):
 class Token(Fit):
     """A code of no listed value set."""
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         if type(value) is not str:
             return False
         return value.isalnum() or (value != "" and value.isprintable() and " " not in value) or is_code(value)
@@ -125,7 +126,7 @@ class Uri(Fit):
     def __init__(self) -> None:
         self.known: set[str] = set()
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         if type(value) is not str:
             return False
         if value in self.known:
@@ -140,17 +141,19 @@ class Uri(Fit):
 class Id(Fit):
     """A logical id."""
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         if type(value) is not str:
             return False
         return (len(value) <= 64 and value.isascii() and value.replace("-", "").isalnum()) or is_id(value)
 
 
 class Number(Fit):
-    """A decimal."""
+    """A decimal, as long as a number may be."""
 
-    def holds(self, value: Any) -> bool:
-        return (type(value) is Decimal and value.is_finite()) or is_decimal(value)
+    def holds(self, value: Any, left: int) -> bool:
+        if type(value) is Decimal:
+            return value.is_finite() and len(str(value)) <= RESOURCE.max_lexeme
+        return is_decimal(value) and len(lexeme(value)) <= RESOURCE.max_lexeme
 
 
 class Listed(Fit):
@@ -159,7 +162,11 @@ class Listed(Fit):
     def __init__(self, codes: frozenset[str]) -> None:
         self.codes = codes
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
+        return self.lists(value)
+
+    def lists(self, value: Any) -> bool:
+        """Whether it is one of them."""
         return type(value) is str and value in self.codes
 
 
@@ -169,13 +176,13 @@ class Many(Fit):
     def __init__(self, fit: Fit) -> None:
         self.fit = fit
 
-    def holds(self, value: Any) -> bool:
-        if type(value) is not list or not value:
+    def holds(self, value: Any, left: int) -> bool:
+        if type(value) is not list or not value or left <= 0:
             return False
         items: list[Any] = value
         fit = self.fit
         for item in items:
-            if not fit.holds(item):
+            if not fit.holds(item, left - 1):
                 return False
         return True
 
@@ -187,16 +194,16 @@ class Reference(Fit):
         self.fit = fit
         self.starts = tuple(f"{target}/" for target in targets)
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         if type(value) is not dict:
             return False
         node: Json = value
         target = node.get("reference")
         if target is not None and not (type(target) is str and target.startswith(self.starts)):
             return False
-        if target is not None and len(node) == 1:  # as most are: no other member
+        if target is not None and len(node) == 1 and left > 0:  # as most are: no other member
             return is_uri(target)
-        return "type" not in node and self.fit.holds(node)
+        return "type" not in node and self.fit.holds(node, left)
 
 
 class BoundConcept(Fit):
@@ -206,8 +213,8 @@ class BoundConcept(Fit):
         self.fit = fit
         self.in_valueset = in_valueset
 
-    def holds(self, value: Any) -> bool:
-        return self.fit.holds(value) and any(self.in_valueset(coding) for coding in value.get("coding", ()))
+    def holds(self, value: Any, left: int) -> bool:
+        return self.fit.holds(value, left) and any(self.in_valueset(coding) for coding in value.get("coding", ()))
 
 
 class Without(Fit):
@@ -217,8 +224,8 @@ class Without(Fit):
         self.fit = fit
         self.name = name
 
-    def holds(self, value: Any) -> bool:
-        return self.fit.holds(value) and self.name not in value
+    def holds(self, value: Any, left: int) -> bool:
+        return self.fit.holds(value, left) and self.name not in value
 
 
 _LEAVES: dict[Test, Fit] = {is_string: Text(), is_code: Token(), is_uri: Uri(), is_id: Id(), is_decimal: Number()}

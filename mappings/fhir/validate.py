@@ -17,12 +17,12 @@ from typing import Any
 
 from mappings.fhir import checks, contained, fits
 from mappings.fhir.checks import MAX_FAULTS, Check, Explain, Finding, Found, Members
-from mappings.fhir.codec import Fault, Json
+from mappings.fhir.codec import RESOURCE, Fault, Json, check_encoded, encode
 from mappings.fhir.narrative import narrative_fault
 from mappings.fhir.primitives import JSON_TYPE_OF, PRIMITIVES, Test, is_code, is_media_type, json_type
 from mappings.fhir.schema import Element, Schema, schema
 
-__all__ = ["MAX_FAULTS", "Fault", "validate"]
+__all__ = ["MAX_FAULTS", "Fault", "validate", "written"]
 
 # Value sets that are bound but cannot be listed: of these the system is known. Media types have a syntax instead.
 SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL379-9": "http://loinc.org"}
@@ -30,8 +30,26 @@ SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL3
 
 def validate(resource: Any) -> tuple[Fault, ...]:
     """What is wrong with a resource by the schema and narrative layers; nothing where it fits."""
-    if _types.holds(resource):
+    if _types.holds(resource, RESOURCE.max_depth):
         return ()
+    return _faults(resource)
+
+
+def written(resource: Json) -> tuple[bytes, tuple[Fault, ...]]:
+    """The canonical bytes of a resource, within the limits of the bytes layer; or, with none, what `validate` finds.
+
+    What passes the quick test keeps those limits, but for size. Raises BytesError.
+    """
+    fits_well = _types.holds(resource, RESOURCE.max_depth)
+    if not fits_well and (faults := _faults(resource)):
+        return b"", faults
+    data = encode(resource)
+    if not fits_well or len(data) > RESOURCE.max_string:
+        check_encoded(data)
+    return data, ()
+
+
+def _faults(resource: Any) -> tuple[Fault, ...]:
     found = _types.resource(resource, resource)
     if found is None:
         return ()
@@ -51,10 +69,10 @@ class _Types(fits.Fit):
         self._fits: dict[str, fits.Fit] = {}  # the quick tests of the same paths
         self._whole: dict[str, Check] = {}  # resources whose whole tree of checks is made
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: Any, left: int) -> bool:
         """Whether any resource is right beyond doubt; no stands for "look closer"."""
         name = value.get("resourceType") if type(value) is dict else None
-        return type(name) is str and name in self._whole and self._fits[name].holds(value)
+        return type(name) is str and name in self._whole and self._fits[name].holds(value, left)
 
     def resource(self, value: Any, parent: Json) -> Found:
         """Any resource, by its `resourceType`."""
@@ -163,7 +181,7 @@ class _Types(fits.Fit):
                 (is_media_type, fits.Leaf(is_media_type)) if valueset == "mimetypes" else (is_code, fits.PLAIN["code"])
             )
         listed = fits.Listed(frozenset(code for codes in systems.values() for code in codes))
-        return listed.holds, listed
+        return listed.lists, listed
 
     def _coding_test(self, valueset: str) -> Callable[[Json], bool]:
         """Whether a Coding is in a value set; it compares system and code."""

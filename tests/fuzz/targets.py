@@ -16,7 +16,7 @@ from mappings.fhir import fhirpath
 from mappings.fhir.codec import BytesError, check_bytes, check_encoded, decode, encode
 from mappings.fhir.fhirpath import Env, FhirpathError
 from mappings.fhir.invariants import broken
-from mappings.fhir.validate import validate
+from mappings.fhir.validate import validate, written
 from mappings.hl7v2 import charset, escape, header, message
 from mappings.hl7v2.context import Context
 from mappings.rows.condition import fields_of, fold, parse_condition
@@ -40,7 +40,9 @@ def converts(data: bytes) -> None:
         kind = mapped.body["resourceType"]
         assert not (faults := validate(mapped.body)), (kind, faults[:3])
         assert not (faults := broken(mapped.body)), (kind, faults[:3])
-        check_encoded(encode(mapped.body))
+        data = encode(mapped.body)
+        assert written(mapped.body) == (data, ())
+        check_encoded(data)
     names = [(mapped.body["resourceType"], mapped.body["id"]) for mapped in conversion.resources]
     assert len(set(names)) == len(names), "one resource twice"
     assert not (faults := validate(bundle(conversion))), ("Bundle", faults[:3])

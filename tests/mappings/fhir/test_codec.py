@@ -180,6 +180,14 @@ def test_a_number_that_we_encode_is_refused_where_it_is_too_long(ahead: int, who
             check_encoded(data)
 
 
+def test_what_is_too_deep_to_be_written_is_refused() -> None:
+    deep: Json = {}
+    for _ in range(5_000):
+        deep = {"x": deep}
+    with pytest.raises(BytesError):
+        encode(deep)
+
+
 def test_a_long_list_of_references_hides_no_depth() -> None:
     references: Json = {"result": [{"reference": f"Observation/{number}"} for number in range(200)]}
     deep: Json = {"lines": references}
