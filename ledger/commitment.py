@@ -48,6 +48,7 @@ class SubjectKey:
     row: int
     key: bytes = field(repr=False)
     tag: Pads = field(init=False, repr=False, compare=False)
+    tags: dict[tuple[str, str], str] = field(init=False, repr=False, compare=False, default_factory=dict)  # the newest
     salt: Pads = field(init=False, repr=False, compare=False)
     detail: Pads = field(init=False, repr=False, compare=False)
 
@@ -64,7 +65,12 @@ class SubjectKey:
 
 def subject_tag(key: SubjectKey, origin: str, month: str) -> str:
     """One tag a subject, log and month ("2026-03"): who holds `key.tag` finds every entry, nobody else joins two."""
-    return _under(key.tag, f"{origin}\x00{month}".encode())[:_TAG_BYTES].hex()
+    found = key.tags.get((origin, month))
+    if found is None:
+        found = _under(key.tag, f"{origin}\x00{month}".encode())[:_TAG_BYTES].hex()
+        key.tags.clear()
+        key.tags[origin, month] = found
+    return found
 
 
 def lone_tag(key: SubjectKey, event_id: bytes) -> str:
