@@ -47,9 +47,12 @@ def test_what_is_compiled_makes_what_python_makes(compiled: Path) -> None:
 
 
 def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path: Path) -> None:
-    """Datatypes, reader, grouping, validation: with values that no message would bring this far."""
-    parts = [
-        str(ROOT / "tests/mappings" / name)
-        for name in ("hl7v2/datatypes", "hl7v2/test_message.py", "fhir/test_fits.py")
-    ]
-    output(compiled, "pytest", "-p", "no:cacheprovider", f"--rootdir={ROOT}", f"--basetemp={tmp_path}/inner", *parts)
+    """Datatypes, reader, grouping, validation, the log: with values that no message would bring this far."""
+    parts = ("mappings/hl7v2/datatypes", "mappings/hl7v2/test_message.py", "mappings/fhir/test_fits.py", "ledger")
+    output(
+        compiled,
+        "pytest",
+        *("-p", "no:cacheprovider", "-p", "tests.compiled_only", "--import-mode=append"),
+        *(f"--rootdir={ROOT}", f"--basetemp={tmp_path}/inner"),
+        *(str(ROOT / "tests" / part) for part in parts),
+    )
