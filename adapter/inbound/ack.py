@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import Final, Literal
 
 from mappings.hl7v2.header import QUERIES
@@ -41,6 +42,7 @@ WAITS: Final = {
     "held": "the message is kept, one before it waits for a person",
     "discarded": "a person took the message out",
 }
+_LONGEST_VERSION = 16  # characters of MSH-12.1 worth remembering
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[[0-9]+\])?(?:-([0-9]{1,4}))?")
 
 # Table 0357, Message error condition codes.
@@ -307,14 +309,23 @@ def _without_header(answer: Answer) -> bytes:
 
 def _is_version_2(version: str) -> bool:
     """2, 2.x or 2.x.y, in digits."""
+    return _numbers(version) is not None
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
+    """Its parts; None for what is no version of 2.x. A feed sends the same one all day."""
+    return (_known_numbers if len(version) <= _LONGEST_VERSION else _known_numbers.__wrapped__)(version)
+
+
+@lru_cache(maxsize=64)
+def _known_numbers(version: str) -> tuple[int, ...] | None:
     parts = version.split(".")
-    return parts[0] == "2" and all(part.isascii() and part.isdigit() for part in parts)
+    if parts[0] != "2" or not all(part.isascii() and part.isdigit() for part in parts):
+        return None
+    return tuple(int(part[:4]) for part in parts)
 
 
 def _version(header: Header) -> tuple[int, ...]:
     """MSH-12 for comparing; what is no version of 2.x is answered as 2.5."""
-    version = header.version
-    if not _is_version_2(version):
-        return (2, 5)
-    parts = tuple(int(part[:4]) for part in version.split("."))
-    return parts if len(parts) > 1 else (2, 5)
+    numbers = _numbers(header.version)
+    return numbers if numbers is not None and len(numbers) > 1 else (2, 5)
