@@ -16,7 +16,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -30,12 +30,12 @@ from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import separators
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.time import moment_of
+from mappings.hl7v2.wiring import Mode
 from mappings.hooks import HookFailed
 from mappings.profile import KEPT, Profile, load_profile
 from mappings.rows.trace import Trace
 
 Json = dict[str, Any]
-Mode = Literal["state", "update", "stub", "event"]
 
 BATCH_HEADERS = (b"FHS", b"BHS")
 _FIRST = attrgetter("first")
@@ -191,7 +191,7 @@ def _mapped(builder: Builder, times: tuple[str, dict[int, str]], downgrade: bool
     clear = builder.clear
     return Mapped(
         builder.body,
-        builder.mode,  # type: ignore[arg-type] # wiring checks the word
+        builder.mode,
         tuple(dict.fromkeys(clear)) if clear else (),
         tuple(builder.filled),
         tuple(builder.own),

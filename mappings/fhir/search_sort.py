@@ -35,8 +35,6 @@ class Descending:
     def __lt__(self, other: "Descending") -> bool:
         return bool(other.key < self.key)
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def sort_key(type_: str, sorts: tuple[Sort, ...], zone: tzinfo) -> Callable[[Json], tuple[Any, ...]]:
     """The key function for `sorted`; resources that are equal in it keep their order."""

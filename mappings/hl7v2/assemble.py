@@ -21,7 +21,7 @@ from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Message, Segment
 from mappings.hl7v2.pairing import ORC_BEHIND
 from mappings.hl7v2.structure import ROOT, Group
-from mappings.hl7v2.wiring import Add, Link, Make, NamedRules, Wiring
+from mappings.hl7v2.wiring import Add, Link, Make, Mode, NamedRules, Wiring
 from mappings.identity import Identities
 from mappings.rows.compiler import CompiledMap
 from mappings.rows.condition import version
@@ -40,7 +40,7 @@ class Builder:
     What a stub never has stands as a default of the class: a message makes several stubs for each resource it states.
     """
 
-    mode = "stub"
+    mode: Mode = "stub"
     segment: Segment | None = None
     tail: Segment | None = None  # the last segment that goes on with it
     group: Group | None = None
@@ -63,7 +63,7 @@ class Builder:
 
     @classmethod
     def made(
-        cls, kind: str, id_: str, mode: str, segment: Segment | None, group: Group | None, make: Make | None = None
+        cls, kind: str, id_: str, mode: Mode, segment: Segment | None, group: Group | None, make: Make | None = None
     ) -> "Builder":
         """A resource that a segment states."""
         built = cls(kind, id_, f"{kind}/{id_}", {"resourceType": kind, "id": id_}, segment.ordinal if segment else 0)

@@ -22,6 +22,7 @@ from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, after, function
 from mappings.hl7v2.rules.patients import leads, patient_group
 from mappings.hl7v2.structure import Group
+from mappings.hl7v2.wiring import Mode
 from mappings.rows.runtime import NIL, NULL
 from mappings.terminology.concept_map import ConceptMap
 
@@ -185,7 +186,7 @@ def _of_patient(ctx: Assembly, segment: Segment) -> bool:
 
 def _team(ctx: Assembly, patient: Builder, group: Group, members: list[tuple[str, Segment]]) -> None:
     first = members[0][1]
-    mode = "update" if leads(ctx) else "stub"
+    mode: Mode = "update" if leads(ctx) else "stub"
     team = Builder.made("CareTeam", ctx.identities.make("CareTeam", ("team", patient.id)), mode, first, group)
     team.body["subject"] = {"reference": patient.ref}
     for name, segment in members:
