@@ -13,9 +13,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
-from mappings.fhir.codec import decode
+from msgspec import Raw
+
+from mappings.fhir.codec import decode, lexeme
 from mappings.fhir.leaves import leaves
 from mappings.hl7v2.issues import CODES
 
@@ -103,7 +106,12 @@ def _leaves(entry: Json) -> Iterator[tuple[str, str]]:
     for name in _ABOUT:
         if value := entry.get(name):  # a record of an older version may lack it
             yield f"@{name}", str(value)
-    yield from ((path, str(value)) for path, value in leaves(entry["body"]))
+    yield from ((path, _text(value)) for path, value in leaves(entry["body"]))
+
+
+def _text(value: Any) -> str:
+    """A leaf as text; a number as it was written."""
+    return lexeme(value) if isinstance(value, (Decimal, Raw)) else str(value)
 
 
 def _counted(path: str, old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:

@@ -74,6 +74,11 @@ class Conversion:
     rows: str
     filtered: str = ""  # id of the profile's filter that took the message out: journaled, acknowledged, not mapped
 
+    def __post_init__(self) -> None:
+        for given in (self.resources, self.effects, self.issues):
+            if not isinstance(given, tuple):
+                raise TypeError("resources, effects and issues are tuples")
+
 
 @dataclass(frozen=True, slots=True)
 class PatientKey:

@@ -1,7 +1,6 @@
 """The hot path compiled to C makes what Python makes (docs/decisions/0009-compiled-hot-path.md)."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,10 @@ import pytest
 from tools import native
 
 ROOT = Path(__file__).parents[1]
-HEADER = Path(sys.base_prefix) / "include" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "Python.h"
 
 pytestmark = [
     pytest.mark.native,
-    pytest.mark.skipif(shutil.which("cc") is None or not HEADER.is_file(), reason="no C compiler, or no Python.h"),
+    pytest.mark.skipif(native.compiler() is None, reason="no C compiler, or no headers of Python"),
 ]
 
 

@@ -12,8 +12,10 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +31,7 @@ def build(folder: Path = FOLDER) -> Path:
     stamp = folder / _STAMP
     if stamp.is_file() and stamp.read_text("ascii") == digest:
         return folder
+    shutil.rmtree(folder, ignore_errors=True)  # what no longer answers to its sources is not to be measured
     with tempfile.TemporaryDirectory() as temporary:
         copy, wheels = Path(temporary) / "source", Path(temporary) / "wheels"
         for name in SOURCES:
@@ -39,12 +42,20 @@ def build(folder: Path = FOLDER) -> Path:
             env={**os.environ, "HATCH_BUILD_HOOKS_ENABLE": "1", "CFLAGS": _NO_DEBUGGER, "PYTHONPATH": ""},
             check=True,
         )
-        shutil.rmtree(folder, ignore_errors=True)
         (wheel,) = wheels.glob("*.whl")
+        unpacked = Path(temporary) / "unpacked"
         with zipfile.ZipFile(wheel) as packed:
-            packed.extractall(folder)
-    stamp.write_text(digest, "ascii")
+            packed.extractall(unpacked)
+        (unpacked / _STAMP).write_text(digest, "ascii")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(unpacked, folder)
     return folder
+
+
+def compiler() -> str | None:
+    """The C compiler that Python's build would take, where it and Python's headers are here."""
+    found = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
+    return found if Path(sysconfig.get_path("include"), "Python.h").is_file() else None
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -56,8 +67,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _digest() -> str:
-    """Of every source by its path and content, and of the Python that they are compiled for."""
+    """Of every source by its path and content, of the Python that they are compiled for, and of what compiles them."""
     found = hashlib.sha256(sys.version.encode())
+    for name in ("hatch-mypyc", "hatchling", "mypy", "setuptools"):
+        found.update(f"{name}={version(name)}\0".encode())
     for name in SOURCES:
         start = ROOT / name
         for path in sorted(start.rglob("*")) if start.is_dir() else [start]:
@@ -67,5 +80,13 @@ def _digest() -> str:
     return found.hexdigest()
 
 
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    if compiler() is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        sys.exit("no C compiler, or no headers of Python: nothing is compiled")
+    build(folder)
+
+
 if __name__ == "__main__":
-    build(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    main()

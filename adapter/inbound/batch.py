@@ -73,10 +73,10 @@ def split(data: bytes, most: int = MOST_PARTS) -> Batch | None:
     text, codec = _decoded(data)
     marks = list(islice(_LINE.finditer(text), 2 * most + 1))
     kinds = [(mark["head"] or mark["tail"]).upper() for mark in marks]
+    if len(marks) > 2 * most:  # an envelope around each message is the most there can be; what follows is not known
+        raise TooLarge(f"more than {most} messages in one batch", code="over-limit")
     if kinds.count("MSH") < 2 and not {"FHS", "BHS"} & set(kinds):
         return None
-    if len(marks) > 2 * most:  # an envelope around each message is the most there can be
-        raise TooLarge(f"more than {most} messages in one batch", code="over-limit")
     batch = _read(list(_pieces(text, marks, kinds)), codec)
     if len(batch.parts) > most:
         raise TooLarge(f"more than {most} messages in one batch", code="over-limit")

@@ -12,6 +12,7 @@ Framing and sockets are `mllp.py`'s and `listener.py`'s, requests `http.py`'s, f
 Source: hl7v2 chapter §11; operations chapter §4.
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -272,17 +273,32 @@ class Intake:
         """Step 4 for a message that is durable."""
         header, seq = prepared.header, accepted.first or accepted.seq
         if accepted.ack or header is None:
-            replied(self._reply(prepared, accepted))
+            replied(self._made(lambda: self._reply(prepared, accepted)))
             if header is not None and len(accepted.ack.split(" ")) > 3 and not self._rules.reply_to:
-                self._outcomes.wait(seq, lambda outcome: later(self._application(header, outcome).message))
+                self._outcomes.wait(seq, lambda outcome: later(self._applied(header, outcome).message))
         elif self._rules.reply_to:
             replied(Reply("AA", b"", wanted=False))
         else:
-            self._outcomes.wait(seq, lambda outcome: _told(replied, self._application(header, outcome)))
+            self._outcomes.wait(seq, lambda outcome: _told(replied, self._applied(header, outcome)))
 
-    def _application(self, header: Header, became: Outcome) -> Reply:
-        answer = self.application(became)
-        return Reply(answer.code, render(header, answer))
+    def _applied(self, header: Header, became: Outcome) -> Reply:
+        """The application's answer, as the sender reads it."""
+
+        def make() -> Reply:
+            answer = self.application(became)
+            return Reply(answer.code, render(header, answer))
+
+        return self._made(make)
+
+    def _made(self, make: Callable[[], Reply]) -> Reply:
+        """An answer; where a fault of ours keeps it from being made, AE without anything of the message. The message
+        is kept, and is a duplicate when it is sent again; without any answer its connection would wait for ever."""
+        try:
+            return make()
+        except Exception as exc:
+            fault = {"message": "an answer could not be made", "exception": exc}
+            asyncio.get_running_loop().call_exception_handler(fault)
+            return self.unable(None)
 
     def application(self, became: Outcome) -> Answer:
         """The application's answer to a message."""

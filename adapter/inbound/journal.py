@@ -26,6 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -304,8 +305,15 @@ class Journal(JournalReader):
         except sqlite3.Error as exc:
             return self._undo(exc)
         except Exception as exc:
+            self._roll_back()
             self._faulty(exc)
             return Unavailable("the journal's writer failed")
+
+    def _roll_back(self) -> None:
+        """Nothing of a group that a fault of ours ended stays open: other writers wait for it."""
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
     def _faulty(self, error: Exception) -> None:
         self._loop.call_exception_handler({"message": "a fault in the journal", "exception": error})
@@ -316,6 +324,9 @@ class Journal(JournalReader):
                 return work()
             except sqlite3.Error as exc:
                 return self._undo(exc)
+            except BaseException:
+                self._roll_back()
+                raise
 
         def done(future: Future[list[Accepted] | Unavailable | IntegrityFault]) -> None:
             broken = future.exception()  # a fault of ours: the senders must not wait for ever because of it
@@ -328,8 +339,6 @@ class Journal(JournalReader):
 
     def _enter(self, group: _Group) -> list[Accepted]:
         """Steps 2 and 3. More than one row: the transaction stays open."""
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")  # of a group that failed for a reason not SQLite's
         if len(group) > 1 or group[0][0].part is not None:
             self._connection.execute("BEGIN IMMEDIATE")
         seq, accepted = self._next, []

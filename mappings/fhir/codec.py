@@ -94,11 +94,13 @@ decode: Callable[[bytes | str], Json] = _decoder.decode
 
 
 def encode(value: Any) -> bytes:
-    """The canonical bytes of a resource or of any part of one. Raises BytesError where it is too deep to write."""
+    """The canonical bytes of a resource or of any part of one. Raises BytesError for what cannot be written."""
     try:
         return _encoder.encode(value)
     except RecursionError as exc:
         raise _refuse("structure", "is too deep to be written") from exc
+    except ValueError as exc:  # half of a surrogate pair, an integer of thousands of digits
+        raise _refuse("value", "has a value that JSON cannot hold") from exc
 
 
 # -- the bytes layer --
@@ -126,16 +128,6 @@ def check_bytes(data: bytes, limits: Limits = RESOURCE) -> Json:
     if _names_at_most(data) != members and _names(data) != members:  # 4
         raise BytesError(tuple(_duplicates(data)))
     return value
-
-
-def check_encoded(data: bytes, limits: Limits = RESOURCE) -> None:
-    """The same of bytes that `encode` has just written, which are UTF-8 and name no member twice. Raises BytesError."""
-    if (
-        len(data) > min(limits.max_bytes, limits.max_string)
-        or _depth_at_most(data, limits.max_depth) > limits.max_depth
-        or _may_hold_number(data, limits.max_lexeme + 1)
-    ):
-        check_bytes(data, limits)
 
 
 def _refuse(code: str, text: str) -> BytesError:
@@ -186,17 +178,6 @@ def _is_small(data: bytes, limits: Limits) -> bool:
     )
 
 
-_NUMBER = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else ord(" ") for byte in range(128)).ljust(256)
-_NUMBER_RUN = b"0" * 1024
-_STRIDE = 8
-
-
-def _may_hold_number(data: bytes, length: int) -> bool:
-    """No only where no number of so many characters stands in the bytes: every eighth byte is looked at, and so long a
-    number fills all of them for a while."""
-    return _NUMBER_RUN[: length // _STRIDE] in data[::_STRIDE].translate(_NUMBER)
-
-
 def _depth_at_most(data: bytes, enough: int) -> int:
     """No less than the depth of canonical bytes: every bracket that opens, but in a list of references the last alone.
 
@@ -205,6 +186,22 @@ def _depth_at_most(data: bytes, enough: int) -> int:
     """
     opened = data.count(b"{") + data.count(b"[")
     return opened if opened <= enough else opened - data.count(_NEXT_REFERENCE)
+
+
+def is_deeper(root: Any, levels: int) -> bool:
+    """Whether objects and arrays stand in each other more than so many levels deep."""
+    level = [root]
+    for _ in range(levels + 1):
+        below: list[Any] = []
+        for node in level:
+            if node.__class__ is dict:
+                below += node.values()
+            elif node.__class__ is list:
+                below += node
+        level = [node for node in below if node.__class__ is dict or node.__class__ is list]
+        if not level:
+            return False
+    return True
 
 
 def _measure(root: Json, limits: Limits, *, long: bool) -> int:

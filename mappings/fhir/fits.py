@@ -13,10 +13,13 @@ from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
+from msgspec import Raw
+
 from mappings.fhir.checks import Members
 from mappings.fhir.codec import RESOURCE, Json, lexeme
 from mappings.fhir.primitives import PRIMITIVES, Test, is_code, is_decimal, is_id, is_string, is_uri
 
+_LARGE: int = 10 ** (RESOURCE.max_lexeme - 1)  # of an integer, its minus aside
 _LONGEST_SYSTEM, _SYSTEMS = 100, 4096  # of a URI worth remembering, and how many: a feed names the same few systems
 
 
@@ -151,9 +154,14 @@ class Number(Fit):
     """A decimal, as long as a number may be."""
 
     def holds(self, value: Any, left: int) -> bool:
-        if type(value) is Decimal:
-            return value.is_finite() and len(str(value)) <= RESOURCE.max_lexeme
-        return is_decimal(value) and len(lexeme(value)) <= RESOURCE.max_lexeme
+        if type(value) is int:
+            return -_LARGE < value < _LARGE
+        if type(value) is Raw:
+            text = lexeme(value)
+            return is_decimal(value) and len(text) <= RESOURCE.max_lexeme and "e" not in text.lower()
+        if type(value) is not Decimal or not value.is_finite() or len(str(value)) > RESOURCE.max_lexeme:
+            return False
+        return not value or abs(value.adjusted()) <= RESOURCE.max_exponent
 
 
 class Listed(Fit):

@@ -17,7 +17,7 @@ from typing import Any
 
 from mappings.fhir import checks, contained, fits
 from mappings.fhir.checks import MAX_FAULTS, Check, Explain, Finding, Found, Members
-from mappings.fhir.codec import RESOURCE, Fault, Json, check_encoded, encode
+from mappings.fhir.codec import RESOURCE, Fault, Json, check_bytes, encode, is_deeper
 from mappings.fhir.narrative import narrative_fault
 from mappings.fhir.primitives import JSON_TYPE_OF, PRIMITIVES, Test, is_code, is_media_type, json_type
 from mappings.fhir.schema import Element, Schema, schema
@@ -45,11 +45,13 @@ def written(resource: Json) -> tuple[bytes, tuple[Fault, ...]]:
         return b"", faults
     data = encode(resource)
     if not fits_well or len(data) > RESOURCE.max_string:
-        check_encoded(data)
+        check_bytes(data)
     return data, ()
 
 
 def _faults(resource: Any) -> tuple[Fault, ...]:
+    if is_deeper(resource, RESOURCE.max_depth):  # the checks call each other, a level a call
+        return (Fault("error", "structure", "Resource", f"is deeper than {RESOURCE.max_depth} levels"),)
     found = _types.resource(resource, resource)
     if found is None:
         return ()

@@ -1,9 +1,9 @@
 """Which character set a message is in, and its text.
 
 Decoding comes before splitting: in Shift-JIS, GB 18030, Big5 and ISO-2022-JP many characters contain the bytes of the
-separators. Order of belief: byte order mark, MSH-18, the feed's configured set, strict UTF-8, ISO-2022-JP by its escape
-sequences, windows-1252. A header that lies is found out (`charset-lies`): UTF-8 that was declared as something
-single-byte, or declared and invalid.
+separators. Order of belief: byte order mark, MSH-18, ISO-2022-JP by its escape sequences (unless the feed's set is of
+that family, or trusted), the feed's configured set, strict UTF-8, windows-1252. A header that lies is found out
+(`charset-lies`): UTF-8 that was declared as something single-byte, or declared and invalid.
 Source: HL7 v2.9 chapter 2, MSH-18 and table 0211; the WHATWG Encoding Standard for the supersets that senders mean
 when they say Shift_JIS, Big5, EUC-KR or GB2312. CNS 11643 (EUC-TW) has no codec in Python: `charset-unknown`.
 """

@@ -13,7 +13,7 @@ from adapter.inbound.mllp import CLOSED, NEED_DATA, FrameReader
 from mappings.convert import UnreadableMessage, bundle, patient_keys, to_fhir
 from mappings.errors import MappingError
 from mappings.fhir import fhirpath
-from mappings.fhir.codec import BytesError, check_bytes, check_encoded, decode, encode
+from mappings.fhir.codec import BytesError, check_bytes, decode, encode
 from mappings.fhir.fhirpath import Env, FhirpathError
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate, written
@@ -42,7 +42,7 @@ def converts(data: bytes) -> None:
         assert not (faults := broken(mapped.body)), (kind, faults[:3])
         data = encode(mapped.body)
         assert written(mapped.body) == (data, ())
-        check_encoded(data)
+        check_bytes(data)
     names = [(mapped.body["resourceType"], mapped.body["id"]) for mapped in conversion.resources]
     assert len(set(names)) == len(names), "one resource twice"
     assert not (faults := validate(bundle(conversion))), ("Bundle", faults[:3])

@@ -5,6 +5,7 @@ Source: operations chapter §1 (`map test`, `map diff`).
 
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from mappings import fixtures
 from mappings.compare import compare
 from mappings.convert import load_profile, to_fhir
 from mappings.record import record
-from tests.mappings.hl7v2.messages import SAMPLES, default
+from tests.mappings.hl7v2.messages import SAMPLES, default, obr, obx, oru
 
 Json = dict[str, object]
 SAMPLE = next(path for path in SAMPLES if path.stem == "adt-a01-admission")
@@ -78,6 +79,17 @@ def test_a_new_issue_is_worse_unless_it_only_informs_and_one_that_is_gone_is_not
 def test_a_message_that_no_longer_converts_is_worse_and_the_other_way_is_not() -> None:
     assert compare(RECORD, None).verdict == "worse"
     assert compare(None, RECORD).verdict == "changed"
+
+
+def result(value: str) -> bytes:
+    return record(oru(obr(), obx(value)))
+
+
+def test_a_number_is_itself_however_it_was_written() -> None:
+    tiny, other = (result("0.0000001"), result("0.0000002"))
+    assert compare(tiny, tiny).verdict == "unchanged"
+    (change,) = [each for each in compare(tiny, other).changes if each.path == "valueQuantity.value"]
+    assert (Decimal(change.old), Decimal(change.new)) == (Decimal("1E-7"), Decimal("2E-7"))
 
 
 def test_a_change_names_its_resource_and_path() -> None:

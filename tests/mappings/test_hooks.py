@@ -80,7 +80,8 @@ def test_hooks_of_all_layers_run_the_most_general_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body",
     ["def before(message):\n    return 1 / 0", "def before(message):\n    return 'text'",
-     "def after(conversion):\n    raise KeyError('Ana')", "def after(conversion):\n    return conversion.resources"],
+     "def after(conversion):\n    raise KeyError('Ana')", "def after(conversion):\n    return conversion.resources",
+     "import dataclasses\ndef after(found):\n    return dataclasses.replace(found, resources=list(found.resources))"],
 )  # fmt: skip
 def test_a_hook_that_fails_costs_its_message_and_tells_no_content(tmp_path: Path, body: str) -> None:
     loaded = profile(tmp_path, body)

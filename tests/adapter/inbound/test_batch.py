@@ -140,6 +140,8 @@ def test_more_messages_than_may_be_are_refused_before_any_work() -> None:
         split(b"MSH|^~\\&|\r" * 4, 3)
     with pytest.raises(TooLarge):
         split((BHS + b"x\r") * 9, 3)
+    with pytest.raises(TooLarge):  # or another patient's segments would end in the first message
+        split(b"MSH|^~\\&|\r" + b"BTS|x\r" * 20 + b"MSH|^~\\&|\rPID|||9\r", 3)
 
 
 def test_no_more_is_remembered_of_too_many_messages_than_it_takes_to_see_that() -> None:

@@ -18,7 +18,7 @@ from adapter.errors import ConfigurationError, Unavailable
 from adapter.inbound import listener as listeners
 from adapter.inbound.ack import Rules
 from adapter.inbound.feed import Feed, Listen
-from adapter.inbound.intake import LARGE_BYTES, MANY_LINES, Arrival
+from adapter.inbound.intake import LARGE_BYTES, MANY_LINES, Arrival, Intake
 from adapter.inbound.listener import Listener
 from tests.adapter.inbound.conftest import OpenSite
 from tests.adapter.inbound.site import ORG, Sender, Site, create_site, err, message, msa
@@ -145,6 +145,26 @@ async def test_a_wrong_sender_is_accepted_and_marked_for_quarantine(site: Site, 
     _, sender = await start(Rules(accepts=lambda header: header.sending_application == "OTHER"))
     assert msa(await sender.ask(message()))[1] == "AA"
     assert await states(site) == [("new", ("wrong-sender",))]
+    await sender.close()
+
+
+async def test_an_answer_that_cannot_be_made_does_not_stop_its_connection(
+    site: Site, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is kept: sent again, it is a duplicate."""
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+
+    def fails(*_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    _, sender = await start()
+    with monkeypatch.context() as patched:
+        patched.setattr(Intake, "_reply", fails)
+        assert msa(await sender.ask(message("1")))[1] == "AE"
+    assert [type(each["exception"]) for each in faults] == [KeyError]
+    assert msa(await sender.ask(message("2")))[1:] == ["AA", "2"]
+    assert [state for state, _ in await states(site)] == ["new", "new"]
     await sender.close()
 
 

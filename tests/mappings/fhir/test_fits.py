@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from mappings.fhir import validate as module
-from mappings.fhir.codec import RESOURCE, BytesError, Json, check_encoded, encode
+from mappings.fhir.codec import RESOURCE, BytesError, Json, check_bytes, decode, encode
 from mappings.fhir.primitives import PRIMITIVES, in_calendar
 from mappings.fhir.schema import schema
 from mappings.fhir.validate import validate, written
@@ -57,6 +57,11 @@ def deep(levels: int) -> Json:
         (quantity(-(10**63)), False),
         (quantity(Raw(b"1." + b"0" * 62)), True),
         (quantity(Raw(b"1." + b"0" * 63)), False),
+        (quantity(Decimal("1E+999")), True),
+        (quantity(Decimal("1E+1000")), False),
+        (quantity(Decimal("1E-5000")), False),
+        (quantity(Raw(b"1e1000")), False),
+        (quantity(Raw(b"1e999999999999999999999")), False),
         (deep(30), True),
         (deep(31), False),
         (deep(90), False),
@@ -66,14 +71,28 @@ def deep(levels: int) -> Json:
 )
 def test_what_is_written_keeps_the_limits_of_the_bytes(resource: Json, right: bool) -> None:
     """The quick test stands for the bytes layer: it may not be wider."""
-    assert validate(resource) == ()
     if right:
+        assert check_bytes(encode(resource)) == decode(encode(resource))
         assert written(resource) == (encode(resource), ())
         return
     with pytest.raises(BytesError):
-        check_encoded(encode(resource))
+        check_bytes(encode(resource))
+    try:
+        data, faults = written(resource)
+    except BytesError:
+        return
+    assert (data, len(faults)) == (b"", 1)
+
+
+@pytest.mark.parametrize("value", ["\ud800", 10**5_000], ids=["half of a pair", "an endless number"])
+def test_what_json_cannot_hold_is_refused(value: object) -> None:
     with pytest.raises(BytesError):
-        written(resource)
+        written(quantity(value) if isinstance(value, int) else {"resourceType": "Basic", "code": {"text": value}})
+
+
+@pytest.mark.parametrize("levels", [900, 30_000])
+def test_what_is_far_too_deep_is_one_fault(levels: int) -> None:
+    assert [fault.text for fault in validate(deep(levels))] == ["is deeper than 64 levels"]
 
 
 def test_what_is_wrong_is_not_written() -> None:
