@@ -130,14 +130,9 @@ def _records(conn: Connection, ring: Keyring, versions: Iterable[Version]) -> tu
         if one.type in TESTIMONY:
             continue
         if one.rid not in old:
-            old[one.rid] = _version(conn, ring, one.type, one.id, one.ver - 1)
+            old[one.rid] = resources.content(conn, ring, one.type, one.id, one.ver - 1)
         new[one.rid] = one.body
     return _record(old.values()), _record(new.values())
-
-
-def _version(conn: Connection, ring: Keyring, type_: str, id_: str, ver: int) -> bytes | None:
-    found = resources.version(conn, ring.organisation(), type_, id_, ver)
-    return None if found is None or found.deleted else found.open(ring.owner(found.owner))
 
 
 def _record(bodies: Iterable[bytes | None]) -> bytes:

@@ -14,7 +14,7 @@ from adapter.errors import IntegrityFault
 from adapter.seal import envelope
 from adapter.seal.blind import keyed_id
 from adapter.seal.envelope import BodyKeys
-from adapter.seal.keyring import OrganisationKeys
+from adapter.seal.keyring import Keyring, OrganisationKeys
 from adapter.store.engine import Hot, Row
 
 _COLUMNS = "r.org, r.rid, r.type, r.fid, v.owner, v.ver, v.txn, v.at, v.op, v.body, r.ver"
@@ -69,6 +69,12 @@ def version(conn: Connection, org: OrganisationKeys, resource_type: str, logical
     """One version of it."""
     rid = _rid(conn, org, resource_type, logical_id)
     return _sealed(Hot(conn).one(f"{_ANY} WHERE v.rid = ? AND v.ver = ?", (rid, ver)), org.org)
+
+
+def content(conn: Connection, ring: Keyring, resource_type: str, logical_id: str, ver: int) -> bytes | None:
+    """What one version holds, opened for what stays inside the node; None where there is none, or a deletion."""
+    found = version(conn, ring.organisation(), resource_type, logical_id, ver)
+    return None if found is None or found.deleted else found.open(ring.owner(found.owner))
 
 
 def history(

@@ -170,18 +170,16 @@ async def test_one_long_message_of_a_batch_costs_only_itself(site: Site) -> None
     assert [row.issues for row in await rows(site)] == [(), ("over-limit",), ()]
 
 
-async def test_what_cannot_be_moved_is_told_without_its_name_and_rests(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_what_cannot_be_moved_is_told_without_its_name_and_rests(site: Site) -> None:
     one = watcher(site)
     put(site, "Huber-Anna.hl7", message("A1"))
     put(site, "b.hl7", message("B1"))
     (site.folder / "in" / "done").write_bytes(b"a file where the folder should be")
-    for _ in range(3):
-        await one.look()
-    told = capsys.readouterr().out
-    assert told.count("folder.file_unusable") == 2
-    assert "Huber" not in told, "names of files may name patients"
+    with capture_logs() as told:
+        for _ in range(3):
+            await one.look()
+    assert [each["event"] for each in told].count("folder.file_unusable") == 2
+    assert "Huber" not in repr(told), "names of files may name patients"
     assert {"Huber-Anna.hl7", "b.hl7"} <= names(site)
 
 
