@@ -113,19 +113,19 @@ def _strangers(read: message.Message, found: Any) -> list[Finding]:
     reference = _library(found.version).MESSAGES.get(found.name)
     if reference is None:
         return []
-    known = set(_names(reference))
+    known = set(segment_names(reference))
     names = dict.fromkeys(segment.name for segment in read.segments)
     strange = [name for name in names if name not in known and name[:1] != "Z"]
     return [Finding("error", f"Unexpected segment {found.name}.{name}") for name in strange]
 
 
-def _names(reference: Any) -> Iterator[str]:
-    """The segments of a structure, in its groups too."""
+def segment_names(reference: Any) -> Iterator[str]:
+    """The segments of a structure as hl7apy describes it, in its groups too."""
     for name, child, _, kind in reference[1]:
         if kind == "SEG":
             yield name
         else:
-            yield from _names(child)
+            yield from segment_names(child)
 
 
 def _validate(found: Any) -> list[Finding]:

@@ -6,13 +6,13 @@ Source: hl7apy's tables of HL7 v2.3 to 2.8.2.
 """
 
 import importlib
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
 from hl7apy import SUPPORTED_LIBRARIES
 
 from mappings.hl7v2 import fields
+from mappings.hl7v2.lint import segment_names
 
 VERSIONS = ("2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8", "2.8.1", "2.8.2")
 _WITHDRAWN = ("WD", None)
@@ -77,15 +77,7 @@ def datatype(version: str, name: str) -> tuple[int, ...] | None:
 def segments(version: str, structure: str) -> frozenset[str]:
     """The segments of a structure, those of its groups too; none where the version does not have it."""
     found = library(version).MESSAGES.get(structure)
-    return frozenset(_names(found)) if found else frozenset()
-
-
-def _names(reference: Any) -> Iterator[str]:
-    for name, child, _, kind in reference[1]:
-        if kind == "SEG":
-            yield name
-        else:
-            yield from _names(child)
+    return frozenset(segment_names(found)) if found else frozenset()
 
 
 def _room(reference: Any) -> tuple[int, ...]:

@@ -169,7 +169,7 @@ def test_what_we_encode_ourselves_keeps_the_same_limits(value: Json) -> None:
 @example(0, 64, 0, "-")
 @settings(max_examples=150, deadline=None)
 def test_a_number_that_we_encode_is_refused_where_it_is_too_long(ahead: int, whole: int, part: int, sign: str) -> None:
-    """Wherever it stands in the bytes: they are looked at by the eighth only."""
+    """Wherever it stands in the bytes."""
     lexeme = sign + "7" * whole + ("." + "0" * part if part else "")
     data = encode({"a": "x" * ahead, "number": Decimal(lexeme), "z": "1"})
     if len(lexeme) <= Limits().max_lexeme:
