@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from mappings.fhir.codec import decode, lexeme
 from mappings.fhir.leaves import leaves
-from mappings.hl7v2.issues import CODES
+from mappings.issues import CODES
 
 Json = dict[str, Any]
 Verdict = Literal["unchanged", "changed", "worse"]

@@ -26,12 +26,12 @@ from mappings.hl7v2.assemble import Assembly, Builder, assemble
 from mappings.hl7v2.effects import Close, Effect, Reach, Repoint, Undo
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.header import QUERIES
-from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import separators
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.time import moment_of
 from mappings.hl7v2.wiring import Mode
 from mappings.hooks import HookFailed
+from mappings.issues import Issue, issue
 from mappings.profile import KEPT, Profile, load_profile
 from mappings.rows.trace import Trace
 

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 from mappings import statuses
 from mappings.fhir.schema import schema
 from mappings.fhir.values import absent
-from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.periods import is_reversed, straighten
+from mappings.issues import Issue, issue
 from mappings.places import OVER, ended, joined_period, leave_places, locations, past
 from mappings.report_lines import with_lines
 from mappings.statuses import RESULTS

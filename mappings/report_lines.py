@@ -11,7 +11,7 @@ Source: design chapter HL7 v2 §9, corrections.
 from typing import Any
 
 from mappings.fhir.values import BY_PLACE
-from mappings.hl7v2.issues import Issue, issue
+from mappings.issues import Issue, issue
 
 Json = dict[str, Any]
 _DONE = frozenset({"final", "amended", "corrected", "appended"})

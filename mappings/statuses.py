@@ -10,7 +10,7 @@ Source: design chapter HL7 v2 §9, corrections.
 
 from typing import TYPE_CHECKING, Any
 
-from mappings.hl7v2.issues import Issue, issue
+from mappings.issues import Issue, issue
 
 if TYPE_CHECKING:
     from mappings.convert import Mapped

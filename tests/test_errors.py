@@ -8,7 +8,7 @@ from pathlib import Path
 from adapter import errors
 from adapter.cli.console import Exit
 from adapter.errors import ChartbridgeError
-from mappings.hl7v2.issues import CODES
+from mappings.issues import CODES
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "errors.md").read_text("utf-8")

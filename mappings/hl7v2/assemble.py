@@ -17,12 +17,12 @@ from mappings.fhir.leaves import leaves
 from mappings.fhir.values import absent
 from mappings.hl7v2 import finishing, unread
 from mappings.hl7v2.context import Context, nothing_contained, nothing_made
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Message, Segment
 from mappings.hl7v2.pairing import ORC_BEHIND
 from mappings.hl7v2.structure import ROOT, Group
 from mappings.hl7v2.wiring import Add, Link, Make, Mode, NamedRules, Wiring
 from mappings.identity import Identities
+from mappings.issues import issue
 from mappings.rows.compiler import CompiledMap
 from mappings.rows.condition import version
 from mappings.rows.trace import Trace

@@ -75,7 +75,7 @@ def _of_message(data: bytes, profile: Profile) -> Iterator[Key]:
     read = profile.read(data)
     missed: set[tuple[str, str]] = set()
     for issue in conversion.issues:
-        if issue.code == "vocab-miss" and issue.place is not None:
+        if issue.code == "vocab-miss" and isinstance(issue.place, Place):
             key = Key(issue.place.kind, _system(read, issue.place), _code(read, issue.place), "vocab-miss")
             missed.add((key.field, key.code))
             yield key

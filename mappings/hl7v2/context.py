@@ -7,10 +7,10 @@ One context a message. The compiled rows set `seg`, `field`, `rep_index` and `ro
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import Message, Segment
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.time import MessageZone
+from mappings.issues import Issue, issue
 
 Json = dict[str, Any]
 

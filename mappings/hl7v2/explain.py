@@ -15,9 +15,9 @@ from mappings.convert import Conversion, to_fhir
 from mappings.fhir.leaves import leaves
 from mappings.hl7v2 import datatypes, message
 from mappings.hl7v2.errors import UnreadableMessage
-from mappings.hl7v2.issues import Issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.registry import crosswalk
+from mappings.issues import Issue
 from mappings.profile import Profile
 from mappings.rows.table import Row, parse_source
 from mappings.rows.trace import Trace, TraceStep
@@ -213,7 +213,7 @@ def _reads(row_id: str, profile: Profile) -> set[int] | None:
 def _reasons(issues: Iterable[Issue]) -> dict[tuple[str, int, int], str]:
     found = {}
     for issue in issues:
-        if issue.place is None:
+        if not isinstance(issue.place, Place):
             continue
         key = (issue.place.segment, issue.place.nth, issue.place.field)
         if issue.code == "vocab-miss":

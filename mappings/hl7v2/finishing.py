@@ -26,9 +26,9 @@ from mappings.fhir.codec import decimal
 from mappings.fhir.contained import strings
 from mappings.fhir.primitives import PRIMITIVES
 from mappings.fhir.schema import Element, schema
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.periods import straighten
 from mappings.hl7v2.place import Place
+from mappings.issues import issue
 
 _SHAPES = 8_192  # remembered, a kind and its members' names; a feed's rows make a few dozen of each
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from mappings.hl7v2 import charset as charsets
 from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.header import Header, digest_without_time, peek
-from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.syntax import HEADERS, LINE_END, NONE, SKIP, SKIP_BYTES, Separators, separators
+from mappings.issues import Issue, issue
 
 __all__ = [
     "LIMITS", "NONE", "Header", "Limits", "Message", "Place", "Segment", "Separators", "byte_range",

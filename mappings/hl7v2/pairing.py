@@ -20,8 +20,8 @@ Source: HL7 v2.9 §4.4 (ORM, OML, OMG), §7.3 (ORU, OUL); design chapter HL7 v2 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
+from mappings.issues import issue
 
 if TYPE_CHECKING:
     from mappings.hl7v2.structure import Group, Grouper

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mappings.hl7v2 import pairing
-from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.message import Message, Segment
+from mappings.issues import Issue, issue
 
 ROOT = "MESSAGE"
 ANY = "*"  # stands for every event that has no line of its own

@@ -8,8 +8,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
+from mappings.issues import issue
 
 if TYPE_CHECKING:
     from mappings.hl7v2.assemble import Assembly

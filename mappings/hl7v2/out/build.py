@@ -25,7 +25,6 @@ from mappings.fhir.fhirpath import Compiled, Env, FhirpathError, Node
 from mappings.fhir.fhirpath_model import resource_node
 from mappings.fhir.values import CANONICAL
 from mappings.hl7v2 import lint
-from mappings.hl7v2.issues import Issue
 from mappings.hl7v2.out import grammar
 from mappings.hl7v2.out.errors import OutboundError
 from mappings.hl7v2.out.left import left, owned
@@ -33,6 +32,7 @@ from mappings.hl7v2.out.receiver import Receiver
 from mappings.hl7v2.out.rows import Layout, Row, Step, layout, messages
 from mappings.hl7v2.out.writers.identifiers import trimmed
 from mappings.hl7v2.out.writing import BREAK, FIELD, LINE_BREAK, REPETITION, Json, Out, Repetition, Several, field_text
+from mappings.issues import Issue
 
 __all__ = ["Written", "messages", "to_v2"]
 

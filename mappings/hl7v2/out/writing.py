@@ -15,11 +15,11 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from mappings.fhir.fhirpath import Node
-from mappings.hl7v2.issues import Issue, issue
 from mappings.hl7v2.out.errors import OutboundError
 from mappings.hl7v2.out.grammar import Slot
 from mappings.hl7v2.out.receiver import Receiver
 from mappings.hl7v2.place import Place
+from mappings.issues import Issue, issue
 from mappings.terminology.concept_map import ConceptMap
 
 Json: TypeAlias = dict[str, Any]

@@ -23,7 +23,6 @@ from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS, coded, identifiers
 from mappings.hl7v2.datatypes.text import scoped
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys.appointments import order_index
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
@@ -31,6 +30,7 @@ from mappings.hl7v2.rules import Json, finish, function, resolver, spans
 from mappings.hl7v2.rules.patients import patient_group
 from mappings.hl7v2.rules.results import NOTE, annotation, readable
 from mappings.hl7v2.structure import Group
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology import concept_map
 from mappings.terminology.concept_map import ConceptMap

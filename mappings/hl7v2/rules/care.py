@@ -13,10 +13,10 @@ from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes.coded import Coded, cwe_string, read
 from mappings.hl7v2.datatypes.text import alternate
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, after, finish, function
 from mappings.hl7v2.rules.clinical import DELETED
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology.concept_map import Concept, ConceptMap, load
 

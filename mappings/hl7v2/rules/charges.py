@@ -7,9 +7,9 @@ from typing import Any
 
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, after, finish, function
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology.concept_map import ConceptMap
 

@@ -19,13 +19,13 @@ from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS, attachments, coded, identifiers, timing
 from mappings.hl7v2.datatypes import text as texts
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys.documents import document_number
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, after, finish, function, resolver
 from mappings.hl7v2.rules.attachments import completed
 from mappings.hl7v2.rules.results import NOTE, annotation, readable
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology.concept_map import ConceptMap
 

@@ -17,10 +17,10 @@ from typing import Any
 from mappings.fhir import values
 from mappings.hl7v2.datatypes import coded, numbers, timing
 from mappings.hl7v2.datatypes.text import at, first, part
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, function
 from mappings.hl7v2.rules.drugs import amount, whole
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology import concept_map
 from mappings.terminology.concept_map import ConceptMap

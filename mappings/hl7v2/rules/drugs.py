@@ -12,10 +12,10 @@ from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
 from mappings.hl7v2.datatypes import coded, numbers
 from mappings.hl7v2.datatypes.text import first, id_code, part
 from mappings.hl7v2.effects import Reach
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, finish, function
 from mappings.hl7v2.rules.results import annotation
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology.concept_map import ConceptMap
 

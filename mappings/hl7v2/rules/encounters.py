@@ -10,10 +10,10 @@ Source: design chapter HL7 v2 §9; HL7 v2.9 chapter 3 for the events.
 from mappings.fhir.values import CANONICAL
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes.timing import dtm_datetime
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, finish, whereabouts
 from mappings.hl7v2.rules.patients import leads
+from mappings.issues import issue
 
 IN_PROGRESS, PLANNED, ON_LEAVE, FINISHED = "in-progress", "planned", "onleave", "finished"
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.pairing import ORC_BEHIND
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, after
 from mappings.hl7v2.rules.patients import patient_group
 from mappings.hl7v2.structure import ROOT, Group
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 
 _FILE = Path(__file__).parent.parent / "labels.csv"

@@ -12,12 +12,12 @@ merges); HL7 v2.9 chapter 3.6 for what each event identifies.
 """
 
 from mappings.hl7v2.assemble import Assembly, Builder
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys import choose_identity, identifier, position
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, finish, moves
 from mappings.hl7v2.rules.encounters import moment
+from mappings.issues import issue
 
 MERGES = frozenset({"A18", "A30", "A34", "A36", "A39", "A40"})
 RENAMES = {"A46": 4, "A47": 1, "A48": 2}  # the field of MRG with the number that changed

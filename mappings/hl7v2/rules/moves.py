@@ -17,12 +17,12 @@ from collections.abc import Iterable
 from mappings.fhir.values import absent
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.effects import Repoint
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys import choose_identity, identifier
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json
 from mappings.hl7v2.rules.encounters import moment
+from mappings.issues import issue
 
 ACCOUNT_MERGES = frozenset({"A35", "A36", "A41"})
 VISIT_MERGE, MOVE_NUMBER, MOVE_ACCOUNT, MOVE_VISIT = "A42", "A43", "A44", "A45"

@@ -6,10 +6,10 @@ Source: design chapter HL7 v2 §6 (stub), §8 (leading).
 from typing import Any
 
 from mappings.hl7v2.assemble import Assembly, Builder
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, finish, function, resolver
 from mappings.hl7v2.structure import Group
+from mappings.issues import issue
 from mappings.terminology.concept_map import ConceptMap
 
 LEADING = frozenset({"ADT", "PMU"})

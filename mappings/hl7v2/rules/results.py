@@ -14,7 +14,6 @@ from mappings.hl7v2 import keys
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes import FUNCTIONS
 from mappings.hl7v2.datatypes.identifiers import ei_identifier
-from mappings.hl7v2.issues import issue
 from mappings.hl7v2.keys.orders import BY_POSITION
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
@@ -25,6 +24,7 @@ from mappings.hl7v2.rules.notes import NOTE, annotation
 from mappings.hl7v2.rules.performers import laboratory_address
 from mappings.hl7v2.rules.specimens import own_specimen
 from mappings.hl7v2.structure import Group
+from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology import concept_map
 

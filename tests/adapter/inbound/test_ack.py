@@ -26,8 +26,8 @@ from adapter.inbound.ack import (
     timestamp,
     wanted,
 )
-from mappings.hl7v2.issues import CODES
 from mappings.hl7v2.message import Header, peek
+from mappings.issues import CODES
 from tests.adapter.inbound.site import message
 
 TIME = "20240501101530+0200"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mappings.fhir.schema import schema
 from mappings.hl7v2.datatypes import FUNCTIONS
-from mappings.hl7v2.issues import CODES
+from mappings.issues import CODES
 from mappings.terminology.concept_map import load
 from tests.mappings.hl7v2.contexts import collecting, context
 

@@ -1,4 +1,4 @@
-"""The closed list of things that can be wrong with a message and still let it be mapped.
+"""The closed list of things that can be wrong with a message or document and still let it be mapped.
 
 Each code has one severity and one meaning; nothing outside this list is ever reported, so that quarantine, metrics and
 `map unmapped` can group by code. An issue holds a place, never a value. Severities are FHIR's (issue-severity).
@@ -6,6 +6,7 @@ Each code has one severity and one meaning; nothing outside this list is ever re
 
 from dataclasses import dataclass
 
+from mappings.cda.place import XmlPlace
 from mappings.hl7v2.place import Place
 
 
@@ -24,7 +25,7 @@ class Issue:
 
     code: str
     severity: str
-    place: Place | None
+    place: Place | XmlPlace | None
     row: str = ""
     detail: str = ""
 
@@ -93,6 +94,19 @@ _LIST = (
     Code("open-merge", "warning", "MRG stands without the PID it belongs to"),
     Code("merge-with-self", "warning", "MRG and PID name the same patient; nothing was merged"),
     Code("report-without-order", "warning", "OBR-25 says that no order or result is on file"),
+    # documents
+    Code("doctype-refused", "error", "the document declares a DOCTYPE, which is never read"),
+    Code("not-xml", "error", "the bytes are no well-formed XML"),
+    Code("not-a-document", "error", "the root element is no ClinicalDocument"),
+    Code("several-patients", "error", "the document names two patients and does not say whose its statements are"),
+    Code("duplicate-id", "warning", "two elements of the narrative have one ID; the first was taken"),
+    Code("bad-null-flavor", "warning", "nullFlavor holds no null flavour; the value counts as unknown"),
+    Code("id-reused", "warning", "statements that differ share one id; they were told apart by what they say"),
+    Code("document-id-reused", "warning", "a document of this id with other bytes is known; both were kept"),
+    Code("status-conflict", "warning", "status and times contradict each other; the safer reading was taken"),
+    Code("dangling-reference", "warning", "a reference points at nothing in the document"),
+    Code("unsupported-statement", "warning", "nothing maps this statement; it stands in the narrative only"),
+    Code("entry-failed", "error", "the entry could not be mapped; it stands in the narrative only"),
     # state, found when a conversion meets what is stored
     Code(
         "identity-ambiguous", "warning", "several known patients hold an identifier of this one; a new one was stored"
@@ -130,6 +144,6 @@ _LIST = (
 CODES: dict[str, Code] = {code.code: code for code in _LIST}
 
 
-def issue(code: str, place: Place | None = None, *, row: str = "", detail: str = "") -> Issue:
+def issue(code: str, place: Place | XmlPlace | None = None, *, row: str = "", detail: str = "") -> Issue:
     """An issue of the closed list; a code outside it is a mistake of ours (KeyError)."""
     return Issue(code, CODES[code].severity, place, row, detail)

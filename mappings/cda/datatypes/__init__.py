@@ -1,0 +1,1 @@
+"""CDA datatypes to FHIR datatypes, by the names that mapping rows use."""
