@@ -1,0 +1,12 @@
+"""The datatype functions of CDA by their row names. What such a function takes and gives: `rows/functions.py`."""
+
+from typing import Any, Final
+
+from mappings.rows.functions import DatatypeFunction, Functions
+
+__all__ = ["FUNCTIONS", "DatatypeFunction", "Json", "datatype"]
+
+Json = dict[str, Any]
+
+FUNCTIONS: Final = Functions()
+datatype = FUNCTIONS.datatype
