@@ -44,9 +44,10 @@ from mappings.fhir.schema import Schema
 from mappings.hl7v2.pairing import PAIRINGS
 from mappings.hl7v2.structure import ROOT, Family, GroupRule
 from mappings.rows.check import missing
-from mappings.rows.compiler import CompiledMap, CompiledRows, resource_type
+from mappings.rows.compiler import CompiledMap, CompiledRows
 from mappings.rows.condition import Condition, fold, parse_condition, python
 from mappings.rows.errors import RowsError
+from mappings.rows.fields import resource_type
 from mappings.rows.python import MapNames
 from mappings.rows.runtime import NIL, NULL, PAD, count, part, text
 

@@ -13,7 +13,7 @@ something a clinician can review (design chapter HL7 v2 §3).
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType
@@ -23,9 +23,11 @@ from mappings.errors import MappingError
 from mappings.fhir.schema import Schema
 from mappings.rows import runtime
 from mappings.rows.condition import Condition, fields_of, fold, parse_condition
-from mappings.rows.emit import WHEN_ABSENT, WHEN_NOTHING, Fact, MapEmitter
+from mappings.rows.emit import WHEN_ABSENT, WHEN_NOTHING, Fact
 from mappings.rows.errors import RowsError
-from mappings.rows.table import FieldRef, Kind, Row, parse_source, parse_target
+from mappings.rows.fields import FIELD_ROWS
+from mappings.rows.language import Language
+from mappings.rows.table import FieldRef, Kind, Row, parse_target
 from mappings.rows.target import Resolved, resolve
 
 Json = dict[str, Any]
@@ -33,6 +35,7 @@ MapFunction = Callable[[Any, Any, Json], None]
 
 ALTERNATE_CODES = "http://hl7.org/fhir/StructureDefinition/alternate-codes"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
+_ROWS = re.compile(r"rows\[([a-z0-9]+\.[A-Za-z.-]+)\]\Z")
 _ABSENT = re.compile(r"absent\(([a-z-]+)\)\Z")
 _LISTS = (Kind.APPEND, Kind.SLOT, Kind.EXTENSION)  # what makes an element of each repetition
 _NUMERIC = frozenset({"integer", "positiveInt", "unsignedInt", "decimal"})
@@ -73,6 +76,7 @@ class Environment:
     policy: Mapping[str, str]
     ignore_null: bool
     source_code: str  # url of the extension that keeps a code its binding does not know
+    language: Language = FIELD_ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,7 @@ class CompiledMap:
     repeated: frozenset[tuple[str, int]]  # those of which a row reads every repetition
     names: Mapping[str, Any]  # what its Python may name
     ignore_null: bool
+    language: Language
 
     @cached_property
     def fast(self) -> MapFunction:
@@ -101,7 +106,8 @@ class CompiledMap:
     @property
     def source(self) -> str:
         """The Python that the rows become."""
-        return MapEmitter(self.name, self.facts, trace=False, ignore_null=self.ignore_null).source()
+        emitter = self.language.emitter(self.name, self.facts, trace=False, ignore_null=self.ignore_null)
+        return emitter.source()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +168,16 @@ def _code(source: str, label: str) -> CodeType:
 class _Compiler:
     """Reads rows into facts; collects every fault before it gives up."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Environment, maps: Collection[str]) -> None:
         self.env = env
+        self.maps = maps
         self.faults: list[str] = []
-        self.names: dict[str, Any] = {
-            name: getattr(runtime, name)
-            for name in (
-                "NIL", "NULL", "PAD", "count", "inner_extension", "part", "push_primitive", "put_primitive",
-                "repetitions", "source_code", "text",
-            )
-        } | {"SOURCE_CODE": env.source_code}  # fmt: skip
+        self.names: dict[str, Any] = dict(env.language.names) | {"SOURCE_CODE": env.source_code}
 
     def fact(self, row: Row, resource_type: str) -> Fact | None:
         """One row made ready; None where it is folded away or faulty."""
         try:
-            when = fold(parse_condition(row.when), self.env.policy) if row.when else True
+            when = fold(parse_condition(row.when, self.env.language.grammar), self.env.policy) if row.when else True
             if when is False:
                 parse_target(row.target)
                 return None
@@ -198,13 +199,14 @@ class _Compiler:
         if any(step.kind in (Kind.APPEND, Kind.SLOT) for step in target.steps[target.anchor + 1 : -1]):
             raise ValueError("a list inside an element of a list ends a path: its elements have no rows of their own")
         primitive = bool(target.type) and not self.env.schema.has_children(target.type)
-        sources = parse_source(row.source)
+        sources = self.env.language.grammar.sources(row.source)
         return Fact(
             row=row,
             sources=sources,
             when=when,
             target=target,
             function=function,
+            rows=_rows_named(row.type),
             vocab=self._vocab(row, target),
             takes_all=takes_all or (bool(sources) and sources[0].all),
             constant=self._constant(value, target) if value else "",
@@ -217,6 +219,8 @@ class _Compiler:
         )
 
     def _function(self, row: Row, target: Resolved) -> tuple[str, bool]:
+        if rows := _rows_named(row.type):
+            return self._rows(rows, row, target), False
         if (function := self.env.functions.get(row.type)) is None:
             raise ValueError(f"no datatype function {row.type}")
         if not _fits(function.fhir_type, row.type, target):
@@ -225,6 +229,16 @@ class _Compiler:
         while self.names.setdefault(name, function.call) is not function.call:  # XPN[HumanName] and XPN[HumanName[]]
             name += "_"
         return name, function.takes == "all"
+
+    def _rows(self, rows: str, row: Row, target: Resolved) -> str:
+        """The function of a map whose rows build one element of a list, or one part of the resource, each time."""
+        if rows not in self.maps:
+            raise ValueError(f"no map {rows}")
+        if (given := self.env.language.resource_type(rows)) != target.type:
+            raise ValueError(f"{rows} gives {given}, {row.target} takes {target.type or 'a choice'}")
+        if target.anchor not in (-1, len(target.steps) - 1):
+            raise ValueError("rows of another map build whole elements, not parts of one")
+        return python_name(rows)
 
     def _vocab(self, row: Row, target: Resolved) -> str:
         if not row.vocab:
@@ -363,10 +377,10 @@ def compile_maps(maps: Mapping[str, Sequence[Row]], env: Environment) -> Compile
     """Every map of a profile; raises RowsError with every fault."""
     from mappings.rows.check import faults_between  # here, for check.py reads facts made in this file
 
-    compiler = _Compiler(env)
+    compiler = _Compiler(env, maps)
     facts: dict[str, tuple[Fact, ...]] = {}
     for name, rows in maps.items():
-        made = [compiler.fact(row, resource_type(name)) for row in rows if row.live]
+        made = [compiler.fact(row, env.language.resource_type(name)) for row in rows if row.live]
         facts[name] = _finished([fact for fact in made if fact is not None])
     faults = compiler.faults + faults_between(facts, env.schema)
     if faults:
@@ -374,7 +388,7 @@ def compile_maps(maps: Mapping[str, Sequence[Row]], env: Environment) -> Compile
     compiled = {
         name: CompiledMap(
             name,
-            resource_type(name),
+            env.language.resource_type(name),
             name[:3],
             facts[name],
             tuple(rows),
@@ -382,29 +396,50 @@ def compile_maps(maps: Mapping[str, Sequence[Row]], env: Environment) -> Compile
             _repeated(facts[name]),
             compiler.names,
             env.ignore_null,
+            env.language,
         )
         for name, rows in maps.items()
     }
+    compiler.names |= {python_name(name): _Late(compiled, name) for name in _named(facts)}
     return CompiledRows(compiled, Traced(lambda: _emit_traced(facts, env), compiler.names))
 
 
-def resource_type(name: str) -> str:
-    """`PID.Patient` → Patient; `OBX.Observation-Component` → Observation."""
-    return name[4:].partition("-")[0]
+class _Late:
+    """The function of a map that rows of another name: made when it is first called."""
+
+    __slots__ = ("maps", "name")
+
+    def __init__(self, maps: Mapping[str, CompiledMap], name: str) -> None:
+        self.maps = maps
+        self.name = name
+
+    def __call__(self, node: Any, ctx: Any, body: Json) -> None:
+        self.maps[self.name].fast(node, ctx, body)
+
+
+def _named(facts: Mapping[str, tuple[Fact, ...]]) -> set[str]:
+    return {fact.rows for each in facts.values() for fact in each if fact.rows}
+
+
+def _rows_named(type_: str) -> str:
+    """`rows[allergy.AllergyIntolerance.reaction]` names a map; any other type a datatype function."""
+    match = _ROWS.match(type_)
+    return match[1] if match is not None else ""
 
 
 def _emit_traced(facts: Mapping[str, tuple[Fact, ...]], env: Environment) -> str:
     return "\n\n".join(
-        MapEmitter(name, each, trace=True, ignore_null=env.ignore_null).source() for name, each in facts.items()
+        env.language.emitter(name, each, trace=True, ignore_null=env.ignore_null).source()
+        for name, each in facts.items()
     )
 
 
 def _reads(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
-    refs: list[FieldRef] = []
+    refs: list[Any] = []
     for fact in facts:
         refs += fact.sources
         refs += fields_of(fact.when) if fact.when is not None else ()
-    return frozenset((ref.segment, ref.field) for ref in refs)
+    return frozenset((ref.segment, ref.field) for ref in refs if isinstance(ref, FieldRef))
 
 
 def _repeated(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
@@ -413,5 +448,6 @@ def _repeated(facts: Sequence[Fact]) -> frozenset[tuple[str, int]]:
         (ref.segment, ref.field)
         for fact in facts
         for ref in fact.sources
+        if isinstance(ref, FieldRef)
         if ref.all or fact.takes_all or (ref.rep is None and any(step.kind in _LISTS for step in fact.target.steps))
     )

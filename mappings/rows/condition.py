@@ -4,12 +4,15 @@
     or          = and *("or" and)
     and         = not *("and" not)
     not         = ["not"] ("(" or ")" | test)
-    test        = field "valued" | field "null" | subject op value | subject ["not"] "in" "(" value *("," value) ")"
-    subject     = field | "count(" field ")" | "len(" field ")" | "event" | "version" | "policy." name
+    test        = field "valued" | field "null" | flag | subject op value | subject ["not"] "in" values
+    values      = "(" value *("," value) ")"
+    subject     = field | "count(" field ")" | "len(" field ")" | word | "policy." name
     op          = "=" | "!=" | "<" | "<=" | ">" | ">="
 
-A field stands for the text of the first component of its first repetition. A comparison is false where the field is
-not valued; `""`, HL7's null, is not valued. What this cannot say is a named function in the row's `type`.
+How a field is written, which words there are (`event`, `version`) and which flags is the format's to say: its
+`Grammar`. A field stands for the text of the first component of its first repetition, an element of a document for its
+code. A comparison is false where the field is not valued; `""`, HL7's null, is not valued. What this cannot say is a
+named function in the row's `type`.
 
 Nothing here runs: `compiler.py` supplies the Python names (`Names`), `check.py` asks whether two conditions can
 hold at once. Source: design chapter HL7 v2 §3.
@@ -19,22 +22,33 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-from mappings.rows.table import FieldRef, parse_source
+from mappings.rows.table import parse_source
 
-_TOKEN = re.compile(r'\s*(?:(\()|(\))|(,)|(!=|<=|>=|=|<|>)|"([^"]*)"|([^\s()",=<>!]+))')
+_TOKEN = re.compile(r'\s*(?:(\()|(\))|(,)|(!=|<=|>=|=|<|>)|"([^"]*)"|((?:\[[^\]]*\]|[^\s()",=<>!\[])+))')
 _KEYWORDS = frozenset({"and", "or", "not", "in", "valued", "null", "never"})
 _MOST_NESTED = 32  # parentheses and `not` within each other: the parser calls itself
 _MOST_CONJUNCTIONS = 64  # a condition that unfolds to more is taken as possibly overlapping
 
 
+class Grammar(NamedTuple):
+    """How conditions of one format name what they look at."""
+
+    sources: Callable[[str], tuple[Any, ...]]  # alternatives of a source; raises ValueError
+    words: frozenset[str]  # what is compared by its name alone
+    flags: frozenset[str]  # what holds or not by its name alone
+
+
+FIELDS = Grammar(parse_source, frozenset({"event", "version"}), frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is compared: `field`, `count`, `len` of a field; `event`, `version`, or a `policy` by name."""
+    """What is compared: `field`, `count`, `len` of a field; a `word` or a `policy` by name."""
 
     kind: str
-    field: FieldRef | None = None
+    field: Any = None  # FieldRef, PathRef
     name: str = ""
 
 
@@ -42,14 +56,21 @@ class Subject:
 class Valued:
     """`PID-7 valued`."""
 
-    field: FieldRef
+    field: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """`PID-7 null`: the sender wrote `""`."""
+    """`PID-7 null`: the sender wrote `""`; `code null`: an element with nothing but a null flavour."""
 
-    field: FieldRef
+    field: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """`negated`."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +117,36 @@ class Never:
     """Switched off."""
 
 
-Condition = Valued | Null | Compare | Within | Not | Both | Either | Never
+Condition = Valued | Null | Flag | Compare | Within | Not | Both | Either | Never
 
 
 class Names(Protocol):
-    """The Python expressions that stand for a message's parts where a condition is compiled."""
+    """The Python expressions that stand for parts of a message or document where a condition is compiled."""
 
-    def raw(self, field: FieldRef) -> str:
-        """The field or repetition as sent, "" where absent."""
+    def valued(self, field: Any) -> str:
+        """Whether anything stands there."""
 
-    def text(self, field: FieldRef) -> str:
+    def null(self, field: Any) -> str:
+        """Whether the sender wrote that nothing stands there."""
+
+    def text(self, field: Any) -> str:
         """The text of its first component, "" where absent or null."""
 
-    def count(self, field: FieldRef) -> str:
+    def count(self, field: Any) -> str:
         """The number of its repetitions, 0 where absent."""
+
+    def word(self, name: str) -> str:
+        """What a word of the grammar stands for."""
+
+    def flag(self, name: str) -> str:
+        """Whether a flag of the grammar holds."""
 
 
 class _Parser:
     """Recursive descent over the tokens of one condition."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, grammar: Grammar) -> None:
+        self.grammar = grammar
         self.tokens = list(_tokens(text))
         self.at = 0
         self.nested = 0
@@ -162,6 +193,8 @@ class _Parser:
         return found
 
     def test(self) -> Condition:
+        if self.peek() in self.grammar.flags:
+            return Flag(self.take())
         subject = self.subject()
         word = self.take()
         if word in ("valued", "null"):
@@ -180,14 +213,20 @@ class _Parser:
         word = self.take()
         if word in ("count", "len"):
             self.expect("(")
-            field = _one_field(self.take())
+            field = self.field(self.take())
             self.expect(")")
             return Subject(word, field)
-        if word in ("event", "version"):
-            return Subject(word)
+        if word in self.grammar.words:
+            return Subject("word", None, word)
         if word.startswith("policy."):
             return Subject("policy", None, word.removeprefix("policy."))
-        return Subject("field", _one_field(word))
+        return Subject("field", self.field(word))
+
+    def field(self, text: str) -> Any:
+        fields = self.grammar.sources(text)
+        if len(fields) != 1:
+            raise ValueError("condition: one field, no alternatives")
+        return fields[0]
 
     def values(self) -> tuple[str, ...]:
         self.expect("(")
@@ -216,26 +255,19 @@ def _tokens(text: str) -> Iterator[tuple[str, bool]]:
         yield match[match.lastindex or 0].strip(), match.lastindex == 5
 
 
-def _one_field(text: str) -> FieldRef:
-    fields = parse_source(text)
-    if len(fields) != 1:
-        raise ValueError("condition: one field, no alternatives")
-    return fields[0]
-
-
 @lru_cache(maxsize=4_096)  # rows and wiring of many families say the same
-def parse_condition(text: str) -> Condition:
+def parse_condition(text: str, grammar: Grammar = FIELDS) -> Condition:
     """The condition of a row; raises ValueError."""
     if text == "never":
         return Never()
-    parser = _Parser(text)
+    parser = _Parser(text, grammar)
     condition = parser.either()
     if parser.at < len(parser.tokens):
         raise ValueError(f"condition: unexpected {parser.peek()}")
     return condition
 
 
-def fields_of(condition: Condition) -> Iterator[FieldRef]:
+def fields_of(condition: Condition) -> Iterator[Any]:
     """Every field that the condition looks at."""
     match condition:
         case Valued(field) | Null(field):
@@ -248,7 +280,7 @@ def fields_of(condition: Condition) -> Iterator[FieldRef]:
         case Both(parts) | Either(parts):
             for part in parts:
                 yield from fields_of(part)
-        case Never():
+        case Flag() | Never():
             return
 
 
@@ -308,9 +340,11 @@ def python(condition: Condition, names: Names) -> str:
     """The condition as a Python expression over `names`; policies must be folded. Raises ValueError."""
     match condition:
         case Valued(field):
-            return f"{names.raw(field)} not in NIL"
+            return names.valued(field)
         case Null(field):
-            return f"{names.raw(field)} == NULL"
+            return names.null(field)
+        case Flag(name):
+            return names.flag(name)
         case Compare(subject, op, value):
             return _compare(subject, op, value, names)
         case Within(subject, values, negated):
@@ -325,12 +359,12 @@ def python(condition: Condition, names: Names) -> str:
 
 
 def _compare(subject: Subject, op: str, value: str, names: Names) -> str:
-    if subject.kind == "version":
-        return f"ctx.version {'==' if op == '=' else op} {version(value)!r}"
-    if subject.kind == "event" or subject.field is None:
+    if subject.name == "version":
+        return f"{names.word('version')} {'==' if op == '=' else op} {version(value)!r}"
+    if subject.field is None:
         if op not in ("=", "!="):
-            raise ValueError("condition: an event is equal or not")
-        return f"ctx.event {'==' if op == '=' else '!='} {value!r}"
+            raise ValueError(f"condition: {subject.name} is equal or not")
+        return f"{names.word(subject.name)} {'==' if op == '=' else '!='} {value!r}"
     if subject.kind == "count":
         return f"0 != {names.count(subject.field)} {'==' if op == '=' else op} {_number(value)}"
     if subject.kind == "len":
@@ -344,10 +378,10 @@ def _compare(subject: Subject, op: str, value: str, names: Names) -> str:
 
 def _within(subject: Subject, values: tuple[str, ...], negated: bool, names: Names) -> str:
     word = "not in" if negated else "in"
-    if subject.kind == "event":
-        return f"ctx.event {word} {values!r}"
+    if subject.kind == "word" and subject.name != "version":
+        return f"{names.word(subject.name)} {word} {values!r}"
     if subject.kind != "field" or subject.field is None:
-        raise ValueError("condition: in is for fields and events")
+        raise ValueError("condition: in is for fields and words")
     return f"{names.text(subject.field)} {word} {(('', *values) if negated else values)!r}"
 
 
@@ -420,16 +454,23 @@ def _literals(test: Condition, positive: bool) -> list[list[_Literal]]:
             return [[_Literal(("field", str(field)), None, positive, positive)]]
         case Null(field):
             return [[_Literal(("field", str(field)), None, False, False)]] if positive else [[]]
-        case Compare(subject, "=" | "!=" as op, value) if subject.kind in ("field", "event"):
+        case Compare(subject, "=" | "!=" as op, value) if _is_told(subject):
             return _value_literals(subject, frozenset({value}), (op == "=") == positive, positive)
+        case Flag(name):
+            return [[_Literal(("flag", name), frozenset({"true"}), positive, True)]]
         case Within(subject, values, negated):
             return _value_literals(subject, frozenset(values), negated != positive, positive)
     return [[]]
 
 
+def _is_told(subject: Subject) -> bool:
+    """Whether a value of the subject tells two conditions apart."""
+    return subject.kind == "field" or (subject.kind == "word" and subject.name != "version")
+
+
 def _value_literals(subject: Subject, values: frozenset[str], inside: bool, positive: bool) -> list[list[_Literal]]:
     """`X in S` or its kin; under a `not` it also holds where X is not valued."""
-    name = (subject.kind, str(subject.field or ""))
+    name = (subject.kind, str(subject.field or subject.name))
     if inside and not positive:
         return [[_Literal(name, values | {""}, True, False)]]
     return [[_Literal(name, values, inside, inside or positive)]]

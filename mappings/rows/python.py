@@ -52,7 +52,19 @@ class MapNames:
         """The segment that holds the field."""
         return "seg" if ref.segment == self.segment else f"s_{ref.segment}"
 
-    def raw(self, ref: FieldRef) -> str:
+    def valued(self, ref: FieldRef) -> str:
+        return f"{self._raw(ref)} not in NIL"
+
+    def null(self, ref: FieldRef) -> str:
+        return f"{self._raw(ref)} == NULL"
+
+    def word(self, name: str) -> str:
+        return f"ctx.{name}"
+
+    def flag(self, name: str) -> str:
+        raise ValueError(f"condition: no flag {name}")
+
+    def _raw(self, ref: FieldRef) -> str:
         if ref.comp or (ref.rep or 0) > 1:
             return f"part({self.whole(ref)}, rep, comp, {ref.rep or 1}, {ref.comp or 0})"
         return self.whole(ref)

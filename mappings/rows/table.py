@@ -10,11 +10,12 @@ Source: design chapter HL7 v2 §3. The row ids are our own and stable: overlays,
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from mappings.rows.errors import RowsError
 
@@ -22,7 +23,7 @@ COLUMNS = ("id", "source", "when", "target", "type", "vocab", "value", "note")
 NEVER = "never"
 
 _REMEMBERED = 8_192  # texts: rows, conditions and families name the same fields and paths again and again
-_ID = re.compile(r"([A-Z][A-Z0-9]{2})\.([A-Za-z-]+):([0-9]+)([a-z]*)\Z")
+FIELD_IDS = re.compile(r"([A-Z][A-Z0-9]{2})\.([A-Za-z-]+):([0-9]+)([a-z]*)\Z")
 _FIELD = re.compile(r"([A-Z][A-Z0-9]{2})-([0-9]{1,3})(?:\[([1-9][0-9]{0,3}|\*)\])?(?:\.([1-9][0-9]?))?\Z")
 _EXTENSION = re.compile(r"(extension|modifierExtension)\(([^()\s]+)\)\Z")
 _STEP = re.compile(r"(_?[a-zA-Z][A-Za-z0-9]*)(?:\[([a-z0-9-]*)\])?\Z")
@@ -146,8 +147,17 @@ def _step(text: str) -> Step:
     return Step(Kind.SLOT, name, key) if key else Step(Kind.APPEND, name)
 
 
-def read_rows(path: Path, overlay: str, name: str) -> tuple[Row, ...]:
-    """The rows of one CSV file; `name` is how faults and traces call the file. Raises RowsError with every fault."""
+def read_rows(
+    path: Path,
+    overlay: str,
+    name: str,
+    ids: re.Pattern[str] = FIELD_IDS,
+    sources: Callable[[str], tuple[Any, ...]] = parse_source,
+) -> tuple[Row, ...]:
+    """The rows of one CSV file; `name` is how faults and traces call the file. Raises RowsError with every fault.
+
+    `ids` and `sources` are the format's: how its rows are numbered, and how a source is written.
+    """
     faults: list[str] = []
     rows: list[Row] = []
     with path.open(encoding="utf-8", newline="") as file:
@@ -161,7 +171,7 @@ def read_rows(path: Path, overlay: str, name: str) -> tuple[Row, ...]:
                 faults.append(f"{name}:{reader.line_num}: expected {len(COLUMNS)} columns, got {len(cells)}")
                 continue
             row = make_row(cells, name, reader.line_num, overlay)
-            faults += [f"{row.place}: {fault}" for fault in _row_faults(row, path.stem)]
+            faults += [f"{row.place}: {fault}" for fault in _row_faults(row, path.stem, ids, sources)]
             rows.append(row)
     if faults:
         raise RowsError(tuple(faults))
@@ -174,16 +184,16 @@ def make_row(cells: Sequence[str], file: str, line: int, overlay: str) -> Row:
     return Row(id_, source, when, target, type_, vocab, value, note, file, line, overlay)
 
 
-def _row_faults(row: Row, stem: str) -> list[str]:
+def _row_faults(row: Row, stem: str, ids: re.Pattern[str], sources: Callable[[str], tuple[Any, ...]]) -> list[str]:
     """What is wrong with one row, by its own grammar."""
     faults = []
-    if _ID.match(row.id) is None:
+    if ids.match(row.id) is None:
         faults.append("id is not map:field")
     elif row.map != stem:
         faults.append(f"id belongs into {row.map}.csv")
     if not row.live:
         return faults
-    for parse, text in ((parse_source, row.source), (parse_target, row.target)):
+    for parse, text in ((sources, row.source), (parse_target, row.target)):
         try:
             parse(text)
         except ValueError as exc:

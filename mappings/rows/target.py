@@ -44,8 +44,8 @@ def _anchor(steps: Sequence[Step]) -> int:
 def resolve(schema: Schema, resource_type: str, steps: tuple[Step, ...]) -> Resolved:
     """The target in the schema; raises ValueError."""
     path = resource_type
-    if path not in schema.resource_types:
-        raise ValueError(f"{path} is no resource type")
+    if not schema.has_children(path):
+        raise ValueError(f"{path} is no resource, datatype or element of one that has elements of its own")
     done: list[Step] = []
     for index, step in enumerate(steps):
         last = index == len(steps) - 1

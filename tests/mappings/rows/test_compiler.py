@@ -300,7 +300,7 @@ def compile_one(text: str) -> CompiledRows:
         ("PID.Patient:8,PID-8,policy.x = y,gender,CWE[code]", "no policy"),
         ("PV1.Encounter:2,PV1-2,,class,=,,IMP", "system#code"),
         ("PID.Patient:0,,,_name.extension(x).valueString,=,,x", "is no primitive"),
-        ("PID.Nobody:0,,,status,=,,x", "no resource type"),
+        ("PID.Nobody:0,,,status,=,,x", "no resource, datatype"),
         ("PV1.Encounter:0,,,participant[att].type[],=,,??absent(unknown)", "of a list takes a constant"),
         ("PID.Patient:5,PID-5,,contact[c].telecom[t].value,ST[string]", "ends a path"),
     ],
