@@ -1,0 +1,343 @@
+"""A guarded CDA document: the bytes as received, their lxml tree, and the indexes that everything else reads it by.
+
+The only place of this package that makes an XML parser (`parser`). Rules, each with its test in `test_hostile_xml.py`:
+
+1. Size is bounded before the parser runs, elements, attributes and depth after it; libxml2 bounds depth, names and
+   entities itself.
+2. Neither DTD nor entity nor network. `collect_ids` keeps its default, for switching it off makes libxml2 2.14 read an
+   external DTD from the disk, whatever `load_dtd` says. A resolver that finds nothing stands behind.
+3. A DOCTYPE is refused once parsed, so that no encoding hides it.
+4. Only encodings that health records use, and a text node over 10 MB (an embedded file) only where none of 2 and 3 can
+   hide: its second parse has no limits of libxml2's.
+5. A parser error says line, column and libxml2's name of it; its text may quote the document.
+
+Source: CDA R2 §4.2 (ClinicalDocument), §4.3.5 (narrative and its ID); XML 1.0 §2.8 and §4.3.3.
+"""
+
+import codecs
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from lxml import etree
+
+from mappings.cda.errors import UnreadableDocument
+from mappings.cda.place import XmlPlace
+from mappings.issues import Issue, issue
+
+Element: TypeAlias = etree._Element
+
+V3 = "urn:hl7-org:v3"
+SDTC = "urn:hl7-org:sdtc"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+XSI_TYPE = f"{{{XSI}}}type"
+ROOT = f"{{{V3}}}ClinicalDocument"
+
+_PREFIXES = {
+    V3: "",
+    SDTC: "sdtc:",
+    "urn:hl7-org:pharm": "pharm:",  # eHDSI from its wave 7
+    "urn:epsos-org:ep:medication": "pharm:",  # eHDSI before
+}
+_TAGS_REMEMBERED = 4_096  # CDA with its extensions has some four hundred; a stranger's inventions are not kept
+_LONGEST_TAG = 128
+_LONGEST_STEP = 64  # characters of a name in a path
+
+_WIDE = "UTF-16"
+_ALLOWED = re.compile(
+    r"UTF-?8|UTF-?16(?:LE|BE)?|(?:US-)?ASCII|ISO[-_]?8859[-_][0-9]{1,2}|LATIN-?1|(?:WINDOWS-|CP)125[0-8]",
+    re.IGNORECASE,
+)
+_LATIN1 = re.compile(r"ISO[-_]?8859[-_]1|LATIN-?1", re.IGNORECASE)
+_DECLARATION = re.compile(rb"<\?xml\s[^>]{0,1000}?encoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,64})[\"']")
+# what ISO 8859-1 has control codes for and windows-1252 has letters for, and what neither has
+_LETTERS_OF_1252 = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")
+_NOT_IN_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+_LOINC = re.compile(r"[0-9]{1,7}-[0-9]")
+_LIBXML2_DEPTH = 256  # without huge_tree
+_SHORTEST_ELEMENT = 4  # bytes of `<a/>`
+_RESOURCE_LIMIT = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
+_ERRORS = {code: name for name, code in vars(etree.ErrorTypes).items() if name.startswith("ERR_")}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a stranger can make us hold; beyond it a document is refused (`over-limit`)."""
+
+    bytes: int = 20_000_000
+    elements: int = 500_000
+    attributes: int = 256  # of one element
+    depth: int = 256
+    seconds: float = 20.0  # for the edge that runs a conversion: the core has no clock, bytes and elements bound it
+    text: int = 10_000_000  # of one text node: libxml2's own bound; a longer document may be parsed without it
+
+
+class _Tags(dict[str, str]):
+    """Tag -> short tag."""
+
+    def __missing__(self, tag: str) -> str:
+        namespace, brace, name = tag[1:].partition("}") if tag.startswith("{") else ("", "", tag)
+        prefix = _PREFIXES.get(namespace) if brace else None
+        found = tag if prefix is None else prefix + name
+        if len(self) < _TAGS_REMEMBERED and len(tag) <= _LONGEST_TAG:
+            self[tag] = found
+        return found
+
+
+_SHORT = _Tags()
+
+
+def short(tag: str) -> str:
+    """`value` for `{urn:hl7-org:v3}value`, `sdtc:raceCode`, `pharm:asContent`; other namespaces stay in full."""
+    return _SHORT[tag]
+
+
+def type_of(el: Element) -> str:
+    """The local name of xsi:type, whatever prefix the sender bound: `ns1:PQ` is PQ. "" where there is none."""
+    return el.get(XSI_TYPE, "").rpartition(":")[2].strip()
+
+
+class Kids(dict[Element, dict[str, list[Element]]]):
+    """`kids[el]["value"]`: the children of that short tag, in order. Made when first asked for."""
+
+    def __missing__(self, el: Element) -> dict[str, list[Element]]:
+        named: dict[str, list[Element]] = {}
+        for child in el:
+            tag = _SHORT[str(child.tag)]
+            if tag in named:
+                named[tag].append(child)
+            else:
+                named[tag] = [child]
+        self[el] = named
+        return named
+
+
+class Document:
+    """One ClinicalDocument. It keeps every element alive, so that they can be keys and keep what lxml found of them."""
+
+    __slots__ = ("_elements", "_ordinals", "digest", "encoding", "ids", "issues", "kids", "raw", "root")
+
+    def __init__(self, raw: bytes, elements: list[Element], encoding: str, issues: list[Issue]) -> None:
+        self.raw = raw
+        self.digest = hashlib.sha256(raw).digest()
+        self.root = elements[0]
+        self.encoding = encoding
+        self.issues = issues
+        self.kids = Kids()
+        self._elements = elements
+        self._ordinals: dict[Element, str] = {}
+        self.ids = self._index_ids()
+
+    def place(self, el: Element, attribute: str = "") -> XmlPlace:
+        """Where an element, or an attribute of it, stands: from the outermost section, else from below the root."""
+        chain = [el]
+        while (above := chain[-1].getparent()) is not None and above is not self.root:
+            chain.append(above)
+        steps: list[str] = []
+        inside = False
+        for node in reversed(chain):
+            if node.tag == f"{{{V3}}}section":
+                steps = steps[:-1] if inside else []  # its `component`, or all that leads to the body
+                inside = True
+            steps.append(self._step(node))
+        if attribute:
+            steps.append("@" + _name(attribute))
+        return XmlPlace("/".join(steps), el.sourceline or 0)
+
+    def _step(self, el: Element) -> str:
+        if el is self.root:
+            return "ClinicalDocument"
+        name = _name(short(str(el.tag)))
+        if el not in self._ordinals:
+            self._number(el)
+        return name + self._ordinals[el]
+
+    def _number(self, el: Element) -> None:
+        """Number an element and its siblings of one name: once, for a document may hold 100,000 of them."""
+        above = el.getparent()
+        if above is None:
+            self._ordinals[el] = ""
+        elif el.tag == f"{{{V3}}}section":
+            self._number_sections(above)
+        else:
+            same = self.kids[above][short(str(el.tag))]
+            for nth, sibling in enumerate(same, 1):
+                always = sibling.tag == f"{{{V3}}}entry"
+                self._ordinals[sibling] = f"[{nth}]" if always or len(same) > 1 else ""
+
+    def _number_sections(self, component: Element) -> None:
+        """Sections are known by their code; numbered where it is no LOINC code, or where several have one."""
+        body = component.getparent()
+        beside = self.kids[body].get("component", []) if body is not None else []
+        if component not in beside:
+            beside = [component]
+        codes: dict[str, list[Element]] = {}
+        sections = [each for sibling in beside for each in self.kids[sibling].get("section", [])]
+        for nth, section in enumerate(sections, 1):
+            code = next((each.get("code", "").strip() for each in self.kids[section].get("code", [])), "")
+            if _LOINC.fullmatch(code):
+                codes.setdefault(code, []).append(section)
+            else:
+                self._ordinals[section] = f"[{nth}]"
+        for code, named in codes.items():
+            for nth, section in enumerate(named, 1):
+                self._ordinals[section] = f"[{code}][{nth}]" if len(named) > 1 else f"[{code}]"
+
+    def _index_ids(self) -> dict[str, Element]:
+        """@ID to its element. The first of two wins, unless the second is narrative and the first is not."""
+        ids: dict[str, Element] = {}
+        repeated: set[str] = set()
+        for el in self._elements:
+            if (written := el.get("ID")) is None or not (name := written.strip()):
+                continue
+            first = ids.setdefault(name, el)
+            if first is not el:
+                if name not in repeated:
+                    self.issues.append(issue("duplicate-id", self.place(el)))
+                repeated.add(name)
+                if _is_narrative(el) and not _is_narrative(first):
+                    ids[name] = el
+        return ids
+
+
+def parser(*, encoding: str | None = None, huge_tree: bool = False) -> etree.XMLParser:
+    """The parser of this project: no DTD, no entity, no network, no comments. `huge_tree` is for `_parse_huge` only."""
+    made = etree.XMLParser(
+        encoding=encoding,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=huge_tree,
+        recover=False,
+        remove_pis=True,
+        remove_comments=True,
+    )
+    made.resolvers.add(_NOTHING)
+    return made
+
+
+class _Nothing(etree.Resolver):
+    """Every external entity is empty."""
+
+    def resolve(self, system_url: str | None, public_id: str | None, context: Any) -> Any:
+        return self.resolve_empty(context)
+
+
+_NOTHING = _Nothing()
+
+
+def parse(data: bytes, limits: Limits = Limits()) -> Document:
+    """The document in these bytes. Raises UnreadableDocument, whose text never holds a word of them."""
+    if len(data) > limits.bytes:
+        raise UnreadableDocument("over-limit", text=f"more than {limits.bytes} bytes")
+    if len(data) > limits.elements * _SHORTEST_ELEMENT and data.count(b"<") - data.count(b"</") > limits.elements:
+        raise UnreadableDocument("over-limit", text=f"more than {limits.elements} elements")
+    issues: list[Issue] = []
+    root, encoding, huge = _parse(data, limits, issues)
+    info = root.getroottree().docinfo
+    if info.internalDTD is not None or info.doctype:
+        raise UnreadableDocument("doctype-refused", XmlPlace("document"))
+    if not _ALLOWED.fullmatch(info.encoding or ""):
+        raise _unread_encoding()
+    if root.tag != ROOT:
+        raise UnreadableDocument("not-a-document", XmlPlace("document", root.sourceline or 0))
+    elements = list(root.iter())
+    _check(elements, huge, limits)
+    return Document(data, elements, encoding, issues)
+
+
+def _parse(data: bytes, limits: Limits, issues: list[Issue]) -> tuple[Element, str, bool]:
+    """(root, encoding, whether it took the parse without limits). Only a wrong character set is repaired."""
+    declared = _declared(data)
+    if declared and not _ALLOWED.fullmatch(declared):
+        raise _unread_encoding()
+    encoding, forced = declared or "UTF-8", None
+    if _LATIN1.fullmatch(declared) and _LETTERS_OF_1252.search(data) and not _NOT_IN_1252.search(data):
+        encoding = forced = "windows-1252"  # as the WHATWG Encoding Standard reads that label
+        issues.append(issue("charset-lies", XmlPlace("document", 1)))
+    elif not declared and not _is_utf8(data):
+        encoding = forced = "windows-1252"
+        issues.append(issue("charset-guessed", XmlPlace("document", 1)))
+    try:
+        return etree.fromstring(data, parser(encoding=forced)), encoding, False
+    except etree.XMLSyntaxError as error:
+        if error.code != _RESOURCE_LIMIT or len(data) <= limits.text or not _may_be_huge(data, encoding):
+            raise _unreadable(error) from None
+    return _parse_huge(data, encoding), encoding, True
+
+
+def _parse_huge(data: bytes, encoding: str) -> Element:
+    """Once more without libxml2's limits. The encoding is forced: it is the one in which no DOCTYPE was found."""
+    try:
+        return etree.fromstring(data, parser(encoding=encoding, huge_tree=True))
+    except etree.XMLSyntaxError as error:
+        raise _unreadable(error) from None
+
+
+def _may_be_huge(data: bytes, encoding: str) -> bool:
+    return not encoding.upper().startswith(_WIDE) and b"<!DOCTYPE" not in data
+
+
+def _declared(data: bytes) -> str:
+    """The encoding by byte order mark or declaration; "" where there is neither, which makes it UTF-8."""
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"<\0?\0", b"\0<\0?")):
+        return _WIDE
+    if data.startswith(codecs.BOM_UTF8):
+        return "UTF-8"
+    found = _DECLARATION.match(data)
+    return found[1].decode("ascii") if found else ""
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _check(elements: list[Element], huge: bool, limits: Limits) -> None:
+    """The limits that only the tree can tell."""
+    if len(elements) > limits.elements:
+        raise UnreadableDocument("over-limit", text=f"more than {limits.elements} elements")
+    if max(len(el.attrib) for el in elements) > limits.attributes:
+        raise UnreadableDocument("over-limit", text=f"more than {limits.attributes} attributes on an element")
+    if limits.depth < _LIBXML2_DEPTH or huge:  # otherwise libxml2 has seen to it
+        depths = {elements[0]: 1}
+        for el in elements[1:]:
+            above = el.getparent()
+            depths[el] = depth = 1 if above is None else depths[above] + 1
+            if depth > limits.depth:
+                raise UnreadableDocument("over-limit", text=f"elements more than {limits.depth} deep")
+
+
+def _unreadable(error: etree.XMLSyntaxError) -> UnreadableDocument:
+    """Ours for libxml2's: its name, line and column."""
+    line, column = error.position
+    code = "over-limit" if error.code == _RESOURCE_LIMIT else "not-xml"
+    return UnreadableDocument(
+        code, XmlPlace("document", line), f"column {column}, {_ERRORS.get(error.code, 'ERR_UNKNOWN')}"
+    )
+
+
+def _unread_encoding() -> UnreadableDocument:
+    return UnreadableDocument("not-xml", XmlPlace("document", 1), "its encoding is none of those that are read")
+
+
+def _name(tag: str) -> str:
+    """A step of a path: no namespace, and no longer than a name of CDA could be."""
+    return tag.rpartition("}")[2][:_LONGEST_STEP]
+
+
+def _is_narrative(el: Element) -> bool:
+    """Whether it stands in the `text` of a section."""
+    return any(
+        above.tag == f"{{{V3}}}text" and (owner := above.getparent()) is not None and owner.tag == f"{{{V3}}}section"
+        for above in (el, *el.iterancestors())
+    )
