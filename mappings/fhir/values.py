@@ -1,11 +1,18 @@
-"""Builders for the FHIR R4 datatypes that HL7 v2 and CDA share.
+"""Builders for the FHIR R4 datatypes that HL7 v2 and CDA share, and the numbers people write in both.
 
 Plain dicts, never text of JSON. What is None or empty is left out, so that absent stays absent; a builder that ends
 with nothing returns None. Reading the source format is the caller's; these know FHIR only.
 Source: FHIR R4 datatypes (http://hl7.org/fhir/R4/datatypes.html).
 """
 
+import re
+from decimal import Decimal
+from functools import cache
 from typing import Any, Final
+from urllib.parse import quote
+
+from mappings.fhir.codec import number
+from mappings.fhir.schema import schema
 
 Json = dict[str, Any]
 
@@ -19,7 +26,12 @@ STRUCTURE: Final = "http://hl7.org/fhir/StructureDefinition/"
 ALTERNATE_CODES: Final = STRUCTURE + "alternate-codes"
 DATA_ABSENT_REASON: Final = STRUCTURE + "data-absent-reason"
 UCUM: Final = "http://unitsofmeasure.org"
-REASONS: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+HL7_SYSTEMS: Final = "http://terminology.hl7.org/CodeSystem/"  # a display of these is HL7's to word
+REASONS: Final = HL7_SYSTEMS + "data-absent-reason"
+_PATHLESS = ("urn:oid:", "urn:uuid:")
+_NUMBER = re.compile(r"([<>]=?)? ?([+-]?)(\d*)(?:\.(\d*))?", re.ASCII)
+_PLAIN_START = frozenset("123456789")  # of digits whose Decimal is written as they are; 0.0000001 is not
+LONGEST_NUMBER: Final = 64  # characters; beyond it the value is no measurement
 
 
 def present(**members: Any) -> Json | None:
@@ -51,6 +63,20 @@ def lexeme(text: str) -> Json:
 def absent(reason: str) -> Json:
     """The sibling of a primitive that must be there and is not; `reason` from data-absent-reason."""
     return {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": reason}]}
+
+
+def alternate(concept: Json) -> Json:
+    """The sibling of a code that could not be mapped: what was sent, beside the element."""
+    return {"extension": [{"url": ALTERNATE_CODES, "valueCodeableConcept": concept}]}
+
+
+def scoped(namespace: str, kind: str, name: str) -> str:
+    """A URI of one feed for a name that no one registered. An OID or UUID takes no path: there it stands in ours."""
+    if namespace.startswith(_PATHLESS):
+        namespace = f"{CANONICAL}:{namespace[4:]}"
+    if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+        name = quote(name, safe="-._~")  # a URI holds no blanks
+    return f"{namespace}/{kind}/{name}"
 
 
 def coding(system: str | None, code: str | None, display: str | None = None, version: str | None = None) -> Json | None:
@@ -90,6 +116,48 @@ def quantity(
     if value is None:
         return None
     return present(value=value, comparator=comparator, unit=unit, system=system, code=code)
+
+
+def number_lexeme(written: str) -> tuple[str | None, str] | None:
+    """(comparator, JSON number) of a number as people write it: `+5` is 5, `.5` is 0.5, `007` is 7. None for others."""
+    match = _NUMBER.fullmatch(written)
+    if match is None or not (match[3] or match[4]) or len(written) > LONGEST_NUMBER:
+        return None
+    whole = match[3].lstrip("0") or "0"
+    sign = "-" if match[2] == "-" else ""
+    return match[1], f"{sign}{whole}.{match[4]}" if match[4] else sign + whole
+
+
+def unit(shown: str, code: str | None) -> Json:
+    """The unit of a quantity: as written, and its code where it is one of UCUM."""
+    return {"unit": shown, "system": UCUM, "code": code} if code else {"unit": shown}
+
+
+def measured(written: str, unit_: Json | None) -> Json | None:
+    """A Quantity of a written number, whose digits it keeps; None where it is no number (the caller keeps the text)."""
+    if written[:1] in _PLAIN_START and written[-1] != "." and written.isascii():
+        if written.replace(".", "", 1).isdecimal() and len(written) <= LONGEST_NUMBER:
+            return {"value": Decimal(written), **unit_} if unit_ else {"value": Decimal(written)}
+    read = number_lexeme(written)
+    if read is None:
+        return None
+    made: Json = {"value": number(read[1])}
+    if read[0]:
+        made["comparator"] = read[0]
+    if unit_:
+        made.update(unit_)
+    return made
+
+
+def money(value: Any, currency: str | None) -> Json | None:
+    return present(value=value, currency=currency)
+
+
+@cache
+def currencies() -> frozenset[str]:
+    """ISO 4217, as R4 binds it."""
+    listed = schema().valueset("currencies") or {}
+    return frozenset(code for codes in listed.values() for code in codes)
 
 
 def range_(low: Json | None, high: Json | None) -> Json | None:

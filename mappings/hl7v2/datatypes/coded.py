@@ -13,7 +13,6 @@ from mappings.hl7v2 import fields
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import (
-    alternate,
     at,
     first,
     part,
@@ -23,13 +22,12 @@ from mappings.hl7v2.datatypes.text import (
     tidy_code,
 )  # fmt: skip
 from mappings.terminology.concept_map import ConceptMap
-from mappings.terminology.systems import system_for
+from mappings.terminology.systems import oid_uri, system_for
 
 # Components of each triplet: code, text, system name, system version, system OID
 _TRIPLETS = ((1, 2, 3, 7, 14), (4, 5, 6, 8, 17), (10, 11, 12, 13, 20))
 _READS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 20})
 _CACHED = 160  # characters; longer values are text and do not repeat
-_HL7 = "http://terminology.hl7.org/CodeSystem/"
 _LOCAL = frozenset({"L", "LOCAL", "99ZZZ"})
 
 
@@ -74,7 +72,7 @@ def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
             mapped = _mapped(code, vocab)
             missed = code if mapped is None and code not in vocab.known else None
         system = system_of(code, name, oid, ctx, vocab.table if vocab else "")
-        if shown is not None and system is not None and system.startswith(_HL7):
+        if shown is not None and system is not None and system.startswith(values.HL7_SYSTEMS):
             said, shown = said or shown, None  # a display of HL7's tables is HL7's to word; the sender's is text
         made = values.coding(system, code, shown, part(parts, version_n, ctx))
         if made and not any(_same(made, known) for known in codings):
@@ -130,12 +128,6 @@ def system_of(code: str, name: str | None, oid: str | None, ctx: Context, table:
     if table := table or fields.table_of(ctx.seg.name, ctx.field):
         return table_system(table, code, ctx)
     return scoped(ctx, "field", f"{ctx.seg.name}-{ctx.field}")
-
-
-def oid_uri(oid: str) -> str:
-    """The registered URI of an OID, else the OID itself as a URN."""
-    bare = oid.removeprefix("urn:oid:")
-    return system_for(bare) or f"urn:oid:{bare}"
 
 
 def _standard(code: str, name: str | None, ctx: Context) -> tuple[Json, ...]:
@@ -199,7 +191,7 @@ def cwe_code(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Any:
     if coded.missed is None and coded.codings:
         ctx.issue("vocab-miss")
     concept = shape_concept(coded)
-    return None if concept is None else (None, alternate(concept))
+    return None if concept is None else (None, values.alternate(concept))
 
 
 @datatype(*_names("string", *_COMPLEX), gives="string", reads={1, 2, 9})

@@ -15,12 +15,9 @@ from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, first, part, scoped, tidy_code
 from mappings.hl7v2.datatypes.timing import period
 from mappings.terminology.concept_map import ConceptMap
-from mappings.terminology.systems import system_for
+from mappings.terminology.systems import is_absolute, is_oid, is_uuid, issuer_uri
 
 _DIGIT_URL = values.STRUCTURE + "identifier-checkDigit"
-# FHIR R4 §4.5: known identifier systems
-_ISSUERS = ("http://hl7.org/fhir/sid/us-", "http://hl7.org/fhir/sid/passport-")
-_HEX = frozenset("0123456789abcdef")
 
 
 def authority_in(raw: str, separator: str, ctx: Context) -> str | None:
@@ -62,43 +59,11 @@ def universal_uri(universal: str, kind: str) -> str | None:
         return issuer_uri(bare)
     if is_uuid(bare):
         return f"urn:uuid:{bare.lower()}"
-    if _has_scheme(universal):
+    if is_absolute(universal):
         return universal
     if kind in ("DNS", "") and _is_domain(universal):
         return f"urn:dns:{universal.lower()}"
     return None
-
-
-def issuer_uri(oid: str) -> str:
-    """The URI of who gives numbers out: one that FHIR has for identifiers, else the OID. Most OIDs with a URI name code
-    systems, and senders use whatever number they like: a patient's number is never of a code system."""
-    known = system_for(oid)
-    return known if known is not None and known.startswith(_ISSUERS) else f"urn:oid:{oid}"
-
-
-def _has_scheme(found: str) -> bool:
-    """Whether it is an absolute URI: `urn:x`, `https://…`, and neither `12:30` nor `a b:c`."""
-    scheme, colon, rest = found.partition(":")
-    return bool(colon and rest and scheme[:1].isalpha() and scheme.isascii()) and not any(
-        letter.isspace() or letter in '<>"{}|^`\\' for letter in found
-    )
-
-
-def is_oid(found: str) -> bool:
-    """Arcs of digits without leading zeros, the first 0 to 2; long enough to be somebody's: `2.6.1` is a root that
-    FHIR's validators refuse, and names no authority."""
-    arcs = found.split(".")
-    return (
-        len(arcs) > 2
-        and found.rfind(".") > 3
-        and arcs[0] in ("0", "1", "2")
-        and all(arc.isascii() and arc.isdigit() and (arc == "0" or arc[0] != "0") for arc in arcs)
-    )
-
-
-def is_uuid(found: str) -> bool:
-    lengths = [len(group) for group in found.split("-")]
-    return lengths == [8, 4, 4, 4, 12] and _HEX.issuperset(found.replace("-", "").lower())
 
 
 def _is_domain(found: str) -> bool:

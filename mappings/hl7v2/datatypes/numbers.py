@@ -6,24 +6,18 @@ Source: HL7 v2.9 §2A; FHIR R4 Quantity, Range, Ratio; UCUM.
 """
 
 import re
-from decimal import Decimal
-from functools import cache
 from typing import Any
 
 from mappings.fhir import values
 from mappings.fhir.codec import number
-from mappings.fhir.schema import schema
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, first, part, st_string
 from mappings.terminology import ucum
 from mappings.terminology.concept_map import ConceptMap
 
-_NUMBER = re.compile(r"([<>]=?)? ?([+-]?)(\d*)(?:\.(\d*))?", re.ASCII)
 _COMMA = re.compile(r"[<>]?=?[+-]?\d*,\d+", re.ASCII)
 _COMPARATORS = frozenset({"<", "<=", ">", ">="})
-_PLAIN_START = frozenset("123456789")  # of digits whose Decimal is written as they are; 0.0000001 is not
-_LONGEST = 64  # digits; beyond it the value is no measurement
 _MAX_INT = 2_147_483_647  # FHIR integer, positiveInt, unsignedInt
 
 
@@ -31,12 +25,7 @@ def lexeme_of(found: str, ctx: Context) -> tuple[str | None, str] | None:
     """(comparator, JSON number) of an NM; None where it is no number. `+5` is 5, `.5` is 0.5, `007` is 7."""
     if "," in found and ctx.profile.policy.get("decimal_comma") and _COMMA.fullmatch(found):
         found = found.replace(",", ".")
-    match = _NUMBER.fullmatch(found)
-    if match is None or not (match[3] or match[4]) or len(found) > _LONGEST:
-        return None
-    whole = match[3].lstrip("0") or "0"
-    sign = "-" if match[2] == "-" else ""
-    return match[1], f"{sign}{whole}.{match[4]}" if match[4] else sign + whole
+    return values.number_lexeme(found)
 
 
 @datatype("NM[decimal]", "SI[decimal]", gives="decimal", reads={1})
@@ -98,7 +87,7 @@ def _known_unit(raw: str, ctx: Context) -> Json | None:
     if cached is None:
         before = len(ctx.issues)
         cached = _unit(raw.split(ctx.comp), ctx)
-        if len(ctx.issues) == before and len(raw) <= _LONGEST:
+        if len(ctx.issues) == before and len(raw) <= values.LONGEST_NUMBER:
             ctx.cache[key] = cached
     return cached or None
 
@@ -108,14 +97,14 @@ def _unit(parts: list[str], ctx: Context) -> Json:
         parts = _rejoined(parts)
     code, shown, system = part(parts, 1, ctx), part(parts, 2, ctx), part(parts, 3, ctx)
     if code is None:
-        return values.present(unit=shown) or {}
+        return values.unit(shown, None) if shown is not None else {}
     known = code if (system or "").upper() == "UCUM" else None
     known = known or (ucum.code_for(code) if system is None or not _other_system(system) else None)
     if known is None and part(parts, 6, ctx) == "UCUM":
         known = part(parts, 4, ctx)
     if known is not None and ucum.is_code(known):
-        return {"unit": shown or code, "system": values.UCUM, "code": known}
-    return {"unit": shown or code}
+        return values.unit(shown or code, known)
+    return values.unit(shown or code, None)
 
 
 def _rejoined(parts: list[str]) -> list[str]:
@@ -136,18 +125,9 @@ def _other_system(name: str) -> bool:
 
 def quantity(found: str, unit: Json | None, ctx: Context) -> Json | None:
     """A Quantity of a number's text, or None where it is no number (the caller keeps the text)."""
-    if found[:1] in _PLAIN_START and found[-1] != "." and found.replace(".", "", 1).isdecimal() and found.isascii():
-        if len(found) <= _LONGEST:
-            return {"value": Decimal(found), **unit} if unit else {"value": Decimal(found)}
-    read = lexeme_of(found, ctx)
-    if read is None:
-        return None
-    made: Json = {"value": number(read[1])}
-    if read[0]:
-        made["comparator"] = read[0]
-    if unit:
-        made.update(unit)
-    return made
+    if "," in found and ctx.profile.policy.get("decimal_comma") and _COMMA.fullmatch(found):
+        found = found.replace(",", ".")
+    return values.measured(found, unit)
 
 
 def sibling_unit(ctx: Context) -> Json | None:
@@ -223,17 +203,10 @@ def _money(amount: str | None, currency: str | None, ctx: Context) -> Json | Non
         ctx.issue("not-a-number", 1)
         return None
     currency = currency.upper() if currency else None
-    if currency is not None and currency not in _currencies():
+    if currency is not None and currency not in values.currencies():
         ctx.issue("bad-value", 2)
         currency = None
-    return values.present(value=number(read[1]), currency=currency)
-
-
-@cache
-def _currencies() -> frozenset[str]:
-    """ISO 4217, as R4 binds it."""
-    listed = schema().valueset("currencies") or {}
-    return frozenset(code for codes in listed.values() for code in codes)
+    return values.money(number(read[1]), currency)
 
 
 # Structured numbers -------------------------------------------------------------------------------------------------
@@ -332,7 +305,7 @@ def st_reference_range(raw: str, ctx: Context, vocab: ConceptMap | None = None) 
     if cached is None:
         before = len(ctx.issues)
         cached = _reference_range(raw, unit_raw, ctx)
-        if cached is not None and len(ctx.issues) == before and len(raw) <= _LONGEST:
+        if cached is not None and len(ctx.issues) == before and len(raw) <= values.LONGEST_NUMBER:
             ctx.cache[key] = cached
     return {name: found if isinstance(found, str) else dict(found) for name, found in (cached or {}).items()} or None
 

@@ -8,11 +8,12 @@ Source: HL7 v2.9 §2A XCN, XON, PL; v2-to-FHIR guide XCN[Practitioner], XON[Orga
 from mappings.fhir import values
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.coded import table_coding
-from mappings.hl7v2.datatypes.identifiers import authority_in, check_digit, entity, is_oid, name_of
+from mappings.hl7v2.datatypes.identifiers import authority_in, check_digit, entity, name_of
 from mappings.hl7v2.datatypes.names import CNN, XCN, XCN_DETAILS, NamePlan, display, human_name, name_details, name_use
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, part, scoped
 from mappings.terminology.concept_map import ConceptMap
+from mappings.terminology.systems import is_oid
 
 _PHYSICAL = "http://terminology.hl7.org/CodeSystem/location-physical-type"
 

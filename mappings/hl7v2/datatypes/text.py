@@ -6,9 +6,8 @@ Source: HL7 v2.9 §2A; FHIR R4 string, code, id, markdown, boolean.
 """
 
 from typing import Any
-from urllib.parse import quote
 
-from mappings.fhir.values import ALTERNATE_CODES, CANONICAL
+from mappings.fhir import values
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.escape import unescape
@@ -19,7 +18,6 @@ NULL = '""'
 _LONGEST = 1024 * 1024  # FHIR R4 string: at most 1 MB
 _CONTROLS = {code: None for code in (*range(32), 0xFFFE, 0xFFFF, *range(0xD800, 0xE000)) if code not in (9, 10, 13)}
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
-_PATHLESS = ("urn:oid:", "urn:uuid:")
 _TRUE_FALSE = {"Y": True, "N": False}  # table 0136
 
 
@@ -99,27 +97,12 @@ def tidy_code(found: str, ctx: Context) -> str:
 
 def scoped(ctx: Context, kind: str, name: str) -> str:
     """A URI of this feed for a name that no one registered. An OID or UUID takes no path: there it stands in ours."""
-    base = ctx.profile.namespace
-    if base.startswith(_PATHLESS):
-        base = f"{CANONICAL}:{base[4:]}"
-    return f"{base}/{kind}/{_quoted(name)}"
-
-
-def _quoted(name: str) -> str:
-    """A name as a path segment: a URI holds no blanks."""
-    if name.isascii() and name.replace("-", "").replace("_", "").isalnum():
-        return name
-    return quote(name, safe="-._~")
+    return values.scoped(ctx.profile.namespace, kind, name)
 
 
 def table_system(table: str, code: str, ctx: Context) -> str:
     """HL7's system for a code of its table; for a code the site added to the table, the feed's own."""
     return tables.system_of(table, code) or scoped(ctx, "table", table)
-
-
-def alternate(concept: Json) -> Json:
-    """The sibling of a code that could not be mapped: what was sent, beside the element."""
-    return {"extension": [{"url": ALTERNATE_CODES, "valueCodeableConcept": concept}]}
 
 
 # Row functions ------------------------------------------------------------------------------------------------------
@@ -177,7 +160,7 @@ def id_code(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Any:
     coding: Json = {"code": code}
     if vocab.table:
         coding = {"system": table_system(vocab.table, code, ctx), "code": code}
-    return None, alternate({"coding": [coding]})
+    return None, values.alternate({"coding": [coding]})
 
 
 @datatype("ST[id]", "ID[id]", gives="id")

@@ -67,7 +67,7 @@ class Receiver:
 
     @property
     def scope(self) -> str:
-        """The base of feed-scoped URIs as the datatype functions write it (`datatypes/text.scoped`)."""
+        """The base of feed-scoped URIs as the datatype functions write it (`fhir/values.scoped`)."""
         base = self.namespace
         return f"{CANONICAL}:{base[4:]}" if base.startswith(_PATHLESS) else base
 

@@ -12,7 +12,6 @@ from typing import Any
 from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
 from mappings.hl7v2.datatypes.coded import Coded, cwe_string, read
-from mappings.hl7v2.datatypes.text import alternate
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, after, finish, function
 from mappings.hl7v2.rules.clinical import DELETED
@@ -69,7 +68,7 @@ def word_code(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Any:
     hit, sent = _word(raw, ctx, vocab)
     if hit is not None or sent is None:
         return None if hit is None else hit.code
-    return None, alternate(sent if "coding" in sent else {"coding": [{"display": sent["text"]}]})
+    return None, values.alternate(sent if "coding" in sent else {"coding": [{"display": sent["text"]}]})
 
 
 @function("PRB13[clinicalStatus]", "CodeableConcept")

@@ -6,7 +6,8 @@ import pytest
 
 from mappings.fhir.values import SOURCE_LEXEME
 from mappings.hl7v2.datatypes import FUNCTIONS
-from mappings.hl7v2.datatypes.identifiers import authority, is_oid, is_uuid
+from mappings.hl7v2.datatypes.identifiers import authority
+from mappings.terminology.systems import is_oid, is_uuid
 from tests.mappings.hl7v2.contexts import FEED, codes, context
 
 V2 = "http://terminology.hl7.org/CodeSystem/v2-"
