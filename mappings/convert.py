@@ -157,7 +157,7 @@ def _digest(read: message.Message) -> bytes:
 
 def _trace(assembly: Assembly, profile: Profile) -> None:
     found = assembly.trace = Trace()
-    assembly.traced = profile.maps.rows.traced.bind(found.hit, found.miss, found.place_hits)
+    assembly.traced = profile.maps.rows.traced.bind(hit=found.hit, miss=found.miss, place_hits=found.place_hits)
 
 
 def _times(assembly: Assembly) -> tuple[str, dict[int, str]]:

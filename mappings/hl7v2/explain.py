@@ -108,7 +108,8 @@ def _writer(known: dict[str, TraceStep], path: str) -> TraceStep | None:
 
 def _fact(reference: str, path: str, step: TraceStep | None, read: message.Message, profile: Profile) -> Fact:
     row: Row | None = profile.maps.table.get(step.row) if step is not None else None
-    place = step.source if step is not None else None
+    source = step.source if step is not None else None
+    place = source if isinstance(source, Place) else None
     return Fact(
         resource=reference,
         path=path,
@@ -131,7 +132,8 @@ def unmapped(conversion: Conversion, read: message.Message, profile: Profile) ->
     if trace is None:
         raise RuntimeError("the conversion has no trace")
     covered = _covered(trace, profile)
-    missed = {(place.segment, place.nth, place.field): row for row, place in trace.missed}
+    misses = ((row, place) for row, place in trace.missed if isinstance(place, Place))
+    missed = {(place.segment, place.nth, place.field): row for row, place in misses}
     reasons = _reasons(conversion.issues)
     known = profile.reads(family_of(read, profile))
     switched_off = _switched_off(profile)
@@ -178,7 +180,7 @@ def _covered(trace: Trace, profile: Profile) -> dict[tuple[str, int, int, int], 
     found: dict[tuple[str, int, int, int], set[int]] = {}
     every: set[tuple[str, int, int]] = set()
     for step in trace:
-        if (place := step.source) is None:
+        if not isinstance(place := step.source, Place):
             continue
         reads = _reads(step.row, profile)
         if place.rep == 0:

@@ -134,13 +134,13 @@ class Traced:
         self._names = names
         self._functions: dict[str, MapFunction] | None = None
 
-    def bind(self, hit: Callable[..., None], miss: Callable[..., None], place: Callable[..., None]) -> "TracedMaps":
-        """The functions, reporting to one conversion's trace."""
+    def bind(self, **reports: Callable[..., Any]) -> "TracedMaps":
+        """The functions, reporting to one conversion's trace: `hit`, `miss`, `place_hits`, what its format adds."""
         code = _code(self._emit(), "<rows, traced>") if self._functions is None else None
         if code is not None:
             self._code = code
             self._functions = {}
-        names = dict(self._names) | {"hit": hit, "miss": miss, "place_hits": place}
+        names = dict(self._names) | reports
         exec(self._code, names)  # noqa: S102 - our own rows, emitted by emit.py from checked parts
         return TracedMaps(names)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mappings.cda.place import XmlPlace
 from mappings.hl7v2.place import Place
 
 
@@ -17,7 +18,7 @@ class TraceStep:
     """One fact: the row (or `@rule` beside the rows) that wrote `path` of `resource` from `source`."""
 
     row: str
-    source: Place | None  # None: a constant, a rule
+    source: Place | XmlPlace | None  # None: a constant, a rule
     resource: str  # Type/id
     path: str  # identifier[0], "" for the whole resource
 
@@ -27,7 +28,7 @@ class Trace:
     """The steps of one conversion, in order; `missed` are rows whose condition did not hold at a valued field."""
 
     steps: list[TraceStep] = dataclasses.field(default_factory=list)
-    missed: list[tuple[str, Place]] = dataclasses.field(default_factory=list)
+    missed: list[tuple[str, Place | XmlPlace]] = dataclasses.field(default_factory=list)
     resource: str = ""  # under construction
 
     def __iter__(self) -> Iterator[TraceStep]:
@@ -46,7 +47,7 @@ class Trace:
         for row, segment, field, repetition, path in hits:
             self.hit(row, segment, field, repetition, f"{element}.{path}" if path else element)
 
-    def rule(self, name: str, resource: str, path: str, source: Place | None = None) -> None:
+    def rule(self, name: str, resource: str, path: str, source: Place | XmlPlace | None = None) -> None:
         """A named rule beside the rows wrote this."""
         self.steps.append(TraceStep(f"@{name}", source, resource, path))
 

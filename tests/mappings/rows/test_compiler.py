@@ -119,7 +119,7 @@ def run(text: str, segment: Segment, ctx: Context | None = None, **policy: str) 
     again: Json = {}
     trace = Trace()
     other = Context(**ctx.segments)
-    compiled.traced.bind(trace.hit, trace.miss, trace.place_hits)[name](segment, other, again)
+    compiled.traced.bind(hit=trace.hit, miss=trace.miss, place_hits=trace.place_hits)[name](segment, other, again)
     assert (again, other.clear, other.filled) == (body, ctx.clear, ctx.filled)
     return body
 
@@ -265,7 +265,7 @@ PID.Patient:24,PID-24,not (PID-25 valued),multipleBirthBoolean,DEATH[value]
 """.replace("multipleBirthBoolean,DEATH[value]", "deceased[x],DEATH[value]")
     compiled = compile_maps(rows(text), environment())
     trace = Trace(resource="Patient/1")
-    functions = compiled.traced.bind(trace.hit, trace.miss, trace.place_hits)
+    functions = compiled.traced.bind(hit=trace.hit, miss=trace.miss, place_hits=trace.place_hits)
     functions["PID.Patient"](Segment("PID", f3="1~2", f13="5", f24="Y", f25="1"), Context(), {})
     told = [(step.row, str(step.source), step.path) for step in trace]
     assert told == [

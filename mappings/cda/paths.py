@@ -1,0 +1,250 @@
+"""Paths from a statement to the elements and attributes that rows read: their grammar, and the Python they become.
+
+    path       = [("^section" | "^act" | "^header" | "^statement") "/"] step *("/" step)
+    step       = name [predicate] | "." | ".." | "@" attribute
+    name       = "value" | "sdtc:raceCode" | "pharm:asContent"          bare names are urn:hl7-org:v3
+    predicate  = "[" test *(" and " test) "]"
+    test       = subject [("=" | "!=") "'" value *("|" value) "'"]      subject alone: it is there
+    subject    = "@" attribute | "tid" | relative path of names, which stands for its code
+
+`a|b` are alternatives, the first that gives a value counts; `effectiveTime[*]` hands all elements to one function.
+A path becomes one loop a step over the children of that name. Which statements a path has gone through to something is
+told to the context: a statement inside another that no row has read is mapped by itself.
+
+Source: CDA R2, the R-MIM's class and relationship names.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from mappings.cda.document import XSI_TYPE, Element
+from mappings.rows.condition import Grammar
+from mappings.rows.python import Writer
+
+Reader = Callable[[Any, Any], list[Any]]
+
+# clinical statements: what an entry, a relationship or a component may hold
+STATEMENTS = frozenset({
+    "act", "encounter", "observation", "observationMedia", "organizer", "procedure", "regionOfInterest",
+    "substanceAdministration", "supply",
+})  # fmt: skip
+
+_STARTS = {"^section": "ctx.section", "^act": "ctx.act", "^header": "ctx.doc.root", "^statement": "ctx.statement"}
+_NAME = r"(?:(?:sdtc|pharm):)?[A-Za-z][A-Za-z0-9]*"
+_STEP = re.compile(rf"({_NAME}|\*)(?:\[(.*)\])?\Z")
+_ATTRIBUTE = re.compile(r"@((?:[a-z]+:)?[A-Za-z]+)\Z")
+_TEST = re.compile(rf"(@[A-Za-z:]+|{_NAME}(?:/{_NAME})*(?:/@[A-Za-z]+)?)(?:(!?=)'([^']*)')?\Z")
+_REMEMBERED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One test of a predicate: `@typeCode='CSM'`, `code='33999-4'`, `tid='…'`; no operator: the subject is there."""
+
+    subject: str
+    op: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """One step: a child by its short tag, `.`, `..`, or `@attribute`."""
+
+    name: str
+    tests: tuple[Test, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PathRef:
+    """A path that a row or a condition reads."""
+
+    text: str
+    start: str
+    steps: tuple[PathStep, ...]
+    all: bool = False  # every element at once, to one function
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def parse_paths(text: str) -> tuple[PathRef, ...]:
+    """The alternatives of a source; raises ValueError."""
+    return tuple(_path(part.strip()) for part in _split(text, "|")) if text else ()
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """Splits outside of brackets: values of a predicate hold `|`, its paths `/`."""
+    parts, depth, start = [], 0, 0
+    for index, char in enumerate(text):
+        depth += (char == "[") - (char == "]")
+        if char == mark and depth == 0:
+            parts.append(text[start:index])
+            start = index + 1
+    return [*parts, text[start:]]
+
+
+def _path(text: str) -> PathRef:
+    names = _split(text, "/")
+    start = "st"
+    if names[0].startswith("^"):
+        if names[0] not in _STARTS:
+            raise ValueError(f"path begins with an unknown context: {names[0]}")
+        start = _STARTS[names.pop(0)]
+    every = bool(names) and names[-1].endswith("[*]")
+    if every:
+        names[-1] = names[-1].removesuffix("[*]")
+    steps = tuple(_step(name, text) for name in names)
+    if not steps or any(step.name.startswith("@") for step in steps[:-1]):
+        raise ValueError(f"path is not understood: {text}")
+    return PathRef(text, start, steps, every)
+
+
+def _step(text: str, path: str) -> PathStep:
+    if text in (".", ".."):
+        return PathStep(text)
+    if (match := _ATTRIBUTE.match(text)) is not None:
+        return PathStep("@" + match[1])
+    if (match := _STEP.match(text)) is None:
+        raise ValueError(f"path is not understood: {path}")
+    tests = tuple(_test(part.strip(), path) for part in match[2].split(" and ")) if match[2] is not None else ()
+    return PathStep(match[1], tests)
+
+
+def _test(text: str, path: str) -> Test:
+    if (match := _TEST.match(text)) is None:
+        raise ValueError(f"predicate is not understood: [{text}] in {path}")
+    if match[2] is not None and not match[3]:
+        raise ValueError(f"predicate compares with nothing: [{text}] in {path}")
+    return Test(match[1], match[2] or "", tuple(match[3].split("|")) if match[3] else ())
+
+
+def path_grammar(words: frozenset[str], flags: frozenset[str]) -> Grammar:
+    """The grammar of conditions over paths."""
+    return Grammar(parse_paths, words, flags)
+
+
+# compiled -------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def reader(ref: PathRef) -> Reader:
+    """`f(statement, ctx)`: the elements, or texts of the attribute, that the path leads to, in document order."""
+    names: dict[str, Any] = {"code_of": code_of, "has_template": has_template, "there": there, "relative": relative}
+    exec(_source(ref), names)  # noqa: S102 - emitted from parsed steps
+    found: Reader = names["read"]
+    return found
+
+
+def _source(ref: PathRef) -> str:
+    out = Writer()
+    out.put("kids, found = ctx.kids, []")
+    out.put(f"n0 = {ref.start}")
+    out.put("if n0 is None: return found")
+    through: list[str] = []
+    for depth, step in enumerate(ref.steps, 1):
+        before, here = f"n{depth - 1}", f"n{depth}"
+        if step.name == ".":
+            out.put(f"{here} = {before}")
+        elif step.name == "..":
+            out.put(f"{here} = {before}.getparent()")
+            out.put(f"if {here} is not None:")
+            out.depth += 1
+        elif step.name.startswith("@"):
+            name = XSI_TYPE if step.name == "@xsi:type" else step.name[1:]
+            out.put(f"if ({here} := {before}.get({name!r})) is not None and ({here} := {here}.strip()):")
+            out.depth += 1
+        else:
+            each = f"{before}" if step.name == "*" else f"kids[{before}].get({step.name!r}, ())"
+            out.put(f"for {here} in {each}:")
+            out.depth += 1
+            if step.tests:
+                out.put("if " + " and ".join(_python(test, here) for test in step.tests) + ":")
+                out.depth += 1
+            if step.name in STATEMENTS:
+                through.append(here)
+    out.put(f"found.append(n{len(ref.steps)})")
+    for name in through:
+        out.put(f"ctx.read.add({name})")
+    return "\n".join(["def read(st, ctx):", *out.lines, "    return found", ""])
+
+
+def _python(test: Test, node: str) -> str:
+    values = test.values
+    if test.subject == "tid":
+        return f"{'not ' if test.op == '!=' else ''}has_template({node}, kids, {values!r})"
+    if test.subject.startswith("@"):
+        name = XSI_TYPE if test.subject == "@xsi:type" else test.subject[1:]
+        value = f"{node}.get({name!r})"
+        if not test.op:
+            return f"{value} is not None"
+        return f"{value} {'not in' if test.op == '!=' else 'in'} {values!r}"
+    path = tuple(test.subject.split("/"))
+    if not test.op:
+        return f"there({node}, kids, {path!r})"
+    return f"{'not ' if test.op == '!=' else ''}relative({node}, kids, {path!r}, {values!r})"
+
+
+Kids = Mapping[Element, Mapping[str, list[Element]]]
+
+
+def has_template(node: Element, kids: Kids, roots: tuple[str, ...]) -> bool:
+    """Whether the element claims one of these templates, in any version."""
+    return any(each.get("root") in roots for each in kids[node].get("templateId", ()))
+
+
+def there(node: Element, kids: Kids, path: tuple[str, ...]) -> bool:
+    """Whether the path leads to anything."""
+    return bool(_down(node, kids, path))
+
+
+def relative(node: Element, kids: Kids, path: tuple[str, ...], values: tuple[str, ...]) -> bool:
+    """Whether the path leads to an element of one of these codes."""
+    return any(code_of(found) in values for found in _down(node, kids, path))
+
+
+def _down(node: Element, kids: Kids, path: tuple[str, ...]) -> list[Any]:
+    here: list[Any] = [node]
+    for name in path:
+        if name.startswith("@"):
+            here = [value for each in here if (value := each.get(name[1:])) is not None]
+        else:
+            here = [child for each in here for child in kids[each].get(name, ())]
+    return here
+
+
+def code_of(found: Any) -> str:
+    """What an element is compared by: its code, else its value, else its text; an attribute is its text."""
+    if isinstance(found, str):
+        return found
+    text = found.get("code") or found.get("value") or found.text
+    return text.strip() if text else ""
+
+
+def is_valued(found: Any) -> bool:
+    """Whether an element says anything besides a null flavour and its type; a text does."""
+    if isinstance(found, str):
+        return bool(found)
+    if len(found) or (found.text and found.text.strip()):
+        return True
+    return any(name not in ("nullFlavor", XSI_TYPE) and value.strip() for name, value in found.items())
+
+
+def first_code(found: list[Any]) -> str:
+    """The code of the first that has one, "" where none has."""
+    for each in found:
+        if code := code_of(each):
+            return code
+    return ""
+
+
+def any_valued(found: list[Any]) -> bool:
+    return any(is_valued(each) for each in found)
+
+
+def all_null(found: list[Any]) -> bool:
+    """Whether something stands there, and none of it says anything but a null flavour."""
+    return bool(found) and not any(is_valued(each) for each in found)
