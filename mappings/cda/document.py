@@ -58,7 +58,7 @@ _LOINC = re.compile(r"[0-9]{1,7}-[0-9]")
 _LIBXML2_DEPTH = 256  # without huge_tree
 _SHORTEST_ELEMENT = 4  # bytes of `<a/>`
 _RESOURCE_LIMIT = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
-_ERRORS = {code: name for name, code in vars(etree.ErrorTypes).items() if name.startswith("ERR_")}
+_ERRORS = {code: name for name, code in vars(etree.ErrorTypes).items() if name.startswith(("ERR_", "NS_ERR_"))}
 
 
 @dataclass(frozen=True, slots=True)
