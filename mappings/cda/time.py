@@ -8,10 +8,8 @@ never invented. What a lexeme is, `mappings/moments.py` knows.
 Source: HL7 v3 datatypes R1, TS literal form; CDA R2 §4.3.1.4 (ClinicalDocument.effectiveTime).
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
-
-from lxml import etree
 
 from mappings.moments import Moment, Zone, moment_of
 
@@ -21,20 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DocumentZone", "Moment", "moment"]
 
-_HL7: Final = "{urn:hl7-org:v3}"
-_ENTRY: Final = _HL7 + "entry"
-_SECTION: Final = _HL7 + "section"
+_SCOPES: Final = frozenset({"{urn:hl7-org:v3}entry", "{urn:hl7-org:v3}section"})
+_BODY: Final = "{urn:hl7-org:v3}component"  # the only child of the document that is no part of its header
 _ZERO: Final = frozenset({"+00:00", "-00:00"})
 _NOWHERE: Final = Zone()
 _FLOATING: Final = Moment(None, False, ("no-offset",))  # stands for a lexeme whose reading depends on its place
-_MOST_STAMPS: Final = 8  # what looks like a stamp and is none should not cost us the real one behind it
-
-# Values that are digits, one sign, and long enough to hold an hour and an offset: nothing but a stamped time.
-_STAMPS: Final = etree.XPath(
-    "(.//@value[string-length(.) > 14 and contains('|+|-|.+|.-|', concat('|', translate(., '0123456789', ''), '|'))])"
-    f"[position() <= {_MOST_STAMPS}]",
-    smart_strings=False,
-)
+_SHORTEST_STAMP: Final = len("2024050110+0200")
 
 
 def moment(lexeme: str, node: "Element | None", ctx: "Context") -> Moment:
@@ -45,29 +35,44 @@ def moment(lexeme: str, node: "Element | None", ctx: "Context") -> Moment:
     return found
 
 
+class _Base:
+    """One meaning of times without an offset, and what was read by it: a document repeats its times."""
+
+    __slots__ = ("times", "zone")
+
+    def __init__(self, zone: Zone) -> None:
+        self.zone = zone
+        self.times: dict[str, Moment] = {}
+
+
 class DocumentZone:
     """What a time without an offset means in one document, from place to place.
 
-    Lazy: nothing is searched before a time without an offset asks, and no entry or section twice.
+    Lazy: nothing is searched before a time without an offset asks, and then once. What an element means is remembered
+    for all that stands in it, so that neither depth nor number makes a document slow.
     """
 
-    __slots__ = ("_scopes", "_times", "_trust_zero", "_whole", "mismatch", "zone")
+    __slots__ = ("_bases", "_root", "_searched", "_times", "_trust_zero", "_whole", "mismatch", "zone")
 
-    def __init__(self, stamp: str = "", zone: ZoneInfo | None = None, *, trust_zero: bool = False) -> None:
-        self.zone = zone
-        self._trust_zero = trust_zero
-        self._scopes: dict[Any, Zone] = {}
-        self._times: dict[str, Moment] = {}
+    def __init__(
+        self, root: "Element | None" = None, stamp: str = "", zone: ZoneInfo | None = None, *, trust_zero: bool = False
+    ) -> None:
         found = Zone.of(stamp, zone)
+        self.zone = zone
         self.mismatch = found.mismatch
-        self._whole = self._believed(found) or Zone(zone)
+        self._root = root
+        self._searched = False
+        self._trust_zero = trust_zero
+        self._whole = _Base(self._believed(found) or Zone(zone))
+        self._bases: dict[Element, _Base] = {}
+        self._times: dict[str, Moment] = {}
 
     @classmethod
     def of(cls, doc: "Document", zone: ZoneInfo | None, zero_offset: str = "verify") -> "DocumentZone":
         """Weigh the offset of the document's effectiveTime against the profile's zone; `zero_offset` is `verify`, or
         `trust` for a feed that is known to write UTC."""
         stamps = (node.get("value") for node in doc.kids[doc.root].get("effectiveTime", ()))
-        return cls(next(filter(None, stamps), ""), zone, trust_zero=zero_offset == "trust")
+        return cls(doc.root, next(filter(None, stamps), ""), zone, trust_zero=zero_offset == "trust")
 
     def read(self, lexeme: str, node: "Element | None") -> Moment:
         """The reading of one lexeme; without a node, as at the top of the document."""
@@ -77,50 +82,65 @@ class DocumentZone:
             if known.issues == _FLOATING.issues:
                 known = _FLOATING
             self._times[lexeme] = known
-        return known if known is not _FLOATING else moment_of(lexeme, self.at(node))
+        if known is not _FLOATING:
+            return known
+        base = self._base(node)
+        known = base.times.get(lexeme)
+        if known is None:
+            known = base.times[lexeme] = moment_of(lexeme, base.zone)
+        return known
 
     def at(self, node: "Element | None") -> Zone:
         """What a time without an offset means at an element: as in its entry, its section, the document."""
-        entry, section = _scopes_of(node)
-        for scope in (entry, section):
-            if scope is None:
-                continue
-            found = self._scopes.get(scope)
-            if found is None:
-                found = self._scopes[scope] = self._lent(scope)
-            if found is not _NOWHERE:
-                return found
-        return self._whole
+        return self._base(node).zone
 
-    def _lent(self, scope: "Element") -> Zone:
-        """By the first stamped time within an element; NOWHERE where none has a believable offset."""
-        stamps: Any = _STAMPS(scope)
-        for stamp in stamps:
-            if moment_of(stamp, _NOWHERE).value is None:
-                continue  # fifteen digits and a hyphen are no time
-            believed = self._believed(Zone.of(stamp, self.zone))
-            if believed is not None:
-                return believed
-        return _NOWHERE
+    def _base(self, node: "Element | None") -> _Base:
+        if not self._searched:
+            self._search()
+        bases, asked = self._bases, []
+        found = None
+        while node is not None and (found := bases.get(node)) is None:
+            asked.append(node)
+            node = node.getparent()
+        if found is None:
+            found = self._whole
+        for each in asked:
+            bases[each] = found
+        return found
+
+    def _search(self) -> None:
+        """Let the first stamped time in each entry, section and part of the header speak for it."""
+        self._searched = True
+        root = self._root
+        if root is None:
+            return
+        read: dict[str, Zone | None] = {}
+        made: dict[Zone, _Base] = {}
+        passed: set[Element] = {root}  # elements around a stamp: what is around them is, too
+        for el in root.iter():
+            stamp = el.get("value", "").strip()
+            if len(stamp) < _SHORTEST_STAMP or stamp[-5] not in "+-" or el.getparent() in passed:
+                continue
+            if stamp not in read:
+                read[stamp] = self._stamped(stamp)
+            if (zone := read[stamp]) is None:
+                continue
+            base = made.setdefault(zone, _Base(zone))
+            around: Element | None = el
+            while around is not None and around not in passed:
+                passed.add(around)
+                above = around.getparent()
+                if around.tag in _SCOPES or (above is root and around.tag != _BODY):
+                    self._bases[around] = base
+                around = above
+
+    def _stamped(self, stamp: str) -> Zone | None:
+        """What the offset of a time says of its neighbours; None where it is no time, or not to be believed."""
+        if moment_of(stamp, _NOWHERE).value is None:
+            return None  # ten digits and a hyphen are a telephone
+        return self._believed(Zone.of(stamp, self.zone))
 
     def _believed(self, found: Zone) -> Zone | None:
         """None for an offset of zero that the profile's zone contradicts."""
         doubtful = found.mismatch and found.offset in _ZERO and not self._trust_zero
         return None if doubtful else found
-
-
-def _scopes_of(node: "Element | None") -> tuple["Element | None", "Element | None"]:
-    """The nearest entry and section around an element; in the header, the part of it stands for the entry."""
-    entry: Element | None = None
-    part: Element | None = None
-    while node is not None:
-        above = node.getparent()
-        if above is None:
-            break
-        tag = node.tag
-        if tag == _SECTION:
-            return entry, node
-        if tag == _ENTRY and entry is None:
-            entry = node
-        part, node = node, above
-    return entry or part, None

@@ -1,8 +1,8 @@
 """Times of a document: HL7 v3 TS literals against FHIR R4 dateTime, and where the offset of a time comes from."""
 
 import re
+from time import process_time
 from types import SimpleNamespace
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.cda.context import Context
-from mappings.cda.document import Element, parse, short
+from mappings.cda.document import Element, parse
 from mappings.cda.time import DocumentZone, moment
-from mappings.moments import Moment, Zone
+from mappings.moments import Moment
 
 VIENNA = ZoneInfo("Europe/Vienna")
 LONDON = ZoneInfo("Europe/London")
@@ -108,6 +108,16 @@ SECTION_0400 = '<author><time value="20240601080000-0400"/></author>'
         pytest.param(section(ACT, more=SECTION_0400), "20240601090000-0300", None, "-04:00", id="section"),
         pytest.param(section(ACT, ENTRY_0500.replace(ACT, "")), "20240601-0300", None, "-05:00", id="other entry"),
         pytest.param(section(ACT), "20240601090000-0300", None, "-03:00", id="document"),
+        pytest.param(
+            section(ENTRY_0500.replace(ACT, "")) + section(ACT), "20240601090000-0300", None, "-03:00",
+            id="not another section",
+        ),
+        pytest.param(
+            '<component><structuredBody><component><section><entry><act><entry>' + ACT + "</entry>"
+            '<author><time value="20240502101530-0600"/></author></act></entry></section></component></structuredBody>'
+            "</component>", "20240601090000-0300", None, "-06:00", id="entry around an entry",
+        ),
+        pytest.param(f'<entry>{ENTRY_0500}</entry>', "20240601090000-0300", None, "-05:00", id="entry without section"),
         pytest.param(section(ACT), "20240601090000", VIENNA, "+02:00", id="zone"),
         pytest.param(section(ACT), "20240601090000+0100", VIENNA, "+01:00", id="document against zone"),
         pytest.param(section(ACT), "20240115090000+0100", VIENNA, "+02:00", id="winter document, zone knows summer"),
@@ -205,24 +215,35 @@ def test_a_namespace_prefix_changes_nothing() -> None:
     assert value(Context(parse(prefixed.encode()), profile)) == "2024-05-01T10:15:30-05:00"
 
 
-def test_nothing_is_searched_before_it_is_asked_and_no_entry_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    ctx = context(section(*[ACT] * 3, more='<author><time value="20240601080000"/></author>'), "20240601090000-0300")
-    searched: list[str] = []
-    lent = DocumentZone._lent
+def test_nothing_is_searched_before_it_is_asked_and_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = context(section(*[ENTRY_0500, ACT, ACT]), "20240601090000-0300")
+    searches: list[DocumentZone] = []
+    search = DocumentZone._search
 
-    def counted(self: DocumentZone, scope: Element) -> Zone:
-        searched.append(short(str(scope.tag)))
-        return lent(self, scope)
+    def counted(self: DocumentZone) -> None:
+        searches.append(self)
+        search(self)
 
-    monkeypatch.setattr(DocumentZone, "_lent", counted)
-    nodes: list[Any] = [each for each in ctx.doc.root.iter() if each.get("value") == ASKED]
+    monkeypatch.setattr(DocumentZone, "_search", counted)
+    nodes = [each for each in ctx.doc.root.iter() if each.get("value") == ASKED]
     for each in nodes:
         moment("20240501", each, ctx)
         moment("20240501101530+0100", each, ctx)
-    assert searched == []
+    assert searches == []
     for each in nodes * 2:
         moment(ASKED, each, ctx)
-    assert sorted(searched) == ["entry"] * 3 + ["section"]
+    assert searches == [ctx.zone]
+
+
+def test_depth_and_number_do_not_make_it_slow() -> None:
+    """As entries in entries, each with times of its own, a search an entry would take minutes."""
+    lookalikes = '<x value="12345678901234-"/><x value="1555123456-12345"/>' * 50_000
+    body = "<entry><act>" * 115 + lookalikes + f'<effectiveTime value="{ASKED}"/></act></entry>' * 115
+    ctx = context(body, "20240601090000-0300")
+    before = process_time()
+    read = {moment(ASKED, each, ctx).value for each in ctx.doc.root.iter() if each.get("value") == ASKED}
+    assert read == {"2024-05-01T10:15:30-03:00"}
+    assert process_time() - before < 10
 
 
 @settings(max_examples=200, deadline=None)
