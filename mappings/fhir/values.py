@@ -20,9 +20,12 @@ Json = dict[str, Any]
 CANONICAL: Final = "urn:chartbridge"
 SOURCE_LEXEME: Final = f"{CANONICAL}:source-lexeme"  # valueString: a date or time as it was sent
 SOURCE_CODE: Final = f"{CANONICAL}:source-code"  # valueCoding: a code that a required binding does not know
+QUALIFIER: Final = f"{CANONICAL}:qualifier"  # name and value, valueCodeableConcept: what narrows a coded term
 BY_PLACE: Final = f"{CANONICAL}:by-place"  # valueBoolean, on a reference: only the order of lines tells this one apart
 
 STRUCTURE: Final = "http://hl7.org/fhir/StructureDefinition/"
+TRANSLATION: Final = STRUCTURE + "translation"  # on a text: lang, content
+ORDINAL_VALUE: Final = STRUCTURE + "ordinalValue"  # on a coding: its place in an order
 ALTERNATE_CODES: Final = STRUCTURE + "alternate-codes"
 DATA_ABSENT_REASON: Final = STRUCTURE + "data-absent-reason"
 UCUM: Final = "http://unitsofmeasure.org"
@@ -81,6 +84,23 @@ def scoped(namespace: str, kind: str, name: str) -> str:
 
 def coding(system: str | None, code: str | None, display: str | None = None, version: str | None = None) -> Json | None:
     return present(system=system, version=version, code=code, display=display)
+
+
+def translate(coding_: Json, lang: str, content: str) -> None:
+    """Add what a coding is called in another language beside its display."""
+    made: Json = {
+        "url": TRANSLATION,
+        "extension": [{"url": "lang", "valueCode": lang}, {"url": "content", "valueString": content}],
+    }
+    beside = coding_.setdefault("_display", {}).setdefault("extension", [])
+    if all(known["extension"][1:] != made["extension"][1:] for known in beside):
+        beside.append(made)
+
+
+def qualifier(name: Json | None, value: Json) -> Json:
+    """The extension of a concept that narrows it: `name` says how, `value` what to."""
+    inner = [extension("name", "CodeableConcept", name)] if name else []
+    return {"url": QUALIFIER, "extension": [*inner, extension("value", "CodeableConcept", value)]}
 
 
 def concept(codings: list[Json], text: str | None = None) -> Json | None:

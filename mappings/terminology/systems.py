@@ -10,8 +10,11 @@ from functools import cache
 from pathlib import Path
 
 _FILE = Path(__file__).parent / "systems.csv"
-# FHIR R4 §4.5: known identifier systems
-_ISSUERS = ("http://hl7.org/fhir/sid/us-", "http://hl7.org/fhir/sid/passport-")
+# FHIR R4 §4.5: known identifier systems; and those that HL7 registers of kind identifier
+_ISSUERS = (
+    "http://hl7.org/fhir/sid/us-", "http://hl7.org/fhir/sid/passport-", "http://terminology.hl7.org/NamingSystem/",
+    "http://www.gs1.org/gln", "https://www.gs1.org/gtin",
+)  # fmt: skip
 _HEX = frozenset("0123456789abcdef")
 
 

@@ -1,8 +1,8 @@
 """Null flavors: why a value is not there, in FHIR's words.
 
-`null_flavors.csv` has columns `flavor, reason, says_more, source`. Documents carry dozens of NI and UNK, and noise hides
-facts: a reason is written only where R4 requires the element, which its row says, or where the flavor says more than
-that nothing is here. Some writers put dates or words into nullFlavor; these count as unknown.
+`null_flavors.csv` has columns `flavor, reason, says_more, source`. Documents carry dozens of NI and UNK, and noise
+hides facts: a reason is written only where R4 requires the element, which its row says, or where the flavor says more
+than that nothing is here. Some writers put dates or words into nullFlavor; these count as unknown.
 Source: HL7 v3 datatypes R1, NullFlavor; FHIR R4 data-absent-reason.
 """
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mappings.cda.document import Element
 
 _LONGEST = 1024 * 1024  # FHIR R4 string: at most 1 MB
+_LONGEST_CODE = 1024  # characters: expressions of SNOMED CT are codes, too
 _ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
 _TRUE_FALSE = {"true": True, "false": False, "1": True, "0": False}  # XML Schema's boolean
 _UNREAD = frozenset({"{urn:hl7-org:v3}thumbnail", "{urn:hl7-org:v3}integrityCheck"})
@@ -85,6 +86,9 @@ def ed_text(node: "Element", ctx: "Context", *, keep_lines: bool = False) -> str
 
 def tidy_code(written: str, ctx: "Context") -> str | None:
     """A code without line ends and blanks around it; single blanks inside."""
+    if len(written) > _LONGEST_CODE:
+        ctx.issue("over-long")
+        return None  # cut short it would be another code
     if written.isalnum() or written.replace("-", "").isalnum():
         return written
     found = written.strip()

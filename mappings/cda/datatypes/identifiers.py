@@ -1,0 +1,143 @@
+"""Identifiers: II.
+
+A root that FHIR knows as an issuer of numbers is a URI, any other OID or UUID stands for itself. A root alone is the
+identifier; an extension alone has no system. A number that is withheld or unknown leaves its system and the reason.
+Source: HL7 v3 datatypes R1, II; FHIR R4 Identifier; C-CDA on FHIR, CDA id and FHIR identifier.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mappings.cda.datatypes.nulls import flavor_of
+from mappings.cda.datatypes.registry import Json, datatype
+from mappings.cda.datatypes.text import folded
+from mappings.fhir import values
+from mappings.terminology.concept_map import ConceptMap
+from mappings.terminology.systems import is_absolute, is_oid, is_uuid, issuer_uri
+
+if TYPE_CHECKING:
+    from mappings.cda.context import Context
+    from mappings.cda.document import Element
+
+URIS = "urn:ietf:rfc:3986"
+_OF_URIS = "2.16.840.1.113883.4.873"  # hl7.terminology.r4 7.0.1, NamingSystem uri: its extensions are whole URIs
+_READS = frozenset({"@root", "@extension", "@assigningAuthorityName", "@nullFlavor"})
+_LONGEST_ROOT = 1024  # characters
+
+
+def root_uri(root: str, ctx: "Context") -> str | None:
+    """The URI of a root: the profile's, a registered issuer's, the OID or UUID itself; the feed's own for others."""
+    bare = "".join(root.split())
+    if not bare:
+        return None
+    if len(bare) > _LONGEST_ROOT:
+        ctx.issue("over-long")
+        return None
+    if (known := ctx.profile.authorities.get(bare)) is not None:
+        return str(known)
+    if (known := ctx.profile.cda.oids.get(bare)) is not None:
+        return str(known)
+    return own_uri(bare) or values.scoped(ctx.profile.namespace, "authority", bare)
+
+
+def own_uri(bare: str) -> str | None:
+    """The same of a root that is an OID, a UUID or a URI; None for anything else."""
+    bare = bare.removeprefix("urn:oid:").removeprefix("urn:uuid:")
+    if is_oid(bare):
+        return issuer_uri(bare)
+    if is_uuid(bare):
+        return f"urn:uuid:{bare.lower()}"
+    return bare if is_absolute(bare) else None
+
+
+def itself(root: str, ctx: "Context") -> str | None:
+    """A root that is the identifier: `urn:oid:`, `urn:uuid:`, a URI; for anything else its text."""
+    bare = "".join(root.split()).removeprefix("urn:oid:").removeprefix("urn:uuid:")
+    if len(bare) > _LONGEST_ROOT:
+        ctx.issue("over-long")
+        return None
+    if is_oid(bare):
+        return f"urn:oid:{bare}"
+    return (own_uri(bare) or bare) if bare else None
+
+
+@datatype("II[Identifier]", gives="Identifier", reads=_READS)
+def ii_identifier(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> Json | None:
+    if isinstance(node, str):
+        value = folded(node, ctx)
+        return {"value": value} if value else None
+    root, written = node.get("root"), node.get("extension")
+    value = folded(written, ctx) if written else None
+    name = node.get("assigningAuthorityName")
+    assigner = folded(name, ctx) if name else None
+    if value is None:
+        return _without_extension(node, root or "", assigner, ctx)
+    if not root:
+        return values.identifier(value, assigner=assigner)
+    if root == _OF_URIS:
+        return _split(value, assigner)
+    return values.identifier(value, root_uri(root, ctx), assigner=assigner)
+
+
+def _split(uri: str, assigner: str | None) -> Json | None:
+    """A whole URI: its system ends before the last slash or colon."""
+    cut = max(uri.rfind("/"), uri.rfind(":"))
+    if not is_absolute(uri):
+        return values.identifier(uri, assigner=assigner)
+    if uri.startswith(("urn:oid:", "urn:uuid:")) or not is_absolute(uri[:cut]) or not uri[cut + 1 :]:
+        return values.identifier(uri, URIS, assigner=assigner)
+    return values.identifier(uri[cut + 1 :], uri[:cut], assigner=assigner)
+
+
+def _without_extension(node: "Element", root: str, assigner: str | None, ctx: "Context") -> Json | None:
+    """A root that identifies by itself; or the reason why there is no number, and whose number it would be."""
+    flavor = flavor_of(node, ctx)
+    uri = root_uri(root, ctx) if root else None
+    uuid = uri is not None and uri.startswith("urn:uuid:")
+    scheme = uri is not None and not uri.startswith(("urn:oid:", "urn:uuid:")) and is_oid("".join(root.split()))
+    if flavor is None and not scheme:
+        value = itself(root, ctx)
+        known = value is not None and is_absolute(value)
+        return values.identifier(value, URIS if known else None, assigner=assigner)
+    if uri is None or uuid:  # a UUID names one thing: it issues no numbers
+        if flavor is None or not flavor.says_more:
+            return None
+        uri = None
+    found = values.present(system=uri, assigner={"display": assigner} if assigner else None) or {}
+    found["_value"] = values.absent("unknown" if flavor is None else flavor.reason)
+    return found
+
+
+@datatype("II[string]", gives="string", reads=_READS)
+def ii_string(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> str | None:
+    """The number as a person would read it."""
+    if isinstance(node, str):
+        return folded(node, ctx)
+    written = node.get("extension")
+    return (folded(written, ctx) if written else None) or itself(node.get("root", ""), ctx)
+
+
+@datatype("II[uri]", gives="uri", reads=_READS)
+def ii_uri(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> str | None:
+    """An identifier that is a URI: a root alone, or a whole URI under the OID of URIs. A number with an issuer is none,
+    and no rule makes one of it."""
+    root = node if isinstance(node, str) else node.get("root", "")
+    written = None if isinstance(node, str) else node.get("extension")
+    value = folded(written, ctx) if written else None
+    if value is not None:
+        return value if root.strip() == _OF_URIS and is_absolute(value) else None
+    found = itself(root, ctx)
+    return found if found is not None and is_absolute(found) else None
+
+
+@datatype("II[system]", gives="uri", reads={"@root"})
+def ii_system(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> str | None:
+    """Whose numbers: the URI of a root."""
+    root = node if isinstance(node, str) else node.get("root", "")
+    return root_uri(root, ctx) if root else None
+
+
+@datatype("II[Reference]", gives="Reference", reads=_READS)
+def ii_reference(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> Json | None:
+    """Something outside of the document that only its number names."""
+    found: Any = ii_identifier(node, ctx)
+    return {"identifier": found} if found else None
