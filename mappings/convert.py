@@ -1,6 +1,6 @@
 """READ FIRST. Bytes of one message or document in, FHIR R4 out: `to_fhir(data, profile) -> Conversion`.
 
-0. look at the first bytes: `MSH` is HL7 v2; a batch header means "split first"
+0. look at the first bytes: `MSH` is HL7 v2, `<` a document (`cda/convert.py`); a batch header means "split first"
 1. read the message (`hl7v2/message.py`)
 2. its structure, family and groups (`hl7v2/structure.py`)
 3. run the rows, link, apply the named rules (`hl7v2/assemble.py`)
@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from mappings.bundle import bundle
+from mappings.cda.outcome import Outcome
 from mappings.hl7v2 import keys, message, structure
 from mappings.hl7v2.assemble import Assembly, Builder, assemble
 from mappings.hl7v2.effects import Close, Effect, Reach, Repoint, Undo
@@ -39,6 +40,7 @@ Json = dict[str, Any]
 
 BATCH_HEADERS = (b"FHS", b"BHS")
 _FIRST = attrgetter("first")
+_HEAD = 256
 RESULT_TYPES = frozenset({"DiagnosticReport", "Observation"})
 
 __all__ = [
@@ -73,6 +75,7 @@ class Conversion:
     digest: bytes
     rows: str
     filtered: str = ""  # id of the profile's filter that took the message out: journaled, acknowledged, not mapped
+    tally: tuple[Outcome, ...] = ()  # of a document: what became of each statement
 
     def __post_init__(self) -> None:
         for given in (self.resources, self.effects, self.issues):
@@ -97,7 +100,11 @@ def to_fhir(
     `events=False` leaves out what lives in bundles only (mode `event`: MessageHeader and whom it alone names), for
     callers that store.
     """
-    if data.lstrip()[:3] in BATCH_HEADERS:  # 0
+    if is_document(data):  # 0
+        from mappings.cda import convert as documents  # here: a feed of messages never loads it
+
+        return documents.to_fhir(data, profile, at=at, trace=trace)
+    if data.lstrip()[:3] in BATCH_HEADERS:
         raise UnreadableMessage("batch", text="a batch: split it first")
     read = profile.read(data)  # 1
     assembly = _prepare(read, profile, at)
@@ -127,6 +134,12 @@ def to_fhir(
     for hook in profile.hooks.after:
         conversion = hook(conversion, Conversion)
     return conversion
+
+
+def is_document(data: bytes) -> bool:
+    """Whether the bytes look like XML, in any encoding a document may have; HL7 v2 never begins with `<`."""
+    head = data[:_HEAD].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith((b"<", b"\xff\xfe<\x00", b"\xfe\xff\x00<", b"<\x00", b"\x00<"))
 
 
 def _prepare(read: message.Message, profile: Profile, at: datetime | None) -> Assembly:
@@ -215,6 +228,10 @@ def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
     nobody.
     """
     try:
+        if is_document(data):
+            from mappings.cda import convert as documents
+
+            return documents.patient_keys(data, profile)
         scanned = _scan(data) if not profile.hooks.before else None
         known = _scanned_keys(*scanned, profile) if scanned is not None else None
         found = known if known is not None else _read_keys(data, profile)

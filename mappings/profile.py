@@ -26,6 +26,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from mappings.cda.settings import CdaSettings, cda_settings
+from mappings.cda.settings import faults as cda_faults
 from mappings.errors import MappingError
 from mappings.fhir.schema import schema
 from mappings.fhir.values import SOURCE_CODE
@@ -64,7 +66,7 @@ POLICIES: Mapping[str, tuple[Any, ...]] = {
 _CHOICES: Mapping[str, tuple[str, ...]] = {"null": ("delete", "ignore"), "demographics": ("lead", "follow")}
 _KEYS = (
     "name", "extends", "match", "filter", "namespace", "zone", "charset", "null", "demographics", "patient", "ack",
-    "authorities", "codes", "segments", "policy", "limits",
+    "authorities", "codes", "segments", "policy", "limits", "cda",
 )  # fmt: skip
 _MATCH = ("msh3", "msh4", "msh5", "msh6", "msh9", "msh11", "msh12")
 _ACK: Mapping[str, tuple[str, ...]] = {
@@ -97,6 +99,7 @@ class _Kinds(msgspec.Struct):
     segments: dict[str, dict[str, Any]] = {}
     policy: dict[str, str | bool] = {}
     limits: dict[str, int | float] = {}
+    cda: dict[str, str | dict[str, str | int]] = {}
 
 
 class ProfileError(MappingError):
@@ -150,6 +153,7 @@ class Profile:
     identities: Identities
     maps: Maps
     hooks: Hooks
+    cda: CdaSettings
     revision: str  # of all that decides what a message becomes: rows, tables, policies, hooks
     cache: dict[Any, dict[Any, Any]] = field(default_factory=dict, repr=False)
 
@@ -235,7 +239,7 @@ def _own_files(folder: Path) -> Iterator[Path]:
     maps = sorted({str(entry["map"]) for entry in entries if isinstance(entry, dict) and "map" in entry})
     for layer, _ in layers:
         if not layer.is_relative_to(PROFILES):
-            files = (layer / "profile.toml", *_files(layer), layer / HOOKS, *(layer / name for name in maps))
+            files = (layer / "profile.toml", *_all_files(layer), layer / HOOKS, *(layer / name for name in maps))
             yield from (file for file in files if file.is_file())
 
 
@@ -287,6 +291,7 @@ def _faults(table: Json) -> Iterator[str]:
             yield f"{key} is one of {', '.join(allowed)}"
     if all(isinstance(table.get(key, {}), dict) for key in _TABLES):
         yield from _policy_faults(table)
+        yield from cda_faults(table.get("cda", {}))
         try:
             msgspec.convert(table, _Kinds)
         except msgspec.ValidationError as exc:
@@ -355,7 +360,8 @@ def _profile(table: Json, folders: list[Path], identities: Identities) -> Profil
         identities=identities,
         maps=maps,
         hooks=hooks,
-        revision=_revision(table, folders, maps.digest, hooks.digest),
+        cda=(cda := cda_settings(table.get("cda", {}), folders)),
+        revision=_revision(table, folders, maps.digest, cda.digest, hooks.digest),
     )
 
 
@@ -436,6 +442,10 @@ def compiled(folders: list[Path], policy: Mapping[str, Any], ignore_null: bool, 
 
 def _files(folder: Path) -> list[Path]:
     return [*sorted((folder / "segments").glob("*.csv")), *sorted((folder / "messages").glob("*.toml"))]
+
+
+def _all_files(folder: Path) -> list[Path]:
+    return [*_files(folder), *sorted((folder / "entries").glob("*.csv"))]
 
 
 def _compile(

@@ -39,6 +39,9 @@ class Context:
         self.negated = False  # the statement or its wrapper says that it is not so
         self.mood = ""
         self.domain = ""
+        self.section_code = ""
+        self.read: set[Element] = set()  # statements inside of others that some row has read
+        self.filled: list[str] = []  # elements that a `??` row put there
         self.zone = DocumentZone.of(doc, profile.zone, profile.cda.zero_offset)
         if self.zone.mismatch:
             self.issue("zone-mismatch")

@@ -18,7 +18,7 @@ from mappings.rows.language import Language
 from mappings.rows.table import Kind
 
 IDS = re.compile(r"([a-z0-9]+\.[A-Za-z][A-Za-z.]*(?:-[a-z]+)*):([a-z0-9-]+)\Z")
-_WORDS = {"mood": "ctx.mood", "section": "ctx.section_code", "domain": "ctx.domain", "kind": "ctx.kind"}
+_WORDS = {"mood": "ctx.mood", "section": "ctx.section_code", "domain": "ctx.domain"}
 
 READERS: list[Any] = []  # compiled paths, by number
 _numbers: dict[PathRef, int] = {}

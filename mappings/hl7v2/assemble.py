@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 from mappings.fhir.leaves import leaves
 from mappings.fhir.values import absent
-from mappings.hl7v2 import finishing, unread
+from mappings import finishing
+from mappings.hl7v2 import unread
 from mappings.hl7v2.context import Context, nothing_contained, nothing_made
 from mappings.hl7v2.message import Message, Segment
 from mappings.hl7v2.pairing import ORC_BEHIND
+from mappings.hl7v2.place import Place
 from mappings.hl7v2.structure import ROOT, Group
 from mappings.hl7v2.wiring import Add, Link, Make, Mode, NamedRules, Wiring
 from mappings.identity import Identities
@@ -132,6 +134,10 @@ class Assembly(Context):
         self.recording: list[Stub] | None = None
         self.make = self._make_stub
         self.contained = self._contain
+
+    def place_of(self, builder: Builder) -> Place:
+        """The segment that states a resource."""
+        return Place(builder.segment.name, builder.segment.nth) if builder.segment is not None else Place("MSH", 1)
 
     def release(self) -> None:
         """Lets go of what refers back to itself, once all is handed out: then memory is free at once, and the next

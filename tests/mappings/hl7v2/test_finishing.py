@@ -13,7 +13,7 @@ from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 from mappings.fhir.values import SOURCE_LEXEME
 from mappings.hl7v2.datatypes.attachments import media_type
-from mappings.hl7v2.finishing import finish
+from mappings.finishing import finish
 from mappings.hl7v2.periods import reversed_
 from mappings.issues import Issue
 from tests.mappings.hl7v2.messages import adt, convert, default, header, message, obr, obx, one, oru, segment

@@ -27,7 +27,6 @@ from mappings.fhir.contained import strings
 from mappings.fhir.primitives import PRIMITIVES
 from mappings.fhir.schema import Element, schema
 from mappings.hl7v2.periods import straighten
-from mappings.hl7v2.place import Place
 from mappings.issues import issue
 
 _SHAPES = 8_192  # remembered, a kind and its members' names; a feed's rows make a few dozen of each
@@ -52,7 +51,7 @@ def finish(assembly: Any) -> None:
             if _without_orphans(builder.body):
                 codes.append("contradiction")
         if codes:
-            assembly.issues.extend(issue(code, _place(builder)) for code in codes)
+            assembly.issues.extend(issue(code, assembly.place_of(builder)) for code in codes)
         if assembly.trace is not None:
             for name in builder.filled[told:]:
                 assembly.trace.rule("finishing", builder.ref, name)
@@ -217,11 +216,6 @@ def _without_orphans(body: Json) -> bool:
 
 def _local(value: Any) -> set[str]:
     return {text for text in strings(value) if text.startswith("#")}
-
-
-def _place(builder: Any) -> Place:
-    """The segment that states the resource."""
-    return Place(builder.segment.name, builder.segment.nth) if builder.segment is not None else Place("MSH", 1)
 
 
 @cache

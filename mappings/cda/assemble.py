@@ -1,0 +1,277 @@
+"""Puts one document together: makes resources by their maps, gives them ids, joins what is said twice.
+
+`walk.py` goes through the sections and asks `make` for each statement; `header.py`, `parties.py` and `compose.py` make
+what stands around them. Pure: ids, time and profile arrive with the profile and the call.
+
+Identity of a statement: patient, map, its id, what it is about (`makes.csv`), when it began, its mood. The id alone
+would merge different facts, for real generators reuse it; the whole content would make each change of status a
+duplicate. Said twice in one document: equal facts are one resource, different ones are told apart by what they say,
+never by position.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mappings.cda.compiled import Entries, Make, makes
+from mappings.cda.context import Context
+from mappings.cda.document import Document, Element
+from mappings.cda.outcome import Outcome, Said
+from mappings.cda.paths import Reader, code_of
+from mappings.cda.place import XmlPlace
+from mappings.cda.trace import DocumentTrace
+from mappings.fhir.leaves import leaves
+from mappings.identity import Identities
+
+Json = dict[str, Any]
+Key = tuple[str, ...]
+
+# What two sections may say differently of one and the same thing; everything else must agree.
+_OF_THE_SECTION = frozenset({
+    "category", "text", "meta", "note", "recorder", "recordedDate", "asserter", "encounter", "authoredOn", "requester",
+    "extension", "identifier",
+})  # fmt: skip
+_UNITED = ("category", "note", "identifier", "extension")
+_TEXT = 200  # characters of a text that take part in an identity
+
+
+class Made:
+    """One resource under construction."""
+
+    def __init__(self, kind: str, id_: str, mode: str, first: int, el: Element | None = None) -> None:
+        self.type = kind
+        self.id = id_
+        self.ref = f"{kind}/{id_}"
+        self.mode = mode
+        self.first = first  # order in which it came into being
+        self.el = el
+        self.body: Json = {"resourceType": kind, "id": id_}
+        self.filled: list[str] = []
+        self.key: Key = ()
+        self.stated = False  # by a statement, not met on the way
+
+
+class Assembly(Context):
+    """The context of one document's conversion, and everything that it makes."""
+
+    def __init__(self, doc: Document, profile: Any, entries: Entries) -> None:
+        super().__init__(doc, profile)
+        self.entries = entries
+        self.identities: Identities = profile.identities
+        self.feed: str = profile.namespace
+        self.at = ""  # time of the document's statements
+        self.made: list[Made] = []
+        self.by_ref: dict[str, Made] = {}
+        self.outcomes: dict[Element, Outcome] = {}
+        self.patient: Made | None = None
+        self.encounter: Made | None = None
+        self.builder: Made | None = None
+        self.section_made: list[str] = []  # references of what the section at hand states, in order
+        self.trace: DocumentTrace | None = None
+        self.traced: Any = None
+        self.make = self._stub
+        self.contained = self._contain
+
+    # rows -------------------------------------------------------------------------------------------------------------
+
+    def run(self, name: str, el: Element, body: Json) -> list[str]:
+        """One map on one element; the elements that `??` rows filled."""
+        function = self.entries.rows[name].fast if self.traced is None else self.traced[name]
+        outer, self.filled = self.filled, []
+        function(el, self, body)
+        filled, self.filled = self.filled, outer
+        self.row = ""
+        return filled
+
+    # making -----------------------------------------------------------------------------------------------------------
+
+    def state(self, name: str, el: Element, *extra: str, also: Callable[[Json], None] | None = None) -> Made:
+        """The resource that a statement states, by the map's rows. `extra` goes into its identity; `also` finishes its
+        body before it is compared with what was said before."""
+        make = makes()[name]
+        kind = self.entries.rows[name].resource_type
+        key = (*self._owner(), name, *self._own_id(el), *self._core(make, el), *extra)
+        made = Made(kind, self.identities.make(kind, key), make.mode, len(self.made), el)
+        made.key = key
+        self._fill(name, el, made, also)
+        known = self.by_ref.get(made.ref)
+        if known is not None and known.mode == "stub" and not known.stated:
+            self._take_over(known, made)
+            return self._stated(known, el, "mapped")
+        if known is not None and self._agree(known.body, made.body):
+            _unite(known.body, made.body)
+            return self._stated(known, el, "merged")
+        if known is not None:
+            self.issue("id-reused", el)
+            return self._apart(made, el)
+        return self._stated(self._add(made), el, "mapped")
+
+    def _fill(self, name: str, el: Element, made: Made, also: Callable[[Json], None] | None) -> None:
+        outer, self.builder = self.builder, made
+        if self.trace is not None:
+            self.trace.resource = made.ref
+        made.filled = self.run(name, el, made.body)
+        if also is not None:
+            also(made.body)
+        self.builder = outer
+        if self.trace is not None and outer is not None:
+            self.trace.resource = outer.ref
+
+    def _apart(self, made: Made, el: Element) -> Made:
+        """What shares the identity of another statement and says something else: told apart by what it says."""
+        values = [each for tag in ("value", "text") for each in self.kids[el].get(tag, ())] if len(el) else []
+        said = [el.get("negationInd", ""), *(_lexeme(each) for each in values)]
+        for more in (said, [*said, repr(_comparable(made.body))]):
+            digest = hashlib.sha256("\x1f".join(more).encode("utf-8", "surrogatepass")).hexdigest()
+            id_ = self.identities.make(made.type, (*made.key, digest))
+            known = self.by_ref.get(f"{made.type}/{id_}")
+            if known is None:
+                renamed = Made(made.type, id_, made.mode, made.first, el)
+                renamed.body |= {name: value for name, value in made.body.items() if name != "id"}
+                renamed.filled = made.filled
+                if self.trace is not None:
+                    self.trace.rename({made.ref: (renamed.ref, "")})
+                return self._stated(self._add(renamed), el, "mapped")
+            if self._agree(known.body, made.body):
+                _unite(known.body, made.body)
+                return self._stated(known, el, "merged")
+        return self._stated(self.by_ref[f"{made.type}/{id_}"], el, "merged")
+
+    def _take_over(self, known: Made, made: Made) -> None:
+        """A resource that was only referred to until now is stated."""
+        known.mode, known.el, known.filled = made.mode, made.el, made.filled
+        known.body = made.body | {name: value for name, value in known.body.items() if name not in made.body}
+
+    def _stated(self, made: Made, el: Element, said: Said) -> Made:
+        made.stated = True
+        self.tell(el, said, made.ref)
+        if made.ref not in self.section_made:
+            self.section_made.append(made.ref)
+        return made
+
+    def tell(self, el: Element, said: Said, resource: str = "") -> None:
+        """What became of a statement; the first word counts, but for an error."""
+        if el not in self.outcomes or said == "error":
+            code = next((code_of(each) for each in self.kids[el].get("code", ())), "")
+            tag = el.tag.rpartition("}")[2] if isinstance(el.tag, str) else ""
+            self.outcomes[el] = Outcome(self.doc.place(el), tag, code, self.domain, said, resource)
+
+    def _add(self, made: Made) -> Made:
+        self.made.append(made)
+        self.by_ref[made.ref] = made
+        return made
+
+    def place_of(self, made: Made) -> XmlPlace:
+        """The element that states a resource."""
+        return self.doc.place(made.el if made.el is not None else self.doc.root)
+
+    def forget(self, count: int) -> None:
+        """Takes back what was made since there were `count` resources: an entry that failed leaves nothing half."""
+        for made in self.made[count:]:
+            self.by_ref.pop(made.ref, None)
+            if made.ref in self.section_made:
+                self.section_made.remove(made.ref)
+        del self.made[count:]
+
+    def place_one(self, kind: str, key: Key, mode: str, el: Element | None = None) -> Made:
+        """A resource by a key of its own: header, document, parties. Made once."""
+        id_ = self.identities.make(kind, key)
+        known = self.by_ref.get(f"{kind}/{id_}")
+        return known if known is not None else self._add(Made(kind, id_, mode, len(self.made), el))
+
+    def fill(self, name: str, el: Element, made: Made) -> Made:
+        """Rows of a map into a resource that has its id already."""
+        self._fill(name, el, made, None)
+        return made
+
+    # identity ---------------------------------------------------------------------------------------------------------
+
+    def _owner(self) -> Key:
+        return (self.patient.id,) if self.patient is not None else (self.feed, self.doc.digest.hex())
+
+    def _own_id(self, el: Element) -> Key:
+        for each in self.kids[el].get("id", ()):
+            if root := (each.get("root") or "").strip():
+                return root.lower(), (each.get("extension") or "").strip()
+        return "", ""
+
+    def _core(self, make: Make, el: Element) -> Key:
+        about = self._first(make.core, el)
+        start = self._first(make.start, el)
+        return about, start, el.get("moodCode", "")
+
+    def _first(self, readers: tuple[Reader, ...], el: Element) -> str:
+        for read in readers:
+            for found in read(el, self):
+                if text := self.identifying(found):
+                    return text
+        return ""
+
+    def identifying(self, found: Any) -> str:
+        """What an element contributes to an identity: system and code, else its value, else its text."""
+        if isinstance(found, str):
+            return found
+        if code := (found.get("code") or "").strip():
+            return f"{found.get('codeSystem', '')}|{code}"
+        if value := (found.get("value") or "").strip():
+            return value
+        for each in self.kids[found].get("originalText", (found,)):
+            for reference in self.kids[each].get("reference", ()):
+                told, self.issues = self.issues, []
+                text = self.narrative(reference.get("value") or "")
+                self.issues = told
+                if text:
+                    return _normal(text)
+            if text := _normal("".join(each.itertext())):
+                return text
+        return _normal(found.get("displayName") or "")
+
+    # what is met on the way -------------------------------------------------------------------------------------------
+
+    def _stub(self, kind: str, key: Key, body: Json) -> str | None:
+        """A resource a datatype function meets: created only where nothing is stored."""
+        made = self.place_one(kind, key, "stub")
+        for name, value in body.items():
+            made.body.setdefault(name, value)
+        if self.trace is not None:
+            for path, _ in leaves(body):
+                self.trace.rule(self.row, made.ref, path, None if self.node is None else self.doc.place(self.node))
+        return made.ref
+
+    def _contain(self, body: Json) -> str | None:
+        """A thing without an id of its own lives inside the resource that speaks of it."""
+        if self.builder is None:
+            return None
+        id_ = "c" + self.identities.make("contained", (repr(body),))[:8]  # of its content: equal in every version
+        inside = self.builder.body.setdefault("contained", [])
+        if all(each["id"] != id_ for each in inside):
+            inside.append({**body, "id": id_})
+        return f"#{id_}"
+
+    @staticmethod
+    def _agree(one: Json, other: Json) -> bool:
+        """Whether two statements of one identity say the same; what belongs to the section that says it aside."""
+        common = (one.keys() & other.keys()) - _OF_THE_SECTION
+        return all(one[name] == other[name] for name in common)
+
+
+def _unite(known: Json, more: Json) -> None:
+    """Two statements of the same: categories, notes and identifiers of both, the rest of whichever says it."""
+    for name, value in more.items():
+        if name not in known:
+            known[name] = value
+        elif name in _UNITED:
+            known[name] += [each for each in value if each not in known[name]]
+
+
+def _comparable(body: Json) -> Mapping[str, Any]:
+    return {name: body[name] for name in sorted(body) if name not in _OF_THE_SECTION and name != "id"}
+
+
+def _lexeme(el: Element) -> str:
+    inner = "".join(f"{name}={value};" for each in el.iter() for name, value in sorted(each.attrib.items()))
+    return inner + _normal("".join(el.itertext()))
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.split()).casefold()[:_TEXT]

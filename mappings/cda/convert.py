@@ -1,0 +1,61 @@
+"""One document in, FHIR R4 out: `to_fhir(data, profile) -> Conversion`, as for HL7 v2.
+
+1. guard and parse (`document.py`)
+2. the header: whose it is (`header.py`)
+3. the body: sections, entries, statements (`walk.py`, `domains/`)
+4. the whole: Composition, original, provenance (`compose.py`)
+5. what no single row can see (`mappings/finishing.py`)
+
+Pure: the profile carries the ids' key, `at` the time of receipt. Same input, same output.
+"""
+
+from datetime import datetime
+from operator import attrgetter
+
+from mappings import finishing
+from mappings.cda.compose import compose
+from mappings.cda.document import Limits, parse
+from mappings.cda.header import patient_key, patient_role, read_header
+from mappings.cda.trace import DocumentTrace
+from mappings.cda.walk import Walk
+from mappings.convert import Conversion, Mapped, PatientKey
+from mappings.profile import Profile
+
+_FIRST = attrgetter("first")
+
+
+def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace: bool = False) -> Conversion:
+    """The whole conversion. `at`: time of receipt, for a document without a time. Raises UnreadableDocument."""
+    walk = walk_of(data, profile)
+    walk.at = at.isoformat() if at is not None else ""
+    if trace:
+        found = walk.trace = DocumentTrace(walk.doc)
+        reports = {name: getattr(found, name) for name in ("hit", "miss", "place_hits", "mark", "below")}
+        walk.traced = walk.entries.rows.traced.bind(**reports)
+    read_header(walk)
+    compose(walk, walk.body())
+    finishing.finish(walk)
+    return Conversion(
+        resources=tuple(
+            Mapped(made.body, made.mode, (), tuple(made.filled), (), walk.at, (max(made.first, 0),), None)
+            for made in sorted(walk.made, key=_FIRST)
+        ),
+        effects=(),
+        issues=tuple(walk.issues),
+        trace=walk.trace,
+        digest=walk.doc.digest,
+        rows=profile.revision,
+        tally=tuple(walk.outcomes.values()),
+    )
+
+
+def walk_of(data: bytes, profile: Profile) -> Walk:
+    """A document, ready to be walked."""
+    return Walk(parse(data, Limits(**profile.cda.limits)), profile, profile.cda.entries)
+
+
+def patient_keys(data: bytes, profile: Profile) -> tuple[PatientKey, ...]:
+    """The patient that a document names, for lanes at receipt. Raises UnreadableDocument."""
+    walk = walk_of(data, profile)
+    key = patient_key(patient_role(walk), walk)
+    return (PatientKey(profile.identities.make("Patient", key), key),)

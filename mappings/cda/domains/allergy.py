@@ -1,0 +1,96 @@
+"""Allergies and intolerances: one AllergyIntolerance an observation; the concern act around it gives the status.
+
+Facts are rows (`entries/allergy.*.csv`). Here: what is no allergy (no information), and the forms of "no known".
+Source: C-CDA R2.1 (allergy concern act, allergy observation); C-CDA on FHIR, allergies; eHDSI allergies.
+"""
+
+from typing import Any
+
+from mappings.cda.absence import absence_of, no_known, says_nothing
+from mappings.cda.datatypes.coded import cd_concept
+from mappings.cda.datatypes.statuses import cd_status
+from mappings.cda.document import Element
+from mappings.cda.handlers import handles
+from mappings.cda.named import flag, resolver
+from mappings.cda.paths import code_of, is_valued, parse_paths, reader
+from mappings.cda.walk import Walk
+from mappings.terminology.concept_map import load
+
+Json = dict[str, Any]
+
+_GENERIC = frozenset({"410942007", "105590001", "762766007"})  # drug, substance, edible substance: SNOMED CT
+# what kind of allergy a negated statement without a substance denies → the code that says so
+_DENIED = {"416098002": "409137002", "414285001": "429625007", "426232007": "428607008"}
+_NO_KNOWN = "716186003"
+_CLINICAL = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
+
+(_substance,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/code"))
+(_name,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/name"))
+
+
+@handles("allergy", "observation", negation=True)
+def allergy(walk: Walk, el: Element) -> None:
+    """One observation."""
+    values = walk.kids[el].get("value", [])
+    absence = absence_of([*values, *walk.kids[el].get("code", ())], walk)
+    if absence is not None and absence.said == "unknown":
+        walk.nothing_known(el)
+    elif absence is None and not _has_substance(el, walk) and not walk.negated and says_nothing(values):
+        walk.nothing_known(el)
+    else:
+        walk.state("allergy.AllergyIntolerance", el)
+
+
+def _has_substance(el: Element, ctx: Any) -> bool:
+    """Whether it names what the patient reacts to: a code or text that is no mere "drug" or "substance"."""
+    named = [each for each in (*_substance(el, ctx), *_name(el, ctx)) if is_valued(each)]
+    return any(code_of(each) not in _GENERIC for each in named)
+
+
+@flag("no-known-allergy")
+def is_none(el: Element, ctx: Any) -> bool:
+    """Whether it says that there is no allergy at all, or none of a kind."""
+    absence = absence_of([*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())], ctx)
+    if absence is not None:
+        return absence.said == "known"
+    return bool(ctx.negated) and not _has_substance(el, ctx)
+
+
+@resolver("no-known-allergy")
+def no_known_allergy(ctx: Any) -> Json:
+    """SNOMED CT's code of the absence, and what was sent."""
+    el = ctx.statement
+    sent = [*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())]
+    absence = absence_of(sent, ctx)
+    if absence is not None and absence.code is not None:
+        coding, node = absence.code, next(each for each in sent if absence_of([each], ctx) is not None)
+        concept = cd_concept(node, ctx) or {}
+        same = [each for each in concept.get("coding", ()) if each.get("code") != coding["code"]]
+        return {**concept, "coding": [dict(coding), *same]}
+    denied = next((_DENIED[code] for each in sent if (code := code_of(each)) in _DENIED), _NO_KNOWN)
+    return {"coding": [dict(no_known("allergy", denied))]}
+
+
+@resolver("concern-allergy-status")
+def concern_status(ctx: Any) -> Json:
+    """The status of the concern around the statement; active where that says nothing, since R4 needs one (ait-1)."""
+    for code in ctx.kids[ctx.act].get("statusCode", ()) if ctx.act is not None else ():
+        if (found := cd_status(code, ctx, load("cda-clinical-status.allergy-status"))) is not None:
+            return found
+    return {"coding": [{"system": _CLINICAL, "code": "active", "display": "Active"}]}
+
+
+@resolver("allergy-value")
+def value_as_code(ctx: Any) -> Json | None:
+    """What the value says, where no substance is named: the kind of allergy, or in some documents the substance."""
+    for each in ctx.kids[ctx.statement].get("value", ()):
+        if (found := cd_concept(each, ctx)) is not None:
+            return found
+    return None
+
+
+@flag("eu-allergy-kind")
+def kind_in_code(el: Element, ctx: Any) -> bool:
+    """European documents say the kind of allergy in `code`, American ones in `value` of an assertion."""
+    codes = [code_of(each) for each in ctx.kids[el].get("code", ()) if is_valued(each)]
+    return bool(codes) and codes[0] != "ASSERTION"

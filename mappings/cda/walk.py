@@ -1,0 +1,202 @@
+"""Goes through a document's body: sections, entries, statements; every statement gets exactly one outcome.
+
+1. a section's LOINC code says its domain (`sections.csv`)
+2. a statement goes to the handler of that domain if it is of a class the domain has, else to that of its template,
+   else to that of its class; an act or organizer that none takes is a wrapper and is walked inside
+3. a statement inside another that no row has read is a statement of its own
+4. an entry that fails leaves nothing half, and never costs the document
+
+Source: CDA R2 §4.3 (body structures); C-CDA R2.1, section and entry templates.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mappings.cda import narrative
+from mappings.cda.assemble import Assembly
+from mappings.cda.document import Document, Element, short
+from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler
+from mappings.cda.paths import STATEMENTS, has_template
+from mappings.cda.sections import Section, section_of
+from mappings.cda.templates import templates
+from mappings.fhir import values
+
+Json = dict[str, Any]
+
+_RELATIONS = ("entryRelationship", "component")
+_WRAPPERS = frozenset({"act", "organizer"})
+_EMPTY_REASON = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
+# nullFlavor of a section → why it is empty
+_EMPTY = {"NI": "unavailable", "UNK": "unavailable", "NAV": "unavailable", "NASK": "notasked", "MSK": "withheld"}
+
+
+class Walk(Assembly):
+    """The assembly of one document, with its way through the body."""
+
+    def __init__(self, doc: Document, profile: Any, entries: Any) -> None:
+        super().__init__(doc, profile, entries)
+        self._sections = 0
+        self.section_row: Section | None = None
+        self.prefix = ""  # of the ids of the narrative at hand
+        self.empty: str = ""  # why the section at hand has no entries, where a statement says so
+
+    # sections ---------------------------------------------------------------------------------------------------------
+
+    def body(self) -> list[Json]:
+        """Every section, mapped; as the Composition holds them."""
+        found: list[Json] = []
+        for component in self.kids[self.doc.root].get("component", ()):
+            for body in self.kids[component].get("structuredBody", ()):
+                for part in self.kids[body].get("component", ()):
+                    found += [self._section(each) for each in self.kids[part].get("section", ())]
+        return [each for each in found if each]
+
+    def _section(self, el: Element) -> Json:
+        outer = self.section, self.section_code, self.domain, self.section_made, self.empty, self.prefix
+        self._sections += 1
+        prefix = self.prefix = f"s{self._sections}-"
+        row = self._row_of(el)
+        self.section, self.section_code, self.domain = el, row.loinc, row.domain
+        self.section_row = row
+        self.section_made, self.empty = [], _EMPTY.get(el.get("nullFlavor", ""), "")
+        for number, entry in enumerate(self.kids[el].get("entry", ())):
+            self._entry(entry, row.domain, number)
+        made, empty = self.section_made, self.empty
+        inner = [
+            self._section(each)
+            for part in self.kids[el].get("component", ())
+            for each in self.kids[part].get("section", ())
+        ]
+        body: Json = {}
+        if "section.Composition.section" in self.entries.rows.maps:
+            self.run("section.Composition.section", el, body)
+        text = next((t for t in self.kids[el].get("text", ())), None)
+        self.node = el
+        if text is not None and (div := narrative.to_xhtml(text, prefix, self)) is not None:
+            body["text"] = {"status": "additional" if made else "generated", "div": div}
+        if made:
+            body["entry"] = [{"reference": ref} for ref in made]
+        if inner := [each for each in inner if each]:
+            body["section"] = inner
+        if empty and not made:
+            body["emptyReason"] = values.concept([{"system": _EMPTY_REASON, "code": empty}])
+        self.section, self.section_code, self.domain, self.section_made, self.empty, self.prefix = outer
+        return body
+
+    def _row_of(self, el: Element) -> Section:
+        code = next(iter(self.kids[el].get("code", ())), None)
+        roots = tuple((each.get("root") or "") for each in self.kids[el].get("templateId", ()))
+        name = (code.get("code") or "").strip() if code is not None else ""
+        system = (code.get("codeSystem") or "") if code is not None else ""
+        return section_of(name, system, roots, self.profile.cda.sections)
+
+    # entries ----------------------------------------------------------------------------------------------------------
+
+    def _entry(self, entry: Element, domain: str, number: int) -> None:
+        """One entry: what goes wrong in it stays in it."""
+        count = len(self.made)
+        try:
+            for child in self._statements(entry):
+                self.take(child, domain)
+        except Exception:
+            self.forget(count)
+            for el in entry.iter():
+                if short(str(el.tag)) in STATEMENTS:
+                    self.tell(el, "error")
+            self.issue("entry-failed", entry)
+
+    def _statements(self, holder: Element) -> Iterator[Element]:
+        return (each for each in holder if short(str(each.tag)) in STATEMENTS)
+
+    def take(self, el: Element, domain: str = "") -> None:
+        """One statement, and all inside of it. `domain`: the section's, "" for one that only its owner was to read."""
+        outer = self.statement, self.act, self.negated, self.mood, self.domain
+        tag = short(str(el.tag))
+        self.node = el
+        self.negated = self.negated or el.get("negationInd", "").strip() in ("true", "1")
+        self.mood = el.get("moodCode", "") or self.mood
+        self.domain, handler = self._handler(el, tag, domain)
+        if handler is None:
+            self._inside(el, tag, domain)
+        elif self.negated and not handler.negation:
+            self._refuse(el, "negated")
+        elif not handler.subject and self.is_of_another(el):
+            self._refuse(el, "about another person")
+        else:
+            self.statement = el
+            handler.call(self, el)
+            if el not in self.outcomes:
+                self.tell(el, "narrative")
+        self._leftovers(el)
+        self.statement, self.act, self.negated, self.mood, self.domain = outer
+
+    def _handler(self, el: Element, tag: str, domain: str) -> tuple[str, Handler | None]:
+        if (found := HANDLERS.get(domain)) is not None and tag in found.tags:
+            return domain, found
+        for each in self.kids[el].get("templateId", ()):
+            row = templates().get((each.get("root") or "").strip())
+            if row is not None and (found := HANDLERS.get(row.domain)) is not None and tag in found.tags:
+                return row.domain, found
+        if tag in _WRAPPERS:
+            return domain, None
+        kind = BY_CLASS.get(tag, "")
+        return kind, HANDLERS.get(kind)
+
+    def _inside(self, el: Element, tag: str, domain: str) -> None:
+        """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers."""
+        if tag not in _WRAPPERS:
+            self._refuse(el, "")
+            return
+        outer, self.act = self.act, el
+        held = [each for relation in self._related(el) for each in self._statements(relation)]
+        for each in held:
+            if each not in self.outcomes:
+                self.take(each, domain)
+        self.act = outer
+        made = [self.outcomes[each].resource for each in held if self.outcomes[each].outcome in ("mapped", "merged")]
+        self.tell(el, "mapped" if made else "narrative", made[0] if made else "")
+
+    def _related(self, el: Element) -> Iterator[Element]:
+        for name in _RELATIONS:
+            yield from self.kids[el].get(name, ())
+
+    def _leftovers(self, el: Element) -> None:
+        """Statements inside: those that rows have read are part of what was made, the others stand for themselves."""
+        owner = self.outcomes[el].resource if el in self.outcomes else ""
+        outer, self.act = self.act, el
+        for relation in self._related(el):
+            for each in self._statements(relation):
+                if each in self.outcomes:
+                    continue
+                if each in self.read and owner:
+                    self.tell(each, "mapped", owner)
+                    self._leftovers(each)
+                else:
+                    outside, self.negated = self.negated, False
+                    self.take(each)
+                    self.negated = outside
+        self.act = outer
+
+    def nothing_known(self, el: Element) -> None:
+        """A statement that nobody knows: no resource, and the section says why it is empty."""
+        self.empty = self.empty or _EMPTY["NI"]
+        self.tell(el, "mapped")
+
+    def _refuse(self, el: Element, why: str) -> None:
+        """Nothing maps it: it stands in the narrative, and nobody can take it for something that was said."""
+        self.tell(el, "unsupported")
+        self.issue("unsupported-statement", el, why)
+
+    def is_of_another(self, el: Element) -> bool:
+        """Whether the statement, or what it stands in, is about a relative or a fetus."""
+        here: Element | None = el
+        while here is not None and here is not self.section:
+            for subject in self.kids[here].get("subject", ()):
+                if "relatedSubject" in self.kids[subject]:
+                    return True
+            here = here.getparent()
+        return False
+
+    def has_template(self, el: Element, *roots: str) -> bool:
+        """Whether a statement claims one of these templates, in any version."""
+        return has_template(el, self.kids, roots)
