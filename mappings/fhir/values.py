@@ -5,6 +5,8 @@ with nothing returns None. Reading the source format is the caller's; these know
 Source: FHIR R4 datatypes (http://hl7.org/fhir/R4/datatypes.html).
 """
 
+import base64
+import hashlib
 import re
 from decimal import Decimal
 from functools import cache
@@ -34,6 +36,8 @@ REASONS: Final = HL7_SYSTEMS + "data-absent-reason"
 _PATHLESS = ("urn:oid:", "urn:uuid:")
 _NUMBER = re.compile(r"([<>]=?)? ?([+-]?)(\d*)(?:\.(\d*))?", re.ASCII)
 _PLAIN_START = frozenset("123456789")  # of digits whose Decimal is written as they are; 0.0000001 is not
+INLINE_BYTES: Final = 32 * 1024  # larger data becomes a Binary
+ANY_BYTES: Final = "application/octet-stream"
 LONGEST_NUMBER: Final = 64  # characters; beyond it the value is no measurement
 
 
@@ -202,9 +206,51 @@ def period(
     return found or None
 
 
+def attachment(media: str | None, data: bytes) -> Json:
+    """An attachment that holds its bytes."""
+    found: Json = {"contentType": media} if media else {}
+    found["data"] = base64.b64encode(data).decode("ascii")
+    found["size"] = len(data)
+    return found
+
+
+def sha1(data: bytes) -> str:
+    """The hash of an attachment, as R4 defines it."""
+    return base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii")
+
+
 def reference(target: str | None, display: str | None = None) -> Json | None:
     return present(reference=target, display=display)
 
 
 def annotation(text: str | None, time: str | None = None, author: str | None = None) -> Json | None:
     return present(text=text, time=time, authorString=author) if text else None
+
+
+def every(period_: Any, unit_: str, *, times: int = 1, at_most: Any = None) -> Json:
+    """Timing.repeat of what recurs `times` in each period; `at_most` is the longest, where the period is a range."""
+    made: Json = {"frequency": times, "period": period_, "periodUnit": unit_}
+    return made if at_most is None else {**made, "periodMax": at_most}
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:\S+", re.ASCII)
+_SCHEMES = {
+    "mailto": "email", "tel": "phone", "sms": "sms", "fax": "fax",
+    "x-text-fax": "fax", "x-text-tel": "phone", "modem": "other",  # HL7 v3 URLScheme
+}  # fmt: skip
+
+
+def contact_system(value: str) -> str | None:
+    """ContactPoint.system by the look of the value; None for what could be a number."""
+    if _SCHEME.fullmatch(value):
+        return _SCHEMES.get(value.split(":", 1)[0].lower(), "url")
+    name, at_sign, host = value.partition("@")
+    return "email" if at_sign and name and host and " " not in value else None
+
+
+def name_line(name: Json | None) -> str | None:
+    """A HumanName as one line: prefix, given, family, suffix; its text where it has no parts."""
+    if name is None:
+        return None
+    pieces: list[Any] = [*name.get("prefix", ()), *name.get("given", ()), name.get("family"), *name.get("suffix", ())]
+    return " ".join(piece for piece in pieces if piece) or name.get("text")

@@ -5,7 +5,6 @@ parts; what looks like a mail address or a URL is one, whatever XTN.3 says.
 Source: HL7 v2.9 §2A XAD, XTN, tables 0190, 0201, 0202; FHIR R4 Address, ContactPoint and their extensions.
 """
 
-import re
 from typing import Any
 
 from mappings.fhir import values
@@ -23,8 +22,6 @@ _PARTS = (
     (8, values.STRUCTURE + "contactpoint-extension"),
 )
 _FURTHER_LINES = (2, 8, 19)  # other designation, other geographic designation, addressee
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:\S+", re.ASCII)
-_SCHEMES = {"mailto": "email", "tel": "phone", "sms": "sms", "fax": "fax"}
 
 
 # Addresses ----------------------------------------------------------------------------------------------------------
@@ -129,12 +126,12 @@ def xad_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str |
 def xtn_contact(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | None:
     if ctx.comp not in raw:
         value = text(raw, ctx)
-        return None if value is None else {"system": _looks(value) or "phone", "value": value}
+        return None if value is None else {"system": values.contact_system(value) or "phone", "value": value}
     parts = raw.split(ctx.comp)
     value, kind = _value(parts, ctx), part(parts, 3, ctx) or ""
     if value is None:
         return None
-    found: Json = {"system": _looks(value) or _system(kind), "value": value}
+    found: Json = {"system": values.contact_system(value) or _system(kind), "value": value}
     _use(found, part(parts, 2, ctx), kind, ctx)
     if extensions := [values.extension(url, "String", piece) for n, url in _PARTS if (piece := part(parts, n, ctx))]:
         found["extension"] = [*found.get("extension", ()), *extensions]
@@ -149,21 +146,13 @@ def _value(parts: list[str], ctx: Context) -> str | None:
     """The unformatted number, else a communication address, else the parts, else the old formatted number."""
     if value := part(parts, 12, ctx):
         return value
-    if (address := part(parts, 4, ctx)) and (_looks(address) or not part(parts, 7, ctx)):
+    if (address := part(parts, 4, ctx)) and (values.contact_system(address) or not part(parts, 7, ctx)):
         return address
     country, area, local, extension = (part(parts, n, ctx) for n in (5, 6, 7, 8))
     if local is None:
         return part(parts, 1, ctx)
     pieces = [f"+{country.lstrip('+')}" if country else None, area, local, f"x{extension}" if extension else None]
     return " ".join(piece for piece in pieces if piece)
-
-
-def _looks(value: str) -> str | None:
-    """email or url by the look of the value; None for what could be a number."""
-    if _SCHEME.fullmatch(value):
-        return _SCHEMES.get(value.split(":", 1)[0].lower(), "url")
-    name, at_sign, host = value.partition("@")
-    return "email" if at_sign and name and host and " " not in value else None
 
 
 def _system(kind: str) -> str:

@@ -4,7 +4,7 @@ Source: HL7 v2.9 §2A XPN, FN, table 0200; FHIR R4 HumanName and its extensions 
 XPN.15 (called by) into a name of its own; so do we, where the element holds a list of names.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mappings.fhir import values
 from mappings.hl7v2.context import Context
@@ -148,7 +148,7 @@ def xpn_called(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json 
 @datatype("XPN[string]", "PN[string]", "FN[string]", gives="string", reads={1, 2, 3, 4, 5, 6})
 def xpn_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
     found = human_name(raw.split(ctx.comp), XPN, ctx)
-    return display(found)
+    return values.name_line(found)
 
 
 @datatype("FN[HumanName]", gives="HumanName", reads={1})
@@ -157,11 +157,3 @@ def fn_name(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json | N
     found: Json = {}
     _family(found, raw.replace(ctx.comp, ctx.sub), 1, ctx)
     return found or None
-
-
-def display(name: Json | None) -> str | None:
-    """The name as one line: prefix, given, family, suffix."""
-    if name is None:
-        return None
-    pieces: list[Any] = [*name.get("prefix", ()), *name.get("given", ()), name.get("family"), *name.get("suffix", ())]
-    return " ".join(piece for piece in pieces if piece) or None

@@ -9,7 +9,7 @@ from mappings.fhir import values
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.coded import table_coding
 from mappings.hl7v2.datatypes.identifiers import authority_in, check_digit, entity, name_of
-from mappings.hl7v2.datatypes.names import CNN, XCN, XCN_DETAILS, NamePlan, display, human_name, name_details, name_use
+from mappings.hl7v2.datatypes.names import CNN, XCN, XCN_DETAILS, NamePlan, human_name, name_details, name_use
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, part, scoped
 from mappings.terminology.concept_map import ConceptMap
@@ -54,7 +54,7 @@ def practitioner(body: Json, system: str | None, ctx: Context) -> Json | None:
     """The reference to a person, made where there is a number, contained where there is a name only."""
     if not body:
         return None
-    shown = display(body["name"][0]) if "name" in body else None
+    shown = values.name_line(body["name"][0]) if "name" in body else None
     if "identifier" not in body:
         return values.reference(ctx.contained({"resourceType": "Practitioner", **body}), shown)
     key = (system or "", body["identifier"][0]["value"])
@@ -110,7 +110,7 @@ def ndl_practitioner(raw: str, ctx: Context, vocab: ConceptMap | None = None) ->
 @datatype("XCN[string]", "CN[string]", "PPN[string]", gives="string", reads={1, 2, 3, 4, 5, 6, 7})
 def xcn_string(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> str | None:
     parts = raw.split(ctx.comp)
-    return display(human_name(parts, XCN, ctx)) or part(parts, 1, ctx)
+    return values.name_line(human_name(parts, XCN, ctx)) or part(parts, 1, ctx)
 
 
 @datatype("XCN[HumanName]", gives="HumanName", reads={2, 3, 4, 5, 6, 7, 10})

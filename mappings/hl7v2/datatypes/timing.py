@@ -161,11 +161,11 @@ def repeat_of(pattern: str) -> Json | None:
     code = pattern.upper().replace(" ", "")
     if found := _DAILY.get(code):
         frequency, length, unit = found
-        return {"frequency": frequency, "period": length, "periodUnit": unit}
+        return values.every(length, unit, times=frequency)
     if when := _WHEN.get(code):
         return {"when": list(when)}
     if times := _TIMES.fullmatch(code):
-        return {"frequency": int(times[1]), "period": 1, "periodUnit": "d"} if int(times[1]) else None
+        return values.every(1, "d", times=int(times[1])) if int(times[1]) else None
     if every := _EVERY.fullmatch(code):
         return _interval(every)
     if weekly := _WEEKDAYS.fullmatch(code):
@@ -177,8 +177,7 @@ def _interval(every: re.Match[str]) -> Json | None:
     low, high = int(every[1]), int(every[2] or every[1])
     if not low or high < low:
         return None
-    found: Json = {"frequency": 1, "period": low, "periodUnit": _UNITS[every[3]]}
-    return found if high == low else {**found, "periodMax": high}
+    return values.every(low, _UNITS[every[3]], at_most=None if high == low else high)
 
 
 def _weekdays(weeks: int, days: str) -> Json | None:
@@ -223,7 +222,7 @@ def rpt_timing(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json 
     repeat = timing.get("repeat", {})
     length, unit = part(parts, 5, ctx), (part(parts, 6, ctx) or "").lower()
     if length and length.isascii() and length.isdigit() and int(length) and unit in _UNITS.values():
-        repeat = {"frequency": 1, "period": int(length), "periodUnit": unit} | repeat
+        repeat = values.every(int(length), unit) | repeat
     elif length:
         ctx.issue("bad-timing", 5)
     if repeat:

@@ -9,7 +9,7 @@ Source: the guide's IN1[Coverage], NK1[Patient], IAM[AllergyIntolerance], PV1[Co
 
 from typing import Any
 
-from mappings.fhir.values import present, reference
+from mappings.fhir.values import name_line, present, reference
 from mappings.hl7v2.datatypes import FUNCTIONS as DATATYPES
 from mappings.hl7v2.datatypes import names, parties
 from mappings.hl7v2.datatypes import text as texts
@@ -152,7 +152,7 @@ def recorder(raw: str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None
     name = names.xpn_name(raw, ctx)
     if name is None:
         return None
-    shown = names.display(name)
+    shown = name_line(name)
     if relation is None or patient is None:
         return reference(ctx.contained({"resourceType": "Practitioner", "name": [name]}), shown)
     if relation[1] == SELF:
