@@ -12,9 +12,10 @@ from mappings.convert import Conversion, patient_keys, to_fhir
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 from mappings.fhir.values import SOURCE_LEXEME
-from mappings.hl7v2.datatypes.attachments import media_type
 from mappings.finishing import finish
+from mappings.hl7v2.datatypes.attachments import media_type
 from mappings.hl7v2.periods import reversed_
+from mappings.hl7v2.place import Place
 from mappings.issues import Issue
 from tests.mappings.hl7v2.messages import adt, convert, default, header, message, obr, obx, one, oru, segment
 
@@ -166,7 +167,7 @@ def test_null_is_not_there() -> None:
 def finished(body: dict[str, Any]) -> list[Issue]:
     """The issues of finishing one resource that no segment states."""
     builder = SimpleNamespace(type=body["resourceType"], body=body, segment=None, ref="", filled=[])
-    assembly = SimpleNamespace(made=[builder], issues=[], trace=None)
+    assembly = SimpleNamespace(made=[builder], issues=[], trace=None, place_of=lambda made: Place("MSH"))
     finish(assembly)
     issues: list[Issue] = assembly.issues
     return issues
