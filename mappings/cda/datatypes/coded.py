@@ -292,17 +292,17 @@ def _qualify(concept: Json, node: "Element", ctx: "Context") -> None:
             continue
         how = None if name is None else _plain(name, ctx)
         kept.append(values.qualifier(how, narrowed))
-        if shown := _shown(narrowed):
-            words.append(f"{label}: {shown}" if (label := _shown(how or {})) else shown)
+        if shown := shown_of(narrowed):
+            words.append(f"{label}: {shown}" if (label := shown_of(how or {})) else shown)
     if not kept:
         return
-    term = _shown({"coding": concept.get("coding", ())})
+    term = shown_of({"coding": concept.get("coding", ())})
     if "text" not in concept and term and words:
         concept["text"] = f"{term} ({', '.join(words)})"
     concept["extension"] = kept
 
 
-def _shown(concept: Json) -> str | None:
+def shown_of(concept: Json) -> str | None:
     """What a person would read of a concept."""
     text = concept.get("text")
     if text is not None:
@@ -377,7 +377,7 @@ def cd_code(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = No
 def cd_string(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> str | None:
     """The text a person would read: original text, a display, the code."""
     found = read(node, ctx, None)
-    return found.text or _shown({"coding": found.codings}) or next((each["code"] for each in found.codings), None)
+    return found.text or shown_of({"coding": found.codings}) or next((each["code"] for each in found.codings), None)
 
 
 @datatype(*_names("Annotation"), gives="Annotation", reads=_READS)

@@ -9,13 +9,12 @@ import base64
 import binascii
 from typing import NamedTuple
 
+from mappings.fhir import values
 from mappings.fhir.primitives import is_media_type
 from mappings.hl7v2.context import Context
 from mappings.hl7v2.datatypes.registry import Json, datatype
 from mappings.hl7v2.datatypes.text import at, part, void
 from mappings.terminology.concept_map import ConceptMap
-
-INLINE_BYTES = 32 * 1024  # larger data becomes a Binary
 
 # Tables 0191 and 0291 -> media types of the IANA registry
 _MEDIA = {
@@ -43,10 +42,7 @@ def ed_attachment(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Js
     found = ed_content(raw, ctx)
     if found is None:
         return None
-    body: Json = {"contentType": found.media} if found.media else {}
-    body["data"] = base64.b64encode(found.data).decode("ascii")
-    body["size"] = len(found.data)
-    return body
+    return values.attachment(found.media, found.data)
 
 
 def ed_content(raw: str, ctx: Context) -> Content | None:

@@ -7,11 +7,9 @@ resource it belongs to. Source: FHIR R4 Attachment, Binary; design chapter HL7 v
 import base64
 import hashlib
 
+from mappings.fhir import values
 from mappings.hl7v2.assemble import Assembly, Builder
-from mappings.hl7v2.datatypes.attachments import INLINE_BYTES
 from mappings.hl7v2.rules import Json
-
-ANY_BYTES = "application/octet-stream"
 
 
 def completed(ctx: Assembly, builder: Builder, attachment: Json) -> None:
@@ -19,8 +17,8 @@ def completed(ctx: Assembly, builder: Builder, attachment: Json) -> None:
     data = attachment.get("data")
     if data is None:
         return
-    attachment.setdefault("contentType", ANY_BYTES)
-    if attachment["size"] <= INLINE_BYTES:
+    attachment.setdefault("contentType", values.ANY_BYTES)
+    if attachment["size"] <= values.INLINE_BYTES:
         return
     raw = base64.b64decode(data)
     body: Json = {
@@ -33,4 +31,4 @@ def completed(ctx: Assembly, builder: Builder, attachment: Json) -> None:
     made.mode, made.group = "state", builder.group
     del attachment["data"]
     attachment["url"] = ref
-    attachment["hash"] = base64.b64encode(hashlib.sha1(raw, usedforsecurity=False).digest()).decode("ascii")
+    attachment["hash"] = values.sha1(raw)
