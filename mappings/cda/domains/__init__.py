@@ -14,3 +14,4 @@ def register() -> None:
     for file in sorted(Path(__file__).parent.glob("*.py")):
         if file.stem != "__init__":
             importlib.import_module(f"{__name__}.{file.stem}")
+    importlib.import_module("mappings.cda.around")
