@@ -129,8 +129,8 @@ def published(definition: Json) -> tuple[str, str, str, str] | None:
 def compiled(ccda: Iterable[Json], rows: Iterable[Row], sections: dict[str, Row]) -> Iterator[Row]:
     """The templates of the package, then those of the hand-written rows that it has not."""
     by_root: dict[str, list[Row]] = {}
-    for row in rows:
-        by_root.setdefault(row["root"], []).append(row)
+    for each in rows:
+        by_root.setdefault(each["root"], []).append(each)
     source = CCDA.replace("@", " ")
     for definition in ccda:
         if (found := published(definition)) is None:

@@ -17,6 +17,7 @@ Source: CDA R2 §4.2 (ClinicalDocument), §4.3.5 (narrative and its ID); XML 1.0
 import codecs
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,6 +59,7 @@ _LOINC = re.compile(r"[0-9]{1,7}-[0-9]")
 _LIBXML2_DEPTH = 256  # without huge_tree
 _SHORTEST_ELEMENT = 4  # bytes of `<a/>`
 _RESOURCE_LIMIT = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
+_NO_MEMORY = int(etree.ErrorTypes.ERR_NO_MEMORY)
 _ERRORS = {code: name for name, code in vars(etree.ErrorTypes).items() if name.startswith(("ERR_", "NS_ERR_"))}
 
 
@@ -261,19 +263,26 @@ def _parse(data: bytes, limits: Limits, issues: list[Issue]) -> tuple[Element, s
         encoding = forced = "windows-1252"
         issues.append(issue("charset-guessed", XmlPlace("document", 1)))
     try:
-        return etree.fromstring(data, parser(encoding=forced)), encoding, False
+        return _tree(data, forced), encoding, False
     except etree.XMLSyntaxError as error:
         if error.code != _RESOURCE_LIMIT or len(data) <= limits.text or not _may_be_huge(data, encoding):
             raise _unreadable(error) from None
-    return _parse_huge(data, encoding), encoding, True
-
-
-def _parse_huge(data: bytes, encoding: str) -> Element:
-    """Once more without libxml2's limits. The encoding is forced: it is the one in which no DOCTYPE was found."""
-    try:
-        return etree.fromstring(data, parser(encoding=encoding, huge_tree=True))
+    try:  # the encoding is forced to the one in which no DOCTYPE was found
+        return _tree(data, encoding, huge_tree=True), encoding, True
     except etree.XMLSyntaxError as error:
         raise _unreadable(error) from None
+
+
+def _tree(data: bytes, encoding: str | None, huge_tree: bool = False) -> Element:
+    """The root. lxml keeps every name a thread has met, up to some 130 MB; then it can learn no new one. So that a
+    stranger's inventions do not stop the thread for good, what fails there is read in a thread of its own."""
+    try:
+        return etree.fromstring(data, parser(encoding=encoding, huge_tree=huge_tree))
+    except etree.XMLSyntaxError as error:
+        if error.code != _NO_MEMORY:
+            raise
+    with ThreadPoolExecutor(max_workers=1) as fresh:
+        return fresh.submit(lambda: etree.fromstring(data, parser(encoding=encoding, huge_tree=huge_tree))).result()
 
 
 def _may_be_huge(data: bytes, encoding: str) -> bool:
@@ -320,7 +329,7 @@ def _check(elements: list[Element], huge: bool, limits: Limits) -> None:
 def _unreadable(error: etree.XMLSyntaxError) -> UnreadableDocument:
     """Ours for libxml2's: its name, line and column."""
     line, column = error.position
-    code = "over-limit" if error.code == _RESOURCE_LIMIT else "not-xml"
+    code = "over-limit" if error.code in (_RESOURCE_LIMIT, _NO_MEMORY) else "not-xml"
     return UnreadableDocument(
         code, XmlPlace("document", line), f"column {column}, {_ERRORS.get(error.code, 'ERR_UNKNOWN')}"
     )
