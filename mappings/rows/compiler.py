@@ -266,8 +266,9 @@ class _Compiler:
             return repr(self.env.policy[name.removeprefix("policy.")])
         if (resolver := self.env.resolvers.get(name)) is None:
             raise ValueError(f"no resolver @{name}")
-        self.names["R_" + name] = resolver
-        return f"R_{name}(ctx)"
+        bound = "R_" + python_name(name)
+        self.names[bound] = resolver
+        return f"{bound}(ctx)"
 
     def _literal(self, value: str, target: Resolved) -> Any:
         if target.type in ("Coding", "CodeableConcept"):

@@ -199,7 +199,7 @@ class Emitter(ABC):
             self._record(fact, repr(last.name), element=element, steps=steps[:-1])
 
     def _assign(self, fact: Fact, holder: str, name: str) -> None:
-        if not fact.primitive or not fact.function:
+        if not fact.primitive or not (fact.function or fact.row.value.lstrip("?").startswith("@")):
             self.out.put(f"{holder}[{name!r}] = x")
             return
         with self.out.block("if type(x) is tuple:"):
