@@ -19,6 +19,12 @@ OPEN = ("http://terminology.hl7.org/CodeSystem/", "http://hl7.org/fhir/", "urn:i
 
 # Maps whose targets go into an element with a required binding: FHIR's code system and its value set are one
 CLOSED = {
+    "cda-address-use.address-type": "address-type",
+    "cda-address-use.address-use": "address-use",
+    "cda-entity-name-use.name-use": "name-use",
+    "cda-telecom-use.contact-point-system": "contact-point-system",
+    "cda-telecom-use.contact-point-use": "contact-point-use",
+    "cda-timing-event.event-timing": "event-timing",
     "gol-18.goal-status": "goal-status",
     "pth-5.request-status": "request-status",
     "v2-0017.charge-item-status": "chargeitem-status",
