@@ -89,6 +89,12 @@ class PathEmitter(Emitter):
                 self._one(fact)
         self._missed(fact, holds)
 
+    def _constant(self, fact: Fact) -> None:
+        """A resolver reads what stands around the statement: its issues are told of there, and of its row."""
+        if fact.row.value.startswith("@"):
+            self.out.put(f"ctx.row = {fact.row.id!r}; ctx.node = st")
+        super()._constant(fact)
+
     def _many(self, fact: Fact) -> None:
         """Each element of the first alternative that gives any value."""
         several = len(fact.sources) > 1

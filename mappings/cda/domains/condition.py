@@ -1,0 +1,163 @@
+"""Problems, diagnoses and concerns: one Condition an observation; the act around it tells what its own words do not.
+
+Status, in order: the status observation; the end of the time (`UNK` means over, the date unknown; other null flavours
+say nothing); the concern's statusCode. The observation's own statusCode says nothing of the problem. An end before the
+document under an active status is a conflict, and an end still to come is none yet.
+Source: C-CDA R2.1 (problem concern act, problem observation, encounter diagnosis); C-CDA on FHIR, problems.
+"""
+
+from typing import Any, Literal
+
+from mappings.cda.absence import absence_of, no_known, says_nothing
+from mappings.cda.datatypes.coded import cd_concept
+from mappings.cda.datatypes.statuses import cd_status
+from mappings.cda.datatypes.times import ts_datetime
+from mappings.cda.document import Element
+from mappings.cda.handlers import handles
+from mappings.cda.named import flag, resolver
+from mappings.cda.paths import code_of, is_valued, parse_paths, reader
+from mappings.cda.walk import Walk
+from mappings.fhir import temporal
+from mappings.terminology.concept_map import load
+
+Json = dict[str, Any]
+
+_PROBLEM = frozenset({"55607006", "64572001", "404684003"})  # problem, disease, clinical finding: SNOMED CT
+_ACTIVE = frozenset({"55561003", "246455001", "263855007"})  # active, recurrent, relapse
+_NO_KNOWN = "160245001"
+_STATUS = "cda-clinical-status.condition-status"
+_CATEGORIES = "http://terminology.hl7.org/CodeSystem/condition-category"
+_HEALTH_CONCERN = "http://hl7.org/fhir/us/core/CodeSystem/condition-category"
+
+(_told,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[code='33999-4']/value"))
+
+End = Literal["", "past", "future", "unknown"]
+
+
+@handles("condition", "observation", negation=True)
+def condition(walk: Walk, el: Element) -> None:
+    """One observation."""
+    values = walk.kids[el].get("value", [])
+    absence = absence_of([*values, *walk.kids[el].get("code", ())], walk)
+    if absence is not None and absence.said == "unknown":
+        walk.nothing_known(el)
+    elif absence is None and not walk.negated and says_nothing(values) and not _text(el, walk):
+        walk.nothing_known(el)
+    else:
+        walk.state("condition.Condition", el)
+
+
+def _text(el: Element, ctx: Any) -> bool:
+    """Whether the statement says in words what its value does not."""
+    return any(is_valued(each) for each in ctx.kids[el].get("text", ()))
+
+
+@flag("no-known-problem")
+def is_none(el: Element, ctx: Any) -> bool:
+    """Whether it says that there is no problem at all."""
+    sent = ctx.kids[el].get("value", [])
+    absence = absence_of([*sent, *ctx.kids[el].get("code", ())], ctx)
+    if absence is not None:
+        return absence.said == "known"
+    return bool(ctx.negated) and not any(is_valued(each) and code_of(each) not in _PROBLEM for each in sent)
+
+
+@resolver("no-known-problem")
+def no_known_problem(ctx: Any) -> Json:
+    """SNOMED CT's code of the absence, and what was sent."""
+    coding = no_known("condition", _NO_KNOWN)
+    for each in (*ctx.kids[ctx.statement].get("value", ()), *ctx.kids[ctx.statement].get("code", ())):
+        if absence_of([each], ctx) is not None:
+            concept = cd_concept(each, ctx) or {}
+            same = [known for known in concept.get("coding", ()) if known.get("code") != coding["code"]]
+            return {**concept, "coding": [dict(coding), *same]}
+    return {"coding": [dict(coding)]}
+
+
+# status and end -------------------------------------------------------------------------------------------------------
+
+
+def end_of(el: Element, ctx: Any) -> End:
+    """What the end of the time says, measured against the document's own time: the core has no clock."""
+    for time in ctx.kids[el].get("effectiveTime", ()):
+        for high in ctx.kids[time].get("high", ()):
+            if high.get("nullFlavor") == "UNK":
+                return "unknown"
+            if not is_valued(high):
+                return ""
+            told, ctx.issues = ctx.issues, []
+            found = ts_datetime(high, ctx, None)
+            ctx.issues = told
+            value = found[0] if isinstance(found, tuple) else found
+            if value is None:
+                return ""
+            return "future" if ctx.at and temporal.compare(value, ctx.at[: len(value)]) == 1 else "past"
+    return ""
+
+
+def _is_active(el: Element, ctx: Any) -> bool:
+    return any(code_of(each) in _ACTIVE for each in _told(el, ctx))
+
+
+@flag("active-status")
+def active_status(el: Element, ctx: Any) -> bool:
+    """Whether the status observation says that the problem is there."""
+    return _is_active(el, ctx)
+
+
+@flag("status-conflict")
+def status_conflict(el: Element, ctx: Any) -> bool:
+    """An active problem that is over."""
+    return _is_active(el, ctx) and end_of(el, ctx) == "past"
+
+
+@flag("end-past")
+def end_past(el: Element, ctx: Any) -> bool:
+    return end_of(el, ctx) == "past"
+
+
+@flag("end-unknown")
+def end_unknown(el: Element, ctx: Any) -> bool:
+    """Over, nobody knows since when; under an active status it is no end (con-4)."""
+    return end_of(el, ctx) == "unknown" and not _is_active(el, ctx)
+
+
+@resolver("conflicting-status")
+def conflicting_status(ctx: Any) -> Json:
+    """Inactive is the reading that keeps both words: no longer a problem now, and not said to be cured."""
+    ctx.issue("status-conflict", ctx.statement)
+    return _clinical("inactive")
+
+
+@resolver("condition-status")
+def other_status(ctx: Any) -> Json | None:
+    """Without a status observation: over if the time ended, else what the concern around it says."""
+    if end_of(ctx.statement, ctx) in ("past", "unknown"):
+        return _clinical("resolved")
+    for code in ctx.kids[ctx.act].get("statusCode", ()) if ctx.act is not None else ():
+        if (found := cd_status(code, ctx, load(_STATUS))) is not None:
+            return found
+    return _clinical("active") if category_code(ctx) == "problem-list-item" else None  # con-3
+
+
+def _clinical(code: str) -> Json:
+    concept = next(each for each in load(_STATUS).concepts.values() if each.code == code)
+    return {"coding": [{"system": concept.system, "code": concept.code, "display": concept.display}]}
+
+
+# category -------------------------------------------------------------------------------------------------------------
+
+
+def category_code(ctx: Any) -> str:
+    """The section's category of its conditions; a list of problems where the section has none of its own."""
+    row = ctx.section_row
+    code: str = row.category if row is not None and row.domain == "condition" else ""
+    return code or ("encounter-diagnosis" if ctx.domain == "encounter" else "problem-list-item")
+
+
+@resolver("condition-category")
+def category(ctx: Any) -> Json:
+    """As a concept."""
+    code = category_code(ctx)
+    system = _HEALTH_CONCERN if code == "health-concern" else _CATEGORIES
+    return {"coding": [{"system": system, "code": code}]}
