@@ -7,14 +7,21 @@ Source: HL7 v2.9 §2A.3.21 DTM; HL7 v3 datatypes R1, TS literal form; FHIR R4 da
 """
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _LEXEME = re.compile(r"(\d{4}(?:\d\d){0,5})(\.\d+)?([+-]\d{4})?", re.ASCII)
 _NEVER = "99991231"  # "until further notice" in many systems; no one means the date
+
+
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}  # UCUM
+_MONTHS = {"mo": 1, "a": 12}
+_CENTURY = 3_155_760_000  # seconds
 
 
 class Moment(NamedTuple):
@@ -163,3 +170,49 @@ def utc(value: str) -> datetime | None:
         return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def shifted(moment: str, number: Decimal, unit: str, *, inside: bool = False) -> str | None:
+    """A FHIR date or time moved by a length of time, as exact as it was; None where it cannot be moved so little, or
+    is moved more than a century. `inside`: the first and the last day count, as in a Period of days: five days from
+    the 1st end on the 5th."""
+    months = _MONTHS.get(unit)
+    if (unit not in SECONDS and months is None) or abs(number) * SECONDS.get(unit, 2_678_400) > _CENTURY:
+        return None
+    if months is not None and number != int(number):
+        return None
+    try:
+        if months is not None:
+            reached = _months_on(moment, int(number) * months)
+        else:
+            reached = _seconds_on(moment, number * SECONDS[unit])
+        if reached is None or not inside or len(reached) != 10:
+            return reached
+        back = timedelta(days=(number > 0) - (number < 0))
+        return (date.fromisoformat(reached) - back).isoformat()
+    except (OverflowError, ValueError):
+        return None
+
+
+def _seconds_on(moment: str, seconds: Decimal) -> str | None:
+    """By the clock; of a day, whole days only."""
+    if len(moment) > 10:
+        return (datetime.fromisoformat(moment) + timedelta(seconds=float(seconds))).isoformat()
+    if len(moment) < 10 or seconds % 86400:
+        return None
+    return (date.fromisoformat(moment) + timedelta(days=int(seconds) // 86400)).isoformat()
+
+
+def _months_on(moment: str, months: int) -> str | None:
+    """The same day of another month, or its last: the 31st of January and a month is the end of February."""
+    if len(moment) == 4 and months % 12:
+        return None
+    year, number = divmod(int(moment[:4]) * 12 + int(moment[5:7] or 1) - 1 + months, 12)
+    if not MINYEAR <= year <= MAXYEAR:
+        return None
+    if len(moment) == 4:
+        return f"{year:04}"
+    if len(moment) == 7:
+        return f"{year:04}-{number + 1:02}"
+    day = min(int(moment[8:10]), monthrange(year, number + 1)[1])
+    return f"{year:04}-{number + 1:02}-{day:02}{moment[10:]}"

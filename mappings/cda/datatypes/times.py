@@ -7,18 +7,18 @@ Source: HL7 v3 datatypes R1, TS, IVL<TS>; FHIR R4 date, dateTime, instant, Perio
 """
 
 import re
-from calendar import monthrange
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mappings.cda.datatypes.nulls import says_more
+from mappings.cda.datatypes.quantities import unit_of
 from mappings.cda.datatypes.registry import Json, datatype
 from mappings.cda.document import type_of
 from mappings.cda.time import moment
 from mappings.fhir import values
 from mappings.hl7v2.periods import reversed_
+from mappings.moments import shifted
 from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _REPEATING_PARTS: Final = ("period", "event", "comp")
 _OF_OFFSETS: Final = frozenset({"no-offset", "time-in-gap", "time-ambiguous"})
 _LONGEST_LEXEME: Final = 100  # characters; a TS has 24
 _WIDTH: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
-_SECONDS: Final = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "wk": 604_800}  # UCUM
-_MONTHS: Final = {"mo": 1, "a": 12}
 
 
 class Bound(NamedTuple):
@@ -242,6 +240,11 @@ def choice(name: str, node: "Element | str", ctx: "Context") -> Json | None:
         span = None if found is None else Span(found)
     else:
         span = span_of(node, ctx)
+    return choice_of(name, span)
+
+
+def choice_of(name: str, span: Span | None) -> Json | None:
+    """The same of what was read."""
     if span is None:
         return None
     if span.point is None:
@@ -272,17 +275,18 @@ def _widened(
     """The end that is missing, from the other and the width; both from the center."""
     if _said(start) and _said(end):
         return start, end, point
-    length, unit = (width.get("value") or "").strip(), (width.get("unit") or "").strip()
+    length, unit = (width.get("value") or "").strip(), width.get("unit") or ""
     if not length:
         return start, end, point
-    by = _Width(Decimal(length) if _WIDTH.fullmatch(length) else None, unit, f"{length} {unit}".strip(), width)
+    code = (unit_of(unit, ctx) or {}).get("code", "")
+    by = _Width(Decimal(length) if _WIDTH.fullmatch(length) else None, code, f"{length} {unit}".strip(), width)
     if start is not None and start.value:
         return start, _moved(start.value, by, Decimal(1), ctx), point
     if end is not None and end.value:
         return _moved(end.value, by, Decimal(-1), ctx), end, point
     if point is not None and point.value:
         half = Decimal("0.5")
-        return _moved(point.value, by, -half, ctx), _moved(point.value, by, half, ctx), None
+        return _moved(point.value, by, -half, ctx, inside=False), _moved(point.value, by, half, ctx, inside=False), None
     return start, end, point
 
 
@@ -293,42 +297,11 @@ class _Width(NamedTuple):
     node: "Element"
 
 
-def _moved(value: str, by: _Width, factor: Decimal, ctx: "Context") -> Bound:
-    """A bound by way of a width; where that cannot be computed, the width as it was sent."""
-    moved = None if by.number is None else _shifted(value, factor * by.number, by.unit)
+def _moved(value: str, by: _Width, factor: Decimal, ctx: "Context", *, inside: bool = True) -> Bound:
+    """A bound by way of a width, in which the first and the last day count; where none can be computed, the width as it
+    was sent."""
+    moved = None if by.number is None else shifted(value, factor * by.number, by.unit, inside=inside)
     if moved is not None:
         return Bound(moved, moved)
     ctx.issue("not-a-date", by.node)
     return _unread(by.lexeme)
-
-
-def _shifted(value: str, number: Decimal, unit: str) -> str | None:
-    """A FHIR date or dateTime moved, as exact as it was; None where it is not exact enough to be moved so little."""
-    try:
-        if (months := _MONTHS.get(unit)) is not None:
-            total = number * months
-            return _by_months(value, int(total)) if total == int(total) else None
-        seconds = number * _SECONDS[unit]
-        if len(value) > 10:
-            moved = datetime.fromisoformat(value) + timedelta(microseconds=int(seconds * 1_000_000))
-            return moved.isoformat()
-        if len(value) == 10 and seconds % 86_400 == 0:
-            return (date.fromisoformat(value) + timedelta(days=int(seconds) // 86_400)).isoformat()
-    except (KeyError, ValueError, OverflowError):
-        return None
-    return None
-
-
-def _by_months(value: str, months: int) -> str | None:
-    """By the calendar: a month after 31 January is the last of February."""
-    if len(value) == 4 and months % 12:
-        return None
-    year, month = divmod(int(value[:4]) * 12 + int(value[5:7] or 1) - 1 + months, 12)
-    if not 1 <= year <= 9999:
-        return None
-    if len(value) == 4:
-        return f"{year:04}"
-    if len(value) == 7:
-        return f"{year:04}-{month + 1:02}"
-    day = min(int(value[8:10]), monthrange(year, month + 1)[1])
-    return f"{year:04}-{month + 1:02}-{day:02}{value[10:]}"

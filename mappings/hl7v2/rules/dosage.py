@@ -9,8 +9,6 @@ Source: HL7 v2.9 chapter 4 (TQ1, table 0335) and 4A; FHIR R4 Dosage, Timing (tim
 """
 
 import re
-from calendar import monthrange
-from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +19,7 @@ from mappings.hl7v2.message import Segment
 from mappings.hl7v2.rules import Json, function
 from mappings.hl7v2.rules.drugs import amount, whole
 from mappings.issues import issue
+from mappings.moments import SECONDS, shifted
 from mappings.rows.runtime import NULL
 from mappings.terminology import concept_map
 from mappings.terminology.concept_map import ConceptMap
@@ -39,8 +38,6 @@ _UNITS = {
 _LETTERS = {"S": "s", "M": "min", "H": "h", "D": "d", "W": "wk", "L": "mo"}  # of TQ.3 and RXE-22
 _LENGTH = re.compile(r"([SMHDWL])(\d{1,4})", re.ASCII)
 _TIMES = re.compile(r"X(\d{1,4})", re.ASCII)
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}
-_CENTURY = 3_155_760_000  # seconds
 _LIMITS = {"D": "d", "WK": "wk", "M": "mo", "A": "a"}  # table 0924
 _PATTERNS = "v2-0335.repeat-pattern"
 _DOSE_TYPE = "http://terminology.hl7.org/CodeSystem/dose-rate-type"
@@ -138,7 +135,7 @@ def _event(parts: list[str], segment: Segment, repeat: Json, ctx: Any) -> None:
     if not raw:
         return
     length = _duration(raw, ctx, segment, 3 if offset else 5)
-    seconds = _SECONDS.get(length[1]) if length is not None else None
+    seconds = SECONDS.get(length[1]) if length is not None else None
     if length is None or seconds is None or not repeat.get("when"):
         if length is not None:
             ctx.issues.append(issue("bad-timing", segment.place(3 if offset else 5), row=ctx.row))
@@ -196,38 +193,6 @@ def _bounds(start: str, end: str, length: tuple[Decimal, str] | None, words: lis
 
 def _time_quantity(number: Decimal, unit: str) -> Json:
     return {"value": number, "unit": unit, "system": values.UCUM, "code": unit}
-
-
-def shifted(moment: str, number: Decimal, unit: str, *, inside: bool = False) -> str | None:
-    """A FHIR date or time moved by a length of time. `inside`: the first and the last day count, as in a Period of
-    days: five days from the 1st end on the 5th."""
-    months = {"mo": 1, "a": 12}.get(unit)
-    if len(moment) < 10 or (months and number != int(number)):
-        return None
-    if abs(number) * _SECONDS.get(unit, 2_678_400) > _CENTURY:
-        return None
-    try:
-        if months is not None:
-            reached = _months_on(moment, int(number) * months)
-        elif len(moment) > 10:
-            return (datetime.fromisoformat(moment) + timedelta(seconds=float(number * _SECONDS[unit]))).isoformat()
-        else:
-            days = number * _SECONDS[unit] / 86400
-            if days != int(days):
-                return None
-            reached = (date.fromisoformat(moment) + timedelta(days=int(days))).isoformat()
-        back = timedelta(days=(number > 0) - (number < 0)) if inside else timedelta()
-        return (date.fromisoformat(reached) - back).isoformat() if len(reached) == 10 else reached
-    except (OverflowError, ValueError):
-        return None
-
-
-def _months_on(moment: str, months: int) -> str:
-    """The same day of another month, or its last: the 31st of January and a month is the end of February."""
-    month = int(moment[:4]) * 12 + int(moment[5:7]) - 1 + months
-    year, number = divmod(month, 12)
-    day = min(int(moment[8:10]), monthrange(year, number + 1)[1])
-    return f"{year:04}-{number + 1:02}-{day:02}{moment[10:]}"
 
 
 # as needed ------------------------------------------------------------------------------------------------------------

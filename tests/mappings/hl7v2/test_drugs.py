@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mappings.convert import Conversion
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
-from mappings.hl7v2.rules.dosage import shifted
+from mappings.moments import shifted
 from tests.mappings.hl7v2.messages import MR, bodies, codes, convert, default, header, one, segment
 from tests.mappings.hl7v2.messages import message as built
 from tests.mappings.hl7v2.test_samples import assert_nothing_dropped

@@ -117,19 +117,19 @@ def test_without_a_zone_a_day_needs_none_and_an_instant_cannot_be() -> None:
         ('<t xsi:type="EIVL_TS"><event code="ACM"/></t>', None, []),
         ('<t><period value="6" unit="h"/></t>', None, []),
         ('<t xsi:type="v3:SXPR_TS"><low value="20240501"/></t>', None, []),
-        # a width, and what it cannot be added to
-        (f'<t>{LOW}<width value="3" unit="d"/></t>', {"start": "2024-05-01", "end": "2024-05-04"}, []),
+        # a width, in which the first and the last day count; and what it cannot be added to
+        (f'<t>{LOW}<width value="3" unit="d"/></t>', {"start": "2024-05-01", "end": "2024-05-03"}, []),
         (
-            '<t><high value="20240504"/><width value="3" unit="d"/></t>',
-            {"start": "2024-05-01", "end": "2024-05-04"}, [],
+            '<t><high value="20240503"/><width value="3" unit="d"/></t>',
+            {"start": "2024-05-01", "end": "2024-05-03"}, [],
         ),
         (
             '<t><low value="20240131"/><width value="1" unit="mo"/></t>',
-            {"start": "2024-01-31", "end": "2024-02-29"}, [],
+            {"start": "2024-01-31", "end": "2024-02-28"}, [],
         ),
         ('<t><low value="202401"/><width value="2" unit="mo"/></t>', {"start": "2024-01", "end": "2024-03"}, []),
         ('<t><low value="2024"/><width value="2" unit="a"/></t>', {"start": "2024", "end": "2026"}, []),
-        (f'<t>{LOW}<width value="2" unit="wk"/></t>', {"start": "2024-05-01", "end": "2024-05-15"}, []),
+        (f'<t>{LOW}<width value="2" unit="wk"/></t>', {"start": "2024-05-01", "end": "2024-05-14"}, []),
         (
             '<t><low value="20240501233000+0200"/><width value="90" unit="min"/></t>',
             {"start": "2024-05-01T23:30:00+02:00", "end": "2024-05-02T01:00:00+02:00"}, [],
