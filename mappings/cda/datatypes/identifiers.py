@@ -83,9 +83,10 @@ def _split(uri: str, assigner: str | None) -> Json | None:
     cut = max(uri.rfind("/"), uri.rfind(":"))
     if not is_absolute(uri):
         return values.identifier(uri, assigner=assigner)
-    if uri.startswith(("urn:oid:", "urn:uuid:")) or not is_absolute(uri[:cut]) or not uri[cut + 1 :]:
-        return values.identifier(uri, URIS, assigner=assigner)
-    return values.identifier(uri[cut + 1 :], uri[:cut], assigner=assigner)
+    system, value = uri[:cut], uri[cut + 1 :]
+    if uri.startswith(("urn:oid:", "urn:uuid:")) or system.endswith("/") or not is_absolute(system) or not value:
+        return values.identifier(uri, URIS, assigner=assigner)  # nothing to split: it names one thing
+    return values.identifier(value, system, assigner=assigner)
 
 
 def _without_extension(node: "Element", root: str, assigner: str | None, ctx: "Context") -> Json | None:

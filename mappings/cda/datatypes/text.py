@@ -40,7 +40,7 @@ def folded(written: str | None, ctx: "Context") -> str | None:
     """One line: blanks fold, ends go. None where nothing is left."""
     if not written:
         return None
-    if written.isalnum():
+    if written.isalnum() and len(written) <= _LONGEST // 4:
         return written
     found = " ".join(written.split())
     return _shortened(found, ctx) if found else None
