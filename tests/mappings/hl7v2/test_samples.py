@@ -14,6 +14,7 @@ from mappings.fhir.codec import encode
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 from mappings.hl7v2 import explain, message
+from mappings.hl7v2.place import Place
 from mappings.hl7v2.registry import crosswalk
 from mappings.record import record
 from tests import golden
@@ -69,8 +70,10 @@ def test_nothing_dropped_in_silence(sample: Path) -> None:
 def assert_nothing_dropped(data: bytes) -> None:
     found = explain.explain(data, default())
     read = message.parse(data)
-    steps = {(p.segment, p.nth, p.field) for step in found.conversion.trace or () if (p := step.source)}
-    issues = {(p.segment, p.nth, p.field) for issue in found.conversion.issues if (p := issue.place)}
+    steps = {
+        (p.segment, p.nth, p.field) for step in found.conversion.trace or () if isinstance(p := step.source, Place)
+    }
+    issues = {(p.segment, p.nth, p.field) for issue in found.conversion.issues if isinstance(p := issue.place, Place)}
     listed = {(each.place.segment, each.place.nth, each.place.field) for each in found.unmapped}
     consumed = {place for place, (status, _) in crosswalk().items() if status in ("reader", "rule")}
     for place in explain.valued_places(read):
