@@ -50,7 +50,7 @@ def section_of(
     """
     code = code.strip()
     known = sections().get(code)
-    if local and code in local:
+    if code and local and code in local:
         return replace(known or _unknown(code), domain=local[code])
     if known is not None:
         return known
