@@ -62,3 +62,17 @@ def author_time(ctx: Any) -> Any:
             times.sort(key=lambda time: time.get("value") or "9")
             return ts_datetime(times[0], ctx, None) if times else None
     return None
+
+
+@resolver("performer")
+def performer(ctx: Any) -> Json | None:
+    """Who did it: the statement's own performer, else its wrapper's; never the author of the document."""
+    from mappings.cda.parties import party
+
+    for here in outwards(ctx.statement):
+        if here is ctx.section:
+            return None
+        for each in ctx.kids[here].get("performer", ()):
+            if (found := party(each, ctx)) is not None:
+                return found
+    return None

@@ -16,6 +16,7 @@ from typing import Any
 from mappings.cda.compiled import Entries, Make, makes
 from mappings.cda.context import Context
 from mappings.cda.document import Document, Element
+from mappings.cda.narrative import block
 from mappings.cda.outcome import Outcome, Said
 from mappings.cda.paths import Reader, code_of
 from mappings.cda.place import XmlPlace
@@ -66,6 +67,7 @@ class Assembly(Context):
         self.patient: Made | None = None
         self.encounter: Made | None = None
         self.builder: Made | None = None
+        self.prefix = ""  # of the ids of the narrative at hand
         self.section_made: list[str] = []  # references of what the section at hand states, in order
         self.trace: DocumentTrace | None = None
         self.traced: Any = None
@@ -113,9 +115,21 @@ class Assembly(Context):
         made.filled = self.run(name, el, made.body)
         if also is not None:
             also(made.body)
+        if made.mode == "state":
+            self._tell_in_words(el, made.body)
         self.builder = outer
         if self.trace is not None and outer is not None:
             self.trace.resource = outer.ref
+
+    def _tell_in_words(self, el: Element, body: Json) -> None:
+        """A resource's own narrative: the part of the section's that its statement points at."""
+        for text in self.kids[el].get("text", ()):
+            for reference in self.kids[text].get("reference", ()):
+                part = self.doc.ids.get((reference.get("value") or "").strip().removeprefix("#"))
+                div = block(part, self.prefix) if part is not None else None
+                if div is not None:
+                    body["text"] = {"status": "additional", "div": div}
+                    return
 
     def _apart(self, made: Made, el: Element) -> Made:
         """What shares the identity of another statement and says something else: told apart by what it says."""

@@ -57,9 +57,10 @@ class Context:
     def narrative(self, reference: str) -> str | None:
         """The text of the narrative that `#id` points at; None with an issue where nothing has that ID."""
         from mappings.cda.narrative import plain_text
+        from mappings.cda.narrative.tables import TR
 
         found = self.doc.ids.get(reference.strip().removeprefix("#"))
         if found is None:
             self.issue("dangling-reference")
             return None
-        return plain_text(found)
+        return plain_text(found, header=found.tag == TR)  # a cell says what its header asked, a row needs them all

@@ -37,7 +37,6 @@ class Walk(Assembly):
         super().__init__(doc, profile, entries)
         self._sections = 0
         self.section_row: Section | None = None
-        self.prefix = ""  # of the ids of the narrative at hand
         self.empty: str = ""  # why the section at hand has no entries, where a statement says so
 
     # sections ---------------------------------------------------------------------------------------------------------
@@ -119,9 +118,9 @@ class Walk(Assembly):
         if handler is None:
             self._inside(el, tag, domain)
         elif self.negated and not handler.negation:
-            self._refuse(el, "negated")
+            self.refuse(el, "negated")
         elif not handler.subject and self.is_of_another(el):
-            self._refuse(el, "about another person")
+            self.refuse(el, "about another person")
         else:
             self.statement = el
             handler.call(self, el)
@@ -145,7 +144,7 @@ class Walk(Assembly):
     def _inside(self, el: Element, tag: str, domain: str) -> None:
         """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers."""
         if tag not in _WRAPPERS:
-            self._refuse(el, "")
+            self.refuse(el, "")
             return
         outer, self.act = self.act, el
         held = [each for relation in self._related(el) for each in self._statements(relation)]
@@ -182,7 +181,7 @@ class Walk(Assembly):
         self.empty = self.empty or _EMPTY["NI"]
         self.tell(el, "mapped")
 
-    def _refuse(self, el: Element, why: str) -> None:
+    def refuse(self, el: Element, why: str) -> None:
         """Nothing maps it: it stands in the narrative, and nobody can take it for something that was said."""
         self.tell(el, "unsupported")
         self.issue("unsupported-statement", el, why)
