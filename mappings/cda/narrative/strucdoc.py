@@ -24,6 +24,8 @@ _STRUCK: Final = frozenset(("s", "strike"))
 _BLOCKS: Final = frozenset(
     XHTML + name for name, (element, _) in FROM_XHTML.items() if element in ("paragraph", "list", "table")
 )
+_LINES: Final = _BLOCKS | {XHTML + name for name, (element, _) in FROM_XHTML.items() if ROWS[element].kind != "flow"}
+_NEW_LINE: Final = frozenset(V3 + name for name in ("br", "paragraph", "list", "table"))
 _WITHOUT_ID: Final = frozenset(("br", "sub", "sup"))
 
 
@@ -100,7 +102,7 @@ class _Writer:
 
     def _end(self, node: "Element", depth: int) -> None:
         if len(self.open) == depth:
-            self.gap = self.gap or node.tag in _BLOCKS
+            self.gap = self.gap or node.tag in _LINES
         del self.open[depth:]
 
     def _begin(self, node: "Element", element: str, style: str, struck: bool) -> None:
@@ -153,12 +155,12 @@ class _Writer:
     def _fill_gap(self, inline: bool) -> None:
         """A line break between a block that could not be one and what follows, if there is something before it."""
         top = self.open[-1]
-        local = self._local(top)
-        if self.gap and inline and (len(top) or (top.text or "").strip()) and ROWS[local].holds == "flow":
-            if "br" not in ROWS[local].allows:
-                _append(top, " ")
-            elif not (len(top) and self._local(top[-1]) in ("br", "paragraph", "list", "table")):
+        row = ROWS[self._local(top)]
+        if self.gap and inline and row.holds == "flow" and not _begins_line(top):
+            if "br" in row.allows:
                 etree.SubElement(top, V3 + "br")
+            else:
+                _append(top, " ")
         self.gap = False
 
     def attributes(self, node: "Element", made: "Element", element: str, style: str = "") -> None:
@@ -191,6 +193,13 @@ class _Writer:
     @staticmethod
     def _local(element: "Element") -> str:
         return str(element.tag).removeprefix(V3)
+
+
+def _begins_line(element: "Element") -> bool:
+    """Whether what comes next in an element stands on a line of its own anyhow."""
+    if not len(element):
+        return not (element.text or "").strip()
+    return element[-1].tag in _NEW_LINE and not (element[-1].tail or "").strip()
 
 
 def _append(element: "Element", text: str) -> None:

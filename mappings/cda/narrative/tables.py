@@ -34,10 +34,11 @@ _CELLS_ABOVE_SPAN = etree.XPath(
 
 def is_deleted(element: "Element") -> bool:
     """Whether a revision deleted it, or anything around it (CDA R2 §4.3.5.1)."""
-    return _marked(element) or any(_marked(above) for above in element.iterancestors())
+    return is_marked(element) or any(is_marked(above) for above in element.iterancestors())
 
 
-def _marked(element: "Element") -> bool:
+def is_marked(element: "Element") -> bool:
+    """Whether the element itself says that a revision deleted it."""
     return element.get("revised", "").strip() == "delete"
 
 
@@ -53,7 +54,7 @@ def _texts(top: "Element") -> Iterator[str]:
     yield top.text or ""
     while True:
         for node in children:
-            if not isinstance(node.tag, str) or _marked(node):
+            if not isinstance(node.tag, str) or is_marked(node):
                 yield node.tail or ""
                 continue
             gap = "" if within_word(node.tag) else " "
@@ -95,7 +96,7 @@ def row_words(row: "Element") -> str:
     grid = _grid(header_rows(row))
     cells = []
     for cell, columns in _columns(row):
-        if _marked(cell) or not (text := words(cell)):
+        if is_marked(cell) or not (text := words(cell)):
             continue
         over = _over(grid, columns)
         cells.append(labelled(over, text))
@@ -120,7 +121,7 @@ def _grid(rows: list["Element"]) -> list[dict[int, str]]:
     for row in rows:
         texts: dict[int, str] = {}
         for cell, columns in _place(row, taken):
-            if text := "" if _marked(cell) else words(cell):
+            if text := "" if is_marked(cell) else words(cell):
                 texts.update(dict.fromkeys(columns, text))
         grid.append(texts)
     return grid

@@ -176,16 +176,19 @@ class Writer:
         """No tag for what is not in the list; a blank on both sides unless it stands within a word."""
         if not isinstance(node.tag, str):
             return _NOTHING  # a comment or processing instruction
+        if tables.is_marked(node):
+            self.deleted.append(node)
+            return _NOTHING
         self.dropped.append(node)
         gap = "" if context != "flow" or within_word(node.tag) else " "
         return gap, gap, context, 0
 
     def attributes(self, items: list[tuple[str, str]], rule: Rule) -> str | None:
         """The attributes that are kept, each with a blank before it; None for an element that was deleted."""
-        kept = ""
+        kept = identifier = ""
         for name, value in items:
             if name == "ID":
-                kept += self._id(value)
+                identifier = value.strip()
             elif name == "styleCode":
                 kept += _attribute("class", attributes.classes(value))
             elif name == "language":
@@ -194,15 +197,10 @@ class Writer:
                 kept += _attribute(name, attributes.cell_attribute(name, value))
             elif name == "revised" and value.strip() == "delete":
                 return None
+        if identifier and identifier not in self.ids:  # the first element of an ID has it
+            self.ids.add(identifier)
+            kept = _attribute("id", anchor(self.prefix, identifier)) + kept
         return kept
-
-    def _id(self, value: str) -> str:
-        """An `id`, once: the first element of an ID has it."""
-        name = value.strip()
-        if not name or name in self.ids:
-            return ""
-        self.ids.add(name)
-        return _attribute("id", anchor(self.prefix, name))
 
     def open_paragraph(self, node: "Element", rule: Rule, written: str, context: str) -> "Opened | None":
         """A `div` where it holds what HTML allows in no `p`."""

@@ -1,0 +1,148 @@
+"""Narratives for tests: a section's `text` from its markup, its visible text read independently, any tree at all."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+from hypothesis import strategies as st
+from lxml import etree
+
+from mappings.cda.context import Context
+from mappings.cda.document import V3, Document, Element, parse
+from mappings.cda.narrative.elements import ROWS
+
+H = f"{{{V3}}}"
+STRUCDOC = (
+    "content linkHtml sub sup br footnote footnoteRef renderMultiMedia paragraph list item table thead tbody tfoot tr "
+    "th td col colgroup caption text"
+).split()
+HOSTILE = (
+    "script", "style", "iframe", "object", "embed", "form", "input", "svg", "math", "base", "meta", "link", "img", "b",
+    "div", "SCRIPT", "noscript", "template", "foreignObject", "xmp", "plaintext",
+)  # fmt: skip
+NAMESPACES = (V3, "http://www.w3.org/1999/xhtml", "http://www.w3.org/2000/svg", "urn:x", "")
+LINKS = (
+    "javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)", "\tjavascript:x",
+    "vbscript:x", "data:text/html,<script>alert(1)</script>", "DATA:text/html;base64,PHNjcmlwdD4=", "file:///etc/passwd",
+    "//example.org/x", "ftp://example.org/", "blob:x", "view-source:http://x", "http:javascript", "https://example.org/a",
+    "mailto:a@example.org", "#a", "#b", "# a", "#", "", "x.pdf", 'https://example.org/"onclick="x', "https://e.org/\u00a0",
+    "javascript&colon;x", "https://example.org/<b>", "{{x}}", "HTTPS://EXAMPLE.ORG/",
+)  # fmt: skip
+ATTRIBUTES = (
+    "ID", "styleCode", "language", "listType", "colspan", "rowspan", "scope", "revised", "IDREF", "referencedObject",
+    "href", "onclick", "onload", "style", "src", "class", "id", "name", "xmlns", "background", "formaction", "srcdoc",
+    "{http://www.w3.org/1999/xlink}href", "{urn:x}onclick",
+)  # fmt: skip
+VALUES = (
+    "a", "b", "a b", "Bold", "Bold Italics xEvil", "ordered", "delete", "insert", "2", "0", "-1", "99999", "row", "en",
+    "de-CH", "alert(1)", '"><script>', "' onx='", "<b>&amp;", "]]>", "{{x}}", "${x}", "url(http://x)", "&#106;x",
+)  # fmt: skip
+TEXTS = st.one_of(
+    st.sampled_from(
+        (
+            "",
+            " ",
+            "\n  ",
+            "Ida",
+            "10 mg",
+            "<script>alert(1)</script>",
+            "&amp;",
+            "]]>",
+            "a\u00a0b",
+            "{{x}}",
+            "\r\n",
+            "é",
+            "𝒳",
+        )
+    ),
+    st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="[\ufffe\uffff"), max_size=6),
+)
+
+
+def document(body: str, more: str = "") -> Document:
+    """A document with one section, whose `text` holds this markup, and whatever follows that section."""
+    markup = f"<component><section><text>{body}</text></section></component>{more}"
+    return parse(
+        f'<ClinicalDocument xmlns="{V3}"><component><structuredBody>{markup}</structuredBody></component>'
+        "</ClinicalDocument>".encode()
+    )
+
+
+def context(doc: Document) -> Context:
+    return Context(doc, SimpleNamespace(zone=None, cda=SimpleNamespace(zero_offset="verify")))
+
+
+def around(top: Element) -> Context:
+    """The context of a document that holds this `text` in its section."""
+    doc = document("")
+    old = text_of(doc)
+    section = old.getparent()
+    assert section is not None
+    section.replace(old, top)
+    return context(doc)
+
+
+def text_of(doc: Document) -> Element:
+    found = doc.root.find(f".//{H}section/{H}text")
+    assert found is not None
+    return found
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Element:
+    """Any `text`: elements of CDA and of others anywhere, any attributes, comments and instructions, and texts."""
+    top = etree.Element(H + "text")
+    open_ = [top]
+    top.text = draw(TEXTS)
+    for _ in range(draw(st.integers(0, 14))):
+        above = open_[draw(st.integers(max(0, len(open_) - 4), len(open_) - 1))]
+        kind = draw(st.integers(0, 19))
+        if kind == 0:
+            made: Element = etree.Comment("<script>alert(1)</script>")
+            above.append(made)
+        elif kind == 1:
+            made = etree.ProcessingInstruction("xml-stylesheet", "href='http://x'")
+            above.append(made)
+        else:
+            if kind < 16:
+                tag = H + draw(st.sampled_from(STRUCDOC))
+            else:
+                namespace = draw(st.sampled_from(NAMESPACES))
+                name = draw(st.sampled_from((*HOSTILE, *STRUCDOC)))
+                tag = f"{{{namespace}}}{name}" if namespace else name
+            made = etree.SubElement(above, tag)
+            made.text = draw(TEXTS)
+            for name in draw(st.lists(st.sampled_from(ATTRIBUTES), max_size=3, unique=True)):
+                made.set(name, draw(st.sampled_from(LINKS if name.endswith(("href", "src")) else VALUES)))
+            open_.append(made)
+        made.tail = draw(TEXTS)
+    return top
+
+
+def visible(top: Element) -> str:
+    """What a reader of a `text` sees, without white space and the numbers of footnotes: an account of its own."""
+    return squeezed(top.text or "") + "".join(_visible(child) for child in top)
+
+
+def _visible(node: Element) -> str:
+    shown = ""
+    if isinstance(node.tag, str) and node.get("revised") != "delete":
+        shown = visible(node)
+    return shown + squeezed(node.tail or "")
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def local(node: Element) -> str:
+    return str(node.tag).removeprefix(H)
+
+
+def fits(top: Element) -> Iterator[str]:
+    """Where a `text` breaks the content model of CDA."""
+    for node in top.iter():
+        row = ROWS[local(node)]
+        yield from (f"{row.element}/{name}" for name in map(local, node) if name not in row.allows)
+        texts = [node.text, *(child.tail for child in node)]
+        if row.holds != "flow" and any(text and text.strip() for text in texts):
+            yield f"text in {row.element}"
