@@ -5,7 +5,8 @@ is written. A file that cannot be converted costs only itself. Line ends are the
 converted as they lie there.
 
 Of a batch, or of several messages in a row, each becomes a Bundle of its own: they are statements whose order counts.
-`night.hl7` with 12 messages becomes the folder `night.hl7/` with `01.json` to `12.json`. Source: operations chapter §1.
+`night.hl7` with 12 messages becomes the folder `night.hl7/` with `01.json` to `12.json`. A CDA document is one whatever
+it holds, and becomes a document Bundle unless another kind is asked for. Source: operations chapter §1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from adapter.errors import OURS, TooLarge, UsageError, whereabouts
 from adapter.files import put_whole
 from adapter.inbound.batch import Part, split
-from mappings.bundle import Kind, bundle
+from mappings.bundle import Kind, bundle, usual
 from mappings.convert import Profile, to_fhir
 from mappings.errors import MappingError
 from mappings.fhir.codec import encode
@@ -80,9 +81,12 @@ def messages_in(data: bytes) -> list[bytes]:
 
 
 def convert_file(
-    source: Path, target: Path, profile: Profile, kind: Kind, taken: frozenset[Path] = frozenset()
+    source: Path, target: Path, profile: Profile, kind: Kind | None = None, taken: frozenset[Path] = frozenset()
 ) -> Iterator[Converted]:
-    """Convert one file and write its Bundles; a failure is a result, not an exception. `taken`: targets of others."""
+    """Convert one file and write its Bundles; a failure is a result, not an exception. `taken`: targets of others.
+
+    Without a kind a document becomes a document, a message a transaction.
+    """
     try:
         data = source.read_bytes()
         batch = split(data, MOST_MESSAGES)
@@ -105,10 +109,10 @@ def convert_file(
             yield _convert(one, part, profile, kind)
 
 
-def _convert(one: Converted, part: Part, profile: Profile, kind: Kind) -> Converted:
+def _convert(one: Converted, part: Part, profile: Profile, kind: Kind | None) -> Converted:
     try:
         conversion = to_fhir(part.data, profile)
-        made = bundle(conversion, kind)
+        made = bundle(conversion, kind or usual(conversion))
         put_whole(one.target, encode(made) + b"\n")
     except MappingError as exc:
         return replace(one, failure=str(exc))

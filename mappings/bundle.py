@@ -1,26 +1,44 @@
 """A conversion as one Bundle: what `chartbridge convert` writes where there is no store.
 
-`transaction`: PUT of every resource that would be stored · `message`: MessageHeader first · `collection`.
-References are `urn:uuid:` of the entries' `fullUrl`; equal input gives equal bytes.
+`transaction`: PUT of every resource that would be stored · `message`: MessageHeader first · `document`: Composition
+first, under the document's own identifier and time · `collection`. References are `urn:uuid:` of the entries'
+`fullUrl`; equal input gives equal bytes.
 
-Source: design chapter HL7 v2 §6; FHIR R4 Bundle, bdl-3, bdl-4, bdl-8.
+Source: design chapter HL7 v2 §6; FHIR R4 Bundle, bdl-3, bdl-4, bdl-8 to bdl-11.
 """
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from mappings.errors import MappingError
 from mappings.identity import PUBLIC_KEY, Identities
 
 if TYPE_CHECKING:
     from mappings.convert import Conversion
 
 Json = dict[str, Any]
-Kind = Literal["transaction", "message", "collection"]
+Kind = Literal["transaction", "message", "document", "collection"]
 _POINTERS = frozenset({"reference", "url"})  # Attachment.url may name a Binary of the same Bundle
-KINDS: tuple[Kind, ...] = ("transaction", "message", "collection")
+KINDS: tuple[Kind, ...] = ("transaction", "message", "document", "collection")
+_FIRST: dict[Kind, str] = {"message": "MessageHeader", "document": "Composition"}
+_INSTANT = len("2025-01-01T00:00:00")  # what is longer has an offset
+
+
+class NoSuchBundle(MappingError):
+    """A conversion that has not what a kind of Bundle begins with."""
+
+
+def usual(conversion: "Conversion") -> Kind:
+    """What a conversion is written as where nobody asks for a kind: a document stays one."""
+    return "document" if _is_first(conversion, "Composition") else "transaction"
 
 
 def bundle(conversion: "Conversion", kind: Kind = "transaction") -> Json:
-    """The Bundle; MessageHeader and what only lives in bundles comes with `message` and `collection` as well."""
+    """The Bundle; MessageHeader and what only lives in bundles comes with `message` and `collection` as well.
+
+    Raises NoSuchBundle for a message as `document`, a document as `message`.
+    """
+    if (first := _FIRST.get(kind)) is not None and not _is_first(conversion, first):
+        raise NoSuchBundle(f"a {kind} Bundle begins with a {first}, and there is none")
     mapped = [m for m in conversion.resources if m.mode != "event" or kind != "transaction"]
     urls = {f"{m.body['resourceType']}/{m.body['id']}": f"urn:uuid:{m.body['id']}" for m in conversion.resources}
     entries = []
@@ -34,9 +52,24 @@ def bundle(conversion: "Conversion", kind: Kind = "transaction") -> Json:
     found: Json = {"resourceType": "Bundle", "id": identity, "type": kind, "entry": entries}
     if kind == "message" and (at := _stamp(conversion)) is not None:
         found["timestamp"] = at
+    if kind == "document":
+        found |= _document(mapped[0].body, identity)
     if not entries:
         del found["entry"]
     return found
+
+
+def _is_first(conversion: "Conversion", kind: str) -> bool:
+    return bool(conversion.resources) and conversion.resources[0].body["resourceType"] == kind
+
+
+def _document(composition: Json, identity: str) -> Json:
+    """The document's identifier, this Bundle's own where it has none (bdl-9); its time, where that is an instant."""
+    known = composition.get("identifier", {})
+    own = {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{identity}"}
+    found: Json = {"identifier": known if "system" in known and "value" in known else own}
+    at = composition.get("date", "")
+    return found | ({"timestamp": at} if len(at) > _INSTANT else {})
 
 
 def pointed(value: Any, urls: dict[str, str]) -> Any:
@@ -54,4 +87,4 @@ def pointed(value: Any, urls: dict[str, str]) -> Any:
 def _stamp(conversion: "Conversion") -> str | None:
     """The time of the message, where it is an instant."""
     times = [each.at for each in conversion.resources if each.mode == "event"]
-    return times[0] if times and len(times[0]) > len("2025-01-01T00:00:00") else None
+    return times[0] if times and len(times[0]) > _INSTANT else None

@@ -45,10 +45,12 @@ def demo(
 
 
 def convert(
-    files: Annotated[list[Path], typer.Argument(help="HL7 v2 files, or folders of them; with --to FHIR files.")],
+    files: Annotated[list[Path], typer.Argument(help="HL7 v2 or CDA files, or folders of them; with --to FHIR files.")],
     out: Annotated[Path, typer.Option(help="Folder for the Bundles, or the messages.")],
     profile: Annotated[str, typer.Option(help="Name of a shipped profile, or a profile folder.")] = "default",
-    bundle: Annotated[str, typer.Option(help="transaction, message or collection")] = "transaction",
+    bundle: Annotated[
+        str, typer.Option(help="transaction, message, document or collection; else document for CDA, transaction for v2.")
+    ] = "",
     to: Annotated[str, typer.Option(help="Write HL7 v2 from FHIR: ADT^A08, ORU^R01 or MDM^T02.")] = "",
     receiver: Annotated[Path | None, typer.Option(help="Who gets the messages: a TOML file.")] = None,
 ) -> int:
@@ -61,8 +63,8 @@ def convert(
     from mappings.bundle import KINDS
 
     kind = next((known for known in KINDS if known == bundle), None)
-    if kind is None:
-        raise UsageError(f"no kind of Bundle {bundle}", hint="transaction, message or collection")
+    if bundle and kind is None:
+        raise UsageError(f"no kind of Bundle {bundle}", hint=", ".join(KINDS))
     pairs = plan(files, out)
     loaded = read_profile(profile)
     taken = frozenset(target for _, target in pairs)

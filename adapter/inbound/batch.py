@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 
 from adapter.errors import TooLarge
+from mappings.convert import is_document
 from mappings.hl7v2.charset import wide
 from mappings.hl7v2.message import Header, peek
 
@@ -64,12 +65,14 @@ class Batch:
 
 
 def split(data: bytes, most: int = MOST_PARTS) -> Batch | None:
-    """The messages of a batch, or of several in a row; None for a single message and for what holds none.
+    """The messages of a batch, or of several in a row; None for a single message, a document and what holds none.
 
     Raises TooLarge for more parts than `most`.
     """
     if data[:3] == b"MSH" and data.find(b"MSH", 3) < 0:
         return None  # nearly every message, on its way to its acknowledgement
+    if is_document(data):
+        return None  # whatever lines its narrative shows
     text, codec = _decoded(data)
     marks = list(islice(_LINE.finditer(text), 2 * most + 1))
     kinds = [(mark["head"] or mark["tail"]).upper() for mark in marks]

@@ -1,6 +1,7 @@
 """Files to Bundles: the name of each result, and that a bad file costs only itself (operations chapter §1)."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from adapter.errors import UsageError
 from mappings.bundle import Kind
 from mappings.convert import Profile, load_profile
 from tests.adapter.nodes import a08
+from tests.mappings.cda.documents import minimal
 
 PROFILE = load_profile("default")
 
 
-def convert_file(source: Path, target: Path, profile: Profile, kind: Kind) -> Converted:
+def convert_file(source: Path, target: Path, profile: Profile, kind: Kind | None = None) -> Converted:
     (done,) = convert_files.convert_file(source, target, profile, kind)
     return done
 
@@ -107,3 +109,29 @@ def test_a_batch_writes_over_no_other_inputs_bundle(inbox: Path, tmp_path: Path)
     found = convert_files.convert_file(inbox / "a.hl7", tmp_path / "a.json", PROFILE, "transaction", frozenset({other}))
     assert [bool(one.failure) for one in found] == [True, False]
     assert not other.exists()
+
+
+SHOWN = """<component><structuredBody><component><section><text>
+MSH|^~\\&amp;|A|B|C|D|20260301||ADT^A01|1|P|2.5
+MSH|^~\\&amp;|A|B|C|D|20260301||ADT^A01|2|P|2.5
+</text></section></component></structuredBody></component>"""
+
+
+def test_a_document_becomes_a_document_and_no_batch_whatever_lines_it_shows(inbox: Path, tmp_path: Path) -> None:
+    for name in ("summary.xml", "SUMMARY.XML"):
+        (inbox / name).write_bytes(minimal(SHOWN))
+        done = convert_file(inbox / name, tmp_path / f"{name}.json", PROFILE)
+        bundle = json.loads(done.target.read_bytes())
+        assert (done.failure, bundle["type"]) == ("", "document")
+    assert messages_in(minimal(SHOWN)) == [minimal(SHOWN)]
+    as_transaction = convert_file(inbox / "summary.xml", tmp_path / "t.json", PROFILE, "transaction")
+    assert json.loads(as_transaction.target.read_bytes())["entry"][0]["request"]["method"] == "PUT"
+
+
+def test_a_refused_document_is_told_with_line_and_column_and_no_word_of_it(inbox: Path, tmp_path: Path) -> None:
+    (inbox / "torn.xml").write_bytes(minimal().replace(b"</family>", b"</given>"))
+    done = convert_file(inbox / "torn.xml", tmp_path / "torn.json", PROFILE)
+    assert re.fullmatch(r"not-xml at document line \d+: column \d+, ERR_\w+", done.failure)
+    assert not done.target.exists()
+    header = convert_file(inbox / "a.hl7", tmp_path / "a.json", PROFILE, "document")
+    assert header.failure == "a document Bundle begins with a Composition, and there is none"

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from mappings.bundle import KINDS, Kind, bundle
+from mappings.bundle import KINDS, Kind, NoSuchBundle, bundle, usual
 from mappings.convert import to_fhir
 from mappings.fhir.validate import validate
+from tests.mappings.cda.documents import minimal
 from tests.mappings.hl7v2.messages import BROKEN, SAMPLES, default
 
 READABLE = [path for path in SAMPLES if path.stem not in BROKEN]
@@ -25,7 +26,7 @@ def references(value: Any) -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "document"])
 @pytest.mark.parametrize("sample", READABLE, ids=lambda path: path.stem)
 def test_a_bundle_is_valid_and_points_nowhere_outside(sample: Path, kind: Kind) -> None:
     found = bundle(to_fhir(sample.read_bytes(), default()), kind)
@@ -49,3 +50,28 @@ def test_a_transaction_puts_what_would_be_stored() -> None:
         kind, id_ = entry["resource"]["resourceType"], entry["resource"]["id"]
         assert entry["request"] == {"method": "PUT", "url": f"{kind}/{id_}"}
         assert kind != "MessageHeader"
+
+
+def test_a_document_begins_with_its_composition_under_its_own_identifier_and_time() -> None:
+    found = bundle(to_fhir(minimal(), default()), "document")
+    composition = found["entry"][0]["resource"]
+    assert (found["type"], composition["resourceType"]) == ("document", "Composition")
+    assert found["timestamp"] == composition["date"] == "2026-03-01T12:00:00+01:00"
+    assert found["identifier"]["value"]
+    assert found["identifier"]["system"], "bdl-9 asks for both"
+    assert all("request" not in entry for entry in found["entry"])
+    assert {each for each in references(found) if not each.startswith("#")} <= {e["fullUrl"] for e in found["entry"]}
+    assert validate(found) == ()
+
+
+def test_a_day_is_no_instant() -> None:
+    found = bundle(to_fhir(minimal(effectiveTime='<effectiveTime value="20260301"/>'), default()), "document")
+    assert "timestamp" not in found
+
+
+def test_what_nobody_asks_for_is_a_document_of_a_document_and_a_transaction_of_a_message() -> None:
+    message = next(path for path in SAMPLES if path.stem == "adt-a01-admission").read_bytes()
+    assert (usual(to_fhir(minimal(), default())), usual(to_fhir(message, default()))) == ("document", "transaction")
+    for data, kind in ((minimal(), "message"), (message, "document")):
+        with pytest.raises(NoSuchBundle):
+            bundle(to_fhir(data, default()), kind)  # type: ignore[arg-type]
