@@ -34,7 +34,7 @@ def context(fragment: str, zone: ZoneInfo | None = VIENNA) -> tuple[Context, lis
     """A context of the fragment's statement, and the elements of the fragment."""
     body = f"<entry><act>{fragment}</act></entry>"
     xml = f"<ClinicalDocument {_NAMESPACES}><component><section>{body}</section></component></ClinicalDocument>"
-    ctx = Context(parse(xml.encode()), SimpleNamespace(zone=zone, cda=SimpleNamespace(zero_offset="verify")))
+    ctx = Context(parse(xml.encode()), SimpleNamespace(zone=zone, policy={}, cda=SimpleNamespace(zero_offset="verify")))
     act = next(ctx.doc.root.iter("{urn:hl7-org:v3}act"))
     nodes = list(act)
     ctx.statement, ctx.node = act, nodes[0] if nodes else act
