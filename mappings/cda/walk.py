@@ -104,8 +104,9 @@ class Walk(Assembly):
                     self.tell(el, "error")
             self.issue("entry-failed", entry)
 
-    def _statements(self, holder: Element) -> Iterator[Element]:
-        return (each for each in holder if short(str(each.tag)) in STATEMENTS)
+    def _statements(self, holder: Element) -> list[Element]:
+        """What an entry, a relationship or a component holds: one statement, in what is valid."""
+        return [each for tag, named in self.kids[holder].items() if tag in STATEMENTS for each in named]
 
     def take(self, el: Element, domain: str = "") -> None:
         """One statement, and all inside of it. `domain`: the section's, "" for one that only its owner was to read."""

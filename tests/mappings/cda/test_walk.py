@@ -1,0 +1,149 @@
+"""The walk over a document: every statement has one outcome, and none costs the others anything."""
+
+import pytest
+
+from mappings.cda import handlers
+from mappings.cda.document import parse
+from mappings.cda.paths import STATEMENTS
+from mappings.convert import to_fhir
+from tests.mappings.cda.converted import codes, default, every, of_fragment, of_sections, one, outcomes
+from tests.mappings.cda.documents import in_section, minimal
+
+ALLERGY = """<entry><act classCode="ACT" moodCode="EVN"{wrapper}><code code="CONC"/><statusCode code="active"/>
+  <entryRelationship typeCode="SUBJ"><observation classCode="OBS" moodCode="EVN"{own}>
+  <id root="2.999.9" extension="{id}"/><code code="ASSERTION" codeSystem="2.16.840.1.113883.5.4"/>
+  <statusCode code="completed"/><effectiveTime><low value="2001"/></effectiveTime>
+  <value xsi:type="CD" code="416098002" codeSystem="2.16.840.1.113883.6.96"/>
+  <participant typeCode="CSM"><participantRole><playingEntity>
+  <code code="{code}" codeSystem="2.16.840.1.113883.6.88" displayName="{code}"/></playingEntity></participantRole>
+  </participant></observation></entryRelationship></act></entry>"""
+ALLERGIES, PROBLEMS = "48765-2", "11450-4"
+
+
+def allergy(code: str = "7980", id_: str = "a", own: str = "", wrapper: str = "") -> str:
+    return ALLERGY.format(code=code, id=id_, own=own, wrapper=wrapper)
+
+
+def test_every_statement_has_exactly_one_outcome() -> None:
+    data = minimal(in_section(allergy() + "<entry><act><code code='X'/></act></entry>", ALLERGIES))
+    done = to_fhir(data, default())
+    statements = [el for el in parse(data).root.iter("*") if el.tag.rpartition("}")[2] in STATEMENTS]
+    assert len(done.tally) == len(statements) == 3
+    assert outcomes(done) == [("act", "mapped"), ("observation", "mapped"), ("act", "narrative")]
+
+
+@pytest.mark.parametrize("where", ["own", "wrapper"])
+def test_a_negation_of_the_statement_and_of_its_wrapper_both_count(where: str) -> None:
+    done = of_sections((ALLERGIES, allergy(**{where: ' negationInd="true"'})))
+    found = one(done, "AllergyIntolerance")
+    assert found["verificationStatus"]["coding"][0]["code"] == "refuted"
+    assert found["clinicalStatus"]["coding"][0]["code"] == "inactive"
+
+
+def test_a_negation_ends_with_its_wrapper() -> None:
+    done = of_sections((ALLERGIES, allergy(wrapper=' negationInd="true"') + allergy("723", "b")))
+    assert ["verificationStatus" in each for each in every(done, "AllergyIntolerance")] == [True, False]
+
+
+def test_a_negated_statement_that_its_handler_cannot_turn_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = handlers.HANDLERS["allergy"]
+    monkeypatch.setitem(handlers.HANDLERS, "allergy", whole._replace(negation=False))
+    done = of_sections((ALLERGIES, allergy(own=' negationInd="true"')))
+    assert every(done, "AllergyIntolerance") == []
+    assert outcomes(done) == [("act", "narrative"), ("observation", "unsupported")]
+    assert "unsupported-statement" in codes(done)
+
+
+def test_an_entry_that_fails_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = handlers.HANDLERS["allergy"]
+
+    def failing(walk: object, el: object) -> None:
+        whole.call(walk, el)  # type: ignore[arg-type]
+        if walk._own_id(el)[1] == "bad":  # type: ignore[attr-defined]
+            raise KeyError("a fault of ours")
+
+    monkeypatch.setitem(handlers.HANDLERS, "allergy", whole._replace(call=failing))
+    done = of_sections((ALLERGIES, allergy("1", "good") + allergy("2", "bad") + allergy("3", "after")))
+    assert [each["code"]["coding"][0]["code"] for each in every(done, "AllergyIntolerance")] == ["1", "3"]
+    assert [said for _, said in outcomes(done)] == ["mapped", "mapped", "error", "error", "mapped", "mapped"]
+    assert codes(done).count("entry-failed") == 1
+    entries = one(done, "Composition")["section"][0]["entry"]
+    assert len(entries) == 2
+
+
+def test_a_statement_about_somebody_else_is_never_the_patients() -> None:
+    subject = '<subject><relatedSubject classCode="PRS"><code code="MTH"/></relatedSubject></subject>'
+    done = of_sections((ALLERGIES, allergy().replace("<participant", f"{subject}<participant")))
+    assert every(done, "AllergyIntolerance") == []
+    assert "unsupported-statement" in codes(done)
+
+
+def test_a_section_that_nobody_knows_keeps_its_words_and_its_place() -> None:
+    done = of_sections(("99999-9", "<title>Odd</title><text>Some words</text>"), (ALLERGIES, allergy()))
+    sections = one(done, "Composition")["section"]
+    assert [each["code"]["coding"][0]["code"] for each in sections] == ["99999-9", ALLERGIES]
+    assert "Some words" in sections[0]["text"]["div"]
+
+
+def test_a_statement_is_mapped_by_its_template_where_its_section_is_unknown() -> None:
+    entry = allergy().replace(
+        '<id root="2.999.9"', '<templateId root="2.16.840.1.113883.10.20.22.4.7"/><id root="2.999.9"'
+    )
+    done = of_sections(("99999-9", entry))
+    assert one(done, "AllergyIntolerance")["code"]["coding"][0]["code"] == "7980"
+
+
+def test_sections_within_sections_stay_within() -> None:
+    inner = in_section(f"<title>Inner</title>{allergy()}", ALLERGIES)
+    done = of_sections(("18776-5", f"<title>Outer</title>{inner}"))
+    (outer,) = one(done, "Composition")["section"]
+    assert outer["section"][0]["entry"][0]["reference"].startswith("AllergyIntolerance/")
+    assert "entry" not in outer
+
+
+# identity -------------------------------------------------------------------------------------------------------------
+
+
+def test_one_id_on_different_facts_is_two_resources() -> None:
+    done = of_sections((ALLERGIES, allergy("1", "same") + allergy("2", "same")))
+    assert len(every(done, "AllergyIntolerance")) == 2
+
+
+def test_the_same_fact_twice_is_one_resource() -> None:
+    done = of_sections((ALLERGIES, allergy("1", "same") + allergy("1", "same")))
+    assert len(every(done, "AllergyIntolerance")) == 1
+    assert [said for _, said in outcomes(done)].count("merged") == 1
+
+
+def test_equal_identity_and_other_facts_are_two_and_told_of() -> None:
+    denied = allergy("1", "same", own=' negationInd="true"')
+    first = of_sections((ALLERGIES, allergy("1", "same") + denied))
+    other = of_sections((ALLERGIES, denied + allergy("1", "same")))
+    assert "id-reused" in codes(first)
+    assert "id-reused" in codes(other)
+    for done in (first, other):
+        refuted = ["verificationStatus" in each for each in every(done, "AllergyIntolerance")]
+        assert sorted(refuted) == [False, True]
+
+
+def test_a_problem_in_two_sections_is_one_condition_with_both_categories() -> None:
+    problem = """<entry><observation classCode="OBS" moodCode="EVN"><id root="2.999.9" extension="p"/>
+      <code code="55607006" codeSystem="2.16.840.1.113883.6.96"/><effectiveTime><low value="2001"/></effectiveTime>
+      <value xsi:type="CD" code="38341003" codeSystem="2.16.840.1.113883.6.96"/></observation></entry>"""
+    done = of_sections((PROBLEMS, problem), ("75310-3", problem))
+    found = one(done, "Condition")
+    told = [each["coding"][0]["code"] for each in found["category"]]
+    assert {"problem-list-item", "health-concern"} <= set(told)
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    data = minimal(in_section(allergy(), ALLERGIES))
+    assert to_fhir(data, default()) == to_fhir(data, default())
+
+
+def test_a_fragment_in_no_section_is_mapped_by_its_class() -> None:
+    done = of_fragment(
+        '<observation classCode="OBS" moodCode="EVN"><code code="8867-4" codeSystem="2.16.840.1.113883.6.1"/>'
+        '<statusCode code="completed"/><value xsi:type="PQ" value="72" unit="/min"/></observation>'
+    )
+    assert one(done, "Observation")["valueQuantity"]["value"] == 72
