@@ -95,14 +95,14 @@ def _decompressed(data: bytes, compression: str, node: "Element", ctx: "Context"
     for window in _WINDOWS.get(compression, ()):
         inflater = zlib.decompressobj(window)
         try:
-            found = inflater.decompress(data, MOST_BYTES)
+            found = inflater.decompress(data, MOST_BYTES + 1)
         except zlib.error:
             continue
-        if inflater.eof:
-            return found
-        if inflater.unconsumed_tail:
+        if len(found) > MOST_BYTES:
             ctx.issue("over-limit", node, "compressed data")
             return None
+        if inflater.eof:
+            return found
     ctx.issue("bad-encoding", node, "compression")
     return None
 

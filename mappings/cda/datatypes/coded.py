@@ -322,6 +322,8 @@ def _names(shape: str) -> tuple[str, ...]:
 @datatype(*_names("CodeableConcept"), gives="CodeableConcept", reads=_READS)
 def cd_concept(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> Json | None:
     """Everything that was said, the mapped coding first; for a value that says only why it is absent, that."""
+    if vocab is None and not isinstance(node, str) and not len(node):
+        return _leaf(node, ctx)
     found = read(node, ctx, vocab)
     codings = found.codings if found.mapped is None else found.shaped
     made: Json = {}
@@ -336,6 +338,18 @@ def cd_concept(node: "Element | str", ctx: "Context", vocab: ConceptMap | None =
     if len(node):
         _qualify(made, node, ctx)
     return made
+
+
+def _leaf(node: "Element", ctx: "Context") -> Json | None:
+    """The usual case: attributes only."""
+    written = node.get("code")
+    code = tidy_code(written, ctx) if written else None
+    if code is None:
+        text = folded(node.get("displayName"), ctx)
+        return absence(node, ctx) if text is None else {"text": text}
+    coding, said = _coding(node, code, ctx)
+    codings = [coding, *_standard(node, code, ctx)] if ctx.profile.codes else [coding]
+    return {"coding": codings} if said is None else {"coding": codings, "text": said}
 
 
 @datatype(*_names("Coding"), gives="Coding", reads=_READS)

@@ -5,7 +5,8 @@ identifier; an extension alone has no system. A number that is withheld or unkno
 Source: HL7 v3 datatypes R1, II; FHIR R4 Identifier; C-CDA on FHIR, CDA id and FHIR identifier.
 """
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mappings.cda.datatypes.nulls import flavor_of
 from mappings.cda.datatypes.registry import Json, datatype
@@ -26,38 +27,49 @@ _LONGEST_ROOT = 1024  # characters
 
 def root_uri(root: str, ctx: "Context") -> str | None:
     """The URI of a root: the profile's, a registered issuer's, the OID or UUID itself; the feed's own for others."""
-    bare = "".join(root.split())
-    if not bare:
-        return None
-    if len(bare) > _LONGEST_ROOT:
+    if len(root) > _LONGEST_ROOT:
         ctx.issue("over-long")
         return None
-    if (known := ctx.profile.authorities.get(bare)) is not None:
-        return str(known)
-    if (known := ctx.profile.cda.oids.get(bare)) is not None:
-        return str(known)
-    return own_uri(bare) or values.scoped(ctx.profile.namespace, "authority", bare)
+    known = known_root(root)
+    if not known.bare:
+        return None
+    for entries in (ctx.profile.authorities, ctx.profile.cda.oids):
+        if entries and (entry := entries.get(known.bare)) is not None:
+            return str(entry)
+    return known.issuer or values.scoped(ctx.profile.namespace, "authority", known.bare)
 
 
-def own_uri(bare: str) -> str | None:
-    """The same of a root that is an OID, a UUID or a URI; None for anything else."""
-    bare = bare.removeprefix("urn:oid:").removeprefix("urn:uuid:")
+class Root(NamedTuple):
+    """What a root is by itself."""
+
+    bare: str  # without blanks
+    issuer: str | None  # whose numbers: an OID, a UUID or a URI; None for anything else
+    itself: str | None  # as an identifier; anything else is its own text
+    scheme: bool  # FHIR knows it as an issuer, so that alone it identifies nothing
+    names: bool  # `itself` is a URI
+    uuid: bool
+
+
+@lru_cache(4096)
+def known_root(root: str) -> Root:
+    bare = "".join(root.split()).removeprefix("urn:oid:").removeprefix("urn:uuid:")
     if is_oid(bare):
-        return issuer_uri(bare)
+        issuer, own = issuer_uri(bare), f"urn:oid:{bare}"
+        return Root(bare, issuer, own, issuer != own, True, False)
     if is_uuid(bare):
-        return f"urn:uuid:{bare.lower()}"
-    return bare if is_absolute(bare) else None
+        urn = f"urn:uuid:{bare.lower()}"
+        return Root(bare, urn, urn, False, True, True)
+    if is_absolute(bare):
+        return Root(bare, bare, bare, False, True, False)
+    return Root(bare, None, bare or None, False, False, False)
 
 
 def itself(root: str, ctx: "Context") -> str | None:
     """A root that is the identifier: `urn:oid:`, `urn:uuid:`, a URI; for anything else its text."""
-    bare = "".join(root.split()).removeprefix("urn:oid:").removeprefix("urn:uuid:")
-    if len(bare) > _LONGEST_ROOT:
+    if len(root) > _LONGEST_ROOT:
         ctx.issue("over-long")
         return None
-    if is_oid(bare):
-        return f"urn:oid:{bare}"
-    return (own_uri(bare) or bare) if bare else None
+    return known_root(root).itself
 
 
 @datatype("II[Identifier]", gives="Identifier", reads=_READS)
@@ -75,7 +87,10 @@ def ii_identifier(node: "Element | str", ctx: "Context", vocab: ConceptMap | Non
         return values.identifier(value, assigner=assigner)
     if root == _OF_URIS:
         return _split(value, assigner)
-    return values.identifier(value, root_uri(root, ctx), assigner=assigner)
+    system = root_uri(root, ctx)
+    if assigner is None:
+        return {"system": system, "value": value} if system else {"value": value}
+    return values.identifier(value, system, assigner=assigner)
 
 
 def _split(uri: str, assigner: str | None) -> Json | None:
@@ -92,17 +107,15 @@ def _split(uri: str, assigner: str | None) -> Json | None:
 def _without_extension(node: "Element", root: str, assigner: str | None, ctx: "Context") -> Json | None:
     """A root that identifies by itself; or the reason why there is no number, and whose number it would be."""
     flavor = flavor_of(node, ctx)
-    uri = root_uri(root, ctx) if root else None
-    uuid = uri is not None and uri.startswith("urn:uuid:")
-    scheme = uri is not None and not uri.startswith(("urn:oid:", "urn:uuid:")) and is_oid("".join(root.split()))
-    if flavor is None and not scheme:
-        value = itself(root, ctx)
-        known = value is not None and is_absolute(value)
-        return values.identifier(value, URIS if known else None, assigner=assigner)
-    if uri is None or uuid:  # a UUID names one thing: it issues no numbers
-        if flavor is None or not flavor.says_more:
-            return None
-        uri = None
+    if len(root) > _LONGEST_ROOT:
+        ctx.issue("over-long")
+        root = ""
+    known = known_root(root)
+    if flavor is None and not known.scheme:
+        return values.identifier(known.itself, URIS if known.names else None, assigner=assigner)
+    uri = None if known.uuid else root_uri(root, ctx)  # a UUID names one thing: it issues no numbers
+    if uri is None and (flavor is None or not flavor.says_more):
+        return None
     found = values.present(system=uri, assigner={"display": assigner} if assigner else None) or {}
     found["_value"] = values.absent("unknown" if flavor is None else flavor.reason)
     return found
@@ -127,7 +140,7 @@ def ii_uri(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = Non
     if value is not None:
         return value if root.strip() == _OF_URIS and is_absolute(value) else None
     found = itself(root, ctx)
-    return found if found is not None and is_absolute(found) else None
+    return found if found is not None and known_root(root).names else None
 
 
 @datatype("II[system]", gives="uri", reads={"@root"})
