@@ -34,6 +34,7 @@ SDTC = "urn:hl7-org:sdtc"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 XSI_TYPE = f"{{{XSI}}}type"
 ROOT = f"{{{V3}}}ClinicalDocument"
+_SECTION = f"{{{V3}}}section"
 
 _PREFIXES = {
     V3: "",
@@ -118,7 +119,7 @@ class Kids(dict[Element, dict[str, list[Element]]]):
 class Document:
     """One ClinicalDocument. It keeps every element alive, so that they can be keys and keep what lxml found of them."""
 
-    __slots__ = ("_elements", "_ordinals", "digest", "encoding", "ids", "issues", "kids", "raw", "root")
+    __slots__ = ("_elements", "_ordinals", "_paths", "digest", "encoding", "ids", "issues", "kids", "raw", "root")
 
     def __init__(self, raw: bytes, elements: list[Element], encoding: str, issues: list[Issue]) -> None:
         self.raw = raw
@@ -129,23 +130,27 @@ class Document:
         self.kids = Kids()
         self._elements = elements
         self._ordinals: dict[Element, str] = {}
+        self._paths: dict[Element, str] = {}
         self.ids = self._index_ids()
 
     def place(self, el: Element, attribute: str = "") -> XmlPlace:
         """Where an element, or an attribute of it, stands: from the outermost section, else from below the root."""
-        chain = [el]
-        while (above := chain[-1].getparent()) is not None and above is not self.root:
-            chain.append(above)
-        steps: list[str] = []
-        inside = False
+        path = self._path(el)
+        return XmlPlace(f"{path}/@{_name(attribute)}" if attribute else path, el.sourceline or 0)
+
+    def _path(self, el: Element) -> str:
+        """The path, remembered for what stands beside and below: reports name many elements of one entry."""
+        chain: list[Element] = []
+        here: Element | None = el
+        while here is not None and here not in self._paths and (here is not self.root or here is el):
+            chain.append(here)
+            here = here.getparent()
+        path = self._paths.get(here, "") if here is not None else ""
         for node in reversed(chain):
-            if node.tag == f"{{{V3}}}section":
-                steps = steps[:-1] if inside else []  # its `component`, or all that leads to the body
-                inside = True
-            steps.append(self._step(node))
-        if attribute:
-            steps.append("@" + _name(attribute))
-        return XmlPlace("/".join(steps), el.sourceline or 0)
+            if node.tag == _SECTION:  # without its `component`, or all that leads to the body
+                path = path.rpartition("/")[0] if path.startswith("section[") else ""
+            path = self._paths[node] = f"{path}/{self._step(node)}" if path else self._step(node)
+        return path
 
     def _step(self, el: Element) -> str:
         if el is self.root:

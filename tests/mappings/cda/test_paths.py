@@ -92,7 +92,7 @@ def test_what_is_no_path_stops_the_start(path: str) -> None:
     if not path:
         assert parse_paths(path) == ()
         return
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="path|predicate"):
         parse_paths(path)
 
 
