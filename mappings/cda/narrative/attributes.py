@@ -17,11 +17,11 @@ _PICTURE = re.compile(
     r"|urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|#[A-Za-z0-9.-]{1,64}"
 )
+_PLAIN = re.compile(r"[\w .:/#-]*")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")  # BCP 47, as XML 1.0 §2.12 has it
 _SPAN = re.compile(r"0*[1-9][0-9]{0,2}")
 _SCOPES: Final = frozenset(("row", "col", "rowgroup", "colgroup"))
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")  # an xs:ID (NCName), of the letters in use
-_SPACE = re.compile(r"\s+")
 # What XML 1.0 §2.2 forbids. No parser lets it in; trees made by hand may hold U+FFFE, and FHIR forbids the same.
 FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -33,12 +33,14 @@ def escape_text(text: str) -> str:
 
 def escape(value: str) -> str:
     """A value as it may stand within double quotes."""
+    if _PLAIN.fullmatch(value):  # as nearly all are
+        return value
     return escape_text(FORBIDDEN.sub("", value)).replace('"', "&quot;")
 
 
 def anchor(prefix: str, name: str) -> str:
     """The `id` in XHTML of what has this ID in the document; a narrative link ends in `#` and this."""
-    return prefix + _SPACE.sub("_", name.strip())
+    return prefix + "_".join(name.split())
 
 
 def link(href: str) -> str | None:

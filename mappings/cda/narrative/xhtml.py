@@ -219,7 +219,7 @@ class Writer:
     def open_caption(self, node: "Element", rule: Rule, written: str, context: str) -> "Opened | None":
         """The caption of a list goes before it, for HTML lists hold items only."""
         index, opened = self.list_opened
-        if context != "list" or index != len(self.out) - 2 or self.out[-1]:
+        if index != len(self.out) - 2 or self.out[-1]:
             return None
         self.out[-2] = self.out[-2].removesuffix(opened)
         self.list_opened = (-1, "")

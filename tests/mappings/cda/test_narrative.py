@@ -78,6 +78,8 @@ CASES = {
     "paragraph in a row": ("<table><tr><paragraph>a</paragraph></tr></table>",
                            "<table><tr><td><p>a</p></td></tr></table>"),
     "cell in a table": ("<table><td>a</td></table>", "<table><tr><td>a</td></tr></table>"),
+    "cell in a group": ("<table><tbody><td>a</td></tbody></table>",
+                        "<table><tbody><tr><td>a</td></tr></tbody></table>"),
     "item without a list": ("<item>a</item>", "<ul><li>a</li></ul>"),
     "text in a list": ("<list>a<item>b</item>c</list>", "<ul><li>a</li><li>b</li><li>c</li></ul>"),
     "an unknown element in a table": ("<table><x><tr><td>a</td></tr></x></table>",
@@ -195,6 +197,12 @@ WORDS = {
     "a cell beside one of two rows": (
         '<table><thead><tr><th>A</th><th>B</th></tr></thead><tbody><tr><td rowspan="2">a</td><td>b</td></tr>'
         '<tr><td ID="x">c</td></tr></tbody></table>', "x", "B: c"),
+    "a cell beside one of three rows": (
+        '<table><thead><tr><th>A</th><th>B</th></tr></thead><tbody><tr><td rowspan="3">a</td><td>b</td></tr><tr>'
+        '<td>c</td></tr><tr><td ID="x">d</td></tr></tbody></table>', "x", "B: d"),
+    "a cell below one of two rows": (
+        '<table><thead><tr><th>A</th><th>B</th></tr></thead><tbody><tr><td rowspan="2">a</td><td>b</td></tr><tr>'
+        '<td>c</td></tr><tr><td ID="x">d</td></tr></tbody></table>', "x", "A: d"),
     "headers over headers": (
         '<table><thead><tr><th rowspan="2">A</th><th colspan="2">B</th></tr><tr><th>B1</th><th>B2</th></tr></thead>'
         '<tbody><tr ID="x"><td>a</td><td>b</td><td>c</td></tr></tbody></table>', "x", "A: a; B B1: b; B B2: c"),
@@ -278,6 +286,7 @@ BACK = {
     "bold in a link": ('<a href="https://example.org"><b>a</b></a>', '<linkHtml href="https://example.org">a</linkHtml>'),
     "definitions": ("<dl><dt>a</dt><dd>b</dd></dl>",
                     '<list><item styleCode="Bold">a</item><item>b</item></list>'),
+    "an id twice": ('<p id="x">a</p><p id="x">b</p>', '<paragraph ID="x">a</paragraph><paragraph>b</paragraph>'),
     "an id that is none": ('<p id="1 x">a</p>', "<paragraph>a</paragraph>"),
 }  # fmt: skip
 
