@@ -29,6 +29,7 @@ STRUCTURE: Final = "http://hl7.org/fhir/StructureDefinition/"
 TRANSLATION: Final = STRUCTURE + "translation"  # on a text: lang, content
 ORDINAL_VALUE: Final = STRUCTURE + "ordinalValue"  # on a coding: its place in an order
 ALTERNATE_CODES: Final = STRUCTURE + "alternate-codes"
+CENSUS_TRACT: Final = STRUCTURE + "iso21090-ADXP-censusTract"
 DATA_ABSENT_REASON: Final = STRUCTURE + "data-absent-reason"
 UCUM: Final = "http://unitsofmeasure.org"
 HL7_SYSTEMS: Final = "http://terminology.hl7.org/CodeSystem/"  # a display of these is HL7's to word
@@ -254,3 +255,12 @@ def name_line(name: Json | None) -> str | None:
         return None
     pieces: list[Any] = [*name.get("prefix", ()), *name.get("given", ()), name.get("family"), *name.get("suffix", ())]
     return " ".join(piece for piece in pieces if piece) or name.get("text")
+
+
+def census_tract(address: Json, tract: str) -> None:
+    """Add the tract: its extension stands at the first line, so there must be one."""
+    lines = address.setdefault("line", [])
+    beside = {"extension": [extension(CENSUS_TRACT, "String", tract)]}
+    if not lines:
+        lines.append(None)
+    address["_line"] = [beside, *([None] * (len(lines) - 1))]

@@ -14,7 +14,6 @@ from mappings.hl7v2.datatypes.text import at, part, table_system, text
 from mappings.hl7v2.datatypes.timing import period
 from mappings.terminology.concept_map import ConceptMap, load
 
-_CENSUS = values.STRUCTURE + "iso21090-ADXP-censusTract"
 _PARTS = (
     (5, values.STRUCTURE + "contactpoint-country"),
     (6, values.STRUCTURE + "contactpoint-area"),
@@ -44,7 +43,7 @@ def xad_address(raw: str, ctx: Context, vocab: ConceptMap | None = None) -> Json
         if district := _coded_text(at(parts, 9), ctx):
             found["district"] = district
         if tract := _coded_text(at(parts, 10), ctx):
-            _census(found, tract)
+            values.census_tract(found, tract)
     if found and (kind := part(parts, 7, ctx)):
         address_use(found, kind, ctx)
     if found and len(parts) > 11:
@@ -70,17 +69,6 @@ def _coded_text(raw: str, ctx: Context) -> str | None:
     """County and census tract are a code in old versions, a CWE in subcomponents in new ones."""
     pieces = raw.split(ctx.sub)
     return part(pieces, 2, ctx) or part(pieces, 1, ctx)
-
-
-def _census(found: Json, tract: str) -> None:
-    """The extension stands at the first line, so there must be one."""
-    lines = found.setdefault("line", [])
-    extension = {"extension": [values.extension(_CENSUS, "String", tract)]}
-    if not lines:
-        lines.append(None)
-        found["_line"] = [extension]
-    else:
-        found["_line"] = [extension, *([None] * (len(lines) - 1))]
 
 
 def address_use(found: Json, kind: str, ctx: Context) -> None:
