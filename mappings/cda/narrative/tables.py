@@ -1,7 +1,7 @@
 """Tables of a narrative: which header stands over a cell.
 
 Only what a reader of the table would take for the header of a column: the rows of `thead`, or else a first row of `th`
-alone. How far a search goes is bounded, for documents may refer to every cell of a long table.
+alone. Where a cell cannot be placed, it has no header rather than a wrong one.
 
 Source: CDA R2 §4.3.5.9; HTML 4.01 §11.2.6 (cells that span).
 """
@@ -9,8 +9,6 @@ Source: CDA R2 §4.3.5.9; HTML 4.01 §11.2.6 (cells that span).
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
-
-from lxml import etree
 
 from mappings.cda.narrative.elements import V3, within_word
 
@@ -24,12 +22,11 @@ _TABLE = V3 + "table"
 _THEAD = V3 + "thead"
 _SPACE = re.compile(r"\s+")
 
+_GROUPS = (_THEAD, V3 + "tbody", V3 + "tfoot")
 _HEADER_ROWS = 8  # of a thead
-_ROWS_BACK = 50  # through which a cell above may reach down
-_COLUMNS = 1_000  # HTML's own bound of colspan
-_CELLS_ABOVE_SPAN = etree.XPath(
-    f"boolean(preceding-sibling::h:tr[position() <= {_ROWS_BACK}]/*/@rowspan)", namespaces={"h": V3[1:-1]}
-)
+_COLUMNS = 100  # what stands further to the right has no header
+_ROWS = 1_000  # that a cell reaches down at most
+_LONGEST_HEADER = 200  # characters: what is longer heads nothing, and would be repeated with every cell
 
 
 def is_deleted(element: "Element") -> bool:
@@ -69,38 +66,35 @@ def _texts(top: "Element") -> Iterator[str]:
             yield behind
 
 
-def header_rows(part: "Element") -> list["Element"]:
-    """The rows that head the table in which a row or cell stands; none for what is itself among them."""
-    table = next(part.iterancestors(_TABLE), None)
-    if table is None or next(part.iterancestors(_THEAD), None) is not None:
-        return []
-    if (head := table.find(_THEAD)) is not None:
-        return head.findall(TR)[:_HEADER_ROWS]
-    first = next(table.iter(TR), None)
-    if first is None or first is part or first is part.getparent() or not len(first):
-        return []
-    return [first] if all(cell.tag == TH for cell in first) else []
+class Headers:
+    """What stands over the cells of tables. One a document, for each table is then read once; it holds elements."""
+
+    def __init__(self) -> None:
+        self._tables: dict[Element, tuple[list[Element], dict[Element, str]]] = {}
+
+    def rows(self, part: "Element") -> list["Element"]:
+        """The rows that head the table of a row or cell; none for what is itself in one of them."""
+        table = next(part.iterancestors(_TABLE), None)
+        if table is None:
+            return []
+        rows, _ = self._read(table)
+        return [] if part in rows or part.getparent() in rows else rows
+
+    def over(self, cell: "Element") -> str:
+        """The words over a cell; "" where there are none."""
+        table = next(cell.iterancestors(_TABLE), None)
+        return "" if table is None else self._read(table)[1].get(cell, "")
+
+    def _read(self, table: "Element") -> tuple[list["Element"], dict["Element", str]]:
+        if table not in self._tables:
+            self._tables[table] = _read(table)
+        return self._tables[table]
 
 
-def header_of(cell: "Element") -> str:
-    """The words over a cell; "" where there are none."""
-    row = cell.getparent()
-    if row is None or not (rows := header_rows(cell)):
-        return ""
-    columns = dict(_columns(row))
-    return _over(_grid(rows), columns.get(cell, range(0)))
-
-
-def row_words(row: "Element") -> str:
+def row_words(row: "Element", headers: Headers) -> str:
     """The cells of a row, each with the words over it: `Substance: Penicillin; Reaction: Hives`."""
-    grid = _grid(header_rows(row))
-    cells = []
-    for cell, columns in _columns(row):
-        if is_marked(cell) or not (text := words(cell)):
-            continue
-        over = _over(grid, columns)
-        cells.append(labelled(over, text))
-    return "; ".join(cells)
+    cells = [(cell, words(cell)) for cell in row.iterchildren(*CELLS) if not is_marked(cell)]
+    return "; ".join(labelled(headers.over(cell), text) for cell, text in cells if text)
 
 
 def labelled(header: str, text: str) -> str:
@@ -108,33 +102,49 @@ def labelled(header: str, text: str) -> str:
     return text if not header or header == text else f"{header.removesuffix(':').rstrip()}: {text}"
 
 
-def _over(grid: list[dict[int, str]], columns: range) -> str:
+def _read(table: "Element") -> tuple[list["Element"], dict["Element", str]]:
+    """The header rows of a table, and the words over each of its other cells."""
+    groups = _row_groups(table)
+    heads = [rows for group, rows in groups if group == _THEAD]
+    if heads:
+        header = heads[0][:_HEADER_ROWS]
+    else:
+        first = next((rows[0] for _, rows in groups if rows), None)
+        header = [first] if first is not None and len(first) and all(cell.tag == TH for cell in first) else []
+    columns: list[dict[int, str]] = []  # for each header row: column to the words of it
+    over: dict[Element, str] = {}
+    for group, rows in sorted(groups, key=lambda each: each[0] != _THEAD):
+        taken: dict[int, int] = {}
+        for row in rows:
+            placed = _place(row, taken)
+            if row in header:
+                columns.append({at: text for cell, places in placed if (text := _header(cell)) for at in places})
+            elif group != _THEAD:
+                over.update((cell, text) for cell, places in placed if (text := _over(columns, places)))
+    return header, over
+
+
+def _header(cell: "Element") -> str:
+    text = "" if is_marked(cell) else words(cell)
+    return text if len(text) <= _LONGEST_HEADER else ""
+
+
+def _row_groups(table: "Element") -> list[tuple[str, list["Element"]]]:
+    """Its rows, by the groups that no cell reaches out of: thead, tbody, tfoot, and what stands in none of them."""
+    groups: list[tuple[str, list[Element]]] = []
+    for child in table:
+        if child.tag in _GROUPS:
+            groups.append((str(child.tag), child.findall(TR)))
+        elif child.tag == TR:
+            if not groups or groups[-1][0]:
+                groups.append(("", []))
+            groups[-1][1].append(child)
+    return groups
+
+
+def _over(header: list[dict[int, str]], columns: range) -> str:
     """The words of the header rows over some columns, from the top down, each once."""
-    found = dict.fromkeys(row[column] for row in grid for column in columns if row.get(column))
-    return " ".join(found)
-
-
-def _grid(rows: list["Element"]) -> list[dict[int, str]]:
-    """For each header row: column to words; a header that spans rows says its words in the first of them."""
-    grid: list[dict[int, str]] = []
-    taken: dict[int, int] = {}  # column to the rows that a cell above still takes
-    for row in rows:
-        texts: dict[int, str] = {}
-        for cell, columns in _place(row, taken):
-            if text := "" if is_marked(cell) else words(cell):
-                texts.update(dict.fromkeys(columns, text))
-        grid.append(texts)
-    return grid
-
-
-def _columns(row: "Element") -> list[tuple["Element", range]]:
-    """The cells of a row and the columns they stand in."""
-    taken: dict[int, int] = {}
-    if _CELLS_ABOVE_SPAN(row):
-        before = [above for above, _ in zip(row.itersiblings(TR, preceding=True), range(_ROWS_BACK), strict=False)]
-        for above in reversed(before):
-            _place(above, taken)
-    return _place(row, taken)
+    return " ".join(dict.fromkeys(row[column] for row in header for column in columns if row.get(column)))
 
 
 def _place(row: "Element", taken: dict[int, int]) -> list[tuple["Element", range]]:
@@ -145,17 +155,21 @@ def _place(row: "Element", taken: dict[int, int]) -> list[tuple["Element", range
     for cell in row.iterchildren(*CELLS):
         while column in taken:
             column += 1
-        width = _span(cell, "colspan")
-        columns = range(column, min(column + width, _COLUMNS))
+        columns = range(column, min(column + _span(cell, "colspan"), _COLUMNS))
+        if not columns:
+            break
         placed.append((cell, columns))
         if (height := _span(cell, "rowspan")) > 1:
             below.update(dict.fromkeys(columns, height - 1))
-        column += width
+        column = columns.stop
     taken.clear()
     taken.update(below)
     return placed
 
 
 def _span(cell: "Element", name: str) -> int:
-    value = cell.get(name, "")
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 4 and int(value) > 0 else 1
+    """How many columns or rows; 0 rows are all that follow (HTML 4.01 §11.2.6)."""
+    value = cell.get(name, "").strip()
+    if not (value.isascii() and value.isdigit()):
+        return 1
+    return min(int(value) if len(value) < 5 else _ROWS, _ROWS) or (_ROWS if name == "rowspan" else 1)

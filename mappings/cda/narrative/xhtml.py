@@ -64,13 +64,21 @@ def to_xhtml(
     return writer.div(attributes_)
 
 
-def block(part: "Element", prefix: str, media: Media = no_media) -> str | None:
-    """The part of a narrative that a statement refers to; a row or cell brings the header of its table."""
+def block(part: "Element", prefix: str, media: Media = no_media, headers: tables.Headers | None = None) -> str | None:
+    """The part of a narrative that a statement refers to; a row or cell brings the header of its table.
+
+    `headers` as for `plain_text`.
+    """
     if tables.is_deleted(part):
         return None
     writer = Writer(part, prefix, media)
-    if part.tag in (tables.TR, *tables.CELLS) and (header := tables.header_rows(part)):
-        _with_header(writer, part, header)
+    headers = headers or tables.Headers()
+    if part.tag == tables.TR and (rows := headers.rows(part)):
+        _row_with_header(writer, part, rows)
+    elif part.tag in tables.CELLS and (over := headers.over(part)):
+        writer.mark(f"<table><thead><tr><th>{escape(over)}</th></tr></thead><tbody><tr>")
+        writer.one(part, "row")
+        writer.mark("</tr></tbody></table>")
     elif part.tag == _TEXT:
         writer.children(part, "flow")
     else:
@@ -79,18 +87,12 @@ def block(part: "Element", prefix: str, media: Media = no_media) -> str | None:
     return writer.div("")
 
 
-def _with_header(writer: "Writer", part: "Element", header: list["Element"]) -> None:
-    """A table of the header and the row; of a cell's header and the cell."""
+def _row_with_header(writer: "Writer", part: "Element", header: list["Element"]) -> None:
     writer.mark("<table><thead>")
-    if part.tag == tables.TR:
-        for row in header:
-            writer.one(row, "group")
-        writer.mark("</thead><tbody>")
-        writer.one(part, "group")
-    else:
-        writer.mark(f"<tr><th>{escape(tables.header_of(part))}</th></tr></thead><tbody><tr>")
-        writer.one(part, "row")
-        writer.mark("</tr>")
+    for row in header:
+        writer.one(row, "group")
+    writer.mark("</thead><tbody>")
+    writer.one(part, "group")
     writer.mark("</tbody></table>")
 
 

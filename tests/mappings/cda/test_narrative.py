@@ -8,7 +8,7 @@ from lxml import etree
 
 from mappings.cda.document import Document, Element, parse, parser
 from mappings.cda.errors import UnreadableDocument
-from mappings.cda.narrative import NO_NARRATIVE, anchor, block, from_xhtml, plain_text, table, to_xhtml
+from mappings.cda.narrative import NO_NARRATIVE, Headers, anchor, block, from_xhtml, plain_text, table, to_xhtml
 from mappings.cda.narrative.elements import CONTEXTS, FROM_XHTML, ROWS, STYLES, around
 from mappings.fhir.narrative import ALLOWED, narrative_fault
 from mappings.fhir.narrative import XHTML as XHTML_NAMESPACE
@@ -218,6 +218,20 @@ WORDS = {
     "a table in a cell": (
         '<table><thead><tr><th>A</th></tr></thead><tbody><tr><td><table><tr><td ID="x">a</td></tr></table></td></tr>'
         "</tbody></table>", "x", "a"),
+    "a header below the body": (
+        '<table><tbody><tr><td ID="x">a</td></tr></tbody><thead><tr><th>A</th></tr></thead></table>', "x", "A: a"),
+    "a cell far to the right": (
+        "<table><thead><tr>" + "<th>H</th>" * 200 + "</tr></thead><tbody><tr>" + "<td>a</td>" * 150
+        + '<td ID="x">b</td></tr></tbody></table>', "x", "b"),
+    "a long span": (
+        '<table><thead><tr><th>A</th><th>B</th></tr></thead><tbody><tr><td rowspan="200">a</td><td>b</td></tr>'
+        + "<tr><td>b</td></tr>" * 150 + '<tr><td ID="x">c</td></tr></tbody></table>', "x", "B: c"),
+    "a cell beside one of all rows": (
+        '<table><thead><tr><th>A</th><th>B</th></tr></thead><tbody><tr><td rowspan="0">a</td><td>b</td></tr>'
+        + "<tr><td>b</td></tr>" * 9 + '<tr><td ID="x">c</td></tr></tbody></table>', "x", "B: c"),
+    "an essay as a header": (
+        f"<table><thead><tr><th>{'a ' * 500}</th></tr></thead>"
+        '<tbody><tr><td ID="x">b</td></tr></tbody></table>', "x", "b"),
     "a cell without a row": ('<td ID="x">a</td>', "x", "a"),
     "absurd spans": (
         '<table><thead><tr><th>A</th></tr></thead><tbody><tr><td colspan="99999999" rowspan="x">a</td><td ID="x">b</td>'
@@ -234,6 +248,17 @@ def test_a_reference_stands_for_its_words(case: str) -> None:
 def test_the_words_of_a_cell_can_do_without_its_header() -> None:
     assert plain_text(document(TABLE).ids["cell"], header=False) == "Penicillin G"
     assert plain_text(document(TABLE).ids["row"], header=False) == "Penicillin G Hives, rash"
+
+
+def test_all_cells_of_a_long_table_are_read_in_one_pass() -> None:
+    """Each table once: 3,000 rows that are read again for each of their rows would take minutes."""
+    rows = "".join(f'<tr ID="r{n}"><td rowspan="2" ID="c{n}">{n}</td><td>x</td></tr>' for n in range(3000))
+    doc = document(f"<table><thead><tr><th>A</th><th>B</th></tr></thead><tbody>{rows}</tbody></table>")
+    headers = Headers()
+    words = [plain_text(doc.ids[f"r{n}"], headers=headers) for n in range(3000)]
+    assert words[:2] == ["A: 0; B: x", "B: 1; x"]
+    assert words == [plain_text(doc.ids["r0"]), *words[1:]]
+    assert plain_text(doc.ids["c2998"], headers=headers) == "A: 2998"
 
 
 BLOCKS = {
