@@ -181,7 +181,7 @@ def write(path: Path, header: list[str], rows: list[list[str]]) -> None:
 
 
 def systems(tho: Path) -> list[list[str]]:
-    """OIDs of naming systems and code systems, and the mnemonics of table 0396 that have a registered URI."""
+    """The mnemonics of table 0396 that have a registered URI, OIDs of naming and code systems; and our own rows."""
     oids: dict[str, str] = {}
     registered: set[str] = set()
     for system in package(tho, "NamingSystem-"):
@@ -201,7 +201,12 @@ def systems(tho: Path) -> list[list[str]]:
         sys.exit(f"not registered in {_THO}: {unknown}")
     names = _named(tho, oids) | _MNEMONICS | _R4_NAMES
     rows = [[name, "mnemonic", uri, f"HL7 table 0396; {_THO}"] for name, uri in sorted(names.items())]
-    return rows + [[oid, "oid", uri, _THO] for oid, uri in sorted(oids.items())]
+    rows += [[oid, "oid", uri, _THO] for oid, uri in sorted(oids.items())]
+    own = [row for row in read_rows() if row["map"].startswith("systems-")]
+    known = {key for key, *_ in rows}
+    if again := [row["code"] for row in own if row["code"] in known]:
+        sys.exit(f"registered in {_THO}, and again in {_ROWS.name}: {again}")
+    return rows + [[row["code"], row["map"].removeprefix("systems-"), row["target"], row["source"]] for row in own]
 
 
 def _named(tho: Path, oids: dict[str, str]) -> dict[str, str]:
