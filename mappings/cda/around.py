@@ -1,12 +1,23 @@
-"""What stands around a statement and rows name by `@`: the patient, the encounter, who wrote it down and when.
+"""What stands around a statement and rows name by `@`: the patient, the encounter, who said it, who wrote it and when.
 
-The nearest word counts: the statement's own, its wrapper's, its section's, the header's.
+    @patient @encounter             of the document
+    @author                         who wrote it down last: a professional, a relative, the patient herself
+    @author-any                     the same where an organization or a device may stand, too
+    @author-time                    when it was first written down
+    @asserter                       who told it: the informant
+    @performer                      who did it: a professional or an organization
+
+The nearest word counts: the statement's own, its wrapper's, its section's, the header's. A statement that names an
+author never gets the document's, not even where its own is nobody; what a header says of informants and performers
+is about the whole document and not about each statement.
 Source: CDA R2 §4.4 (context conduction).
 """
 
 from collections.abc import Iterator
 from typing import Any
 
+from mappings.cda import header, parties  # noqa: F401 - rows name what header registers
+from mappings.cda.datatypes.times import ts_datetime
 from mappings.cda.document import Element
 from mappings.cda.named import resolver
 
@@ -20,12 +31,19 @@ def outwards(el: Element | None) -> Iterator[Element]:
         el = el.getparent()
 
 
-def nearest(name: str, ctx: Any) -> list[Element]:
-    """The participations of that name that hold for the statement at hand."""
+def own(name: str, ctx: Any) -> list[Element]:
+    """The participations of that name nearest to the statement at hand, within its section."""
     for here in outwards(ctx.statement if ctx.statement is not None else ctx.section):
+        if here is ctx.doc.root:
+            break
         if found := ctx.kids[here].get(name):
             return list(found)
-    return list(ctx.kids[ctx.doc.root].get(name, ()))
+    return []
+
+
+def nearest(name: str, ctx: Any) -> list[Element]:
+    """The participations of that name that hold for the statement at hand, the header's too."""
+    return own(name, ctx) or list(ctx.kids[ctx.doc.root].get(name, ()))
 
 
 @resolver("patient")
@@ -42,18 +60,35 @@ def encounter(ctx: Any) -> Json | None:
 
 @resolver("author")
 def author(ctx: Any) -> Json | None:
-    """Who wrote the statement down last."""
-    from mappings.cda.parties import latest, party
+    """Who wrote the statement down last, of the people who did."""
+    return _first(parties.by_time(nearest("author", ctx), ctx), ctx, parties.PEOPLE)
 
-    found = latest(nearest("author", ctx), ctx)
-    return party(found, ctx) if found is not None else None
+
+@resolver("author-any")
+def author_any(ctx: Any) -> Json | None:
+    """The same, be it a person, an organization or a device."""
+    return _first(parties.by_time(nearest("author", ctx), ctx), ctx, parties.ANYONE)
+
+
+@resolver("asserter")
+def asserter(ctx: Any) -> Json | None:
+    """Who told it."""
+    return _first(own("informant", ctx), ctx, parties.PEOPLE)
+
+
+@resolver("performer")
+def performer(ctx: Any) -> Json | None:
+    """Who did it."""
+    return _first(own("performer", ctx), ctx, parties.PROVIDERS)
+
+
+def _first(found: list[Element], ctx: Any, allowed: frozenset[str]) -> Json | None:
+    return next((each for one in found if (each := parties.party(one, ctx, allowed)) is not None), None)
 
 
 @resolver("author-time")
 def author_time(ctx: Any) -> Any:
     """When it was first written down: the earliest time of its own authors, never the document's."""
-    from mappings.cda.datatypes.times import ts_datetime
-
     for here in outwards(ctx.statement):
         if here is ctx.section:
             return None
@@ -61,18 +96,4 @@ def author_time(ctx: Any) -> Any:
             times = [time for each in found for time in ctx.kids[each].get("time", ())]
             times.sort(key=lambda time: time.get("value") or "9")
             return ts_datetime(times[0], ctx, None) if times else None
-    return None
-
-
-@resolver("performer")
-def performer(ctx: Any) -> Json | None:
-    """Who did it: the statement's own performer, else its wrapper's; never the author of the document."""
-    from mappings.cda.parties import party
-
-    for here in outwards(ctx.statement):
-        if here is ctx.section:
-            return None
-        for each in ctx.kids[here].get("performer", ()):
-            if (found := party(each, ctx)) is not None:
-                return found
     return None

@@ -1,47 +1,376 @@
-"""Who takes part: persons, organizations and devices of assigned entities and authors.
+"""Who takes part: persons, organizations, devices, relatives and places of the roles that participations hold.
 
-A person or organization with a number is one resource, created where nothing is stored; one without is contained in
-what speaks of it, for no two people may merge.
-Source: CDA R2 §4.2.2 (participants); C-CDA on FHIR, participations.
+    party(participation, ctx, PROVIDERS)    a reference to who stands behind it, of the kinds that its element may name;
+                                            people where nothing is said, since no element that takes them refuses one
+
+- what has a number that names it is a resource of its own, created where nothing is stored: an NPI, else the first id
+- what has none is contained in what speaks of it: no two people may become one by their names
+- a person with an organization or a code is a PractitionerRole
+- a role that only has a number is whoever the document describes under that number elsewhere
+- the patient's own number: the patient. A relative is a RelatedPerson of the patient
+- a role that is nothing but a null flavour is nobody
+
+Source: CDA R2 §4.2.2 (participants), §4.2.3 (roles, entities); C-CDA on FHIR, participations; eHDSI header.
 """
 
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, Final
 
-from mappings.cda.document import Element
+from mappings.cda.datatypes.identifiers import ii_identifier
+from mappings.cda.datatypes.registry import datatype
+from mappings.cda.document import Element, short
+from mappings.cda.paths import code_of, is_valued
+from mappings.fhir import values
+from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
+Key = tuple[str, ...]
 
-_ROLES = ("assignedAuthor", "assignedEntity", "assignedCustodian", "relatedEntity", "participantRole")
+PROFESSIONALS: Final = frozenset({"Practitioner", "PractitionerRole"})
+PROVIDERS: Final = PROFESSIONALS | {"Organization"}
+HELPERS: Final = PROFESSIONALS | {"RelatedPerson"}
+PEOPLE: Final = HELPERS | {"Patient"}
+SIGNERS: Final = PEOPLE | {"Organization"}
+ANYONE: Final = SIGNERS | {"Device"}
+
+_ROLES: Final = (
+    "assignedAuthor", "assignedEntity", "assignedCustodian", "relatedEntity", "associatedEntity", "intendedRecipient",
+    "participantRole",
+)  # fmt: skip
+_PERSONS: Final = ("assignedPerson", "associatedPerson", "relatedPerson", "informationRecipient", "guardianPerson")
+_ORGANIZATIONS: Final = (
+    "representedOrganization", "scopingOrganization", "receivedOrganization", "representedCustodianOrganization",
+)  # fmt: skip
+_DEVICES: Final = ("assignedAuthoringDevice", "playingDevice")
+# HL7 v3 RoleClass: who is something to the patient, and nobody's employee
+RELATIVES: Final = frozenset({"AGNT", "CAREGIVER", "ECON", "GUAR", "GUARD", "NOK", "PRS"})
+_SELF: Final = frozenset({"ONESELF", "SELF"})  # HL7 v3 RoleCode
+_NPI: Final = "http://hl7.org/fhir/sid/us-npi"
+_DEEPEST: Final = 4  # organizations that are part of each other
 
 
-def latest(authors: list[Element], ctx: Any) -> Element | None:
+class Known:
+    """What is known of the roles of one document: who is described under which number, and who was made of which."""
+
+    def __init__(self) -> None:
+        self.patient: frozenset[Key] = frozenset()  # her numbers
+        self.described: dict[Key, Element] | None = None
+        self.made: dict[tuple[Element, frozenset[str]], Json] = {}
+
+
+# participations -------------------------------------------------------------------------------------------------------
+
+
+def latest(authors: Collection[Element], ctx: Any) -> Element | None:
     """The author whose time is the last; the first of those without."""
-    if not authors:
-        return None
-    return max(authors, key=lambda each: next((t.get("value") or "" for t in ctx.kids[each].get("time", ())), ""))
+    return next(iter(by_time(authors, ctx)), None)
 
 
-def party(participation: Element, ctx: Any) -> Json | None:
-    """Who takes part, as a reference."""
+def by_time(authors: Collection[Element], ctx: Any) -> list[Element]:
+    """Authors, the last to write first."""
+    return sorted(authors, key=lambda each: _time_of(each, ctx), reverse=True)
+
+
+def _time_of(participation: Element, ctx: Any) -> str:
+    return next((each.get("value") or "" for each in ctx.kids[participation].get("time", ())), "")
+
+
+def role_of(participation: Element, ctx: Any) -> Element | None:
+    """The role that a participation holds; a role itself."""
+    if short(str(participation.tag)) in _ROLES:
+        return participation
     for name in _ROLES:
         for role in ctx.kids[participation].get(name, ()):
-            return of_role(role, ctx)
+            found: Element = role
+            return found
     return None
 
 
-def of_role(role: Element, ctx: Any) -> Json | None:
-    """The person of an assigned entity, else its organization."""
-    persons = ctx.kids[role].get("assignedPerson", ())
-    if not persons:
+def party(participation: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:
+    """Who takes part, as a reference to one of these kinds; None for nobody, and for nobody of them."""
+    role = role_of(participation, ctx)
+    return of_role(role, ctx, allowed) if role is not None else None
+
+
+def of_role(role: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:
+    """The same of a role."""
+    known = known_of(ctx)
+    kinds = frozenset(allowed)
+    before = known.made.get((role, kinds))
+    if before is not None and before["reference"] in getattr(ctx, "by_ref", ()):
+        return dict(before)
+    found = next((each for each in _candidates(role, ctx, kinds) if each is not None), None)
+    if found is not None and not found["reference"].startswith("#"):
+        known.made[role, kinds] = dict(found)
+    return found
+
+
+def known_of(ctx: Any) -> Known:
+    """The document's roles; a context that makes nothing remembers nothing."""
+    found: Known | None = getattr(ctx, "parties", None)
+    if found is None:
+        found = ctx.parties = Known()
+    return found
+
+
+def _candidates(role: Element, ctx: Any, allowed: frozenset[str]) -> Iterator[Json | None]:
+    """Whoever a role may be, the nearest first."""
+    if "Patient" in allowed and is_patient(role, ctx):
+        yield {"reference": ctx.patient.ref}
+    role = _described(role, ctx)
+    person = _first(role, _PERSONS, ctx)
+    if "Device" in allowed and (device := _first(role, _DEVICES, ctx)) is not None and is_valued(device):
+        yield _device(role, ctx)
+    if "RelatedPerson" in allowed and person is not None and is_relative(role, ctx):
+        yield relative(role, ctx)
+    organization = _first(role, _ORGANIZATIONS, ctx)
+    named = person is not None or (organization is None and _first(role, _DEVICES, ctx) is None)
+    if named and not is_relative(role, ctx) and allowed & PROFESSIONALS:
+        yield _professional(role, organization, ctx, allowed)
+    if "Organization" in allowed and organization is not None:
+        yield organization_of(organization, ctx)
+
+
+def _first(role: Element, names: tuple[str, ...], ctx: Any) -> Element | None:
+    kids = ctx.kids[role]
+    for name in names:
+        if name in kids:
+            found: Element = kids[name][0]
+            return found
+    return None
+
+
+# numbers --------------------------------------------------------------------------------------------------------------
+
+
+def number_of(el: Element, ctx: Any) -> Key | None:
+    """(system, number) of an element: its NPI, else its first id; None where none of them names it.
+
+    A root alone names what it is the number of only if it is a UUID: an OID alone is whoever's numbers it scopes.
+    """
+    found: Key | None = None
+    for each in ctx.kids[el].get("id", ()):
+        key = key_of(each, ctx)
+        if key is not None and (key[0] == _NPI or found is None):
+            found = key
+            if key[0] == _NPI:
+                break
+    return found
+
+
+def key_of(id_: Element, ctx: Any) -> Key | None:
+    """(system, number) of one id; None where it names nothing."""
+    body = ii_identifier(id_, ctx)
+    if body is None or "value" not in body:
         return None
+    if not (id_.get("extension") or "").strip() and not body["value"].startswith("urn:uuid:"):
+        return None
+    return body.get("system", ""), body["value"]
+
+
+def raw_keys(el: Element, ctx: Any) -> frozenset[Key]:
+    """The numbers of an element as they are written, for comparing within the document."""
+    return frozenset(
+        (root, extension)
+        for each in ctx.kids[el].get("id", ())
+        if (root := (each.get("root") or "").strip().lower())
+        and ((extension := (each.get("extension") or "").strip()) or "-" in root)
+    )
+
+
+def is_patient(role: Element, ctx: Any) -> bool:
+    """Whether a role is the patient's own: her number, or said so."""
+    if getattr(ctx, "patient", None) is None:
+        return False
+    if known_of(ctx).patient & raw_keys(role, ctx):
+        return True
+    return short(str(role.tag)) == "relatedEntity" and any(code_of(c) in _SELF for c in ctx.kids[role].get("code", ()))
+
+
+def _described(role: Element, ctx: Any) -> Element:
+    """The role that says who this one is: another of the document with its number, where it has the number only."""
+    if _says_who(role, ctx):
+        return role
+    known = known_of(ctx)
+    if known.described is None:
+        known.described = {}
+        for name in ("assignedAuthor", "assignedEntity"):
+            for each in ctx.doc.root.iter(f"{{urn:hl7-org:v3}}{name}"):
+                if _says_who(each, ctx):
+                    for key in raw_keys(each, ctx):
+                        known.described.setdefault(key, each)
+    return next((known.described[key] for key in sorted(raw_keys(role, ctx)) if key in known.described), role)
+
+
+def _says_who(role: Element, ctx: Any) -> bool:
+    kids = ctx.kids[role]
+    return any(is_valued(kids[name][0]) for name in (*_PERSONS, *_DEVICES) if name in kids)
+
+
+# professionals --------------------------------------------------------------------------------------------------------
+
+
+def _professional(role: Element, organization: Element | None, ctx: Any, allowed: frozenset[str]) -> Json | None:
+    """A person, in a role where one is told."""
+    person = _practitioner(role, ctx)
+    if person is None or "PractitionerRole" not in allowed:
+        return person
+    codes = [each for each in ctx.kids[role].get("code", ()) if is_valued(each)]
+    place = organization_of(organization, ctx) if organization is not None else None
+    if place is None and not codes:
+        return person
+    body: Json = {"resourceType": "PractitionerRole", "practitioner": {"reference": person["reference"]}}
+    ctx.run("party.PractitionerRole", role, body)
+    if place is not None:
+        body["organization"] = place
+    shown = person.get("display")
+    if _is_inside(person) or _is_inside(place):
+        return values.reference(ctx.contained(body), shown)
+    key = ("role", person["reference"], place["reference"] if place else "", *map(ctx.identifying, codes[:1]))
+    return values.reference(ctx.make("PractitionerRole", key, _bare(body)), shown)
+
+
+def _is_inside(reference: Json | None) -> bool:
+    return reference is not None and reference["reference"].startswith("#")
+
+
+def _practitioner(role: Element, ctx: Any) -> Json | None:
     body: Json = {"resourceType": "Practitioner"}
     ctx.run("party.Practitioner", role, body)
-    del body["resourceType"]
-    if not body:
+    key = number_of(role, ctx)
+    if key is None and "name" not in body:
         return None
-    for each in body.get("identifier", ()):
-        if "system" in each and "value" in each:
-            reference = ctx.make("Practitioner", (each["system"], each["value"]), body)
-            return {"reference": reference} if reference else None
-    reference = ctx.contained({"resourceType": "Practitioner", **body})
-    return {"reference": reference} if reference else None
+    return _placed(body, key, _named(body), ctx)
+
+
+def _placed(body: Json, key: Key | None, shown: str | None, ctx: Any) -> Json | None:
+    """A resource of its own where a number names it, else one inside what speaks of it."""
+    if key is None:
+        target = ctx.contained(body)
+    else:
+        target = ctx.make(body["resourceType"], key, _bare(body))
+        shown = shown or key[1]
+    return values.reference(target, shown) if target is not None else None
+
+
+def _bare(body: Json) -> Json:
+    return {name: value for name, value in body.items() if name != "resourceType"}
+
+
+def _named(body: Json) -> str | None:
+    return values.name_line(body["name"][0]) if body.get("name") else None
+
+
+# organizations, devices, places ---------------------------------------------------------------------------------------
+
+
+def organization_of(el: Element, ctx: Any) -> Json | None:
+    """An organization, by its own element."""
+    body: Json = {"resourceType": "Organization"}
+    ctx.run("party.Organization", el, body)
+    if "name" not in body and "identifier" not in body:
+        return None
+    return _placed(body, number_of(el, ctx), body.get("name"), ctx)
+
+
+def _device(role: Element, ctx: Any) -> Json | None:
+    body: Json = {"resourceType": "Device"}
+    ctx.run("party.Device", role, body)
+    names = body.get("deviceName", ())
+    shown = names[0].get("name") if names else None
+    return _placed(body, number_of(role, ctx), shown, ctx) if len(body) > 1 else None
+
+
+def place_of(el: Element, ctx: Any) -> Json | None:
+    """A facility, by the role that it plays."""
+    body: Json = {"resourceType": "Location"}
+    ctx.run("party.Location", el, body)
+    if len(body) == 1:
+        return None
+    body["mode"] = "instance"
+    return _placed(body, number_of(el, ctx), body.get("name"), ctx)
+
+
+# relatives ------------------------------------------------------------------------------------------------------------
+
+
+def is_relative(role: Element, ctx: Any) -> bool:
+    """Whether a role is somebody of the patient's own circle."""
+    tag = short(str(role.tag))
+    if tag == "relatedEntity" or (tag == "associatedEntity" and role.get("classCode") in RELATIVES):
+        return True
+    person = _first(role, _PERSONS, ctx)
+    return person is not None and "sdtc:asPatientRelationship" in ctx.kids[person]
+
+
+def relative(role: Element, ctx: Any) -> Json | None:
+    """A RelatedPerson of the patient: by number, else by name and relationship."""
+    if getattr(ctx, "patient", None) is None:
+        return None
+    body: Json = {"resourceType": "RelatedPerson"}
+    ctx.run("party.RelatedPerson", role, body)
+    shown = _named(body)
+    number = number_of(role, ctx)
+    if shown is None and number is None and "telecom" not in body:
+        return None
+    kind = next((ctx.identifying(each) for each in ctx.kids[role].get("code", ()) if is_valued(each)), "")
+    named = number if number is not None else (" ".join((shown or "").split()).casefold(), kind)
+    if shown is None and number is None:
+        named = (repr(body["telecom"]), kind)
+    body["patient"] = {"reference": ctx.patient.ref}
+    reference = ctx.make("RelatedPerson", ("related", ctx.patient.id, *named), _bare(body))
+    if reference in getattr(ctx, "by_ref", ()):
+        ctx.by_ref[reference].mode = "update"  # what the newest document says of her counts
+    return values.reference(reference, shown) if reference is not None else None
+
+
+# what rows call -------------------------------------------------------------------------------------------------------
+
+_READS = frozenset({"*"})
+# row name -> who may stand there; the name says one kind of them, which the row's target must take
+_KINDS: Final = {
+    "PARTY[Reference(Practitioner)]": PROFESSIONALS,
+    "PARTY[Reference(Practitioner)-provider]": PROVIDERS,
+    "PARTY[Reference(RelatedPerson)]": HELPERS,
+    "PARTY[Reference(Patient)]": PEOPLE,
+    "PARTY[Reference(Patient)-signer]": SIGNERS,
+    "PARTY[Reference(Device)]": ANYONE,
+    "PARTY[Reference(Organization)]": frozenset({"Organization"}),
+}
+
+
+def _registered(name: str, allowed: frozenset[str]) -> None:
+    def call(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+        return None if isinstance(node, str) else party(node, ctx, allowed)
+
+    call.__doc__ = f"Who takes part: one of {', '.join(sorted(allowed))}."
+    datatype(name, gives="Reference", reads=_READS)(call)
+
+
+for _name, _allowed in _KINDS.items():
+    _registered(_name, _allowed)
+
+
+@datatype("ORG[Reference(Organization)]", gives="Reference", reads=_READS)
+def org_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """An organization by its own element; parts of parts of organizations end somewhere."""
+    if isinstance(node, str) or sum(1 for _ in _wholes(node)) > _DEEPEST:
+        return None
+    return organization_of(node, ctx)
+
+
+def _wholes(el: Element) -> Iterator[Element]:
+    """The organizations an element is told to be the whole of."""
+    here: Element | None = el
+    while here is not None:
+        if short(str(here.tag)) == "wholeOrganization":
+            yield here
+        here = here.getparent()
+
+
+@datatype("PLACE[Reference(Location)]", gives="Reference", reads=_READS)
+def place_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """A facility: healthCareFacility, or the role of a place that takes part."""
+    if isinstance(node, str):
+        return None
+    return place_of(role_of(node, ctx) or node, ctx)
