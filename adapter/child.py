@@ -16,11 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from msgspec.structs import replace
+
 from adapter import tuning
 from adapter.errors import whereabouts
 from adapter.profiles import site_profile
 from adapter.wire import Answer, Hello, Question, WireIssue, answer, pack, read_hello, read_question
-from mappings.convert import to_fhir
+from mappings.convert import is_document, to_fhir
 from mappings.errors import MappingError
 from mappings.hl7v2.message import peek
 from mappings.profile import Profile
@@ -53,13 +55,14 @@ def convert(question: Question, profile: Profile) -> Answer:
     """
     if question.stranger and ((header := peek(question.data)) is None or not profile.matches(header)):
         return Answer(failure=WireIssue("wrong-sender", "error", "MSH", ""))
+    document = is_document(question.data)
     try:
         conversion = to_fhir(question.data, profile, at=question.at, events=False)
     except MappingError as exc:
-        return Answer(failure=failure(exc))
+        return Answer(failure=failure(exc), document=document)
     if conversion.filtered:
         return Answer(filtered=conversion.filtered)
-    return answer(conversion)
+    return replace(answer(conversion), document=document)
 
 
 def failure(error: MappingError) -> WireIssue:

@@ -7,6 +7,7 @@ Source: operations chapter §4.
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 TRIES = 2
 ISSUES_KEPT = 20  # of one message, in its transition; the rest is counted
 WRONG_SENDER = "wrong-sender"
+_ORDINAL = re.compile(r"(?<=[a-z])\[[0-9]+\]|(?<=[a-zA-Z\]]) line [0-9]+$")
 
 
 @dataclass(slots=True)
@@ -111,7 +113,7 @@ class Decider:
     def _effects(self, conn: Connection, at: datetime, work: Work, answer: wire.Answer) -> str:
         row, feed = work.row, self.feeds.get(work.row.feed)
         unit = Unit(
-            kind="transform.hl7v2",
+            kind="transform.cda" if answer.document else "transform.hl7v2",
             who=row.feed,
             at=at,
             entries=tuple(Convert(mapped) for mapped in wire.resources(answer)),
@@ -140,7 +142,7 @@ class Decider:
         return self._step(conn, at, row, self._quarantine(row, "seal", failure))
 
     def _quarantine(self, row: Row, stage: str, failure: wire.WireIssue) -> Step:
-        kind = fingerprint(row.feed, stage, failure.code, failure.place, failure.row)
+        kind = fingerprint(row.feed, stage, failure.code, _kind(failure.place), failure.row)
         why = f"{failure.code} {failure.place}".rstrip()
         return self._to(row, messages.QUARANTINED, why, fingerprint=kind, code=failure.code)
 
@@ -189,6 +191,11 @@ def _summary(issues: Sequence[wire.WireIssue], received: Sequence[str]) -> str:
     ]
     more = f", and {len(named) - ISSUES_KEPT} more" if len(named) > ISSUES_KEPT else ""
     return ", ".join(named[:ISSUES_KEPT]) + more
+
+
+def _kind(place: str) -> str:
+    """A place of a document without ordinals and line; that of a message as it stands."""
+    return _ORDINAL.sub("", place)
 
 
 def _ms(at: datetime) -> int:

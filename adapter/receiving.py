@@ -22,7 +22,8 @@ import structlog
 from sqlalchemy import Connection
 
 from adapter.errors import ChartbridgeError, ConfigurationError, Unavailable
-from adapter.inbound.ack import Rules
+from adapter.inbound.ack import DOCUMENT_BYTES, Rules
+from adapter.inbound.documents import Read, ReadDocument
 from adapter.inbound.feed import Feed, load_feeds
 from adapter.inbound.folder import Watcher
 from adapter.inbound.intake import Intake, Scan
@@ -37,7 +38,7 @@ from adapter.seal.keyring import OrganisationKeys
 from adapter.site import Site, now, open_site
 from adapter.store import feeds as table
 from adapter.store.check import check_journal
-from mappings.convert import patient_keys
+from mappings.convert import PatientKey, patient_keys
 from mappings.hl7v2.message import Header
 from mappings.hl7v2.structure import structure_row
 from mappings.profile import KEPT, Profile
@@ -251,7 +252,8 @@ class Receipt:
         keys = self.site.keyring.organisation()
         profile = site_profile(self.folder, feed.profile, keys.identity)
         scan = _scan(profile, keys)
-        return Intake(feed, rules_of(profile), self.journal, scan, keys.locate, now, outcomes=self.replies)
+        read = _read(profile, keys)
+        return Intake(feed, rules_of(profile), self.journal, scan, keys.locate, now, outcomes=self.replies, read=read)
 
 
 def _took_up(org: str, name: str, feed: Feed | None, at: int, conn: Connection) -> None:
@@ -281,6 +283,7 @@ def rules_of(profile: Profile) -> Rules:
         unsupported=profile.ack["unsupported"],
         processing=frozenset(profile.ack["processing"]),
         zone=profile.zone or ZoneInfo("UTC"),
+        document_bytes=profile.cda.limits.get("bytes", DOCUMENT_BYTES),
         after=profile.ack["after"],
         reply_to=reply_to,
     )
@@ -290,8 +293,24 @@ def _scan(profile: Profile, keys: OrganisationKeys) -> Scan:
     """Keyed ids of a message's patients, and their lanes."""
 
     def scan(data: bytes, feed: Feed) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
-        patients = [patient.id for patient in patient_keys(data, profile)]
-        fids = tuple(keyed_id(keys.locate, "Patient", patient) for patient in patients)
-        return fids, tuple(sorted({lane(keys.locate, patient) for patient in patients}))
+        return _known(patient_keys(data, profile), keys)
 
     return scan
+
+
+def _read(profile: Profile, keys: OrganisationKeys) -> ReadDocument:
+    """The same of a document, and its number."""
+
+    def read(data: bytes, feed: Feed) -> Read:
+        from mappings.cda.receipt import receipt  # here: a feed of messages never loads it
+
+        found = receipt(data, profile)
+        return Read(found.id, *_known(found.patients, keys))
+
+    return read
+
+
+def _known(patients: Iterable[PatientKey], keys: OrganisationKeys) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
+    ids = [patient.id for patient in patients]
+    fids = tuple(keyed_id(keys.locate, "Patient", patient) for patient in ids)
+    return fids, tuple(sorted({lane(keys.locate, patient) for patient in ids}))

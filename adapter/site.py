@@ -47,6 +47,7 @@ FOLDERS = ("feeds", "profiles", "keys", "vault", "www")
 # Source: ledger chapter §5, the families whose names are healthcare's.
 EVENT_TYPES: Types = types(
     rule("transform.hl7v2", "source content subject", "map"),
+    rule("transform.cda", "source content subject", "map"),
     rule("resource.written", "actor subject content"),
     rule("subject.merged", "subject into", epoch=True),
 )

@@ -65,7 +65,7 @@ class WireIssue(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):
-    """`failure` or `filtered` is set, or neither and the rest is the conversion."""
+    """`failure` or `filtered` is set, or neither and the rest is the conversion; `document`: of a CDA document."""
 
     resources: tuple[WireMapped, ...] = ()
     effects: tuple[tuple[str, tuple[Any, ...]], ...] = ()
@@ -74,6 +74,7 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
     rows: str = ""
     filtered: str = ""
     failure: WireIssue | None = None
+    document: bool = False
 
 
 _pack = msgspec.msgpack.Encoder().encode

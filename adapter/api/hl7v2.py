@@ -12,11 +12,15 @@ from adapter.inbound.http import Sender
 
 async def receive(call: Call) -> Answer:
     """Take one message for the client's feed."""
-    sender = Sender(call.actor.feed, _may_send(call.actor.scopes))
-    intakes = call.services.intakes
+    sender, intakes = sender_of(call), call.services.intakes
     body = await call.body(http.limit_for(sender, intakes))
     answered = await http.receive(sender, call.header(b"content-type") or "", body, intakes)
     return Answer(answered.status, answered.body, media_type=answered.media_type)
+
+
+def sender_of(call: Call) -> Sender:
+    """Who sends, for which feed."""
+    return Sender(call.actor.feed, _may_send(call.actor.scopes))
 
 
 def _may_send(scopes: Scopes) -> bool:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from adapter.api.call import FhirEndpoint, Handler
 from adapter.api.capability import capabilities
+from adapter.api.cda import receive_document
 from adapter.api.consent import create, update
 from adapter.api.health import livez, readyz
 from adapter.api.history import history
@@ -48,6 +49,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("create", ("POST",), "/fhir/Consent", create),
     Interaction("update", ("PUT",), "/fhir/Consent/{id}", update),
     Interaction("hl7v2", ("POST",), "/hl7v2", receive, discloses=False),
+    Interaction("cda", ("POST",), "/cda", receive_document, discloses=False),
     Interaction("checkpoint", ("GET",), "/log/{shard}/checkpoint", checkpoint, discloses=False, authenticated=False),
     Interaction("tile", ("GET",), "/log/{shard}/tile/{tile:path}", tile, discloses=False, authenticated=False),
     Interaction("livez", ("GET",), "/livez", livez, discloses=False, authenticated=False),

@@ -49,7 +49,8 @@ def convert(
     out: Annotated[Path, typer.Option(help="Folder for the Bundles, or the messages.")],
     profile: Annotated[str, typer.Option(help="Name of a shipped profile, or a profile folder.")] = "default",
     bundle: Annotated[
-        str, typer.Option(help="transaction, message, document or collection; else document for CDA, transaction for v2.")
+        str,
+        typer.Option(help="transaction, message, document or collection; else document for CDA, transaction for v2."),
     ] = "",
     to: Annotated[str, typer.Option(help="Write HL7 v2 from FHIR: ADT^A08, ORU^R01 or MDM^T02.")] = "",
     receiver: Annotated[Path | None, typer.Option(help="Who gets the messages: a TOML file.")] = None,

@@ -42,6 +42,7 @@ WAITS: Final = {
     "held": "the message is kept, one before it waits for a person",
     "discarded": "a person took the message out",
 }
+DOCUMENT_BYTES = 20_000_000  # of one CDA document, unless the profile says otherwise
 _LONGEST_VERSION = 16  # characters of MSH-12.1 worth remembering
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[[0-9]+\])?(?:-([0-9]{1,4}))?")
 
@@ -96,6 +97,7 @@ class Rules:
     unsupported: Literal["accept", "reject"] = "accept"
     processing: frozenset[str] = frozenset({"P"})
     zone: tzinfo = UTC
+    document_bytes: int = DOCUMENT_BYTES
     after: Literal["durable", "mapped"] = "durable"
     reply_to: str = ""  # where application acknowledgements go; "" is the connection that the message came on
 

@@ -30,6 +30,7 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 _DERIVED = ("revision", "text")  # of a feed, and no keys of its file
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Pattern = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,13 @@ class Listen:
     allow: tuple[str, ...] = ()
     limits: Limits = Limits()
     path: Path | None = None
-    pattern: Annotated[str, Meta(min_length=1, max_length=255)] = "*.hl7"
+    pattern: Pattern | tuple[Pattern, ...] = ("*.hl7", "*.xml")
     poll_s: Seconds = 2.0
     stable_s: Seconds = 2.0
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -176,7 +181,7 @@ def check(feed: Feed, place: str = "feed") -> None:
     if (listen.kind == "folder") != (listen.path is not None):
         text = "a folder without listen.path" if listen.path is None else "listen.path, and no folder"
         raise ConfigurationError(f"{place}: {text}", hint='kind = "folder" and path = "/srv/hl7/in" go together')
-    if "/" in listen.pattern:
+    if any("/" in pattern for pattern in listen.patterns) or not listen.patterns:
         raise ConfigurationError(f"{place}: listen.pattern names files, not folders", hint='as "*.hl7"')
     guarded = bool(listen.allow or (listen.tls and listen.tls.client_names))
     if listen.kind == "mllp" and not listen.loopback and not guarded:

@@ -1,7 +1,7 @@
 """A watched folder: files become messages, each is answered by a file, and moved when it has been dealt with.
 
-A sender writes `lab.hl7`; once the file has stopped changing
-1. it is read, and cut into its messages (one, a batch, or several in a row);
+A sender writes `lab.hl7`, or `summary.xml`; once the file has stopped changing
+1. it is read, and cut into its messages (one, a batch, or several in a row); what begins as XML does is one document;
 2. each is journaled, under its place in this very file;
 3. `lab.hl7.ack` is put beside it, whole or not at all: the answers, in the envelopes that the file had;
 4. the file moves to `done/`, or to `failed/` where a message of it was not accepted: the answer says which. What
@@ -37,10 +37,12 @@ from adapter.files import sync_folder
 from adapter.inbound import batch as batches
 from adapter.inbound.ack import ACCEPT
 from adapter.inbound.batch import Batch, Group
+from adapter.inbound.documents import READERS
 from adapter.inbound.feed import Feed
 from adapter.inbound.intake import Intake, Prepared, Reply
 from adapter.inbound.journal_table import Part
 from adapter.inbound.mllp import HEAD_BYTES
+from mappings.convert import is_document
 
 DONE, FAILED, ACK = "done", "failed", ".ack"
 MOST_MESSAGES = 1_000_000  # of one file
@@ -156,7 +158,7 @@ class Watcher:
         """Names of the files that look as they did `stable_s` ago."""
         listen, found = self.feed.listen, {}
         for entry in os.scandir(self.folder):
-            if _is_ours(entry.name) or not fnmatch.fnmatchcase(entry.name, listen.pattern):
+            if _is_ours(entry.name) or not any(fnmatch.fnmatchcase(entry.name, each) for each in listen.patterns):
                 continue
             with contextlib.suppress(FileNotFoundError):  # it was moved while we looked
                 status = entry.stat(follow_symlinks=False)
@@ -208,9 +210,11 @@ class Watcher:
 
     async def _keep(self, file: File) -> tuple[Batch, list[Reply]]:
         """Journal the messages of a file, some at a time; the answers in their order."""
+        if is_document(file.data):
+            return await self._keep_document(file)
         batch = await asyncio.to_thread(_cut, file)
         if batch is None:
-            alone = Batch(b"", (Group(b"", (batches.Part(file.data[:HEAD_BYTES]),)),))
+            alone = _alone(file.data[:HEAD_BYTES])
             refused = self.intake.prepare_oversize(file.data[:HEAD_BYTES])
             return alone, await self._submit([self.intake.placed(refused, Part(file.source, 1, 1))])
         parts, replies = batch.parts, list[Reply]()
@@ -218,6 +222,11 @@ class Watcher:
             some = await asyncio.to_thread(self._prepared, file, parts, start)
             replies += await self._submit(some)
         return batch, replies
+
+    async def _keep_document(self, file: File) -> tuple[Batch, list[Reply]]:
+        prepare = partial(self.intake.prepare_document, file.data, whole=file.whole)
+        prepared = await asyncio.get_running_loop().run_in_executor(READERS, prepare)
+        return _alone(b""), await self._submit([self.intake.placed(prepared, Part(file.source, 1, 1))])
 
     def _prepared(self, file: File, parts: tuple[batches.Part, ...], start: int) -> list[Prepared]:
         numbered = list(enumerate(parts[start : start + CHUNK], start + 1))
@@ -274,9 +283,11 @@ def _cut(file: File) -> Batch | None:
         batch = batches.split(file.data, MOST_MESSAGES)
     except TooLarge:
         return None
-    if batch is None or not batch.parts:
-        return Batch(b"", (Group(b"", (batches.Part(file.data),)),))
-    return batch
+    return _alone(file.data) if batch is None or not batch.parts else batch
+
+
+def _alone(data: bytes) -> Batch:
+    return Batch(b"", (Group(b"", (batches.Part(data),)),))
 
 
 def _settle(future: "asyncio.Future[Reply]", reply: Reply) -> None:

@@ -1,4 +1,5 @@
-"""What every edge does with the bytes of a message, or of several: judge, look for patients, journal, answer.
+"""What every edge does with the bytes of a message, of several, or of a document: judge, look for patients, journal,
+answer.
 
 0. Cut a batch into its messages (`batch.py`). Each goes its own way from here; one answer holds theirs.
 1. Read the header. What cannot be accepted is refused with its reason and kept as `rejected`.
@@ -8,11 +9,15 @@
    `ack.after = "mapped"`, the answer of the original mode waits until the message has taken effect, or waits for a
    person; in the enhanced mode a second answer follows then, if MSH-16 asks for it (`Outcomes`).
 
+A CDA document goes the same way: what is no document is refused; its number is ClinicalDocument/id, and what it says
+under the number of another is accepted, with an issue. What its sender hears is `documents.py`'s.
+
 Framing and sockets are `mllp.py`'s and `listener.py`'s, requests `http.py`'s, files `folder.py`'s. Nothing here waits.
 Source: hl7v2 chapter §11; operations chapter §4.
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +28,7 @@ from typing import Protocol
 from adapter.crash import crash_point
 from adapter.errors import TooLarge
 from adapter.inbound import batch as batches
+from adapter.inbound import documents
 from adapter.inbound.ack import (
     ACCEPT,
     ALWAYS,
@@ -44,12 +50,14 @@ from adapter.inbound.ack import (
 )
 from adapter.inbound.batch import Batch
 from adapter.inbound.bodies import Entropy
+from adapter.inbound.documents import UNKNOWN, ReadDocument, Refusal
 from adapter.inbound.feed import Feed
 from adapter.inbound.journal import Accepted, Incoming, Journal, application_id
 from adapter.inbound.journal_table import CONTROL_BYTES, NEW, REJECTED, Part
 from adapter.inbound.mllp import HEAD_BYTES
 from adapter.seal.blind import SEPARATOR, Mac, lane
 from mappings.errors import MappingError
+from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.message import Header, digest_without_time, peek
 
 # Reading the headers and patients of more than this is a thread's work, not the loop's.
@@ -63,11 +71,13 @@ Scan = Callable[[bytes, Feed], tuple[tuple[bytes, ...], tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message on its way to the journal, and what its answer will need."""
+    """A message on its way to the journal, and what its answer will need. `refusal` is a document's."""
 
     incoming: Incoming
     header: Header | None = field(repr=False)
     reason: Reason | None = None
+    document: bool = False
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +161,10 @@ class Intake:
         clock: Clock,
         entropy: Entropy = os.urandom,
         outcomes: Outcomes | None = None,
+        read: ReadDocument = lambda data, feed: UNKNOWN,
     ) -> None:
         self.feed = feed
+        self._read = read
         self._outcomes = outcomes or NoOutcomes()
         self._rules, self._journal, self._scan, self._locate = rules, journal, scan, locate
         self._clock, self._entropy = clock, entropy
@@ -221,6 +233,46 @@ class Intake:
         )
         return Prepared(incoming, header)
 
+    def prepare_document(self, data: bytes, *, whole: bool = True) -> Prepared:
+        """Steps 1 and 2 for one document. Of one over the limit only the beginning is kept."""
+        at, refused = self._clock(), None
+        found = UNKNOWN
+        if not whole or len(data) > self.document_bytes:
+            data, refused = data[:HEAD_BYTES], documents.OVER_LIMIT
+        else:
+            try:
+                found = self._read(data, self.feed)
+            except UnreadableMessage as exc:
+                refused = documents.refusal(exc)
+            except MappingError:
+                pass  # of the profile: its conversion will fail too, and say why
+        if refused is not None:
+            incoming = Incoming(
+                self.feed.name, at, data, REJECTED, "A" + REJECT, self._time(at), lanes=(self._own_lane,),
+                issues=(refused.code,),
+            )  # fmt: skip
+            return Prepared(incoming, None, document=True, refusal=refused)
+        waits = self._rules.after == "mapped" and not self._rules.reply_to  # there is one answer, and it goes back here
+        incoming = Incoming(
+            self.feed.name,
+            at,
+            data,
+            NEW,
+            "" if waits else "A" + ACCEPT,
+            self._time(at),
+            self._document_tokens(data, found.id),
+            found.patients,
+            found.lanes or (self._own_lane,),
+            due=ALWAYS if waits else "",
+            reused="document-id-reused",
+        )
+        return Prepared(incoming, None, document=True)
+
+    @property
+    def document_bytes(self) -> int:
+        """How long a document may be."""
+        return min(self._rules.document_bytes, self.feed.listen.limits.frame_bytes)
+
     def prepare_oversize(self, head: bytes) -> Prepared:
         """A frame over the limit, of which only the beginning is kept."""
         return self._refused(head, peek(head), REASONS["over-limit"])
@@ -237,7 +289,7 @@ class Intake:
 
         def told(accepted: Accepted | None) -> None:
             if accepted is None:
-                replied(self.unable(prepared.header))
+                replied(self.unable(prepared.header, document=prepared.document))
             else:
                 self._accepted(prepared, accepted, replied, later)
 
@@ -272,25 +324,28 @@ class Intake:
     def _accepted(self, prepared: Prepared, accepted: Accepted, replied: Replied, later: Later) -> None:
         """Step 4 for a message that is durable."""
         header, seq = prepared.header, accepted.first or accepted.seq
-        if accepted.ack or header is None:
-            replied(self._made(lambda: self._reply(prepared, accepted)))
+        if accepted.ack or (header is None and not prepared.document):
+            replied(self._made(lambda: self._reply(prepared, accepted), prepared))
             if header is not None and len(accepted.ack.split(" ")) > 3 and not self._rules.reply_to:
-                self._outcomes.wait(seq, lambda outcome: later(self._applied(header, outcome).message))
+                self._outcomes.wait(seq, lambda outcome: later(self._applied(prepared, outcome).message))
         elif self._rules.reply_to:
             replied(Reply("AA", b"", wanted=False))
         else:
-            self._outcomes.wait(seq, lambda outcome: _told(replied, self._applied(header, outcome)))
+            self._outcomes.wait(seq, lambda outcome: _told(replied, self._applied(prepared, outcome)))
 
-    def _applied(self, header: Header, became: Outcome) -> Reply:
+    def _applied(self, prepared: Prepared, became: Outcome) -> Reply:
         """The application's answer, as the sender reads it."""
 
         def make() -> Reply:
             answer = self.application(became)
-            return Reply(answer.code, render(header, answer))
+            if prepared.document:
+                said = documents.applied(answer.control_id, became.became, became.issue, became.place)
+                return Reply(answer.code, said)
+            return Reply(answer.code, render(prepared.header, answer))
 
-        return self._made(make)
+        return self._made(make, prepared)
 
-    def _made(self, make: Callable[[], Reply]) -> Reply:
+    def _made(self, make: Callable[[], Reply], prepared: Prepared) -> Reply:
         """An answer; where a fault of ours keeps it from being made, AE without anything of the message. The message
         is kept, and is a duplicate when it is sent again; without any answer its connection would wait for ever."""
         try:
@@ -298,7 +353,7 @@ class Intake:
         except Exception as exc:
             fault = {"message": "an answer could not be made", "exception": exc}
             asyncio.get_running_loop().call_exception_handler(fault)
-            return self.unable(None)
+            return self.unable(None, document=prepared.document)
 
     def application(self, became: Outcome) -> Answer:
         """The application's answer to a message."""
@@ -332,15 +387,19 @@ class Intake:
         )  # fmt: skip
         self._journal.submit(incoming, lambda accepted: ended())
 
-    def unable(self, header: Header | None) -> Reply:
+    def unable(self, header: Header | None, *, document: bool = False) -> Reply:
         """AE or CE: the message is not kept, the sender is to send it again."""
-        code = code_for(header, ERROR, self._rules)
         own = f"CBX{self._entropy(7).hex()}"
+        if document:
+            return Reply("A" + ERROR, documents.unable(own), kept=False)
+        code = code_for(header, ERROR, self._rules)
         answer = refusal(self.feed.name, code, own, self._time(self._clock()), REASONS["journal-unavailable"])
         return Reply(code, render(header, answer), wanted(header, code), kept=False)
 
     def _reply(self, prepared: Prepared, accepted: Accepted) -> Reply:
         answer = Answer.from_stored(accepted.ack)
+        if prepared.document:
+            return Reply(answer.code, documents.first(answer.control_id, prepared.refusal, accepted.issues))
         if prepared.reason is not None:
             answer = refusal(self.feed.name, answer.code, answer.control_id, answer.time, prepared.reason)
         return Reply(answer.code, render(prepared.header, answer), wanted(prepared.header, answer.code))
@@ -364,6 +423,12 @@ class Intake:
         named = self.feed.name.encode() + SEPARATOR.encode() + header.control_id
         content = named + SEPARATOR.encode() + digest_without_time(data, header)
         return self._locate(b"control" + SEPARATOR.encode() + named)[:CONTROL_BYTES] + self._locate(content)
+
+    def _document_tokens(self, data: bytes, number: tuple[str, str]) -> bytes:
+        """The keyed token of ClinicalDocument/id, and that of it and the content."""
+        named = SEPARATOR.join(("document", self.feed.name, *number)).encode("utf-8", "surrogatepass")
+        content = SEPARATOR.encode() + hashlib.sha256(data).digest()
+        return self._locate(named)[:CONTROL_BYTES] + self._locate(named + content)
 
     def _time(self, at: datetime) -> str:
         second = int(at.timestamp())

@@ -51,7 +51,8 @@ T = TypeVar("T")
 class Incoming:
     """One received message. `code` is its MSA-1 ("" for none), `time` the answer's MSH-7; `dedupe` None: no look-up.
 
-    `due` is the application answer that will follow (AL, ER, SU); `part` its place among those it came with.
+    `due` is the application answer that will follow (AL, ER, SU); `part` its place among those it came with; `reused`
+    the issue of one whose number another content had.
     """
 
     feed: str
@@ -66,6 +67,7 @@ class Incoming:
     issues: tuple[str, ...] = ()
     due: str = ""
     part: Part | None = None
+    reused: str = "control-id-reused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +358,7 @@ class Journal(JournalReader):
         if incoming.dedupe is not None:
             found = table.match(self._connection, incoming.dedupe, at)
             if found.reused:
-                issues = (*issues, "control-id-reused")
+                issues = (*issues, incoming.reused)
         state: State = incoming.state if found.first is None else DUPLICATE
         ack = found.ack or _ack(incoming, seq)
         key_id, body = (None, None) if state == DUPLICATE else self._seal(incoming)

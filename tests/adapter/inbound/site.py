@@ -11,6 +11,7 @@ from typing import Any
 
 from adapter.inbound import journal_table
 from adapter.inbound.ack import Rules
+from adapter.inbound.documents import Read
 from adapter.inbound.feed import Feed, feed_from
 from adapter.inbound.intake import Intake
 from adapter.inbound.journal import Journal
@@ -20,6 +21,8 @@ from adapter.seal.blind import keyed_id, lane
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from ledger.vault import Vault, create_vault, open_vault
+from mappings.cda.receipt import receipt
+from mappings.convert import load_profile
 from mappings.hl7v2.message import parse
 
 PAIRING = "00112233445566778899aabbccddeeff"
@@ -52,7 +55,8 @@ class Site:
 
     def intake(self, feed: Feed | None = None, rules: Rules | None = None) -> Intake:
         locate = self.keyring.organisation().locate
-        return Intake(feed or self.feed(), rules or Rules(), self.journal, self.scan, locate, self.clock)
+        feed = feed or self.feed()
+        return Intake(feed, rules or Rules(), self.journal, self.scan, locate, self.clock, read=self.read)
 
     def scan(self, data: bytes, feed: Feed) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
         """The first identifier of PID-3, as a profile with one authority would see it."""
@@ -62,6 +66,12 @@ class Site:
             tuple(keyed_id(locate, "Patient", number) for number in numbers),
             tuple(lane(locate, number) for number in numbers),
         )
+
+    def read(self, data: bytes, feed: Feed) -> Read:
+        """A document as the default profile sees it."""
+        locate, found = self.keyring.organisation().locate, receipt(data, load_profile("default"))
+        fids = tuple(keyed_id(locate, "Patient", patient.id) for patient in found.patients)
+        return Read(found.id, fids, tuple(sorted({lane(locate, patient.id) for patient in found.patients})))
 
     async def listen(self, rules: Rules | None = None, feed: Feed | None = None, **listen: Any) -> Listener:
         listener = Listener(self.intake(feed or self.feed(**listen), rules))
