@@ -36,11 +36,12 @@ XSI_TYPE = f"{{{XSI}}}type"
 ROOT = f"{{{V3}}}ClinicalDocument"
 _SECTION = f"{{{V3}}}section"
 
+_PHARMACY = "pharm:"
 _PREFIXES = {
     V3: "",
     SDTC: "sdtc:",
-    "urn:hl7-org:pharm": "pharm:",  # eHDSI from its wave 7
-    "urn:epsos-org:ep:medication": "pharm:",  # eHDSI before
+    "urn:hl7-org:pharm": _PHARMACY,  # eHDSI from its wave 7
+    "urn:epsos-org:ep:medication": _PHARMACY,  # eHDSI before
 }
 _TAGS_REMEMBERED = 4_096  # CDA with its extensions has some four hundred; a stranger's inventions are not kept
 _LONGEST_TAG = 128
@@ -102,7 +103,10 @@ def type_of(el: Element) -> str:
 
 
 class Kids(dict[Element, dict[str, list[Element]]]):
-    """`kids[el]["value"]`: the children of that short tag, in order. Made when first asked for."""
+    """`kids[el]["value"]`: the children of that short tag, in order. Made when first asked for.
+
+    Inside an element of a pharmacy namespace its own children go by their bare names, too: their datatypes are HL7's.
+    """
 
     def __missing__(self, el: Element) -> dict[str, list[Element]]:
         named: dict[str, list[Element]] = {}
@@ -112,6 +116,8 @@ class Kids(dict[Element, dict[str, list[Element]]]):
                 named[tag].append(child)
             else:
                 named[tag] = [child]
+            if tag.startswith(_PHARMACY) and _SHORT[str(el.tag)].startswith(_PHARMACY):
+                named.setdefault(tag.removeprefix(_PHARMACY), []).append(child)
         self[el] = named
         return named
 
