@@ -16,7 +16,7 @@ Source: CDA R2 §4.4 (context conduction).
 from collections.abc import Iterator
 from typing import Any
 
-from mappings.cda import header, parties  # noqa: F401 - rows name what header registers
+from mappings.cda import compose, header, parties  # noqa: F401 - rows name what these register
 from mappings.cda.datatypes.times import ts_datetime
 from mappings.cda.document import Element
 from mappings.cda.named import resolver

@@ -1,18 +1,289 @@
-"""What the document becomes as a whole: Composition, DocumentReference to the original, Provenance.
+"""What the document becomes as a whole: its Composition, the DocumentReference to the original, what is known of who
+made which statement.
 
-Source: C-CDA on FHIR, document level; FHIR R4 documents.
+- the original is kept as it came: a Binary of the very bytes, which the DocumentReference shows with SHA-1 and size
+- a document is known by ClinicalDocument/id, so that one which replaces it names it though it never came here
+- a replaced document is superseded, as in HL7 v2 (`hl7v2/rules/documents.py`)
+- one Provenance for the document, one for each other (author, time), with what they wrote
+
+Source: C-CDA on FHIR, document level; CDA R2 §4.2.3 (relatedDocument); FHIR R4 documents, DocumentReference,
+Provenance.
 """
 
+import csv
+from collections.abc import Iterator
+from functools import cache
+from html import escape
+from pathlib import Path
 from typing import Any
 
+from mappings.cda import labels, parties, unstructured
+from mappings.cda.datatypes.coded import cd_string
+from mappings.cda.datatypes.identifiers import ii_identifier
+from mappings.cda.datatypes.registry import datatype
+from mappings.cda.datatypes.statuses import cd_status
+from mappings.cda.datatypes.times import ts_instant
+from mappings.cda.document import Element, short
+from mappings.cda.named import resolver
+from mappings.cda.paths import code_of, is_valued
+from mappings.fhir import values
+from mappings.terminology.concept_map import ConceptMap, load
+
 Json = dict[str, Any]
+Key = tuple[str, ...]
+
+_FORMATS = Path(__file__).with_name("formats.csv")
+_FORMAT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-HL7DocumentFormatCodes"
+_MEDIA = "text/xml"  # IHE ITI, XDS metadata of CDA documents
+_REPLACES = "replaces"
+_UNTITLED = "Document"
+_OF_THE_WHOLE = frozenset({"Binary", "Provenance"})  # no Provenance is about them
 
 
 def compose(walk: Any, sections: list[Json]) -> None:
-    """The Composition, first in the document's Bundle."""
+    """The Composition, first in the document's Bundle, and what stands beside it."""
     root = walk.doc.root
-    made = walk.place_one("Composition", ("document", walk.feed, walk.doc.digest.hex()), "state", root)
+    walk.section = walk.statement = walk.act = None
+    original = _original(walk, root)
+    made = walk.place_one("Composition", ("document", walk.doc.digest.hex()), "state", root)
     walk.fill("header.Composition", root, made)
+    if unstructured.bodies(walk):
+        sections = [*sections, *unstructured.sections(walk, original)]
     if sections:
-        made.body["section"] = sections
+        made.body["section"] = [_with_something(each) for each in sections]
     made.first = -1
+    _provenance(walk, root, original)
+    labels.apply(walk)
+
+
+def _with_something(section: Json) -> Json:
+    """A section holds text, entries or sections (cmp-1): one with neither keeps its title as text."""
+    if "section" in section:
+        section["section"] = [_with_something(each) for each in section["section"]]
+    elif "text" not in section and "entry" not in section:
+        shown = section.get("title") or section.get("code", {}).get("text") or "-"
+        div = f'<div xmlns="http://www.w3.org/1999/xhtml">{escape(shown, quote=False)}</div>'
+        section["text"] = {"status": "empty", "div": div}
+    return section
+
+
+@resolver("document-kind")
+def document_kind(ctx: Any) -> str:
+    """What the document is, by its code."""
+    found = next((cd_string(each, ctx) for each in ctx.kids[ctx.doc.root].get("code", ()) if is_valued(each)), None)
+    return found or _UNTITLED
+
+
+@resolver("section-title")
+def section_title(ctx: Any) -> str | None:
+    """What a section of that code is called where it has no title of its own."""
+    row = getattr(ctx, "section_row", None)
+    return (row.title or None) if row is not None else None
+
+
+# the original ---------------------------------------------------------------------------------------------------------
+
+
+def document_key(ids: list[Element], walk: Any) -> Key | None:
+    """What identifies a document: the first of its ids that names it."""
+    for each in ids:
+        body = ii_identifier(each, walk)
+        if body is not None and "value" in body:
+            return "document", body.get("system", ""), body["value"]
+    return None
+
+
+def _original(walk: Any, root: Element) -> Any:
+    """The DocumentReference to the bytes, and the documents it relates to."""
+    own = document_key(walk.kids[root].get("id", ()), walk) or ("document", "", walk.doc.digest.hex())
+    made = walk.place_one("DocumentReference", own, "state", root)
+    walk.fill("header.DocumentReference", root, made)
+    made.body["content"] = [_content(walk, made), *unstructured.content(walk, made)]
+    related = list(_related(walk, root, own))
+    if related:
+        made.body["relatesTo"] = related
+    return made
+
+
+def _content(walk: Any, made: Any) -> Json:
+    """The document itself, and its format where HL7 names one."""
+    data = walk.doc.raw
+    shown = values.attachment(_MEDIA, data)
+    attachment: Json = {"contentType": _MEDIA, "size": len(data), "hash": values.sha1(data)}
+    binary = walk.place_one("Binary", (*_key_of(made), walk.doc.digest.hex()), "state")
+    binary.body |= {"contentType": _MEDIA, "securityContext": {"reference": made.ref}, "data": shown["data"]}
+    attachment["url"] = binary.ref
+    for name, kind in (("title", "description"), ("creation", "date")):
+        if kind in made.body:
+            attachment[name] = made.body[kind]
+    language = next((code_of(each) for each in walk.kids[walk.doc.root].get("languageCode", ())), "")
+    if language and (tag := _language(walk, language)):
+        attachment["language"] = tag
+    found: Json = {"attachment": attachment}
+    if (format_ := _format(walk)) is not None:
+        found["format"] = format_
+    return found
+
+
+def _key_of(made: Any) -> Key:
+    return made.type, made.id
+
+
+def _language(walk: Any, written: str) -> str | None:
+    from mappings.cda.header import language_tag
+
+    told, walk.issues = walk.issues, []  # the Composition's row has told of it
+    found = language_tag(written, walk)
+    walk.issues = told
+    return found
+
+
+@cache
+def _formats() -> dict[tuple[str, str, str], Json]:
+    with _FORMATS.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["root"], row["extension"], row["body"]): {
+                "system": _FORMAT_SYSTEM,
+                "code": row["code"],
+                "display": row["display"],
+            }
+            for row in csv.DictReader(file)
+        }
+
+
+def _format(walk: Any) -> Json | None:
+    """By the templates that the document claims: the newest release that has a format of its own."""
+    body = "unstructured" if unstructured.bodies(walk) else "structured"
+    claimed = sorted(
+        ((each.get("root") or "").strip(), (each.get("extension") or "").strip())
+        for each in walk.kids[walk.doc.root].get("templateId", ())
+    )
+    for root, extension in reversed(claimed):
+        if (found := _formats().get((root, extension, body))) is not None:
+            return dict(found)
+    return None
+
+
+# related documents ----------------------------------------------------------------------------------------------------
+
+
+def _related(walk: Any, root: Element, own: Key) -> Iterator[Json]:
+    known = load("cda-related.document-relationship")
+    for related in walk.kids[root].get("relatedDocument", ()):
+        code = known.get((related.get("typeCode") or "").strip())
+        for parent in walk.kids[related].get("parentDocument", ()):
+            ids = walk.kids[parent].get("id", [])
+            key = document_key(ids, walk)
+            if code is None or key is None or key == own:
+                continue
+            reference = {"reference": _parent(walk, parent, key, replaced=code.code == _REPLACES)}
+            number = next((ii_identifier(each, walk) for each in ids), None)
+            yield {"code": code.code, "target": reference | ({"identifier": number} if number else {})}
+
+
+def _parent(walk: Any, parent: Element, key: Key, *, replaced: bool) -> str:
+    """The other document, as much as is known of it: superseded where it was replaced, else as it is stored."""
+    made = walk.place_one("DocumentReference", key, "stub", parent)
+    fresh: Json = {
+        "masterIdentifier": values.present(system=key[1], value=key[2]) if key[1] else {"value": key[2]},
+        "status": "current",
+        "subject": {"reference": walk.patient.ref},
+        "content": [{"attachment": values.absent("unknown")}],
+    }
+    for name, value in fresh.items():
+        made.body.setdefault(name, value)
+    if replaced:
+        made.mode, made.body["status"] = "update", "superseded"
+        made.filled = ["content", "masterIdentifier", "subject"]
+    reference: str = made.ref
+    return reference
+
+
+# provenance -----------------------------------------------------------------------------------------------------------
+
+
+@datatype("PART[CodeableConcept]", gives="CodeableConcept")
+def part_taken(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """As what someone takes part: by the element's name, of a participant by its function or type."""
+    if isinstance(node, str):
+        return None
+    tag = short(str(node.tag))
+    if tag != "participant":
+        return cd_status(tag, ctx, vocab)
+    function = next((code_of(each) for each in ctx.kids[node].get("functionCode", ())), "")
+    known = vocab is not None and function in vocab.known
+    return cd_status(function if known else node.get("typeCode", ""), ctx, vocab)
+
+
+@datatype("AUTHOR[instant]", gives="instant")
+def recorded(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Any:
+    """When an author wrote, where that is an instant; else when the document was made."""
+    times = [] if isinstance(node, str) else ctx.kids[node].get("time", ())
+    told, ctx.issues = ctx.issues, []  # the row of the time has told of it
+    found = [ts_instant(each, ctx) for each in (*times, *ctx.kids[ctx.doc.root].get("effectiveTime", ()))]
+    ctx.issues = told
+    whole = (each for each in found if each is not None and (not isinstance(each, tuple) or each[0] is not None))
+    return next(whole, None)
+
+
+def _provenance(walk: Any, root: Element, original: Any) -> None:
+    """One for each author and time of statements, one for the document and all that nobody else signs."""
+    source = {"role": "source", "what": {"reference": original.ref}}
+    header = {_signature(each, walk) for each in walk.kids[root].get("author", ())}
+    written: dict[Key, tuple[Element, list[str]]] = {}
+    of_others: set[str] = set()
+    for el, outcome in walk.outcomes.items():
+        if outcome.resource not in walk.by_ref:
+            continue
+        for author in _own_authors(el, walk):
+            signature = _signature(author, walk)
+            if signature in header:
+                continue
+            targets = written.setdefault(signature, (author, []))[1]
+            if outcome.resource not in targets:
+                targets.append(outcome.resource)
+    for signature, (author, targets) in written.items():
+        made = walk.place_one("Provenance", ("provenance", walk.doc.digest.hex(), *signature), "state", author)
+        made.body["target"] = [{"reference": each} for each in targets]
+        walk.fill("header.Provenance-author", author, made)
+        if _agents(walk, made):
+            made.body["entity"] = [dict(source)]
+            of_others.update(targets)
+    made = walk.place_one("Provenance", ("provenance", walk.doc.digest.hex(), "document"), "state", root)
+    stated = [each.ref for each in walk.made if each.mode != "stub" and each.type not in _OF_THE_WHOLE]
+    made.body["target"] = [{"reference": each} for each in stated if each not in of_others]
+    walk.fill("header.Provenance", root, made)
+    agents = [each for each in made.body.get("agent", ()) if "who" in each]
+    made.body["agent"] = agents or [{"who": values.absent("unknown")}]
+    made.body["entity"] = [source]
+
+
+def _agents(walk: Any, made: Any) -> bool:
+    """Whether anybody made it; a Provenance of nobody goes."""
+    if any("who" in each for each in made.body.get("agent", ())):
+        return True
+    walk.made.remove(made)
+    del walk.by_ref[made.ref]
+    return False
+
+
+def _own_authors(el: Element, walk: Any) -> list[Element]:
+    """The authors that a statement, its wrapper or its section names."""
+    here: Element | None = el
+    while here is not None and here is not walk.doc.root:
+        if found := walk.kids[here].get("author"):
+            return list(found)
+        here = here.getparent()
+    return []
+
+
+def _signature(author: Element, walk: Any) -> Key:
+    """Who wrote and when, as it is written: the same author at the same time is one."""
+    time = next(((each.get("value") or "") for each in walk.kids[author].get("time", ())), "")
+    role = parties.role_of(author, walk)
+    if role is None:
+        return time, ""
+    numbers = sorted(parties.raw_keys(role, walk))
+    if numbers:
+        return (time, *numbers[0])
+    return time, "", " ".join("".join(role.itertext()).split())

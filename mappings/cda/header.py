@@ -11,7 +11,7 @@ header.
 
 from typing import Any
 
-from mappings.cda import parties
+from mappings.cda import labels, parties
 from mappings.cda.datatypes.coded import cd_concept, cd_string, read
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
@@ -52,6 +52,7 @@ def read_header(walk: Any) -> None:
     walk.patient = walk.place_one("Patient", key, "update" if leads(walk) else "stub", role)
     parties.known_of(walk).patient = parties.raw_keys(role, walk)
     walk.fill("header.Patient", role, walk.patient)
+    labels.find_annotations(walk)
     _encounter(walk)
     _others(walk)
 

@@ -184,7 +184,8 @@ def is_patient(role: Element, ctx: Any) -> bool:
         return False
     if known_of(ctx).patient & raw_keys(role, ctx):
         return True
-    return short(str(role.tag)) == "relatedEntity" and any(code_of(c) in _SELF for c in ctx.kids[role].get("code", ()))
+    told = ("relatedEntity", "associatedEntity")
+    return short(str(role.tag)) in told and any(code_of(each) in _SELF for each in ctx.kids[role].get("code", ()))
 
 
 def _described(role: Element, ctx: Any) -> Element:

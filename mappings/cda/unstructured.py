@@ -1,0 +1,68 @@
+"""Documents whose body is no XML: a PDF, a picture, a text.
+
+The body is decoded once, its media type checked against its first bytes, and kept as it came: a Binary that the
+DocumentReference shows beside the original, and a section that says so. Nothing here is ever rendered.
+Source: CDA R2 §4.3.1.3 (nonXMLBody); C-CDA R2.1, unstructured document; IHE ITI XDS-SD; eHDSI, level 1 documents.
+"""
+
+import hashlib
+from html import escape
+from typing import Any
+
+from mappings.cda.datatypes.attachments import content as content_of
+from mappings.cda.datatypes.attachments import ed_attachment
+from mappings.cda.datatypes.text import inline
+from mappings.cda.document import Element
+from mappings.fhir import values
+
+Json = dict[str, Any]
+
+
+def bodies(walk: Any) -> list[Element]:
+    """The text of each nonXMLBody."""
+    return [
+        text
+        for component in walk.kids[walk.doc.root].get("component", ())
+        for body in walk.kids[component].get("nonXMLBody", ())
+        for text in walk.kids[body].get("text", ())
+    ]
+
+
+def content(walk: Any, original: Any) -> list[Json]:
+    """The DocumentReference's further contents: each body as an attachment."""
+    found = (_attachment(each, walk, original) for each in bodies(walk))
+    return [{"attachment": each} for each in found if each is not None]
+
+
+def _attachment(text: Element, walk: Any, original: Any) -> Json | None:
+    """Bytes as a Binary, be they many or few; a pointer to what is elsewhere as a pointer."""
+    walk.node = text
+    inside = content_of(text, walk)
+    if inside is None:
+        return None if inline(text).strip() else ed_attachment(text, walk)
+    media = inside.media or values.ANY_BYTES
+    data = values.attachment(media, inside.data)
+    key = (original.type, original.id, hashlib.sha256(inside.data).hexdigest())
+    binary = walk.place_one("Binary", key, "state", text)
+    binary.body |= {
+        "contentType": media,
+        "securityContext": {"reference": original.ref},
+        "data": data["data"],
+    }
+    return {"contentType": media, "size": len(inside.data), "hash": values.sha1(inside.data), "url": binary.ref}
+
+
+def sections(walk: Any, original: Any) -> list[Json]:
+    """One section for each body: what it is, how long, and where it is kept."""
+    found: list[Json] = []
+    for each in original.body["content"][1:]:
+        shown = [
+            str(each["attachment"][name]) for name in ("contentType", "title", "url") if name in each["attachment"]
+        ]
+        if "size" in each["attachment"]:
+            shown = [str(each["attachment"].get("contentType", "")), f"{each['attachment']['size']} bytes"]
+        told = escape(", ".join(part for part in shown if part) or "-", quote=False)
+        made: Json = {"title": original.body["description"]} if "description" in original.body else {}
+        div = f'<div xmlns="http://www.w3.org/1999/xhtml">{told}</div>'
+        found.append({**made, "text": {"status": "generated", "div": div}, "entry": [{"reference": original.ref}]})
+    return found
