@@ -246,7 +246,9 @@ class Assembly(Context):
         """A resource a datatype function meets: created only where nothing is stored."""
         made = self.place_one(kind, key, "stub")
         for name, value in body.items():
-            made.body.setdefault(name, value)
+            known = made.body.setdefault(name, value)
+            if known is not value and isinstance(known, list):  # one section knows the number, another the address
+                made.body[name] = known + [each for each in value if each not in known]
         if self.trace is not None:
             for path, _ in leaves(body):
                 self.trace.rule(self.row, made.ref, path, None if self.node is None else self.doc.place(self.node))

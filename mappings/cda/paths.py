@@ -7,7 +7,7 @@
     test       = subject [("=" | "!=") "'" value *("|" value) "'"]      subject alone: it is there
     subject    = "@" attribute | "tid" | relative path of names, which stands for its code
 
-`a|b` are alternatives, the first that gives a value counts; `effectiveTime[*]` hands all elements to one function.
+`@xsi:type` is compared without its prefix. `a|b` are alternatives, the first that gives a value counts; `effectiveTime[*]` hands all elements to one function.
 A path becomes one loop a step over the children of that name. Which statements a path has gone through to something is
 told to the context: a statement inside another that no row has read is mapped by itself.
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from mappings.cda.document import XSI_TYPE, Element
+from mappings.cda.document import XSI_TYPE, Element, type_of
 from mappings.rows.condition import Grammar
 from mappings.rows.python import Writer
 
@@ -133,7 +133,13 @@ def path_grammar(words: frozenset[str], flags: frozenset[str]) -> Grammar:
 @lru_cache(maxsize=_REMEMBERED)
 def reader(ref: PathRef) -> Reader:
     """`f(statement, ctx)`: the elements, or texts of the attribute, that the path leads to, in document order."""
-    names: dict[str, Any] = {"code_of": code_of, "has_template": has_template, "there": there, "relative": relative}
+    names: dict[str, Any] = {
+        "code_of": code_of,
+        "has_template": has_template,
+        "there": there,
+        "relative": relative,
+        "type_of": type_of,
+    }
     exec(_source(ref), names)  # noqa: S102 - emitted from parsed steps
     found: Reader = names["read"]
     return found
@@ -177,8 +183,7 @@ def _python(test: Test, node: str) -> str:
     if test.subject == "tid":
         return f"{'not ' if test.op == '!=' else ''}has_template({node}, kids, {values!r})"
     if test.subject.startswith("@"):
-        name = XSI_TYPE if test.subject == "@xsi:type" else test.subject[1:]
-        value = f"{node}.get({name!r})"
+        value = f"type_of({node})" if test.subject == "@xsi:type" else f"{node}.get({test.subject[1:]!r})"
         if not test.op:
             return f"{value} is not None"
         return f"{value} {'not in' if test.op == '!=' else 'in'} {values!r}"

@@ -45,7 +45,7 @@ def found(standing: Any, path: str) -> list[str]:
         ("effectiveTime/low/@value", ["2020"]),
         ("effectiveTime/high/@nullFlavor", ["UNK"]),
         ("value/@value", ["1"]),  # blanks of an attribute say nothing
-        ("value[@xsi:type='x:PQ']/@unit", ["mg"]),
+        ("value[@xsi:type='PQ']/@unit", ["mg"]),  # whatever prefix the sender bound
         ("sdtc:raceCode", ["R"]),
         ("raceCode", []),
         ("entryRelationship/observation/value", ["S1", "S2"]),
