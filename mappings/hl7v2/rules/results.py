@@ -27,6 +27,7 @@ from mappings.hl7v2.structure import Group
 from mappings.issues import issue
 from mappings.rows.runtime import NULL
 from mappings.terminology import concept_map
+from mappings.vitals import readable
 
 __all__ = ["NOTE", "OBSERVATION_SYSTEM", "annotation", "lines_of", "observation_line", "readable", "status_of"]
 
@@ -197,19 +198,6 @@ def _value_to_note(body: Json, name: str, said: str | None) -> None:
     body.pop("_" + name, None)
     if written:
         body.setdefault("note", []).append({"text": written})
-
-
-def readable(value: Any) -> str:
-    """A value as a person reads it."""
-    if isinstance(value, dict):
-        if "value" in value:
-            return " ".join(str(value[part]) for part in ("comparator", "value", "unit") if part in value)
-        if "text" in value or "coding" in value:
-            codings = value.get("coding", ())
-            shown = [coding.get("display") or coding.get("code", "") for coding in codings]
-            return str(value.get("text") or next((each for each in shown if each), ""))
-        return " ".join(filter(None, (readable(each) for each in value.values())))
-    return "" if value is None else str(value)
 
 
 def _identify(ctx: Assembly, builder: Builder, segment: Segment) -> None:

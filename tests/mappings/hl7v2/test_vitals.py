@@ -2,8 +2,8 @@
 
 import pytest
 
+from mappings import vitals
 from mappings.fhir.validate import validate
-from mappings.hl7v2.rules import vitals
 from tests.mappings.hl7v2.messages import Json, obr, obx, one, oru
 
 PANEL, SYSTOLIC, DIASTOLIC = "85354-9", "8480-6", "8462-4"

@@ -17,7 +17,7 @@ from mappings.hl7v2.out.writers.text import code, number
 from mappings.hl7v2.out.writers.time import bounds, moment
 from mappings.hl7v2.out.writers.time import tm as time_of_day
 from mappings.hl7v2.out.writing import Json, Out, Repetition, Several, Writer, bare
-from mappings.hl7v2.rules.vitals import beside
+from mappings.vitals import beside
 
 _SUB_ID = STRUCTURE + "observation-v2-subid"
 
