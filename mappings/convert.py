@@ -5,6 +5,7 @@
 2. its structure, family and groups (`hl7v2/structure.py`)
 3. run the rows, link, apply the named rules (`hl7v2/assemble.py`)
 4. hand out what was made, in the order of the message, with every issue
+5. documents inside of the message (`embedded.py`), after it
 
 Pure: the profile carries the ids' key, `at` the time of receipt. Same input, same output. What is stored is not
 known here: `merge.py` joins a conversion with it.
@@ -130,6 +131,10 @@ def to_fhir(
         digest=bytes.fromhex(assembly.shared["digest"]),
         rows=profile.revision,
     )
+    if _embeds(assembly):  # 5
+        from mappings import embedded
+
+        conversion = embedded.with_documents(conversion, assembly, profile, at, events=events)
     assembly.release()
     for hook in profile.hooks.after:
         conversion = hook(conversion, Conversion)
@@ -140,6 +145,13 @@ def is_document(data: bytes) -> bool:
     """Whether the bytes look like XML, in any encoding a document may have; HL7 v2 never begins with `<`."""
     head = data[:_HEAD].removeprefix(b"\xef\xbb\xbf").lstrip()
     return head.startswith((b"<", b"\xff\xfe<\x00", b"\xfe\xff\x00<", b"<\x00", b"\x00<"))
+
+
+def _embeds(assembly: Assembly) -> bool:
+    """Whether the message may hold documents: nearly none does."""
+    if assembly.wiring.name == KEPT:
+        return False
+    return any(each.name == "OBX" and each.field(2).strip().upper() == "ED" for each in assembly.message.segments)
 
 
 def _prepare(read: message.Message, profile: Profile, at: datetime | None) -> Assembly:

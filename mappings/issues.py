@@ -106,6 +106,12 @@ _LIST = (
     Code("status-conflict", "warning", "status and times contradict each other; the safer reading was taken"),
     Code("dangling-reference", "warning", "a reference points at nothing in the document"),
     Code("unsupported-statement", "warning", "nothing maps this statement; it stands in the narrative only"),
+    Code("document-failed", "error", "the document in the message could not be converted; it is an attachment only"),
+    Code(
+        "document-of-another",
+        "warning",
+        "the document in the message is not known to be about its patient; it is an attachment only",
+    ),
     Code("entry-failed", "error", "the entry could not be mapped; it stands in the narrative only"),
     # state, found when a conversion meets what is stored
     Code(

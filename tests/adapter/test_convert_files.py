@@ -111,10 +111,10 @@ def test_a_batch_writes_over_no_other_inputs_bundle(inbox: Path, tmp_path: Path)
     assert not other.exists()
 
 
-SHOWN = """<component><structuredBody><component><section><text>
+SHOWN = """<component><section><text>
 MSH|^~\\&amp;|A|B|C|D|20260301||ADT^A01|1|P|2.5
 MSH|^~\\&amp;|A|B|C|D|20260301||ADT^A01|2|P|2.5
-</text></section></component></structuredBody></component>"""
+</text></section></component>"""
 
 
 def test_a_document_becomes_a_document_and_no_batch_whatever_lines_it_shows(inbox: Path, tmp_path: Path) -> None:
