@@ -21,7 +21,8 @@ _NEVER = "99991231"  # "until further notice" in many systems; no one means the 
 
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}  # UCUM
 _MONTHS = {"mo": 1, "a": 12}
-_CENTURY = 3_155_760_000  # seconds
+_MONTH = 2_629_800  # seconds, on average
+_CENTURY = 3_155_760_000
 
 
 class Moment(NamedTuple):
@@ -177,7 +178,8 @@ def shifted(moment: str, number: Decimal, unit: str, *, inside: bool = False) ->
     is moved more than a century. `inside`: the first and the last day count, as in a Period of days: five days from
     the 1st end on the 5th."""
     months = _MONTHS.get(unit)
-    if (unit not in SECONDS and months is None) or abs(number) * SECONDS.get(unit, 2_678_400) > _CENTURY:
+    length = SECONDS[unit] if months is None and unit in SECONDS else _MONTH * (months or 0)
+    if not length or abs(number) * length > _CENTURY:
         return None
     if months is not None and number != int(number):
         return None
