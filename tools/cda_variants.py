@@ -190,7 +190,8 @@ def _as_many(one: Conversion, other: Conversion) -> str:
 
 def _no_offset_invented(one: Conversion, other: Conversion) -> str:
     kinds = _difference(_types(one), _types(other))
-    found = [m.body["resourceType"] for m in other.resources if _FHIR_OFFSET.search(encode(m.body).decode())]
+    said = [m.body for m in other.resources if m.body["resourceType"] != "Binary"]
+    found = [body["resourceType"] for body in said if _FHIR_OFFSET.search(encode(body).decode())]
     return kinds or (f"an offset was invented in {found[0]}" if found else "")
 
 
@@ -204,7 +205,7 @@ def _types(done: Conversion) -> Counter[bytes]:
 
 def _one_section_more(one: Conversion, other: Conversion) -> str:
     before, after = (_sections(each) for each in (one, other))
-    if before and after != before + 1:
+    if after not in (before, before + 1):
         return f"{before} sections became {after}"
     return _same(one, other)
 
@@ -263,6 +264,11 @@ def says_not(body: Json) -> bool:
 _NONE = frozenset({
     "716186003", "409137002", "429625007", "428607008", "160245001", "787481004", "787480003", "787483001", "787482006",
 })  # fmt: skip
+
+
+def says_none(body: Json) -> bool:
+    """Whether a resource says that there is none of a kind."""
+    return any(_no_known(body.get(name, {})) for name in ("code", "vaccineCode", "medicationCodeableConcept"))
 
 
 def _no_known(concept: Json) -> bool:

@@ -198,6 +198,7 @@ class PathEmitter(Emitter):
         if fact.rows and self.trace:
             prefix = "".join(f"{step.name}." for step in steps)
             self.out.put(f"below(m, {prefix!r} + {path})")
+            self.out.put(f"hit({fact.row.id!r}, q, 0, 0, {prefix!r} + {path})")
             return
         super()._record(fact, path, element=element, steps=steps)
 

@@ -13,7 +13,7 @@ import pytest
 from mappings.cda.outcome import Outcome
 from mappings.convert import Conversion, to_fhir
 from tests.mappings.cda.converted import default
-from tools.cda_variants import VARIANTS, Variant, negated_statements, says_not
+from tools.cda_variants import VARIANTS, Variant, negated_statements, says_none, says_not
 
 ROOT = Path(__file__).parents[3]
 CORPUS = Path(os.environ.get("CHARTBRIDGE_CORPUS", ROOT.parent / "shared/corpus")) / "cda"
@@ -82,6 +82,8 @@ def fault(before: Conversion, after: Conversion, place: str) -> str:
         return ""  # in the narrative, where it says what it says
     if one.outcome == "mapped" and not owns(before, one, place):
         return ""  # part of another statement, whose own word counts
+    if was and became and no_known(before, one):
+        return ""  # that there is none is said by its code, and no negation says it louder
     return "" if was != became else f"{other.resource.partition('/')[0]} says the same as before"
 
 
@@ -94,6 +96,10 @@ def owns(done: Conversion, told: Outcome, place: str) -> bool:
     return not any(
         each.resource == told.resource and place.startswith(each.place.path + "/") for each in done.tally
     ) and not any(each.resource == told.resource and each.place.path.startswith(place + "/") for each in done.tally)
+
+
+def no_known(done: Conversion, told: Outcome) -> bool:
+    return any(says_none(m.body) for m in done.resources if f"{m.body['resourceType']}/{m.body['id']}" == told.resource)
 
 
 def body_says_not(done: Conversion, told: Outcome) -> bool:
