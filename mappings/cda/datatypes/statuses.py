@@ -1,6 +1,7 @@
-"""Statuses that FHIR holds as a concept of its own code system: the mapped coding alone.
+"""What a row's map knows of a code, and no more: the mapped coding, or the mapped code, alone.
 
-What was sent is another system's word for it; beside the mapped one it would tell nobody more.
+For statuses, of which what was sent is another system's word; and for a second reading of a value that another row
+keeps whole.
 """
 
 from typing import TYPE_CHECKING
@@ -23,3 +24,10 @@ def cd_status(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = 
             ctx.issue("vocab-miss")
         return None
     return {"coding": [found.mapped]}
+
+
+@datatype("CD[known]", gives="code", reads={"@code", "@codeSystem", "translation"})
+def cd_known(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> str | None:
+    """The mapped code; None where the map does not know the one sent, of which another row tells."""
+    found = read(node, ctx, vocab)
+    return None if found.mapped is None else str(found.mapped["code"])
