@@ -69,6 +69,8 @@ class Assembly(Context):
         self.builder: Made | None = None
         self.prefix = ""  # of the ids of the narrative at hand
         self.section_made: list[str] = []  # references of what the section at hand states, in order
+        self.later: list[Callable[[], None]] = []  # links to what another section may state, made when all of them have
+        self._numbered: dict[Key, list[Element]] | None = None
         self.trace: DocumentTrace | None = None
         self.traced: Any = None
         self.make = self._stub
@@ -205,8 +207,8 @@ class Assembly(Context):
 
     def _own_id(self, el: Element) -> Key:
         for each in self.kids[el].get("id", ()):
-            if root := (each.get("root") or "").strip():
-                return root.lower(), (each.get("extension") or "").strip()
+            if (number := number_in(each))[0]:
+                return number
         return "", ""
 
     def _core(self, make: Make, el: Element) -> Key:
@@ -220,6 +222,15 @@ class Assembly(Context):
                 if text := self.identifying(found):
                     return text
         return ""
+
+    def numbered(self, number: Key) -> list[Element]:
+        """The statements of a number, root and extension; to be asked when all of them have been walked."""
+        if self._numbered is None:
+            self._numbered = {}
+            for el in self.outcomes:
+                for each in self.kids[el].get("id", ()):
+                    self._numbered.setdefault(number_in(each), []).append(el)
+        return self._numbered.get(number, [])
 
     def identifying(self, found: Any) -> str:
         """What an element contributes to an identity: system and code, else its value, else its text."""
@@ -278,6 +289,11 @@ def _unite(known: Json, more: Json) -> None:
             known[name] = value
         elif name in _UNITED:
             known[name] += [each for each in value if each not in known[name]]
+
+
+def number_in(node: Element) -> Key:
+    """Root and extension of an id."""
+    return (node.get("root") or "").strip().lower(), (node.get("extension") or "").strip()
 
 
 def _comparable(body: Json) -> Mapping[str, Any]:

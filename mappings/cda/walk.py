@@ -48,6 +48,8 @@ class Walk(Assembly):
             for body in self.kids[component].get("structuredBody", ()):
                 for part in self.kids[body].get("component", ()):
                     found += [self._section(each) for each in self.kids[part].get("section", ())]
+        for link in self.later:
+            link()
         return [each for each in found if each]
 
     def _section(self, el: Element) -> Json:

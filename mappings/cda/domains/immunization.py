@@ -38,7 +38,7 @@ _ASKED = "77301-0"  # LOINC: reason care action performed or not
 _REASONS = "2.16.840.1.113883.5.8"
 
 (_reactions,) = (reader(ref) for ref in parse_paths("entryRelationship[@typeCode='CAUS|MFST']/observation"))
-(_whys,) = (reader(ref) for ref in parse_paths("entryRelationship[@typeCode='RSON']/observation"))
+(_whys,) = (reader(ref) for ref in parse_paths("entryRelationship[@typeCode='RSON']/observation[code!='225773000']"))
 
 
 @handles("immunization", "substanceAdministration", negation=True)

@@ -13,7 +13,9 @@ from typing import Any
 
 from mappings.cda.absence import Absence, absence_of, no_known
 from mappings.cda.around import outwards
+from mappings.cda.assemble import Made, number_in
 from mappings.cda.datatypes.coded import cd_concept
+from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import ed_text
 from mappings.cda.datatypes.times import bound, ts_datetime
@@ -34,14 +36,22 @@ ORDERS = frozenset({"INT", "RQO"})  # moods of what is to be done
 _EVENT = "EVN"
 _NO_KNOWN = "787481004"
 _PRESCRIPTION = "57828-6"  # LOINC: in this section the author of the document prescribes
+_REASONS = ("Condition/", "Observation/")  # what reasonReference takes
 _ASSERTION = "ASSERTION"
 _SIG = "76662-6"  # LOINC: instructions of a medication
-# kinds of instruction, which are none: education, of the patient, on immunization; instructions to who gives it
+# kinds of instruction, which are none: education, of the patient, on immunization, on medication
 _KINDS = frozenset({"409073007", "311401005", "171044003", "422037009", "PINSTRUCT", "FINSTRUCT"})
 _OF_THE_WHOLE = ("route", "site", "method", "asNeededBoolean", "asNeededCodeableConcept", "maxDosePerPeriod")
 
 (_parts,) = (
     reader(ref) for ref in parse_paths(f"entryRelationship[@typeCode='COMP']/substanceAdministration[code!='{_SIG}']")
+)
+_reasons_read = tuple(
+    reader(ref)
+    for ref in parse_paths(
+        "entryRelationship[@typeCode='RSON']/observation[code!='225773000']"
+        "|entryRelationship[@typeCode='RSON']/act[tid='2.16.840.1.113883.10.20.22.4.122']"
+    )
 )
 (_monitoring,) = (reader(ref) for ref in parse_paths("entryRelationship/act[tid='2.16.840.1.113883.10.20.22.4.123']"))
 
@@ -64,7 +74,9 @@ def administration(walk: Walk, el: Element) -> None:
     if (absence is not None and absence.said == "unknown") or (absence is None and says_nothing(el, walk)):
         walk.nothing_known(el)
         return
-    walk.state(STATEMENT if is_statement(el, walk) else REQUEST, el, also=_whole(walk, el))
+    made = walk.state(STATEMENT if is_statement(el, walk) else REQUEST, el, also=_whole(walk, el))
+    if _reasons(el, walk):
+        walk.later.append(lambda: _link_reasons(walk, el, made))
     for act in _monitoring(el, walk):
         walk.statement = act
         walk.state("medication.ServiceRequest", act)
@@ -112,6 +124,11 @@ def no_known_medication(ctx: Any) -> Json:
 
 
 # status ---------------------------------------------------------------------------------------------------------------
+
+
+def _reasons(el: Element, ctx: Any) -> list[Element]:
+    """What a statement gives as its reason, in full or as a reference to another entry."""
+    return [each for read in _reasons_read for each in read(el, ctx)]
 
 
 @flag("ends-later")
@@ -234,6 +251,37 @@ def reason(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Js
             return found
     texts = (ed_text(each, ctx) for each in kids.get("text", ()))
     return next(({"text": text} for text in texts if text), None)
+
+
+# why ------------------------------------------------------------------------------------------------------------------
+
+
+def _link_reasons(walk: Walk, el: Element, made: Made) -> None:
+    """A reason that the document also states as a problem of its own is that Condition."""
+    if made.ref not in walk.by_ref or made.body.get("doNotPerform") or made.body.get("status") == "not-taken":
+        return
+    for each in _reasons(el, walk):
+        reference = _stated(each, walk)
+        if reference is not None and reference not in made.body.get("reasonReference", ()):
+            found = made.body.setdefault("reasonReference", [])
+            found.append(reference)
+            if walk.trace is not None:
+                walk.trace.rule("reason-stated", made.ref, f"reasonReference[{len(found) - 1}]", walk.doc.place(each))
+
+
+def _stated(reason: Element, walk: Walk) -> Json | None:
+    """The Condition of the same number that says the same, for a number alone is used for different ones; what only
+    refers to an entry that nothing was made of keeps its number."""
+    kids = walk.kids[reason]
+    said = {code_of(each) for each in kids.get("value", ())} - {""}
+    for number in kids.get("id", ()):
+        for other in walk.numbered(number_in(number)):
+            resource = walk.outcomes[other].resource
+            same = not said or said & {code_of(each) for each in walk.kids[other].get("value", ())}
+            if other is not reason and same and resource.startswith(_REASONS):
+                return {"reference": resource}
+    numbers = (ii_identifier(each, walk) for each in kids.get("id", ())) if "value" not in kids else ()
+    return next(({"identifier": found} for found in numbers if found and "value" in found), None)
 
 
 # who ------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.quantities import pq_simple, ratio
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.datatypes.text import st_string
+from mappings.cda.datatypes.text import folded, inline, st_string
 from mappings.cda.document import Element
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
@@ -126,10 +126,17 @@ def product(ctx: Any) -> Json | None:
 def product_code(ctx: Any) -> Json | None:
     """What the product is called."""
     material = material_of(ctx.statement, ctx)
-    if material is None:
-        return None
-    ctx.node = material
-    return material_concept(material, ctx)
+    found = None
+    if material is not None:
+        ctx.node = material
+        found = material_concept(material, ctx)
+    return found if found is not None and found.keys() != {"extension"} else _in_words(ctx) or found
+
+
+def _in_words(ctx: Any) -> Json | None:
+    """The text of a statement whose product has no name: its own words, not the narrative that it points at."""
+    words = (folded(inline(each), ctx) for each in ctx.kids[ctx.statement].get("text", ()))
+    return next(({"text": text} for text in words if text), None)
 
 
 # what it is called ----------------------------------------------------------------------------------------------------
