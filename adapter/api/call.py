@@ -40,6 +40,7 @@ Pairs = tuple[tuple[str, str], ...]
 MAX_QUERY_BYTES = 8192
 MAX_PAIRS = 200
 MAX_FORM_BYTES = 64 * 1024
+SPILL_BYTES = 32 << 20  # of a message or document that is too large
 BODY_S = 60.0  # for the whole body, however slowly it drips
 RETRY_AFTER_S = {429: b"60", 503: b"1", 409: b"1"}
 
@@ -109,26 +110,35 @@ class Call:
             self.received,
         )
 
-    async def body(self, limit: int) -> bytes:
-        """The request's body. Raises TooLarge beyond `limit` bytes, before more of it is read; BadRequest when late."""
+    async def body(self, limit: int, spill: int = 0) -> bytes:
+        """The request's body. Raises TooLarge beyond `limit` bytes, before more of it is kept; BadRequest when late.
+
+        `spill`: how many bytes more are read and dropped first, for a client that is refused while it still sends sees
+        a connection that broke, and no answer.
+        """
         try:
             async with asyncio.timeout(BODY_S):
-                return await self._read(limit)
+                return await self._read(limit, spill)
         except TimeoutError as exc:
             raise BadRequest("the body did not arrive in time", code="body-late") from exc
 
-    async def _read(self, limit: int) -> bytes:
-        chunks, size = [], 0
+    async def _read(self, limit: int, spill: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise BadRequest("the request ended before its body did")
             chunk = message.get("body", b"")
             size += len(chunk)
+            ended = not message.get("more_body", False)
             if size > limit:
-                raise TooLarge(f"the body is over {limit} bytes")
+                chunks.clear()
+                if ended or size > limit + spill:
+                    raise TooLarge(f"the body is over {limit} bytes")
+                continue
             chunks.append(chunk)
-            if not message.get("more_body", False):
+            if ended:
                 return b"".join(chunks)
 
 

@@ -4,7 +4,7 @@ As `hl7v2.py`: token, size and answer are this page's, what happens to the docum
 Source: hl7v2 chapter §11.
 """
 
-from adapter.api.call import Answer, Call
+from adapter.api.call import SPILL_BYTES, Answer, Call
 from adapter.api.hl7v2 import sender_of
 from adapter.inbound import http
 
@@ -12,6 +12,6 @@ from adapter.inbound import http
 async def receive_document(call: Call) -> Answer:
     """Take one document for the client's feed."""
     sender, intakes = sender_of(call), call.services.intakes
-    body = await call.body(http.document_limit_for(sender, intakes))
+    body = await call.body(http.document_limit_for(sender, intakes), SPILL_BYTES)
     answered = await http.receive_document(sender, call.header(b"content-type") or "", body, intakes)
     return Answer(answered.status, answered.body, media_type=answered.media_type)

@@ -5,7 +5,7 @@ Source: hl7v2 chapter §11.
 """
 
 from adapter.access.scopes import Scopes
-from adapter.api.call import Answer, Call
+from adapter.api.call import SPILL_BYTES, Answer, Call
 from adapter.inbound import http
 from adapter.inbound.http import Sender
 
@@ -13,7 +13,7 @@ from adapter.inbound.http import Sender
 async def receive(call: Call) -> Answer:
     """Take one message for the client's feed."""
     sender, intakes = sender_of(call), call.services.intakes
-    body = await call.body(http.limit_for(sender, intakes))
+    body = await call.body(http.limit_for(sender, intakes), SPILL_BYTES)
     answered = await http.receive(sender, call.header(b"content-type") or "", body, intakes)
     return Answer(answered.status, answered.body, media_type=answered.media_type)
 

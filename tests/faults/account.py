@@ -98,7 +98,7 @@ async def logged(node: Node, found: Sequence[Version]) -> list[str]:
     owed = {row[0]: (row[1], row[2]) for row in await node.site.store.read(lambda conn: Hot(conn).all(sql))}
     lines: list[str] = []
     for entry in await node.site.ledger.entries(0, node.site.ledger.size):
-        if decode_entry(entry.body)["type"] != "transform.hl7v2":
+        if not decode_entry(entry.body)["type"].startswith("transform."):
             continue
         txn, owner = owed.get(entry.id, (0, 0))
         said = of_txn.get((txn, owner), [])

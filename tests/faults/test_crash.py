@@ -12,20 +12,32 @@ import os
 import random
 import re
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 
 from adapter.ledger_view import check_all, viewing
 from adapter.node import running
+from adapter.settings import FILE
 from tests.faults import account
-from tests.faults.process import Place, create, serving
+from tests.faults.process import HOST, Place, create, serving
+from tests.mappings.cda.documents import minimal
 from tests.simulators.hospital import Hospital
 from tests.simulators.ward import Ward, client
 
+SENDER = """
+[access.client.sender]
+system = "urn:oid:2.999.7"
+identifier = "sender"
+feed = "main"
+scopes = "system/*.cruds"
+purposes = ["TREAT"]
+"""
 ROOT = Path(__file__).parents[2]
 KILLS = 12
 
@@ -128,6 +140,49 @@ async def test_acknowledged_is_durable_between_any_two_steps(place: Place, point
     async with load(place) as run:
         for point in points:
             await run.killed_at(point)
+
+
+DOCUMENT_POINTS = [
+    "receive.prepared:1", "journal.sealed:1", "journal.inserted:1", "journal.committed:1",
+    "take.converted:1", "commit.begin:1", "commit.sealed:1", "commit.marked:1", "commit.done:1",
+]  # fmt: skip
+
+
+@pytest.mark.crash
+async def test_a_document_is_durable_before_it_is_answered_and_takes_effect_once(place: Place) -> None:
+    """One document, sent again until it is accepted while the node dies between any two steps of its way."""
+    with (place.folder / FILE).open("a", encoding="utf-8") as settings:
+        settings.write(SENDER)
+    answered = 0
+    for point in DOCUMENT_POINTS:
+        async with serving(place.folder, point) as served:
+            if await served.ready(place.http_port):
+                answered += await posted(place)
+            assert await served.ended() == -signal.SIGKILL, point
+    async with serving(place.folder) as served:
+        assert await served.ready(place.http_port)
+        assert await posted(place)
+    async with running(place.folder) as node:
+        await asyncio.wait_for(node.settled(), 60)
+        rows = await node.journal.read(0, 100)
+        assert list((await node.journal.bodies(rows)).values()) == [minimal()]
+        found = await account.versions(node)
+        assert Counter(one.sealed.type for one in found)["Composition"] == 1
+        assert all(one.sealed.ver == 1 for one in found), "said again, it changed nothing"
+    async with viewing(place.folder) as view:
+        assert (await check_all(view, sweep=False)).faults == []
+    assert answered, "it was answered, too, by a node that died behind that"
+
+
+async def posted(place: Place) -> int:
+    """Whether the document was accepted; not by a node that dies before it can say so."""
+    of = client(place.folder, "sender")
+    headers = {"Authorization": f"Bearer {of.token}", "Content-Type": "application/xml"}
+    async with httpx.AsyncClient(base_url=f"http://{HOST}:{place.http_port}", headers=headers, timeout=30) as http:
+        try:
+            return int((await http.post("/cda", content=minimal())).status_code == 200)
+        except httpx.TransportError:
+            return 0
 
 
 @pytest.mark.crash

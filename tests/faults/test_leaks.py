@@ -50,6 +50,34 @@ def observation(kind: str, value: str) -> str:
     return f"OBX|1|{kind}|{WORD}obs^{LONE}^99LOC||{value}|{WORD}unit|||||F|||20260304090000||{NUMBER}^{WORD}tech"
 
 
+def document(head: str = "", body: str = "") -> bytes:
+    """A CDA document with a mark in every place that a sender fills, narrative and codes too."""
+    return f"""<ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+<id root="2.999.8" extension="{NUMBER}6"/><code code="34133-9" codeSystem="2.16.840.1.113883.6.1"/>
+<title>{WORD} title</title><effectiveTime value="20260304080000+0000"/>{head}
+<recordTarget><patientRole><id root="2.999.1.4" extension="{PATIENT}"/>
+<addr><streetAddressLine>{WORD}street 7</streetAddressLine><city>{WORD}town</city></addr><telecom value="tel:{NUMBER}"/>
+<patient><name><given>{LONE}</given><family>{WORD}fam</family></name><birthTime value="19800101"/></patient>
+</patientRole></recordTarget>
+<author><time value="20260304"/><assignedAuthor><id root="2.999.1.5" extension="{NUMBER}5"/>
+<assignedPerson><name>{WORD}doc</name></assignedPerson></assignedAuthor></author>
+<component><structuredBody><component><section><code code="48765-2" codeSystem="2.16.840.1.113883.6.1"/>
+<title>{WORD}</title><text><content ID="{LONE}">{WORD} {LONE} {NUMBER}</content></text>
+<entry><act classCode="ACT" moodCode="EVN"><entryRelationship typeCode="SUBJ">
+<observation classCode="OBS" moodCode="EVN">
+<id root="2.999.8" extension="{NUMBER}7"/><code code="ASSERTION" codeSystem="2.16.840.1.113883.5.4"/>
+<effectiveTime><low value="{WORD}"/></effectiveTime><value xsi:type="CD" code="{WORD}" codeSystem="2.999.{NUMBER[:4]}"
+ displayName="{LONE}"><originalText><reference value="#{WORD}"/></originalText></value>
+<participant typeCode="CSM"><participantRole><playingEntity><name>{WORD} nuts</name></playingEntity></participantRole>
+</participant></observation></entryRelationship></act></entry>{body}</section></component></structuredBody></component>
+</ClinicalDocument>""".encode()
+
+
+def embedded() -> str:
+    data = base64.b64encode(document()).decode()
+    return f"OBX|1|ED|CDA^{WORD}^99{WORD}||{WORD}^text^xml^Base64^{data}||||||F"
+
+
 A01, ORU = "ADT^A01^ADT_A01", "ORU^R01^ORU_R01"
 GOOD = [
     [
@@ -59,6 +87,7 @@ GOOD = [
     [header(ORU, "b"), PID, ORDER, f"NTE|1||{WORD} note", observation("ST", f"{WORD} value"), f"NTE|1||{LONE}"],
     [header(ORU, "c"), PID, ORDER, observation("NM", f"{NUMBER}.25"), observation("CWE", f"{WORD}^{LONE}^99Y")],
     [header(ORU, "d"), PID, ORDER, observation("TX", f"{LONE}~{WORD}~{NUMBER}")],
+    [header("MDM^T02^MDM_T02", "s"), PID, f"TXA|1|DS||||||||||D{NUMBER}^{WORD}|||||AU", embedded()],
     [header("ADT^A40^ADT_A39", "e"), "EVN|A40|20260304090000", PID, f"MRG|{NUMBER}9^^^{WORD}&2.999.1.4&ISO^MR"],
 ]  # fmt: skip
 BAD = {
@@ -173,6 +202,41 @@ async def ask(place: Place) -> Counter[int]:
     return statuses
 
 
+DOCUMENTS = {
+    "good": document(),
+    "other bytes under its number": document(body="<!-- x -->"),
+    "two patients": document(
+        f'<recordTarget><patientRole><id root="2.999" extension="{NUMBER}"/></patientRole></recordTarget>'
+    ),
+    "an unknown statement": document(body=f'<entry><{WORD}><code code="{LONE}"/></{WORD}></entry>'),
+    "a null flavor that is none": document(
+        body=f'<entry><observation nullFlavor="{WORD}"><code nullFlavor="{LONE}"/></observation></entry>'
+    ),
+    "an entity": f'<!DOCTYPE {WORD} [<!ENTITY {WORD} SYSTEM "file:///{LONE}">]><{WORD}>&{WORD};</{WORD}>'.encode(),
+    "torn": document().replace(b"</family>", f"</{WORD}>".encode()),
+    "another root": f'<{WORD} xmlns="urn:{LONE}">{NUMBER}</{WORD}>'.encode(),
+    "no XML": f"<{WORD} {NUMBER}".encode(),
+    "a lying encoding": f'<?xml version="1.0" encoding="{"x" * 9}"?><{WORD}/>'.encode(),
+    "UTF-16": document().decode().encode("utf-16"),
+}
+
+
+async def post_documents(place: Place) -> Counter[int]:
+    """Documents of all kinds as requests; the statuses."""
+    of = client(place.folder, "lab")
+    headers = {"Authorization": f"Bearer {of.token}", "Content-Type": "application/xml"}
+    statuses: Counter[int] = Counter()
+    async with httpx.AsyncClient(base_url=f"http://{HOST}:{place.http_port}", headers=headers, timeout=60) as http:
+        for data in [*DOCUMENTS.values(), DOCUMENTS["good"]]:
+            answer = await http.post("/cda", content=data)
+            assert find(answer.content, MARKS) == [], "nor in an answer"
+            statuses[answer.status_code] += 1
+        statuses[
+            (await http.post("/cda", content=document(), headers={"Content-Type": f"text/{NUMBER}"})).status_code
+        ] += 1
+    return statuses
+
+
 async def post(place: Place) -> Counter[int]:
     """The same messages as requests; the statuses."""
     of = client(place.folder, "lab")
@@ -246,12 +310,14 @@ async def test_nothing_in_clear_at_rest(place: Place, tmp_path: Path, monkeypatc
     async with serving(place.folder, output=tmp_path / "output") as served:
         assert await served.ready(place.mllp_port)
         codes = await feed(place)
+        of_documents = await post_documents(place)
         statuses = await ask(place) + await post(place)
         await place.settled()
         again = await ask(place)
         served.kill()
     assert codes["CA"] > len(GOOD)
     assert codes["CR"] + codes["AR"] >= 5, "and some were refused"
+    assert set(of_documents) == {200, 400, 415}
     assert set(statuses) | set(again) >= {200, 400, 401, 404, 415, 422}
     assert not {500, 503} & (set(statuses) | set(again))
     written = [place.folder, temporary, tmp_path / "output"]

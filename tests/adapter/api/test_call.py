@@ -41,3 +41,20 @@ async def test_a_body_over_its_limit_is_not_read_to_its_end(node: Node) -> None:
     with pytest.raises(TooLarge):
         await posted(node, flood).body(4096)
     assert asked == 5
+
+
+async def test_who_still_sends_hears_that_it_is_too_much_and_nothing_of_it_is_kept(node: Node) -> None:
+    left = 7
+
+    async def rest() -> dict[str, object]:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": bytes(1024), "more_body": left > 0}
+
+    with pytest.raises(TooLarge):
+        await posted(node, rest).body(2048, spill=4096)
+    assert left == 0, "asked to its end, which is within the spill"
+    left = 99
+    with pytest.raises(TooLarge):
+        await posted(node, rest).body(2048, spill=4096)
+    assert left == 92
