@@ -260,11 +260,21 @@ class Emitter(ABC):
         with self.out.block(f"if {test}" + (f" and {holds}:" if holds else ":")):
             self.out.put(f"x = {fact.constant}")
             with self.out.block("if x is not None:"):
-                self.out.put(f"{self._holders('body', tuple(above))}[{name!r}] = x")
+                into = self._holders("body", tuple(above))
+                self._fill_in(fact, into, name)
                 path = ".".join([*(step.name for step in above), fact.target.element.name])
                 self.out.put(f"ctx.filled.append({path!r})")
                 if self.trace:
                     self._hit(fact, repr(".".join(step.name for step in fact.target.steps)), filled=True)
+
+    def _fill_in(self, fact: Fact, holder: str, name: str) -> None:
+        """What a resolver found may be a primitive with its sibling."""
+        if fact.primitive and fact.row.value.startswith("??@"):
+            with self.out.block("if type(x) is tuple:"):
+                self.out.put(f"put_primitive({holder}, {name!r}, x)")
+            self.out.put(f"else: {holder}[{name!r}] = x")
+        else:
+            self.out.put(f"{holder}[{name!r}] = x")
 
     # trace ------------------------------------------------------------------------------------------------------------
 

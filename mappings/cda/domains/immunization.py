@@ -16,6 +16,7 @@ from mappings.cda.domains.medication import (
     administration,
     informants,
     known_absence,
+    observe_reactions,
     reason,
     says_nothing,
 )
@@ -37,7 +38,6 @@ _ASKED = "77301-0"  # LOINC: reason care action performed or not
 # what the code of an observation may be that says why not: HL7 v3 ActReason, where its refusals are
 _REASONS = "2.16.840.1.113883.5.8"
 
-(_reactions,) = (reader(ref) for ref in parse_paths("entryRelationship[@typeCode='CAUS|MFST']/observation"))
 (_whys,) = (reader(ref) for ref in parse_paths("entryRelationship[@typeCode='RSON']/observation[code!='225773000']"))
 
 
@@ -50,10 +50,7 @@ def immunization(walk: Walk, el: Element) -> None:
     elif (absence is not None and absence.said == "unknown") or (absence is None and says_nothing(el, walk)):
         walk.nothing_known(el)
     else:
-        for reaction in _reactions(el, walk):
-            walk.read.discard(reaction)
-            walk.take(reaction)
-            walk.statement = el
+        observe_reactions(el, walk)
         walk.state(IMMUNIZATION, el)
 
 

@@ -53,6 +53,7 @@ _reasons_read = tuple(
         "|entryRelationship[@typeCode='RSON']/act[tid='2.16.840.1.113883.10.20.22.4.122']"
     )
 )
+(_reactions,) = (reader(ref) for ref in parse_paths("entryRelationship[@typeCode='CAUS|MFST']/observation"))
 (_monitoring,) = (reader(ref) for ref in parse_paths("entryRelationship/act[tid='2.16.840.1.113883.10.20.22.4.123']"))
 
 
@@ -74,6 +75,7 @@ def administration(walk: Walk, el: Element) -> None:
     if (absence is not None and absence.said == "unknown") or (absence is None and says_nothing(el, walk)):
         walk.nothing_known(el)
         return
+    observe_reactions(el, walk)
     made = walk.state(STATEMENT if is_statement(el, walk) else REQUEST, el, also=_whole(walk, el))
     if _reasons(el, walk):
         walk.later.append(lambda: _link_reasons(walk, el, made))
@@ -81,6 +83,15 @@ def administration(walk: Walk, el: Element) -> None:
         walk.statement = act
         walk.state("medication.ServiceRequest", act)
     walk.statement = el
+
+
+def observe_reactions(el: Element, walk: Walk) -> None:
+    """What the substance did to the patient is an observation, which the statement may refer to: no allergy."""
+    for each in _reactions(el, walk):
+        walk.read.discard(each)
+        outer, walk.negated = walk.negated, False
+        walk.take(each, "observation")
+        walk.negated = outer
 
 
 def is_statement(el: Element, walk: Walk) -> bool:
