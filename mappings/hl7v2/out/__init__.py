@@ -5,7 +5,7 @@
 """
 
 from mappings.hl7v2.out.build import Written, messages, to_v2
-from mappings.hl7v2.out.errors import OutboundError
 from mappings.hl7v2.out.receiver import Name, Receiver, read_receiver
+from mappings.outbound.errors import OutboundError
 
 __all__ = ["Name", "OutboundError", "Receiver", "Written", "messages", "read_receiver", "to_v2"]

@@ -23,20 +23,19 @@ from hl7apy.core import Segment
 
 from mappings.fhir.fhirpath import Compiled, Env, FhirpathError, Node
 from mappings.fhir.fhirpath_model import resource_node
-from mappings.fhir.values import CANONICAL
 from mappings.hl7v2 import lint
 from mappings.hl7v2.out import grammar
-from mappings.hl7v2.out.errors import OutboundError
-from mappings.hl7v2.out.left import left, owned
 from mappings.hl7v2.out.receiver import Receiver
 from mappings.hl7v2.out.rows import Layout, Row, Step, layout, messages
 from mappings.hl7v2.out.writers.identifiers import trimmed
-from mappings.hl7v2.out.writing import BREAK, FIELD, LINE_BREAK, REPETITION, Json, Out, Repetition, Several, field_text
+from mappings.hl7v2.out.writing import BREAK, FIELD, LINE_BREAK, REPETITION, Out, Repetition, Several, field_text
 from mappings.issues import Issue
+from mappings.outbound.errors import OutboundError
+from mappings.outbound.left import left
+from mappings.outbound.reading import Json, index, prepared
 
 __all__ = ["Written", "messages", "to_v2"]
 
-_CONTAINED = f"{CANONICAL}:contained"
 _SEPARATORS = "^~\\&"
 _STARTS = {"OBR": ("OBX", "SPM"), "TXA": ("OBX",)}  # whose set ids begin again behind which; NTE behind everything
 _TEXTS, _NUMBERS = frozenset({"TX", "ST"}), frozenset({"NM", "SN"})
@@ -64,42 +63,23 @@ def to_v2(
         raise RuntimeError("a time without its zone")
     if (len(control_id) > 20 and receiver.version < "2.7") or not control_id.isascii():
         raise RuntimeError("no control id of HL7 v2: up to 20 characters of ASCII")
-    work = _Work(layout(message), _prepared(resources), receiver, control_id, at)
+    work = _Work(layout(message), prepared(resources), receiver, control_id, at)
     data = work.encoded()
     paths = tuple(path for resource in work.resources for path in left(resource, work.out.used))
     findings = lint.lint(data) if check else ()
     return Written(data, tuple(dict.fromkeys(work.out.issues)), paths, findings)
 
 
-def _prepared(resources: Sequence[Json]) -> list[tuple[str, Json]]:
-    """(fullUrl, a copy whose leaves are its own)."""
-    found = []
-    for n, each in enumerate(resources):
-        body, url = (each["resource"], each.get("fullUrl", "")) if "resource" in each else (each, "")
-        inside = {f"#{one.get('id')}": f"{_CONTAINED}:{n}:{one.get('id')}" for one in body.get("contained", ())}
-        found.append((url, owned(_pointed(body, inside) if inside else body)))
-    return found
-
-
-def _pointed(value: Any, inside: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: inside.get(each, each) if name == "reference" and isinstance(each, str) else _pointed(each, inside)
-            for name, each in value.items()
-        }
-    return [_pointed(each, inside) for each in value] if isinstance(value, list) else value
-
-
 class _Work:
     """The state of one message."""
 
     def __init__(
-        self, plan: Layout, prepared: list[tuple[str, Json]], receiver: Receiver, control_id: str, at: datetime
+        self, plan: Layout, found: list[tuple[str, Json]], receiver: Receiver, control_id: str, at: datetime
     ) -> None:
         self.segments = grammar.segments(receiver.version, plan.structure)
-        self.plan, self.receiver, self.resources = plan, receiver, [body for _, body in prepared]
-        self.known = _index(prepared)
-        self.out = Out(receiver, self.known.get)
+        self.plan, self.receiver, self.resources = plan, receiver, [body for _, body in found]
+        self.known = index(found)
+        self.out = Out(self.known.get, receiver=receiver)
         self.out.constants = _constants(plan, receiver, control_id, at)
         self.bundle: Json = {
             "resourceType": "Bundle", "type": "collection", "entry": [{"resource": body} for body in self.resources],
@@ -286,19 +266,6 @@ class _Work:
         if found is not None and self.following:
             self.out.mark(reference)
         return found
-
-
-def _index(prepared: list[tuple[str, Json]]) -> dict[str, Json]:
-    """Every resource by what may refer to it."""
-    found: dict[str, Json] = {}
-    for n, (url, body) in enumerate(prepared):
-        if url:
-            found[url] = body
-        if "id" in body:
-            found[f"{body['resourceType']}/{body['id']}"] = body
-        for inside in body.get("contained", ()):
-            found[f"{_CONTAINED}:{n}:{inside.get('id')}"] = inside
-    return found
 
 
 def _constants(plan: Layout, receiver: Receiver, control_id: str, at: datetime) -> dict[str, Repetition]:

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mappings.fhir.values import CANONICAL
 from mappings.hl7v2.charset import codec_of
-from mappings.hl7v2.out.errors import OutboundError
 from mappings.hl7v2.out.grammar import VERSIONS
+from mappings.outbound.errors import OutboundError
 from mappings.profile import Profile, load_profile
 
 _PATHLESS = ("urn:oid:", "urn:uuid:")

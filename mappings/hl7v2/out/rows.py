@@ -27,10 +27,10 @@ from typing import Any
 
 from mappings.fhir.fhirpath import Compiled, FhirpathError, compile
 from mappings.hl7v2.out import grammar
-from mappings.hl7v2.out.errors import OutboundError
-from mappings.hl7v2.out.vocabulary import backwards
 from mappings.hl7v2.out.writers import WRITERS
 from mappings.hl7v2.out.writing import Writer
+from mappings.outbound.errors import OutboundError
+from mappings.outbound.vocabulary import backwards
 from mappings.terminology.concept_map import ConceptMap, MapError, load
 
 _FOLDER = Path(__file__).parent

@@ -3,26 +3,22 @@ r"""The surroundings of a writer, and how its values become the text of a field.
 A writer takes one FHIRPath node and gives a repetition: components, each a text or a list of subcomponents, unescaped.
 `field_text` leaves out what the receiver's version has no room for, says so, and escapes the rest.
 
-Leaves of the resources are objects of their own (`Leaf`, `Amount`), so that what was read can be told from an equal
-value elsewhere; `left.py` lists what nobody took.
-
 Source: HL7 v2.9 §2.7 (escapes), §2.5.3 (components).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from mappings.fhir.fhirpath import Node
-from mappings.hl7v2.out.errors import OutboundError
 from mappings.hl7v2.out.grammar import Slot
 from mappings.hl7v2.out.receiver import Receiver
 from mappings.hl7v2.place import Place
 from mappings.issues import Issue, issue
+from mappings.outbound.errors import OutboundError
+from mappings.outbound.reading import Taken
 from mappings.terminology.concept_map import ConceptMap
 
-Json: TypeAlias = dict[str, Any]
 Repetition: TypeAlias = list[str | list[str]]
 
 FIELD, COMPONENT, REPETITION, ESCAPE, SUBCOMPONENT = "|", "^", "~", "\\", "&"
@@ -34,37 +30,14 @@ LINE_BREAK = "\\.br\\"
 NULL = '""'
 
 
-class Leaf(str):
-    """A text of a resource, told from equal ones by being itself."""
-
-    __slots__ = ()
-
-
-class Amount(Decimal):
-    """A number of a resource, likewise; `written` is its lexeme."""
-
-    written: str
-
-    def __new__(cls, lexeme: str) -> "Amount":
-        made = super().__new__(cls, lexeme)
-        made.written = lexeme
-        return made
-
-
-class Count(int):
-    """A whole number of a resource, likewise."""
-
-
 _NOWHERE = Slot("MSH", 0, "ST", "", 1, False, ())
 
 
 @dataclass(slots=True)
-class Out:
-    """What writers see. `used` holds the leaves that were read, by identity; booleans by their holder and name."""
+class Out(Taken):
+    """What writers see."""
 
-    receiver: Receiver
-    find: Callable[[str], Json | None]  # a reference → the resource handed in
-    used: set[Any] = field(default_factory=set)
+    receiver: Receiver = field(default_factory=Receiver)
     issues: list[Issue] = field(default_factory=list)
     constants: dict[str, Repetition] = field(default_factory=dict)
     slot: Slot = _NOWHERE
@@ -76,58 +49,12 @@ class Out:
     def issue(self, code: str, comp: int = 0, sub: int = 0, detail: str = "") -> None:
         self.issues.append(issue(code, self.place(comp, sub), row=self.row, detail=detail))
 
+    def left_out(self, what: str) -> None:
+        self.issue("left-out", detail=what)
+
     def place(self, comp: int = 0, sub: int = 0) -> Place:
         rep = self.index + 1 if self.slot.most != 1 else 0
         return Place(self.slot.segment, self.nth, self.slot.number, rep=rep, comp=comp, sub=sub)
-
-    def take(self, holder: Json | None, name: str) -> Any:
-        """A member, marked as read; a list of texts with all of them."""
-        if not holder or (value := holder.get(name)) is None:
-            return None
-        self.mark(value)
-        if value is True or value is False:
-            self.used.add((id(holder), name))
-        return value
-
-    def text(self, holder: Json | None, name: str) -> str:
-        found = self.take(holder, name)
-        return "" if found is None or isinstance(found, dict | list) else str(found)
-
-    def mark(self, value: Any) -> None:
-        if isinstance(value, Leaf | Amount | Count):
-            self.used.add(id(value))
-        elif isinstance(value, list):
-            for each in value:
-                self.mark(each)
-
-    def mark_all(self, value: Any) -> None:
-        """Everything below a value, for what a row's field says by being the field it is."""
-        if isinstance(value, dict):
-            for name, each in value.items():
-                self.used.add((id(value), name))
-                self.mark_all(each)
-        elif isinstance(value, list):
-            for each in value:
-                self.mark_all(each)
-        else:
-            self.mark(value)
-
-    def extension(self, holder: Json | None, url: str) -> Json | None:
-        """The first extension of that url, its url marked."""
-        for each in (holder or {}).get("extension", ()):
-            if isinstance(each, dict) and each.get("url") == url:
-                self.mark(each["url"])
-                return each
-        return None
-
-    def resolved(self, reference: Json | None) -> Json | None:
-        """The resource that a Reference leads to; its display and type are then that resource's to tell."""
-        target = self.take(reference, "reference")
-        found = self.find(target) if isinstance(target, str) else None
-        if found is not None:
-            self.take(reference, "display")
-            self.take(reference, "type")
-        return found
 
 
 class Several(list[Repetition]):

@@ -9,9 +9,10 @@ from typing import Any
 
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import UCUM
-from mappings.hl7v2.out.vocabulary import backwards, mnemonic, oid
 from mappings.hl7v2.out.writers.identifiers import unscoped
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
+from mappings.hl7v2.out.writing import Out, Repetition, Writer, bare
+from mappings.outbound.reading import Json
+from mappings.outbound.vocabulary import backwards, mnemonic, oid
 from mappings.terminology import tables
 
 _V2 = "http://terminology.hl7.org/CodeSystem/v2-"

@@ -5,10 +5,11 @@ Source: HL7 v2.9 §2A XAD, XTN, tables 0190, 0201, 0202; `mappings/hl7v2/datatyp
 
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import SOURCE_CODE, STRUCTURE
-from mappings.hl7v2.out.vocabulary import backwards
 from mappings.hl7v2.out.writers.text import number
 from mappings.hl7v2.out.writers.time import bounds
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
+from mappings.hl7v2.out.writing import Out, Repetition, Writer, bare
+from mappings.outbound.reading import Json
+from mappings.outbound.vocabulary import backwards
 
 _CENSUS = STRUCTURE + "iso21090-ADXP-censusTract"
 _PARTS = tuple(STRUCTURE + f"contactpoint-{part}" for part in ("country", "area", "local", "extension"))

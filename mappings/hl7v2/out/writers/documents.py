@@ -8,7 +8,8 @@ import base64
 import binascii
 
 from mappings.fhir.fhirpath import Node
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Several, Writer
+from mappings.hl7v2.out.writing import Out, Repetition, Several, Writer
+from mappings.outbound.reading import Json
 
 # Media type -> (ED.2 of table 0191, ED.3 of table 0291)
 _MEDIA = {

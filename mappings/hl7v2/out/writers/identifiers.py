@@ -10,9 +10,10 @@ from urllib.parse import unquote
 from mappings.fhir import values
 from mappings.fhir.fhirpath import Node
 from mappings.hl7v2.out.receiver import Name, Receiver
-from mappings.hl7v2.out.vocabulary import oid
 from mappings.hl7v2.out.writers.time import bounds
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
+from mappings.hl7v2.out.writing import Out, Repetition, Writer, bare
+from mappings.outbound.reading import Json
+from mappings.outbound.vocabulary import oid
 
 _DIGIT = values.STRUCTURE + "identifier-checkDigit"
 _TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"

@@ -14,9 +14,11 @@ from mappings.hl7v2.out import grammar
 from mappings.hl7v2.out.writers.coded import cwe, spread
 from mappings.hl7v2.out.writers.documents import ed
 from mappings.hl7v2.out.writers.text import code, number
-from mappings.hl7v2.out.writers.time import bounds, moment
+from mappings.hl7v2.out.writers.time import bounds
 from mappings.hl7v2.out.writers.time import tm as time_of_day
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Several, Writer, bare
+from mappings.hl7v2.out.writing import Out, Repetition, Several, Writer, bare
+from mappings.outbound.moments import moment
+from mappings.outbound.reading import Json
 from mappings.vitals import beside
 
 _SUB_ID = STRUCTURE + "observation-v2-subid"

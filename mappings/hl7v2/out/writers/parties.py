@@ -16,7 +16,8 @@ from mappings.hl7v2.out.writers.identifiers import (
     unscoped,
 )
 from mappings.hl7v2.out.writers.people import core, details, kind, professional
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
+from mappings.hl7v2.out.writing import Out, Repetition, Writer, bare
+from mappings.outbound.reading import Json
 
 _MOST_LEVELS = 8
 # FHIR's physical type -> component of PL

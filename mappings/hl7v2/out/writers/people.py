@@ -5,9 +5,10 @@ Source: HL7 v2.9 §2A XPN, FN, table 0200; `mappings/hl7v2/datatypes/names.py` r
 
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import SOURCE_CODE, STRUCTURE
-from mappings.hl7v2.out.vocabulary import backwards
 from mappings.hl7v2.out.writers.time import bounds
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer, bare
+from mappings.hl7v2.out.writing import Out, Repetition, Writer, bare
+from mappings.outbound.reading import Json
+from mappings.outbound.vocabulary import backwards
 
 _OWN_AND_PARTNER = tuple(
     STRUCTURE + f"humanname-{part}" for part in ("own-prefix", "own-name", "partner-prefix", "partner-name")

@@ -5,8 +5,9 @@ Source: HL7 v2.9 §2A; FHIR R4 string, code, boolean, decimal.
 
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import ALTERNATE_CODES
-from mappings.hl7v2.out.vocabulary import backwards
-from mappings.hl7v2.out.writing import Amount, Json, Out, Repetition, Several, Writer
+from mappings.hl7v2.out.writing import Out, Repetition, Several, Writer
+from mappings.outbound.reading import Amount, Json
+from mappings.outbound.vocabulary import backwards
 
 _PLAIN = frozenset("0123456789.+-")
 

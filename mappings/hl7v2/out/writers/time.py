@@ -6,50 +6,10 @@ what FHIR could not hold at all goes out as it came in.
 Source: HL7 v2.9 §2A.3.21 (DT, DTM, TM); `mappings/hl7v2/time.py` reads them.
 """
 
-from datetime import datetime
-from zoneinfo import ZoneInfo
-
 from mappings.fhir.fhirpath import Node
-from mappings.fhir.values import SOURCE_LEXEME
-from mappings.hl7v2.out.writing import Json, Out, Repetition, Writer
-
-_DAY, _SECOND = 8, 14  # digits
-
-
-def moment(value: str | None, sibling: Json | None, out: Out, zone: ZoneInfo | None = None) -> str:
-    """A dateTime, date or instant as DTM, in the zone if one is given; "" for nothing."""
-    kept = _lexeme(sibling, out)
-    out.mark(value)
-    if not value or (kept and len(value) <= len("2025-01-01")):
-        return kept
-    if "T" not in value:
-        return value.replace("-", "")
-    written = _local(value, zone, out)
-    digits = len(kept.partition("+")[0].partition("-")[0])
-    if _DAY < digits < _SECOND:  # hours, or hours and minutes: FHIR's zeros were not said
-        offset = written[-5:] if written[-5:-4] in ("+", "-") else ""
-        return written[:digits] + offset
-    return written
-
-
-def _lexeme(sibling: Json | None, out: Out) -> str:
-    kept = out.extension(sibling, SOURCE_LEXEME)
-    return out.text(kept, "valueString")
-
-
-def _local(value: str, zone: ZoneInfo | None, out: Out) -> str:
-    """The digits of an instant in the zone; fractions of a second keep theirs."""
-    whole, _, rest = value.partition(".")
-    fraction = ""
-    if rest:
-        digits = len(rest) - len(rest.lstrip("0123456789"))
-        fraction, whole = "." + rest[:digits][:4], whole + rest[digits:]
-        if digits > 4:
-            out.issue("left-out", detail="digits of a second")
-    at = datetime.fromisoformat(whole)
-    if zone is not None and at.tzinfo is not None:
-        at = at.astimezone(zone)
-    return f"{at:%Y%m%d%H%M%S}{fraction}{at:%z}"[: _SECOND + len(fraction) + 5]
+from mappings.hl7v2.out.writing import Out, Repetition, Writer
+from mappings.outbound.moments import DAY, kept_lexeme, moment
+from mappings.outbound.reading import Json
 
 
 def dtm(node: Node, out: Out) -> Repetition | None:
@@ -66,14 +26,14 @@ def dtm_own(node: Node, out: Out) -> Repetition | None:
 def day(node: Node, out: Out) -> Repetition | None:
     """DT: of a time, the day; what it says beyond that is left out."""
     found = moment(node[1], node[2], out, out.receiver.zone)
-    if len(found) > _DAY and found[:_DAY].isdigit():
+    if len(found) > DAY and found[:DAY].isdigit():
         out.issue("left-out", detail="the time of a day")
-        found = found[:_DAY]
+        found = found[:DAY]
     return [found] if found else None
 
 
 def tm(node: Node, out: Out) -> Repetition | None:
-    kept = _lexeme(node[2], out)
+    kept = kept_lexeme(node[2], out)
     out.mark(node[1])
     found = kept or str(node[1] or "").replace(":", "")
     return [found] if found else None

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from mappings.fhir.codec import decode
-from mappings.hl7v2.out import OutboundError, messages, read_receiver, rows, vocabulary
+from mappings.hl7v2.out import OutboundError, messages, read_receiver, rows
 from mappings.hl7v2.out.rows import layout, read_layout
+from mappings.outbound import vocabulary
 from tests.mappings.hl7v2.messages import ROOT
 from tests.mappings.hl7v2.out.test_round_trip import PAIRS, trip
 from tests.mappings.hl7v2.out.written import receiver, write

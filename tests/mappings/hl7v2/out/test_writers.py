@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from mappings.fhir.values import SOURCE_LEXEME
 from mappings.hl7v2.datatypes import FUNCTIONS
 from mappings.hl7v2.out import Name, Receiver, grammar
-from mappings.hl7v2.out.left import owned
 from mappings.hl7v2.out.writers import WRITERS
-from mappings.hl7v2.out.writing import BREAK, LINE_BREAK, Json, Out, Several, bare, field_text
+from mappings.hl7v2.out.writing import BREAK, LINE_BREAK, Out, Several, bare, field_text
+from mappings.outbound.reading import Json, owned
 from mappings.terminology.concept_map import load
 from tests.mappings.hl7v2.contexts import FEED, HEADER, codes, collecting, context
 
@@ -41,7 +41,7 @@ def written(
     """The raw text of a field that holds this value."""
     segment, _, number = field.partition("-")
     resources = {name: owned(each) for name, each in (found or {}).items()}
-    out = Out(to or receiver(), resources.get)
+    out = Out(resources.get, receiver=to or receiver())
     slot = grammar.slot(out.receiver.version, segment, int(number))
     assert slot is not None
     out.slot, out.vocab = slot, load(vocab) if vocab else None

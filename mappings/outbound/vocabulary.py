@@ -1,6 +1,6 @@
-"""Vocabulary maps and system names read backwards: FHIR code → v2 code, URI → mnemonic or OID.
+"""Vocabulary maps and system names read backwards: FHIR code → code of HL7 v2 or CDA, URI → mnemonic or OID.
 
-Several v2 codes may mean one FHIR code (V and F are both `final`); which one we write is a row of `preferences.csv`,
+Several codes may mean one FHIR code (V and F are both `final`); which one we write is a row of `preferences.csv`,
 with its reason; a row without a code says that none of them says what FHIR's does. A map that rows use and that leaves
 a choice open is an error when the rows are loaded.
 """
@@ -10,7 +10,7 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
-from mappings.hl7v2.out.errors import OutboundError
+from mappings.outbound.errors import OutboundError
 from mappings.terminology import concept_map
 from mappings.terminology.systems import registered
 
@@ -20,7 +20,7 @@ _COLUMNS = ["map", "target", "code", "source"]
 
 @cache
 def preferences() -> dict[tuple[str, str], str]:
-    """(map, target) → v2 code; for systems the map is `mnemonic` or `oid`."""
+    """(map, target) → code; for systems the map is `mnemonic` or `oid`."""
     with (_FOLDER / "preferences.csv").open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames != _COLUMNS:

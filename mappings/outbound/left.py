@@ -1,4 +1,4 @@
-"""What of the resources no row has read: the paths that the message does not carry.
+"""What of the resources no row has read: the paths that the message or document does not carry.
 
     Patient/1#contact[0].gender
 
@@ -7,33 +7,12 @@ which repeats the rest, are no facts to carry; the address of an extension or of
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
-import msgspec
-
-from mappings.fhir.codec import lexeme
-from mappings.hl7v2.out.writing import Amount, Count, Json, Leaf
+from mappings.outbound.reading import Json
 
 _OWN = frozenset({"resourceType", "id", "text", "implicitRules"})
 _META = frozenset({"versionId", "lastUpdated", "source", "profile"})
-
-
-def owned(value: Any) -> Any:
-    """A copy whose leaves are objects of their own."""
-    if isinstance(value, dict):
-        return {name: owned(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [owned(each) for each in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, str):
-        return Leaf(value)
-    if isinstance(value, int):
-        return Count(value)
-    if isinstance(value, Decimal | msgspec.Raw):
-        return Amount(lexeme(value))
-    return Amount(repr(value))  # a float, from a caller that read JSON without our codec
 
 
 def left(resource: Json, used: set[Any]) -> Iterator[str]:
