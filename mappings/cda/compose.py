@@ -48,12 +48,12 @@ def compose(walk: Any, sections: list[Json]) -> None:
     made = walk.place_one("Composition", ("document", walk.doc.digest.hex()), "state", root)
     walk.fill("header.Composition", root, made)
     if unstructured.bodies(walk):
-        sections = [*sections, *unstructured.sections(walk, original)]
+        sections = [*sections, *unstructured.sections(original, made.body.get("title", _UNTITLED))]
     if sections:
         made.body["section"] = [_with_something(each) for each in sections]
     made.first = -1
     _provenance(walk, root, original)
-    labels.apply(walk)
+    labels.apply(walk, original)
 
 
 def _with_something(section: Json) -> Json:
@@ -250,9 +250,9 @@ def _provenance(walk: Any, root: Element, original: Any) -> None:
             made.body["entity"] = [dict(source)]
             of_others.update(targets)
     made = walk.place_one("Provenance", ("provenance", walk.doc.digest.hex(), "document"), "state", root)
+    walk.fill("header.Provenance", root, made)
     stated = [each.ref for each in walk.made if each.mode != "stub" and each.type not in _OF_THE_WHOLE]
     made.body["target"] = [{"reference": each} for each in stated if each not in of_others]
-    walk.fill("header.Provenance", root, made)
     agents = [each for each in made.body.get("agent", ()) if "who" in each]
     made.body["agent"] = agents or [{"who": values.absent("unknown")}]
     made.body["entity"] = [source]

@@ -273,10 +273,11 @@ def _us_core(kind: str, nodes: list[Element], ctx: Any) -> Json | None:
             codings.append({"system": _NULL_FLAVORS, "code": "ASKU", "display": "asked but unknown"})
             shown.append("asked but unknown")
         found = read(node, ctx, None)
-        here = [each for each in found.codings if each.get("system") == _CDC]
-        codings += [each for each in here if each not in codings]
-        if here:
-            shown.append(found.text or here[0].get("display") or here[0]["code"])
+        held = {each["code"] for each in codings}
+        fresh = [each for each in found.codings if each.get("system") == _CDC and each["code"] not in held]
+        codings += fresh
+        if fresh:
+            shown.append(found.text or fresh[0].get("display") or fresh[0]["code"])
     if not codings:
         return None
     inner = []
@@ -336,10 +337,13 @@ def stay_type(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) ->
     """The type of an encounter: what else its code says than the class."""
     if isinstance(node, str) or (found := cd_concept(node, ctx)) is None:
         return None
-    codings = [each for each in found.get("coding", ()) if each.get("system") != _ACT_CODES]
-    if not codings and found.get("coding"):
-        return None
-    return {**found, "coding": codings} if codings else found
+    sent = found.get("coding", [])
+    codings = [each for each in sent if each.get("system") != _ACT_CODES]
+    if len(codings) == len(sent):
+        return found
+    if not ctx.kids[node].get("originalText"):
+        found.pop("text", None)  # what the class is called
+    return {**found, "coding": codings} if codings else None
 
 
 def _numbered(node: Element | str, kind: str, ctx: Any) -> Json | None:

@@ -2,7 +2,7 @@
 
     confidentialityCode of the document     all that it states
     confidentialityCode of a section        what its entries state, and those of the sections in it
-    security observation beside a statement what the statement states; SECCLASSOBS says how confidential, others why
+    security observation beside a statement what the statement states: how confidential, why, what is not to be done
 
 Consent decisions rest on these, so a code that `labels.csv` does not know is restricted, keeps its own coding and is
 told of. Of several confidentialities the strictest stands, and what holds everything (Composition, DocumentReference,
@@ -32,7 +32,7 @@ _OBSERVATION = "{urn:hl7-org:v3}observation"
 _SECTION = "{urn:hl7-org:v3}section"
 _WRAPPERS: Final = frozenset({"{urn:hl7-org:v3}organizer", "{urn:hl7-org:v3}act"})
 _KINDS: Final = frozenset({"SECCATOBS", "SECCLASSOBS", "SECCONOBS", "SECINTOBS"})  # v3 ActCode
-_WHOLE: Final = frozenset({"Composition", "DocumentReference", "Binary", "Provenance"})
+_WHOLE: Final = frozenset({"Composition", "Binary", "Provenance"})
 _ABOUT_HER: Final = frozenset({"Patient", "RelatedPerson", "Coverage"})
 _USUAL: Final = ORDER_OF.index("N")
 _STATEMENTS: Final = frozenset("{urn:hl7-org:v3}" + name for name in STATEMENTS)
@@ -54,8 +54,9 @@ def labels_of(code: Element, ctx: Any) -> list[Json]:
     sent = cd_coding(code, ctx) if code.get("code") or len(code) else None
     if sent is None or "code" not in sent:
         return []
-    if sent.get("system") in (None, CONFIDENTIALITY) and sent["code"] in _table():
-        return [dict(each) for each in _table()[sent["code"]]]
+    known = _table().get(sent["code"], ()) if sent.get("system") in (None, CONFIDENTIALITY) else ()
+    if any(each["system"] == CONFIDENTIALITY for each in known):
+        return [dict(each) for each in known]
     ctx.issue("label-unknown", code)
     return [dict(RESTRICTED), sent]
 
@@ -90,17 +91,20 @@ def _said(el: Element, walk: Any) -> Iterator[Json]:
         if any(code_of(code) == "SECCLASSOBS" for code in walk.kids[el].get("code", ())):
             yield from labels_of(value, walk)
         elif (sent := cd_coding(value, walk)) is not None and "code" in sent:
-            yield {name: sent[name] for name in ("system", "code") if name in sent}
-            if sent.get("system") != _ACT_CODES:
+            if sent.get("system") == _ACT_CODES:
+                yield sent
+            elif (known := _table().get(sent["code"])) is not None:
+                yield from (dict(each) for each in known)  # writers name a system of theirs for codes of HL7's
+            else:
                 walk.issue("label-unknown", value)
-                yield dict(RESTRICTED)
+                yield from (dict(RESTRICTED), sent)
 
 
 # once all is made -----------------------------------------------------------------------------------------------------
 
 
-def apply(walk: Any) -> None:
-    """Every label, to what it covers."""
+def apply(walk: Any, original: Any) -> None:
+    """Every label, to what it covers. `original`: the DocumentReference to the document itself."""
     document = _own(walk.doc.root, walk)
     around: dict[Element, list[Json]] = {}
     strictest = list(document)
@@ -111,8 +115,11 @@ def apply(walk: Any) -> None:
             _cover(made, [*document, *found])
     strictest += [each for each in _of_sections(walk, around) if each not in strictest]
     for made in walk.made:
-        _cover(made, strictest if made.type in _WHOLE else document)
-    _mark(walk, strictest)
+        if made is original or made.type in _WHOLE:
+            _cover(made, strictest)
+        elif made.type != original.type or made.stated:  # of another document this one says nothing
+            _cover(made, document)
+    _mark(walk, original, strictest)
 
 
 def _own(el: Element, walk: Any) -> list[Json]:
@@ -150,15 +157,12 @@ def _cover(made: Any, found: list[Json]) -> None:
             add_label(made.body, label)
 
 
-def _mark(walk: Any, strictest: list[Json]) -> None:
-    """R4 says it of a Composition and a DocumentReference in elements of their own as well."""
+def _mark(walk: Any, original: Any, strictest: list[Json]) -> None:
+    """R4 says it of a Composition and of a DocumentReference in elements of their own as well."""
     levels = [each for each in strictest if each.get("system") == CONFIDENTIALITY]
     for made in walk.made:
-        if made.mode == "stub":
-            continue
         if made.type == "Composition" and levels:
             made.body["confidentiality"] = max(levels, key=strictness)["code"]
-        if made.type == "DocumentReference" and strictest and "masterIdentifier" in made.body:
-            security = made.body.get("meta", {}).get("security", [])
-            if security and made.body.get("status") == "current":
-                made.body["securityLabel"] = [{"coding": [dict(each)]} for each in security]
+    security = original.body.get("meta", {}).get("security", [])
+    if security:
+        original.body["securityLabel"] = [{"coding": [dict(each)]} for each in security]

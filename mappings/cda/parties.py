@@ -374,4 +374,5 @@ def place_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = No
     """A facility: healthCareFacility, or the role of a place that takes part."""
     if isinstance(node, str):
         return None
-    return place_of(role_of(node, ctx) or node, ctx)
+    role = role_of(node, ctx)
+    return place_of(node if role is None else role, ctx)

@@ -52,17 +52,20 @@ def _attachment(text: Element, walk: Any, original: Any) -> Json | None:
     return {"contentType": media, "size": len(inside.data), "hash": values.sha1(inside.data), "url": binary.ref}
 
 
-def sections(walk: Any, original: Any) -> list[Json]:
+def sections(original: Any, title: str) -> list[Json]:
     """One section for each body: what it is, how long, and where it is kept."""
-    found: list[Json] = []
-    for each in original.body["content"][1:]:
-        shown = [
-            str(each["attachment"][name]) for name in ("contentType", "title", "url") if name in each["attachment"]
-        ]
-        if "size" in each["attachment"]:
-            shown = [str(each["attachment"].get("contentType", "")), f"{each['attachment']['size']} bytes"]
-        told = escape(", ".join(part for part in shown if part) or "-", quote=False)
-        made: Json = {"title": original.body["description"]} if "description" in original.body else {}
-        div = f'<div xmlns="http://www.w3.org/1999/xhtml">{told}</div>'
-        found.append({**made, "text": {"status": "generated", "div": div}, "entry": [{"reference": original.ref}]})
-    return found
+    return [
+        {
+            "title": title,
+            "text": {"status": "generated", "div": _told(each["attachment"])},
+            "entry": [{"reference": original.ref}],
+        }
+        for each in original.body["content"][1:]
+    ]
+
+
+def _told(attachment: Json) -> str:
+    """What a reader is told of it."""
+    named = ("contentType", "size") if "size" in attachment else ("contentType", "title", "url")
+    said = [f"{attachment[name]}{' bytes' if name == 'size' else ''}" for name in named if name in attachment]
+    return f'<div xmlns="http://www.w3.org/1999/xhtml">{escape(", ".join(said) or "-", quote=False)}</div>'
