@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 def cd_status(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> Json | None:
     """The mapped coding; None, with an issue, where the map does not know the code."""
     found = read(node, ctx, vocab)
-    if found.mapped is None:
-        if found.missed:
-            ctx.issue("vocab-miss")
-        return None
-    return {"coding": [found.mapped]}
+    return None if found.mapped is None else {"coding": [found.mapped]}
 
 
 @datatype("CD[known]", gives="code", reads={"@code", "@codeSystem", "translation"})
 def cd_known(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> str | None:
     """The mapped code; None where the map does not know the one sent, of which another row tells."""
-    found = read(node, ctx, vocab)
-    return None if found.mapped is None else str(found.mapped["code"])
+    codes = [coding.get("code", "") for coding in read(node, ctx, None).codings] if vocab is not None else []
+    hits = (vocab.get(code) for code in codes) if vocab is not None else ()
+    return next((hit.code for hit in hits if hit is not None), None)
