@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test native bench figures lint types golden schema crash fuzz clean
+.PHONY: demo test native bench bench-peers figures lint types golden schema crash fuzz clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -42,6 +42,11 @@ native: $(READY)
 bench: $(READY)
 	-$(BIN)/python -m tools.native
 	PYTHONPATH=build/native $(BIN)/chartbridge bench
+
+# The same documents through other Python converters, each in an environment of its own.
+bench-peers: $(READY)
+	-$(BIN)/python -m tools.native
+	PYTHONPATH=build/native:. $(BIN)/python -m tools.bench_peers
 
 figures: $(READY)
 	$(BIN)/python -m tools.figures

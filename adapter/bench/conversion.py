@@ -43,8 +43,8 @@ def measure(seconds: float) -> list[Figure]:
 def _figure(name: str, profile: Profile, seconds: float) -> Figure:
     template = traffic.Template(name)
     messages = [template.message(number) for number in range(COPIES)]
-    ours: _Timed[bytes] = _Timed(lambda data: convert(data, profile))
-    theirs: _Timed[str] = _Timed(_hl7apy)
+    ours: Timed[bytes] = Timed(lambda data: convert(data, profile))
+    theirs: Timed[str] = Timed(_hl7apy)
     own, other = cycle(messages), cycle([message.decode("ascii") for message in messages])
     ours.warm(own, WARM)
     theirs.warm(other, 1)
@@ -76,10 +76,10 @@ def _hl7apy(text: str) -> None:
 
 
 @dataclass(slots=True)
-class _Timed(Generic[T]):
+class Timed(Generic[T]):
     """A call, and what it took of this process's processor time."""
 
-    call: Callable[[T], None]
+    call: Callable[[T], object]
     done: int = 0
     taken: float = 0.0
 

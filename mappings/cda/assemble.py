@@ -22,6 +22,7 @@ from mappings.cda.paths import Reader, code_of
 from mappings.cda.place import XmlPlace
 from mappings.cda.trace import DocumentTrace
 from mappings.fhir.leaves import leaves
+from mappings.hl7v2.wiring import Mode
 from mappings.identity import Identities
 
 Json = dict[str, Any]
@@ -39,7 +40,7 @@ _TEXT = 200  # characters of a text that take part in an identity
 class Made:
     """One resource under construction."""
 
-    def __init__(self, kind: str, id_: str, mode: str, first: int, el: Element | None = None) -> None:
+    def __init__(self, kind: str, id_: str, mode: Mode, first: int, el: Element | None = None) -> None:
         self.type = kind
         self.id = id_
         self.ref = f"{kind}/{id_}"
@@ -189,7 +190,7 @@ class Assembly(Context):
                 self.section_made.remove(made.ref)
         del self.made[count:]
 
-    def place_one(self, kind: str, key: Key, mode: str, el: Element | None = None) -> Made:
+    def place_one(self, kind: str, key: Key, mode: Mode, el: Element | None = None) -> Made:
         """A resource by a key of its own: header, document, parties. Made once."""
         id_ = self.identities.make(kind, key)
         known = self.by_ref.get(f"{kind}/{id_}")

@@ -24,6 +24,7 @@ from mappings.cda.paths import Reader, parse_paths, reader
 from mappings.cda.rows import language
 from mappings.fhir.schema import schema
 from mappings.fhir.values import SOURCE_CODE
+from mappings.hl7v2.wiring import Mode
 from mappings.rows.compiler import CompiledRows, Environment, compile_maps
 from mappings.rows.errors import RowsError
 from mappings.rows.table import Row, lay_over, read_rows
@@ -38,7 +39,7 @@ class Make:
     """What identifies the resource that a map makes."""
 
     map: str
-    mode: str
+    mode: Mode
     core: tuple[Reader, ...]
     start: tuple[Reader, ...]
 
