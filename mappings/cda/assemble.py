@@ -18,7 +18,7 @@ from mappings.cda.context import Context
 from mappings.cda.document import Document, Element
 from mappings.cda.narrative import block
 from mappings.cda.outcome import Outcome, Said
-from mappings.cda.paths import Reader, code_of
+from mappings.cda.paths import Reader
 from mappings.cda.place import XmlPlace
 from mappings.cda.trace import DocumentTrace
 from mappings.fhir.leaves import leaves
@@ -169,9 +169,7 @@ class Assembly(Context):
     def tell(self, el: Element, said: Said, resource: str = "") -> None:
         """What became of a statement; the first word counts, but for an error."""
         if el not in self.outcomes or said == "error":
-            code = next((code_of(each) for each in self.kids[el].get("code", ())), "")
-            tag = el.tag.rpartition("}")[2] if isinstance(el.tag, str) else ""
-            self.outcomes[el] = Outcome(self.doc.place(el), tag, code, self.domain, said, resource)
+            self.outcomes[el] = Outcome(self.doc, el, self.domain, said, resource)
 
     def _add(self, made: Made) -> Made:
         self.made.append(made)
