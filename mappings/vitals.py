@@ -91,6 +91,14 @@ def component(body: Json) -> Json:
     return {name: value for name, value in body.items() if name in _OF_A_COMPONENT or name.startswith("value")}
 
 
+def fit_component(body: Json) -> None:
+    """The unit of a component, as the profile of its code has it; another stays as it was sent."""
+    quantity = body.get("valueQuantity")
+    code = vital_code(body)
+    if quantity is not None and code is not None:
+        _repair(quantity, codes()[code])
+
+
 def missing(code: str, reason: str = "unknown") -> Json:
     """A component that nothing is known of."""
     return {"code": {"coding": [{"system": LOINC, "code": code}]}, "dataAbsentReason": _reason(reason)}

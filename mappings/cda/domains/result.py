@@ -1,91 +1,110 @@
 """Results: an organizer is a DiagnosticReport, what it holds are its Observations.
 
-What the organizer says for all (time, specimen, status of a panel that is not done) stands where a component says
-nothing of its own. Components with equal codes stay several results.
-Source: C-CDA R2.1 (result organizer, result observation); C-CDA on FHIR, results; IHE PaLM XD-LAB.
+What the organizer says for all (time, specimen, performer) stands where a component says nothing of its own.
+Components with equal codes stay several results. An organizer within another is an Observation of its members; so is
+one about a fetus, for reports know no focus. A document that a result derives from is presented by the report too.
+Source: C-CDA R2.1 (result organizer, result observation); C-CDA on FHIR, results; IHE PaLM TF-3 XD-LAB.
 """
 
 from typing import Any
 
-from mappings.cda.datatypes.coded import cd_concept
-from mappings.cda.datatypes.times import ts_datetime
 from mappings.cda.document import Element, short
-from mappings.cda.domains.observation import observed
-from mappings.cda.handlers import handles
+from mappings.cda.domains.members import components, is_collection
+from mappings.cda.domains.observation import observed, panel
+from mappings.cda.domains.specimens import collected, specimens
+from mappings.cda.handlers import HANDLERS, handles
 from mappings.cda.named import flag, resolver
-from mappings.cda.paths import STATEMENTS, is_valued
+from mappings.cda.paths import code_of
 from mappings.cda.walk import Walk
-from mappings.fhir import values
 
 Json = dict[str, Any]
 
-_SECTION = "http://terminology.hl7.org/CodeSystem/v2-0074"
-_SERVICE = {"imaging": "RAD", "pathology": "PAT"}  # category of the section → HL7 table 0074
-_LABORATORY = "LAB"
+_PENDING = frozenset({"active", "held", "new", "suspended"})  # HL7 v3 ActStatus
 
 
-@handles("result", "organizer", "observation", negation=True)
+@handles("result", "organizer", "observation", "procedure", negation=True, subject=True)
 def result(walk: Walk, el: Element) -> None:
-    """A panel with its results, or a result that stands alone."""
-    if short(str(el.tag)) == "observation":
+    """A panel with its results, a result that stands alone, the taking of a specimen."""
+    tag = short(str(el.tag))
+    if tag == "observation":
         observed(walk, el)
+    elif tag == "procedure":
+        _procedure(walk, el)
+    elif walk.is_of_another(el) or (walk.act is not None and short(str(walk.act.tag)) == "organizer"):
+        panel(walk, el)
     elif walk.negated:
         walk.refuse(el, "negated")
     else:
-        made = components(walk, el)
-        references = [{"reference": ref} for ref in made if ref.startswith("Observation/")]
-        walk.state("result.DiagnosticReport", el, also=lambda body: body.update(result=references) if made else None)
+        _report(walk, el)
 
 
-def components(walk: Walk, el: Element) -> list[str]:
-    """What an organizer holds, each as a statement of its section; the references of what was made, in order."""
-    outer, walk.act = walk.act, el
-    made: list[str] = []
-    for component in walk.kids[el].get("component", ()):
-        for child in component:
-            if short(str(child.tag)) in STATEMENTS:
-                walk.take(child, walk.domain)
-                ref = walk.outcomes[child].resource
-                if ref and ref not in made:
-                    made.append(ref)
-    walk.act = outer
-    return made
+def _report(walk: Walk, el: Element) -> None:
+    made = components(walk, el)
+
+    def finish(body: Json) -> None:
+        if results := [{"reference": ref} for ref in made if ref.startswith("Observation/")]:
+            body["result"] = results
+        if media := [{"link": {"reference": ref}} for ref in made if ref.startswith("Media/")]:
+            body["media"] = media
+        if found := specimens(el, walk):
+            body["specimen"] = found
+        if forms := _documents(walk, made):
+            body["presentedForm"] = forms
+
+    walk.state("result.DiagnosticReport", el, also=finish)
 
 
-@flag("own-time")
-def own_time(el: Element, ctx: Any) -> bool:
-    return any(is_valued(each) for each in ctx.kids[el].get("effectiveTime", ()))
+def _documents(walk: Walk, made: list[str]) -> list[Json]:
+    """The attachments of the documents that results derive from."""
+    found: list[Json] = []
+    for ref in made:
+        for each in walk.by_ref[ref].body.get("derivedFrom", ()) if ref in walk.by_ref else ():
+            document = walk.by_ref.get(each["reference"])
+            if document is not None and document.type == "DocumentReference":
+                found += [dict(content["attachment"]) for content in document.body.get("content", ())]
+    return found
 
 
-@resolver("components-time")
-def components_time(ctx: Any) -> Json | None:
-    """The earliest and the latest time of the results of a panel without one."""
-    told, ctx.issues = ctx.issues, []  # each is told of where it stands
-    times: list[str] = []
-    for component in ctx.kids[ctx.statement].get("component", ()):
-        for child in ctx.kids[component].get("observation", ()):
-            for time in ctx.kids[child].get("effectiveTime", ()):
-                found = ts_datetime(time, ctx, None)
-                value = found[0] if isinstance(found, tuple) else found
-                times += [value] if value else []
-    ctx.issues = told
-    if not times:
-        return None
-    return {"start": min(times), "end": max(times)}
+def _procedure(walk: Walk, el: Element) -> None:
+    """How a specimen was taken belongs to it; any other procedure is one."""
+    if not walk.is_of_another(el) and is_collection(el, walk) and not walk.negated and collected(walk, el):
+        return
+    other = HANDLERS.get("procedure")
+    if walk.negated and (other is None or not other.negation):
+        walk.refuse(el, "negated")
+    elif walk.is_of_another(el) and (other is None or not other.subject):
+        walk.refuse(el, "about another person")
+    elif other is None:
+        walk.refuse(el, "")
+    else:
+        walk.domain = "procedure"
+        other.call(walk, el)
 
 
-@resolver("report-category")
-def report_category(ctx: Any) -> Json:
-    """Laboratory, unless the section says imaging or pathology."""
-    row = ctx.section_row
-    code = _SERVICE.get(row.category if row is not None else "", _LABORATORY)
-    return {"coding": [{"system": _SECTION, "code": code}]}
-
-
-@resolver("section-code")
-def section_code(ctx: Any) -> Json | None:
-    """What a panel without a code is: what its section is."""
-    codes = ctx.kids[ctx.section].get("code", ()) if ctx.section is not None else ()
-    return next((found for each in codes if (found := cd_concept(each, ctx)) is not None), None) or values.concept(
-        [], "results"
+@flag("unfinished")
+def unfinished(el: Element, ctx: Any) -> bool:
+    """A panel that is called completed while one of its results is still to come."""
+    if [code_of(each) for each in ctx.kids[el].get("statusCode", ())] != ["completed"]:
+        return False
+    return any(
+        code_of(status) in _PENDING
+        for component in ctx.kids[el].get("component", ())
+        for child in ctx.kids[component].get("observation", ())
+        for status in ctx.kids[child].get("statusCode", ())
     )
+
+
+@resolver("unfinished-report")
+def unfinished_report(ctx: Any) -> str:
+    """Some of it is there."""
+    ctx.issue("status-conflict", ctx.statement)
+    return "partial"
+
+
+# images ---------------------------------------------------------------------------------------------------------------
+
+
+@handles("media", "observationMedia")
+def media(walk: Walk, el: Element) -> None:
+    """A picture or a recording."""
+    walk.state("result.Media", el)

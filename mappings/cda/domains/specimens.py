@@ -1,0 +1,154 @@
+"""Specimens of results: what a panel or a result says it was made of, and how that was taken.
+
+One with a number is a resource of its own, by patient and number; one without is contained in what speaks of it. The
+panel's is each of its results', if it is one; the procedure of its taking says more of the specimen of its number, or
+of the only one.
+Source: CDA R2 §4.3.6 (specimen); C-CDA R3, specimen collection procedure; IHE PaLM TF-3 XD-LAB, specimen collection;
+C-CDA on FHIR, results.
+"""
+
+from typing import Any
+
+from mappings.cda.around import outwards
+from mappings.cda.document import Element, short
+from mappings.cda.domains.members import is_collection
+from mappings.cda.named import resolver
+from mappings.cda.parties import raw_keys
+from mappings.cda.walk import Walk
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+
+_HOLDERS = frozenset({"organizer", "observation", "act"})
+
+
+class _Sample:
+    """One specimen as it is told of: its role, and the procedures of its taking."""
+
+    def __init__(self, role: Element | None) -> None:
+        self.role = role
+        self.taken: list[Element] = []
+
+
+@resolver("specimen")
+def specimen(ctx: Any) -> Json | None:
+    """The specimen of a statement: its own, else the one of what it is part of; of several none is the one."""
+    for here in outwards(ctx.statement):
+        if here is ctx.section:
+            return None
+        if short(str(here.tag)) in _HOLDERS and (found := specimens(here, ctx)):
+            return found[0] if here is ctx.statement or len(found) == 1 else None
+    return None
+
+
+def specimens(holder: Element, walk: Any) -> list[Json]:
+    """References to all specimens that a panel or a result tells of."""
+    kids = walk.kids[holder]
+    if "specimen" not in kids and "component" not in kids and "entryRelationship" not in kids:
+        return []
+    found: list[Json] = []
+    for each in _samples(holder, walk):
+        reference = _reference(each, walk)
+        if reference is not None and reference not in found:
+            found.append(reference)
+    return found
+
+
+def collected(walk: Walk, el: Element) -> bool:
+    """The taking of a specimen that stands by itself; False where it names none by its number."""
+    role = _role_of(el, walk)
+    if role is None or _number(role, walk) is None:
+        return False
+    each = _Sample(role)
+    each.taken.append(el)
+    reference = _reference(each, walk)
+    if reference is not None:
+        walk.tell(el, "mapped", reference["reference"])
+    return reference is not None
+
+
+def _samples(holder: Element, walk: Any) -> list[_Sample]:
+    kids = walk.kids[holder]
+    roles = [role for each in kids.get("specimen", ()) for role in walk.kids[each].get("specimenRole", ())]
+    samples = [_Sample(role) for role in roles]
+    for name in ("component", "entryRelationship"):
+        for relation in kids.get(name, ()):
+            for taking in walk.kids[relation].get("procedure", ()):
+                if is_collection(taking, walk):
+                    _of_taking(taking, samples, walk)
+    return samples
+
+
+def _of_taking(taking: Element, samples: list[_Sample], walk: Any) -> None:
+    """The specimen that was taken: the one of its number; the only one, where the procedure names none."""
+    role = _role_of(taking, walk)
+    numbers = raw_keys(role, walk) if role is not None else frozenset()
+    for each in samples:
+        own = raw_keys(each.role, walk) if each.role is not None else frozenset()
+        if own & numbers or (len(samples) == 1 and not (own and numbers)):
+            each.role = each.role if each.role is not None else role
+            each.taken.append(taking)
+            return
+    samples.append(_Sample(role))
+    samples[-1].taken.append(taking)
+
+
+def _role_of(taking: Element, walk: Any) -> Element | None:
+    """What was taken: C-CDA has it as the specimen, IHE as the product."""
+    kids = walk.kids[taking]
+    for name, inner in (("specimen", "specimenRole"), ("participant", "participantRole")):
+        for each in kids.get(name, ()):
+            if name == "participant" and each.get("typeCode") != "PRD":
+                continue
+            for role in walk.kids[each].get(inner, ()):
+                found: Element = role
+                return found
+    return None
+
+
+def _number(role: Element | None, walk: Any) -> Key | None:
+    """The number of a specimen: of its ids the first that has a root."""
+    if role is None:
+        return None
+    for each in walk.kids[role].get("id", ()):
+        if root := (each.get("root") or "").strip().lower():
+            return root, (each.get("extension") or "").strip()
+    return None
+
+
+def _reference(sample: _Sample, walk: Any) -> Json | None:
+    for taking in sample.taken:
+        walk.read.add(taking)
+    number = _number(sample.role, walk)
+    if number is None or sample.role is None:
+        return _contained(sample, walk)
+    made = walk.place_one("Specimen", ("specimen", walk.patient.id, *number), "state", sample.role)
+    told = _told(walk, made.ref)
+    for name, el in (
+        ("result.Specimen", sample.role),
+        *(("result.Specimen-collection", each) for each in sample.taken),
+    ):
+        if el not in told:
+            told.add(el)
+            walk.fill(name, el, made)
+    return {"reference": made.ref}
+
+
+def _told(walk: Any, ref: str) -> set[Element]:
+    """The elements that have said of a specimen what they say: it is told of by each of its results."""
+    found: dict[str, set[Element]] | None = getattr(walk, "specimens_told", None)
+    if found is None:
+        found = walk.specimens_told = {}
+    return found.setdefault(ref, set())
+
+
+def _contained(sample: _Sample, walk: Any) -> Json | None:
+    body: Json = {}
+    if sample.role is not None:
+        walk.run("result.Specimen", sample.role, body)
+    for taking in sample.taken:
+        walk.run("result.Specimen-collection", taking, body)
+    if not body.keys() - {"subject"}:
+        return None
+    target = walk.contained({"resourceType": "Specimen", **body})
+    return {"reference": target} if target is not None else None
