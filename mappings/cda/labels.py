@@ -21,6 +21,7 @@ from typing import Any, Final
 from mappings.cda.datatypes.coded import cd_coding
 from mappings.cda.document import Element
 from mappings.cda.paths import STATEMENTS, code_of
+from mappings.fhir import values
 from mappings.hl7v2.rules.labels import CONFIDENTIALITY, ORDER_OF, RESTRICTED, SHARED, add_label, strictness
 
 Json = dict[str, Any]
@@ -58,7 +59,14 @@ def labels_of(code: Element, ctx: Any) -> list[Json]:
     if any(each["system"] == CONFIDENTIALITY for each in known):
         return [dict(each) for each in known]
     ctx.issue("label-unknown", code)
-    return [dict(RESTRICTED), sent]
+    return [dict(RESTRICTED), _kept(sent)]
+
+
+def _kept(sent: Json) -> Json:
+    """The sender's own word, beside the label that closes: never as if it were one of HL7's."""
+    if sent.get("system", "").startswith(values.HL7_SYSTEMS):
+        return {name: value for name, value in sent.items() if name != "system"}
+    return sent
 
 
 # before the body is walked --------------------------------------------------------------------------------------------
@@ -97,7 +105,7 @@ def _said(el: Element, walk: Any) -> Iterator[Json]:
                 yield from (dict(each) for each in known)  # writers name a system of theirs for codes of HL7's
             else:
                 walk.issue("label-unknown", value)
-                yield from (dict(RESTRICTED), sent)
+                yield from (dict(RESTRICTED), _kept(sent))
 
 
 # once all is made -----------------------------------------------------------------------------------------------------

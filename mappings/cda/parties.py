@@ -14,6 +14,7 @@ Source: CDA R2 §4.2.2 (participants), §4.2.3 (roles, entities); C-CDA on FHIR,
 """
 
 from collections.abc import Collection, Iterator
+from types import SimpleNamespace
 from typing import Any, Final
 
 from mappings.cda.datatypes.identifiers import ii_identifier
@@ -21,6 +22,7 @@ from mappings.cda.datatypes.registry import datatype
 from mappings.cda.document import Element, short
 from mappings.cda.paths import code_of, is_valued
 from mappings.fhir import values
+from mappings.fhir.contained import strings
 from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
@@ -250,12 +252,36 @@ def _placed(body: Json, key: Key | None, shown: str | None, ctx: Any) -> Json | 
         target = ctx.contained(body)
     else:
         target = ctx.make(body["resourceType"], key, _bare(body))
+        _take_in(body, ctx.by_ref.get(target) if hasattr(ctx, "by_ref") else None)
         shown = shown or key[1]
     return values.reference(target, shown) if target is not None else None
 
 
+def _read(name: str, el: Element, body: Json, key: Key | None, ctx: Any) -> None:
+    """Rows into a party. What they contain goes into it where it is a resource of its own, else beside it into what
+    speaks of both: nothing contained contains anything."""
+    if key is None or not hasattr(ctx, "builder"):
+        ctx.run(name, el, body)
+        return
+    outer, ctx.builder = ctx.builder, SimpleNamespace(body=body)
+    ctx.run(name, el, body)
+    ctx.builder = outer
+
+
+def _take_in(body: Json, made: Any) -> None:
+    """Of what a party contains, as much as the resource, told of before maybe, refers to."""
+    if made is None or "contained" not in body:
+        return
+    named = set(strings({name: value for name, value in made.body.items() if name != "contained"}))
+    inside = made.body.get("contained", [])
+    held = {each["id"] for each in inside}
+    inside = [*inside, *(each for each in body["contained"] if f"#{each['id']}" in named and each["id"] not in held)]
+    if inside:
+        made.body["contained"] = inside
+
+
 def _bare(body: Json) -> Json:
-    return {name: value for name, value in body.items() if name != "resourceType"}
+    return {name: value for name, value in body.items() if name not in ("resourceType", "contained")}
 
 
 def _named(body: Json) -> str | None:
@@ -268,28 +294,31 @@ def _named(body: Json) -> str | None:
 def organization_of(el: Element, ctx: Any) -> Json | None:
     """An organization, by its own element."""
     body: Json = {"resourceType": "Organization"}
-    ctx.run("party.Organization", el, body)
+    key = number_of(el, ctx)
+    _read("party.Organization", el, body, key, ctx)
     if "name" not in body and "identifier" not in body:
         return None
-    return _placed(body, number_of(el, ctx), body.get("name"), ctx)
+    return _placed(body, key, body.get("name"), ctx)
 
 
 def _device(role: Element, ctx: Any) -> Json | None:
     body: Json = {"resourceType": "Device"}
-    ctx.run("party.Device", role, body)
+    key = number_of(role, ctx)
+    _read("party.Device", role, body, key, ctx)
     names = body.get("deviceName", ())
     shown = names[0].get("name") if names else None
-    return _placed(body, number_of(role, ctx), shown, ctx) if len(body) > 1 else None
+    return _placed(body, key, shown, ctx) if len(body) > 1 else None
 
 
 def place_of(el: Element, ctx: Any) -> Json | None:
     """A facility, by the role that it plays."""
     body: Json = {"resourceType": "Location"}
-    ctx.run("party.Location", el, body)
+    key = number_of(el, ctx)
+    _read("party.Location", el, body, key, ctx)
     if len(body) == 1:
         return None
     body["mode"] = "instance"
-    return _placed(body, number_of(el, ctx), body.get("name"), ctx)
+    return _placed(body, key, body.get("name"), ctx)
 
 
 # relatives ------------------------------------------------------------------------------------------------------------

@@ -355,7 +355,8 @@ PCP = '<functionCode code="PCP" codeSystem="2.16.840.1.113883.5.88"/>'
 
 def performer(name: str, function: str = "") -> str:
     person = f"<assignedPerson><name>{name}</name></assignedPerson>"
-    return f'<performer typeCode="PRF">{function}<assignedEntity><id root="2.999.3" extension="{name}"/>{person}</assignedEntity></performer>'
+    entity = f'<assignedEntity><id root="2.999.3" extension="{name}"/>{person}</assignedEntity>'
+    return f'<performer typeCode="PRF">{function}{entity}</performer>'
 
 
 def test_who_performs_is_the_care_team_and_the_primary_provider_the_patients() -> None:
