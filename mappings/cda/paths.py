@@ -7,9 +7,10 @@
     test       = subject [("=" | "!=") "'" value *("|" value) "'"]      subject alone: it is there
     subject    = "@" attribute | "tid" | relative path of names, which stands for its code
 
-`@xsi:type` is compared without its prefix. `a|b` are alternatives, the first that gives a value counts; `effectiveTime[*]` hands all elements to one function.
-A path becomes one loop a step over the children of that name. Which statements a path has gone through to something is
-told to the context: a statement inside another that no row has read is mapped by itself.
+`@xsi:type` is compared without its prefix. `a|b` are alternatives, the first that gives a value counts;
+`effectiveTime[*]` hands all elements to one function. A path becomes one loop a step over the children of that name.
+Which statements a path has gone through to something is told to the context: a statement inside another that no row
+has read is mapped by itself.
 
 Source: CDA R2, the R-MIM's class and relationship names.
 """
