@@ -15,8 +15,8 @@ from typing import Any
 from mappings.cda import narrative
 from mappings.cda.assemble import Assembly
 from mappings.cda.document import Document, Element, short
-from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler
-from mappings.cda.paths import STATEMENTS, has_template
+from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
+from mappings.cda.paths import STATEMENTS, code_of, has_template
 from mappings.cda.sections import Section, section_of
 from mappings.cda.templates import templates
 from mappings.fhir import values
@@ -133,6 +133,8 @@ class Walk(Assembly):
         self.statement, self.act, self.negated, self.mood, self.domain = outer
 
     def _handler(self, el: Element, tag: str, domain: str) -> tuple[str, Handler | None]:
+        if tag == "observation" and self._says_more_of_another(el):
+            return "observation", HANDLERS.get("observation")
         if (found := HANDLERS.get(domain)) is not None and tag in found.tags:
             return domain, found
         for each in self.kids[el].get("templateId", ()):
@@ -143,6 +145,13 @@ class Walk(Assembly):
             return domain, None
         kind = BY_CLASS.get(tag, "")
         return kind, HANDLERS.get(kind)
+
+    def _says_more_of_another(self, el: Element) -> bool:
+        """A reaction, a status, a severity on its own: of no kind but an observation, whatever its template says."""
+        above = el.getparent()
+        if above is not None and above.get("typeCode") == "MFST":
+            return True
+        return any(code_of(each) in parts() for each in self.kids[el].get("code", ()))
 
     def _inside(self, el: Element, tag: str, domain: str) -> None:
         """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers."""

@@ -147,3 +147,35 @@ def test_a_fragment_in_no_section_is_mapped_by_its_class() -> None:
         '<statusCode code="completed"/><value xsi:type="PQ" value="72" unit="/min"/></observation>'
     )
     assert one(done, "Observation")["valueQuantity"]["value"] == 72
+
+
+@pytest.mark.parametrize("code", ["33999-4", "SEV", "82606-5", "445518008", "75328-5", "225773000", "11323-3"])
+@pytest.mark.parametrize("section", [PROBLEMS, ALLERGIES])
+def test_what_only_says_more_of_another_statement_is_no_problem_and_no_allergy(code: str, section: str) -> None:
+    done = of_sections(
+        (
+            section,
+            f"""<entry><observation classCode="OBS" moodCode="EVN">
+            <templateId root="2.16.840.1.113883.10.20.22.4.4"/><templateId root="2.16.840.1.113883.10.20.22.4.7"/>
+            <code code="{code}"/><statusCode code="completed"/>
+            <value xsi:type="CD" code="24484000" codeSystem="2.16.840.1.113883.6.96"/></observation></entry>""",
+        )
+    )
+    assert every(done, "Condition") == every(done, "AllergyIntolerance") == []
+    assert one(done, "Observation")["code"]["coding"][0]["code"] == code
+
+
+def test_a_reaction_that_nobody_reads_is_no_allergy() -> None:
+    done = of_sections(
+        (
+            PROBLEMS,
+            """<entry><observation classCode="OBS" moodCode="EVN"><code code="55607006"/>
+            <value xsi:type="CD" code="38341003" codeSystem="2.16.840.1.113883.6.96"/>
+            <entryRelationship typeCode="MFST"><observation classCode="OBS" moodCode="EVN">
+            <templateId root="2.16.840.1.113883.10.20.22.4.9"/><code code="ASSERTION"/>
+            <value xsi:type="CD" code="422587007" codeSystem="2.16.840.1.113883.6.96"/></observation>
+            </entryRelationship></observation></entry>""",
+        )
+    )
+    assert every(done, "AllergyIntolerance") == []
+    assert len(every(done, "Observation")) == 1
