@@ -15,6 +15,7 @@ from adapter.inbound.journal import JournalReader
 from adapter.inbound.journal_table import Row
 from adapter.operators import record
 from adapter.site import Site
+from mappings.fixtures import SUFFIXES
 
 PAGE = 500
 
@@ -29,11 +30,15 @@ class Input:
 
 
 def from_files(paths: Iterable[Path]) -> Iterator[Input]:
-    """Files, and the `*.hl7` below folders, in the order of their names. Raises UsageError where there is none."""
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.hl7")))]
+    """Files, and the `*.hl7` and `*.xml` below folders, by name. Raises UsageError where there is none."""
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(_below(path)))]
     if not files:
-        raise UsageError("no message found", hint="name a file, or a folder with *.hl7 files")
+        raise UsageError("no message found", hint="name a file, or a folder with *.hl7 or *.xml files")
     return (Input(str(file), file.read_bytes()) for file in files)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    return (file for suffix in SUFFIXES for file in folder.rglob(f"*{suffix}"))
 
 
 def profile_of(site: Path, org: str, feed: str) -> str:

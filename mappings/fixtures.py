@@ -1,6 +1,6 @@
-"""A profile's own fixtures: messages with what they become, recorded, read and kept beside the profile.
+"""A profile's own fixtures: messages and documents with what they become, recorded, read and kept beside the profile.
 
-    profiles/NAME/fixtures/admission.hl7      a message
+    profiles/NAME/fixtures/admission.hl7      a message; summary.xml a document
     profiles/NAME/fixtures/admission.json     its record (`record.py`)
 
 Each message is converted twice, so that a hook or a row that is not a function of the message shows. The feed's rows
@@ -21,6 +21,7 @@ from mappings.profile import Profile
 from mappings.record import record
 
 FOLDER = "fixtures"
+SUFFIXES = (".hl7", ".xml")
 State = Literal["same", "differs", "unrecorded", "written", "invalid", "unsteady", "unreadable"]
 FAILED: frozenset[State] = frozenset({"differs", "unrecorded", "invalid", "unsteady", "unreadable"})
 
@@ -40,8 +41,8 @@ class Result:
 
 
 def messages(profile_folder: Path) -> list[Path]:
-    """The messages of a profile's fixtures, in the order of their names."""
-    return sorted((profile_folder / FOLDER).glob("*.hl7"))
+    """The messages and documents of a profile's fixtures, in the order of their names."""
+    return sorted(path for suffix in SUFFIXES for path in (profile_folder / FOLDER).glob(f"*{suffix}"))
 
 
 def check(message: Path, profile: Profile, *, write: bool = False) -> Result:

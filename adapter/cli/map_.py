@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.cli import map_revisions
+from adapter.cli import map_documents, map_revisions
 from adapter.cli.console import OPTIONS, Exit, complain, emit, emit_list, line, progress
 from adapter.cli.map_inputs import Feed, Files, Limit, ProfileOption, Since, inputs, named, profile_for
 from adapter.errors import UsageError
@@ -30,18 +30,22 @@ def _profile(name: str) -> "Profile":
 
 @app.command()
 def explain(
-    file: Annotated[Path, typer.Argument(help="One HL7 v2 message.")],
+    file: Annotated[Path, typer.Argument(help="One HL7 v2 message, or one CDA document.")],
     path: Annotated[str, typer.Option(help="Only FHIR paths that begin so, like Patient.name.")] = "",
-    place: Annotated[str, typer.Option(help="Only this field, like PID-8.")] = "",
+    place: Annotated[str, typer.Option(help="Only this field, like PID-8; of a document, this element.")] = "",
     values: Annotated[bool, typer.Option("--values", help="Show the content of the fields too.")] = False,
     profile: ProfileOption = "",
 ) -> None:
-    """For each FHIR value the field it came from; then what was not mapped, and why."""
+    """For each FHIR value the field or element it came from; then what was not mapped, and why."""
+    from mappings.convert import is_document
     from mappings.hl7v2.explain import explain as read
 
     if not file.is_file():
         raise UsageError(f"no such file: {file}", hint="name one file with one message")
     data = file.read_bytes()
+    if is_document(data):
+        map_documents.explain(data, _profile(profile), path, place, values=values)
+        return
     found = read(data, _profile(profile))
     facts = [fact for fact in found.facts if _asked(fact, path, place)]
     left = [one for one in found.unmapped if not path and _within(str(one.place), place)]
@@ -164,17 +168,22 @@ def codes(
 def lint(files: Files = None, profile: ProfileOption = "") -> int:
     """Check the profile's rows; with files, the messages against the HL7 v2 grammar. Changes no result."""
     loaded = _profile(profile)
-    progress(f"profile {loaded.name}: {len(loaded.maps.table)} rows, all fit the R4 schema")
+    counts = f"{len(loaded.maps.table)} rows for messages, {len(loaded.cda.entries.table)} for documents"
+    progress(f"profile {loaded.name}: {counts}, all fit the R4 schema")
     if not files:
         return Exit.DONE
     from adapter.sender import segments_end_in_cr
+    from mappings.convert import is_document
     from mappings.hl7v2.lint import lint as check
 
-    rows = [
-        {"file": each.name, "severity": finding.severity, "finding": finding.text}
-        for each in inputs(files, "")
-        for finding in check(segments_end_in_cr(each.data), charset=loaded.charset)
-    ]
+    rows = []
+    for each in inputs(files, ""):
+        if is_document(each.data):
+            found = map_documents.lint(each.data, loaded)
+        else:
+            read = check(segments_end_in_cr(each.data), charset=loaded.charset)
+            found = [(finding.severity, finding.text) for finding in read]
+        rows += [{"file": each.name, "severity": severity, "finding": text} for severity, text in found]
     emit_list("chartbridge.map.lint/1", rows, ("file", "severity", "finding"))
     return Exit.FAILED if any(row["severity"] == "error" for row in rows) else Exit.DONE
 
@@ -182,13 +191,11 @@ def lint(files: Files = None, profile: ProfileOption = "") -> int:
 @app.command()
 def coverage(files: Files = None, profile: ProfileOption = "") -> int:
     """Which rows the messages fire; those that none does are listed, and fail."""
-    from mappings.hl7v2.explain import coverage as measure
-
     loaded = _profile(profile)
-    found = measure((each.data for each in inputs(files or [_samples()], "")), loaded)
-    silent = [{"row": row.id, "source": row.place} for row in found.silent]
+    fired, rows = map_documents.coverage([each.data for each in inputs(files or [_samples()], "")], loaded)
+    silent = [{"row": row.id, "source": row.place} for row in rows]
     emit_list("chartbridge.map.coverage/1", silent, ("row", "source"), title="rows that no message fires")
-    progress(f"{len(found.fired)} rows fired, {len(silent)} not")
+    progress(f"{fired} rows fired, {len(silent)} not")
     return Exit.FAILED if silent else Exit.DONE
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adapter.cli import map_documents
 from adapter.cli.console import Exit, emit, emit_list, progress
 from adapter.cli.map_inputs import Feed, Files, Limit, Since, here, inputs, named
 from adapter.errors import UsageError
@@ -75,10 +76,7 @@ def _with_fixtures() -> list[Path]:
 
 def _silent(profile: "Profile", messages: Iterable[Path]) -> bool:
     """Whether the profile has rows of its own, base rows aside, that none of its fixtures fires; they are named."""
-    from mappings.hl7v2.explain import coverage
-
-    own = {row.id for row in profile.maps.table.values() if row.overlay != "base"}
-    silent = [row for row in coverage((each.read_bytes() for each in messages), profile).silent if row.id in own]
+    _, silent = map_documents.coverage([each.read_bytes() for each in messages], profile, own=True)
     rows = [{"row": row.id, "source": row.place} for row in silent]
     emit_list("chartbridge.map.coverage/1", rows, ("row", "source"), title="rows of the profile that no fixture fires")
     return bool(silent)

@@ -10,6 +10,7 @@ The worklist of codes that no map knows is `codes.py`'s. Source: design chapter 
 from collections import Counter
 from dataclasses import dataclass
 
+from mappings.convert import is_document
 from mappings.errors import MappingError
 from mappings.hl7v2.explain import explain
 from mappings.profile import Profile
@@ -36,14 +37,14 @@ class Census:
         self.unreadable = 0
 
     def add(self, data: bytes, seen: str = "") -> None:
-        """Count one message; one that cannot be converted at all is counted as such."""
+        """Count one message or document; one that cannot be converted at all is counted as such."""
         try:
-            found = explain(data, self._profile)
+            found = _places(data, self._profile)
         except MappingError:
             self.unreadable += 1
             return
         self.read += 1
-        for key in {(each.place.kind, each.reason) for each in found.unmapped}:
+        for key in found:
             self._messages[key] += 1
             self._seen[key] = max(seen, self._seen.get(key, ""))
 
@@ -51,3 +52,12 @@ class Census:
         """What most messages hold first."""
         ordered = sorted(self._messages.items(), key=lambda item: (-item[1], item[0]))
         return [Unread(place, reason, count, self._seen[place, reason]) for (place, reason), count in ordered]
+
+
+def _places(data: bytes, profile: Profile) -> set[tuple[str, str]]:
+    """(kind of place, reason) of all that was not mapped."""
+    if is_document(data):
+        from mappings.cda.explain import explain as explain_document  # here: messages never load it
+
+        return {(each.place.kind, each.reason) for each in explain_document(data, profile).unmapped}
+    return {(each.place.kind, each.reason) for each in explain(data, profile).unmapped}

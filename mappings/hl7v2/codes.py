@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mappings.convert import to_fhir
+from mappings.cda.place import XmlPlace
+from mappings.convert import is_document, to_fhir
 from mappings.errors import MappingError
 from mappings.hl7v2 import message
 from mappings.hl7v2.explain import explain
@@ -53,7 +54,7 @@ def worklist(data: Iterable[bytes], profile: Profile) -> tuple[Unmapped, ...]:
     counts: dict[Key, list[int]] = {}
     for each in data:
         try:
-            found = list(_of_message(each, profile))
+            found = list(_of_document(each, profile) if is_document(each) else _of_message(each, profile))
         except MappingError:
             continue
         for key in set(found):
@@ -68,6 +69,16 @@ def as_map(codes: Iterable[Unmapped], system: str) -> list[tuple[str, ...]]:
     """Rows for a profile's `codes/*.csv`, their targets still to be filled in: the local codes of one system."""
     found = sorted({each.code for each in codes if each.system == system and each.reason == "local"})
     return [MAP_COLUMNS, *((code, "", "", "", "unmatched", "", "") for code in found)]
+
+
+def _of_document(data: bytes, profile: Profile) -> Iterator[Key]:
+    """Of a document: codes that no map knows. A system of CDA is an OID, so none is a feed's own."""
+    from mappings.cda.explain import explain as explain_document  # here: messages never load it
+
+    found = explain_document(data, profile)
+    for each in found.conversion.issues:
+        if each.code == "vocab-miss" and isinstance(each.place, XmlPlace):
+            yield Key(each.place.kind, *found.coded(each.place), "vocab-miss")
 
 
 def _of_message(data: bytes, profile: Profile) -> Iterator[Key]:

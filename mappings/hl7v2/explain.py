@@ -91,10 +91,10 @@ def _facts(conversion: Conversion, trace: Trace, read: message.Message, profile:
         for path, _ in leaves(mapped.body):
             if path in ("resourceType", "id"):
                 continue
-            yield _fact(reference, path, _writer(known, path), read, profile)
+            yield _fact(reference, path, writer(known, path), read, profile)
 
 
-def _writer(known: dict[str, TraceStep], path: str) -> TraceStep | None:
+def writer(known: dict[str, TraceStep], path: str) -> TraceStep | None:
     """The step that wrote a leaf: that of the longest path above it."""
     here = path
     while here:

@@ -6,11 +6,13 @@ Source: operations chapter §1.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapter import samples
 from tests.adapter.cli.command import Command
+from tests.mappings.test_embedded import SUMMARY
 
 ADMISSION = samples.folder() / "adt-a01-admission.hl7"
 UPDATE = samples.folder() / "adt-a08-update.hl7"
@@ -85,6 +87,74 @@ def test_a_profile_is_held_against_its_fixtures_and_its_rows_against_them_too(pl
     silent = plain("map", "test", profile, json=True)
     assert silent.code == 1
     assert [one.get("row") for one in silent.objects()][-1] == "PID.Patient:90"
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "summary.xml"
+    path.parent.mkdir()
+    path.write_bytes(SUMMARY)
+    return path
+
+
+def test_a_document_is_explained_with_path_and_line_and_what_became_of_its_statements(
+    plain: Command, document: Path
+) -> None:
+    told = plain("map", "explain", document, json=True)
+    assert told.code == 0
+    by_schema: dict[str, list[Any]] = {}
+    for one in told.objects():
+        by_schema.setdefault(one["schema"], []).append(one)
+    facts, (counted,) = by_schema["chartbridge.map.explain/1"], by_schema["chartbridge.map.tally/1"]
+    (fact,) = (one for one in facts if one["path"].endswith("#onsetDateTime"))
+    assert (fact["row"], fact["line"] > 1, "value" in fact) == ("allergy.AllergyIntolerance:onset", True, False)
+    assert fact["place"].startswith("section[48765-2]/entry[1]/act/")
+    assert counted["tally"]["statements"] == sum(counted["tally"].values()) / 2 == 2
+    assert {"unmapped", "line", "reason"} <= by_schema["chartbridge.map.unmapped/1"][0].keys()
+    assert "Nuts" not in told.out
+    assert "Nuts" in plain("map", "explain", document, "--values").out
+    one = plain("map", "explain", document, "--path", "AllergyIntolerance.code", json=True).objects()
+    assert {each["path"].split("#")[1].split(".")[0] for each in one if "path" in each} == {"code"}
+    within = plain("map", "explain", document, "--place", "section[48765-2]/entry[1]", json=True).objects()
+    assert all(each["place"].startswith("section[48765-2]/entry[1]") for each in within if "place" in each)
+
+
+def test_verbs_of_map_take_documents_and_messages_together(plain: Command, document: Path) -> None:
+    torn = document.with_name("torn.xml")
+    torn.write_bytes(SUMMARY[:-20])
+    shutil.copy(ADMISSION, document.parent)
+    folder = document.parent
+    run = plain("map", "run", folder)
+    assert (run.code, len(run.out.splitlines())) == (8, 2)
+    assert "not-xml at document line" in run.err
+    lint = plain("map", "lint", document, torn, json=True)
+    assert (lint.code, [Path(one["file"]).name for one in lint.objects()]) == (1, ["torn.xml"])
+    assert plain("map", "lint", document).code == 0
+    places = plain("map", "unmapped", folder, json=True).objects()
+    assert {one["place"].partition("[")[0] for one in places} >= {"section"}
+    assert plain("map", "codes", folder).code == 0
+    assert plain("map", "diff", "default", "default", document).code == 0
+    rows = plain("map", "coverage", document, json=True).objects()
+    assert {one["source"].split("/")[0] for one in rows} == {"entries"}, "no row for messages: there is none"
+
+
+def test_a_document_is_a_fixture_and_rows_for_documents_are_covered_by_it(plain: Command, profile: Path) -> None:
+    (profile / "fixtures").mkdir()
+    (profile / "fixtures" / "summary.xml").write_bytes(SUMMARY)
+    assert plain("map", "test", profile).code == 1, "nothing is recorded yet"
+    assert plain("map", "test", profile, "--write").code == 0
+    assert plain("map", "test", profile).code == 0
+    (profile / "entries").mkdir()
+    head = "id,source,when,target,type,vocab,value,note"
+    rows = profile / "entries" / "allergy.AllergyIntolerance.csv"
+    rows.write_text(f"{head}\nallergy.AllergyIntolerance:onset,effectiveTime/low,never,onsetDateTime,TS[dateTime],,,\n")
+    told = plain("map", "test", profile, json=True)
+    assert (told.code, told.objects()[0]["state"]) == (1, "differs")
+    row = "allergy.AllergyIntolerance:own,methodCode,,extension(urn:oid:2.999.7).valueString,CD[string],,,never sent"
+    rows.write_text(f"{head}\n{row}\n")
+    silent = plain("map", "test", profile, json=True)
+    assert silent.code == 1
+    assert [one.get("row") for one in silent.objects()][-1] == "allergy.AllergyIntolerance:own"
 
 
 def test_every_profile_with_fixtures_is_tested_where_none_is_named(plain: Command) -> None:
