@@ -13,9 +13,9 @@
 Source: CDA R2 §4.2.2 (participants), §4.2.3 (roles, entities); C-CDA on FHIR, participations; eHDSI header.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
@@ -47,8 +47,19 @@ _DEVICES: Final = ("assignedAuthoringDevice", "playingDevice")
 # HL7 v3 RoleClass: who is something to the patient, and nobody's employee
 RELATIVES: Final = frozenset({"AGNT", "CAREGIVER", "ECON", "GUAR", "GUARD", "NOK", "PRS"})
 _SELF: Final = frozenset({"ONESELF", "SELF"})  # HL7 v3 RoleCode
+_IN_ROLE: Final = frozenset({"PractitionerRole", ""})  # no element's kinds
+_PERSON: Final = frozenset({"Practitioner", ""})
+_ORGANIZATION: Final = frozenset({"Organization", ""})
 _NPI: Final = "http://hl7.org/fhir/sid/us-npi"
 _DEEPEST: Final = 4  # organizations that are part of each other
+
+
+class Told(NamedTuple):
+    """Who was found: the reference, what it needs in the resource that holds it, and what else was made of it."""
+
+    reference: Json | None
+    inside: list[Json]
+    made: tuple[str, ...]
 
 
 class Known:
@@ -57,7 +68,7 @@ class Known:
     def __init__(self) -> None:
         self.patient: frozenset[Key] = frozenset()  # her numbers
         self.described: dict[Key, Element] | None = None
-        self.made: dict[tuple[Element, frozenset[str]], Json] = {}
+        self.made: dict[tuple[Element, frozenset[str]], Told] = {}
 
 
 # participations -------------------------------------------------------------------------------------------------------
@@ -96,15 +107,39 @@ def party(participation: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -
 
 def of_role(role: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:
     """The same of a role."""
-    known = known_of(ctx)
     kinds = frozenset(allowed)
-    before = known.made.get((role, kinds))
-    if before is not None and before["reference"] in getattr(ctx, "by_ref", ()):
-        return dict(before)
-    found = next((each for each in _candidates(role, ctx, kinds) if each is not None), None)
-    if found is not None and not found["reference"].startswith("#"):
-        known.made[role, kinds] = dict(found)
-    return found
+
+    def found() -> Json | None:
+        return next((each for each in _candidates(role, ctx, kinds) if each is not None), None)
+
+    return _once(role, kinds, ctx, found)
+
+
+def _once(el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json | None]) -> Json | None:
+    """What `find` gives for an element, found once: a header names the same few people again and again. What it put
+    into the resource that speaks of them goes into the next one, too."""
+    if not hasattr(ctx, "builder"):
+        return find()
+    known = known_of(ctx).made
+    told = known.get((el, what))
+    if told is None or not all(each in ctx.by_ref for each in told.made):
+        outer, ctx.builder = ctx.builder, SimpleNamespace(body={})
+        reference = find()
+        inside = ctx.builder.body.get("contained", [])
+        ctx.builder = outer
+        told = known[el, what] = Told(reference, inside, _made_of([reference, inside]))
+    for each in told.inside:
+        ctx.contained({name: value for name, value in each.items() if name != "id"})
+    return dict(told.reference) if told.reference is not None else None
+
+
+def _made_of(value: Any) -> tuple[str, ...]:
+    """The resources of their own that something refers to."""
+    if isinstance(value, dict):
+        own = value.get("reference")
+        here = (own,) if isinstance(own, str) and not own.startswith("#") else ()
+        return here + tuple(each for inner in value.values() for each in _made_of(inner))
+    return tuple(each for inner in value for each in _made_of(inner)) if isinstance(value, list) else ()
 
 
 def known_of(ctx: Any) -> Known:
@@ -215,9 +250,15 @@ def _says_who(role: Element, ctx: Any) -> bool:
 
 def _professional(role: Element, organization: Element | None, ctx: Any, allowed: frozenset[str]) -> Json | None:
     """A person, in a role where one is told."""
+    if "PractitionerRole" not in allowed:
+        return _practitioner(role, ctx)
+    return _once(role, _IN_ROLE, ctx, lambda: _in_role(role, organization, ctx))
+
+
+def _in_role(role: Element, organization: Element | None, ctx: Any) -> Json | None:
     person = _practitioner(role, ctx)
-    if person is None or "PractitionerRole" not in allowed:
-        return person
+    if person is None:
+        return None
     codes = [each for each in ctx.kids[role].get("code", ()) if is_valued(each)]
     place = organization_of(organization, ctx) if organization is not None else None
     if place is None and not codes:
@@ -238,6 +279,10 @@ def _is_inside(reference: Json | None) -> bool:
 
 
 def _practitioner(role: Element, ctx: Any) -> Json | None:
+    return _once(role, _PERSON, ctx, lambda: _person(role, ctx))
+
+
+def _person(role: Element, ctx: Any) -> Json | None:
     body: Json = {"resourceType": "Practitioner"}
     ctx.run("party.Practitioner", role, body)
     key = number_of(role, ctx)
@@ -293,6 +338,10 @@ def _named(body: Json) -> str | None:
 
 def organization_of(el: Element, ctx: Any) -> Json | None:
     """An organization, by its own element."""
+    return _once(el, _ORGANIZATION, ctx, lambda: _organization(el, ctx))
+
+
+def _organization(el: Element, ctx: Any) -> Json | None:
     body: Json = {"resourceType": "Organization"}
     key = number_of(el, ctx)
     _read("party.Organization", el, body, key, ctx)
