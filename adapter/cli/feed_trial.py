@@ -15,8 +15,9 @@ from adapter.lock import is_served
 from adapter.profiles import site_profile
 from adapter.receiving import rules_of
 from adapter.site import Site, now
-from mappings.convert import to_fhir
+from mappings.convert import is_document, to_fhir
 from mappings.errors import MappingError
+from mappings.hl7v2.errors import UnreadableMessage
 from mappings.hl7v2.message import peek
 from mappings.profile import Profile
 
@@ -28,6 +29,10 @@ def checks(site: Site, feed: Feed) -> Iterator[Row]:
     profile = site_profile(site.folder, feed.profile)
     yield _row(True, "feed", f"{feed.name} at revision {feed.revision}")
     yield _row(True, "profile", f"{profile.name}: {len(profile.maps.table)} rows")
+    try:
+        yield _row(True, "documents", f"{len(profile.cda.entries.table)} rows")
+    except MappingError as exc:
+        yield _row(False, "documents", str(exc))
     try:
         rules = rules_of(profile)
         yield _row(
@@ -79,13 +84,30 @@ def tries(site: Site, feed: Feed, paths: Iterable[Path]) -> Iterator[Row]:
                 yield _row(ok, f"{file}#{n}", found)
 
 
-def _try(profile: Profile, message: bytes) -> tuple[bool, str]:
+def _refused(profile: Profile, message: bytes) -> str:
+    """Why receipt would not take a message, or who sent it; "" where it would."""
     rules, header = rules_of(profile), peek(message)
     reason = judge(header, message, rules)
     if header is None or reason is not None:
-        return False, f"refused: {reason.issue} ({reason.text})" if reason else "refused"
-    if not rules.accepts(header):
-        return False, "quarantined: wrong-sender"
+        return f"refused: {reason.issue} ({reason.text})" if reason else "refused"
+    return "" if rules.accepts(header) else "quarantined: wrong-sender"
+
+
+def _refused_document(profile: Profile, document: bytes) -> str:
+    from mappings.cda.receipt import receipt
+
+    try:
+        receipt(document, profile)
+    except UnreadableMessage as exc:
+        return f"refused: {exc}"
+    except MappingError:
+        pass  # of the profile: its conversion says why
+    return ""
+
+
+def _try(profile: Profile, message: bytes) -> tuple[bool, str]:
+    if refused := _refused_document(profile, message) if is_document(message) else _refused(profile, message):
+        return False, refused
     try:
         conversion = to_fhir(message, profile, at=now(), events=False)
     except MappingError as exc:

@@ -122,8 +122,9 @@ def show(
 
     value, body = asyncio.run(run())
     from adapter.mask import masked
+    from adapter.mask import shown as as_text
 
-    key, text = ("content", body.decode("utf-8", "replace")) if reveal else ("masked", masked(body) if body else "")
+    key, text = ("content", as_text(body)) if reveal else ("masked", masked(body) if body else "")
     lines = [f"{name:<12}{one}" for name, one in value.items() if name != "history" and one not in (None, "", {})]
     lines += [f"{one['at']}  {one['from']} → {one['to']}  {one['who']}  {one['why']}" for one in value["history"]]
     lines += [text.replace("\r\n", "\n").replace("\r", "\n").rstrip()] if text else []
@@ -303,7 +304,7 @@ def resend(seq: Annotated[list[int], typer.Argument(help="Numbers of messages.")
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Option("--dir", help="Folder for the files, SEQ.hl7 each.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Folder for the files, SEQ.hl7 or SEQ.xml each.")],
     seq: Seqs = None,
     fingerprint: Fingerprint = "",
     reveal: Annotated[str, typer.Option(help="With their values; the reason is recorded on the ledger.")] = "",
@@ -315,14 +316,16 @@ def export(
         from adapter.files import write_private
         from adapter.mask import masked
         from adapter.operators import record
+        from mappings.convert import is_document
 
         bodies = {one: await journal.body(await journal.row(one)) for one in seqs}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if taken := [one for one in bodies if (folder / f"{one}.hl7").exists()]:
-            raise UsageError(f"{taken[0]}.hl7 exists already", hint="name a new folder")
+        names = {one: f"{one}.xml" if is_document(body) else f"{one}.hl7" for one, body in bodies.items()}
+        if taken := [name for name in names.values() if (folder / name).exists()]:
+            raise UsageError(f"{taken[0]} exists already", hint="name a new folder")
         await record(site, who, "msg.export", f"{','.join(map(str, sorted(bodies)))} {why or 'masked'}")
         for one, body in bodies.items():
-            write_private(folder / f"{one}.hl7", body if reveal else masked(body).encode("utf-8"))
+            write_private(folder / names[one], body if reveal else masked(body).encode("utf-8"))
         return sorted(bodies)
 
     _decide("export", seq, fingerprint, act, reveal, dry_run=dry_run)

@@ -1,11 +1,13 @@
 """`feed` and `msg` in full, on real sites: what they say, what they change, how they end (operations §1, §4)."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+import time
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,13 @@ import pytest
 from adapter.cli import completion
 from adapter.cli.console import since
 from adapter.errors import UsageError
+from adapter.inbound.journal import Incoming, Journal
 from adapter.lock import lock
 from adapter.mask import masked
-from adapter.site import now
+from adapter.site import now, open_site
 from tests.adapter.cli.command import Command
 from tests.adapter.nodes import a08
+from tests.mappings.test_embedded import SUMMARY
 
 LAB = 'feed = "lab"\norg = "stadtklinik"\nprofile = "default"\n[listen]\nport = 2599\n'
 ENTRY = "[0-9]{4}:[0-9]+"
@@ -297,3 +301,60 @@ def test_masking_keeps_the_shape_and_no_value() -> None:
     )
     assert masked(b"\xff\xfe\x00") == masked(b"\xff\xfe\x00")
     assert "4711" not in masked(b"no message 4711")
+
+
+def test_a_documents_shape_is_its_elements_and_no_value() -> None:
+    """Names that CDA could have stay, and what says how to read a value; not the value, nor an invented name."""
+    own = b"<Muster-Ana Ana='Ana'>Ana<![CDATA[Ana]]><!-- Ana --></Muster-Ana>"
+    data = b'<?xml version="1.0" encoding="UTF-8"?>' + SUMMARY.replace(b"</name>", own + b"</name>", 1)
+    shape = masked(data)
+    assert '<participant typeCode="CSM"><participantRole classCode="MANU">' in shape
+    assert '<effectiveTime><low value="99999999"/></effectiveTime>' in shape
+    assert 'xsi:type="CD" code="999999999"' in shape
+    for said in ("Ana", "Muster", "Nuts", "Example", "2020", "414285001", "P1"):
+        assert said not in shape
+    assert [len(line) for line in shape.split("\n")] == [len(line) for line in data.decode().split("\n")]
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):
+        assert masked(SUMMARY.decode().encode(codec)).lstrip("\ufeff") == masked(SUMMARY)
+
+
+@pytest.mark.parametrize(
+    "data", [b"<" * 200_000, b"<a " + b"x" * 200_000, b"<a " + b"x='" * 70_000, b"<a b=" + b'"' * 99_999]
+)
+def test_the_shape_of_a_hostile_document_is_found_at_once(data: bytes) -> None:
+    begin = time.perf_counter()
+    assert len(masked(data)) == len(data)
+    assert time.perf_counter() - begin < 2
+
+
+def test_documents_of_a_feed_are_shown_masked_and_exported_under_their_name(command: Command, tmp_path: Path) -> None:
+    assert command.site is not None
+    tried = tmp_path / "summary.xml"
+    tried.write_bytes(SUMMARY)
+    torn = tmp_path / "torn.xml"
+    torn.write_bytes(SUMMARY[:-9])
+    rows = {
+        Path(one["what"].split("#")[0]).name: one
+        for one in command("feed", "test", "main", tried, torn, json=True).objects()
+    }
+    assert rows["summary.xml"]["ok"]
+    assert "resources" in rows["summary.xml"]["found"]
+    assert rows["torn.xml"]["found"].startswith("refused: not-xml at document line")
+    asyncio.run(keep(command.site, SUMMARY))
+    seq = max(states(command))
+    shown = command("msg", "show", str(seq), json=True).objects()[0]
+    assert shown["masked"].startswith("<ClinicalDocument")
+    assert "Nuts" not in shown["masked"]
+    assert "Nuts" in command("msg", "show", str(seq), "--reveal", "review", json=True).objects()[0]["content"]
+    assert command("msg", "export", str(seq), "--dir", tmp_path / "out").code == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{seq}.xml"]
+
+
+async def keep(folder: Path, data: bytes) -> None:
+    """Into the journal of a site that nobody serves."""
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(open_site(folder))
+        journal = Journal(site.journal_path, site.settings.node.pairing, site.keyring)
+        await journal.start()
+        stack.push_async_callback(journal.close)
+        await journal.accept(Incoming("main", now(), data, "new", "AA", "20260301120000+0000", lanes=(1,)))

@@ -113,8 +113,8 @@ def test_a_document_is_explained_with_path_and_line_and_what_became_of_its_state
     assert {"unmapped", "line", "reason"} <= by_schema["chartbridge.map.unmapped/1"][0].keys()
     assert "Nuts" not in told.out
     assert "Nuts" in plain("map", "explain", document, "--values").out
-    one = plain("map", "explain", document, "--path", "AllergyIntolerance.code", json=True).objects()
-    assert {each["path"].split("#")[1].split(".")[0] for each in one if "path" in each} == {"code"}
+    some = plain("map", "explain", document, "--path", "AllergyIntolerance.code", json=True).objects()
+    assert {each["path"].split("#")[1].split(".")[0] for each in some if "path" in each} == {"code"}
     within = plain("map", "explain", document, "--place", "section[48765-2]/entry[1]", json=True).objects()
     assert all(each["place"].startswith("section[48765-2]/entry[1]") for each in within if "place" in each)
 
