@@ -258,9 +258,13 @@ def says_not(body: Json) -> bool:
         return bool(body.get("doNotPerform"))
     if kind == "MedicationStatement":
         return body.get("status") == "not-taken" or _no_known(body.get("medicationCodeableConcept", {}))
-    return kind == "Observation" and body.get("valueBoolean") is False
+    if kind == "Observation":
+        answers = body.get("valueCodeableConcept", {}).get("coding", ())
+        return body.get("valueBoolean") is False or any(each.get("code") == _NOT_PREGNANT for each in answers)
+    return False
 
 
+_NOT_PREGNANT = "60001007"  # SNOMED CT: what a denied pregnancy says
 _NONE = frozenset({
     "716186003", "409137002", "429625007", "428607008", "160245001", "787481004", "787480003", "787483001", "787482006",
 })  # fmt: skip

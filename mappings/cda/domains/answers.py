@@ -94,6 +94,11 @@ def denied_pregnancy(el: Element, ctx: Any) -> bool:
     return bool(ctx.negated) and is_pregnancy(el, ctx) and asserts(el, ctx)
 
 
+def deniable(el: Element, ctx: Any) -> bool:
+    """Whether a denial says that something is not so: of an assertion, if it is not null as a whole."""
+    return (is_assertion(el, ctx) or denied_pregnancy(el, ctx)) and not unsaid(el, ctx)
+
+
 @flag("unknown-answer")
 def unknown_answer(el: Element, ctx: Any) -> bool:
     """Of a pregnancy, or the wish for one: that nobody knows is an answer."""

@@ -19,7 +19,7 @@ from typing import Any
 from mappings import vitals
 from mappings.cda.around import outwards
 from mappings.cda.document import Element
-from mappings.cda.domains.answers import INTENTION, codes_of, denied_pregnancy, is_assertion, says_nothing
+from mappings.cda.domains.answers import INTENTION, codes_of, deniable, says_nothing
 from mappings.cda.domains.members import components, members
 from mappings.cda.domains.personal import is_personal, personal
 from mappings.cda.handlers import HANDLERS, handles
@@ -56,7 +56,7 @@ def is_observation(walk: Walk, el: Element) -> bool:
         walk.refuse(el, "about another person")
     elif walk.mood not in ("", "EVN") and INTENTION not in codes_of(el, walk):
         _planned(walk, el)
-    elif walk.negated and not is_assertion(el, walk) and not denied_pregnancy(el, walk):
+    elif walk.negated and not deniable(el, walk):
         walk.refuse(el, "negated")
     elif says_nothing(el, walk):
         walk.nothing_known(el)
