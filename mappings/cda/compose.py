@@ -99,10 +99,18 @@ def _original(walk: Any, root: Element) -> Any:
     made = walk.place_one("DocumentReference", own, "state", root)
     walk.fill("header.DocumentReference", root, made)
     made.body["content"] = [_content(walk, made), *unstructured.content(walk, made)]
+    tell(walk, "original", made, "content", root)
     related = list(_related(walk, root, own))
     if related:
         made.body["relatesTo"] = related
+        tell(walk, "related", made, "relatesTo", walk.kids[root]["relatedDocument"][0])
     return made
+
+
+def tell(walk: Any, rule: str, made: Any, path: str, el: Element) -> None:
+    """Leaves word in the trace of what no row wrote; the whole document is no place in it."""
+    if walk.trace is not None:
+        walk.trace.rule(rule, made.ref, path, walk.doc.place(el) if el is not walk.doc.root else None)
 
 
 def _content(walk: Any, made: Any) -> Json:
@@ -111,6 +119,7 @@ def _content(walk: Any, made: Any) -> Json:
     shown = values.attachment(_MEDIA, data)
     attachment: Json = {"contentType": _MEDIA, "size": len(data), "hash": values.sha1(data)}
     binary = walk.place_one("Binary", (*_key_of(made), walk.doc.digest.hex()), "state")
+    tell(walk, "original", binary, "", walk.doc.root)
     binary.body |= {"contentType": _MEDIA, "securityContext": {"reference": made.ref}, "data": shown["data"]}
     attachment["url"] = binary.ref
     for name, kind in (("title", "description"), ("creation", "date")):
@@ -192,6 +201,7 @@ def _parent(walk: Any, parent: Element, key: Key, *, replaced: bool) -> str:
     }
     for name, value in fresh.items():
         made.body.setdefault(name, value)
+    tell(walk, "related", made, "", parent)
     if replaced:
         made.mode, made.body["status"] = "update", "superseded"
         made.filled = ["content", "masterIdentifier", "subject"]
@@ -249,6 +259,8 @@ def _provenance(walk: Any, root: Element, original: Any) -> None:
         if _agents(walk, made):
             made.body["entity"] = [dict(source)]
             of_others.update(targets)
+            tell(walk, "provenance", made, "target", author)
+            tell(walk, "provenance", made, "entity", root)
     made = walk.place_one("Provenance", ("provenance", walk.doc.digest.hex(), "document"), "state", root)
     walk.fill("header.Provenance", root, made)
     stated = [each.ref for each in walk.made if each.mode != "stub" and each.type not in _OF_THE_WHOLE]
@@ -256,6 +268,8 @@ def _provenance(walk: Any, root: Element, original: Any) -> None:
     agents = [each for each in made.body.get("agent", ()) if "who" in each]
     made.body["agent"] = agents or [{"who": values.absent("unknown")}]
     made.body["entity"] = [source]
+    for path in ("target", "entity"):
+        tell(walk, "provenance", made, path, root)
 
 
 def _agents(walk: Any, made: Any) -> bool:

@@ -127,6 +127,8 @@ def apply(walk: Any, original: Any) -> None:
             _cover(made, strictest)
         elif made.type != original.type or made.stated:  # of another document this one says nothing
             _cover(made, document)
+        if walk.trace is not None and "security" in made.body.get("meta", {}):
+            walk.trace.rule("labels", made.ref, "meta.security")
     _mark(walk, original, strictest)
 
 
@@ -171,6 +173,10 @@ def _mark(walk: Any, original: Any, strictest: list[Json]) -> None:
     for made in walk.made:
         if made.type == "Composition" and levels:
             made.body["confidentiality"] = max(levels, key=strictness)["code"]
+            if walk.trace is not None:
+                walk.trace.rule("labels", made.ref, "confidentiality")
     security = original.body.get("meta", {}).get("security", [])
     if security:
         original.body["securityLabel"] = [{"coding": [dict(each)]} for each in security]
+        if walk.trace is not None:
+            walk.trace.rule("labels", original.ref, "securityLabel")

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from mappings.cda.document import parse
+from mappings.cda.explain import explain
 from mappings.convert import Conversion, to_fhir
 from mappings.fhir.validate import validate
 from mappings.merge import settle
 from tests.mappings.cda.converted import codes, convert, default, every, of_sections, one
 from tests.mappings.cda.documents import in_section, minimal
+from tests.mappings.cda.test_header import SAMPLES
 from tests.mappings.cda.test_parties import allergy, author, number, person
 
 Json = dict[str, Any]
@@ -281,3 +283,14 @@ def test_the_same_document_gives_the_same_bytes() -> None:
     data = minimal(in_section(allergy("Latex", author(number("N1") + person("Nora"))), "48765-2"))
     assert [m.body for m in convert(data).resources] == [m.body for m in convert(data).resources]
     assert codes(convert(data)) == []
+
+
+def test_every_fact_of_a_party_and_of_the_whole_has_a_row_or_a_rule() -> None:
+    """But for what stands inside of another resource, which a trace cannot name."""
+    data = next(path for path in SAMPLES if path.stem == "header-everything").read_bytes()
+    silent = {
+        (fact.resource.partition("/")[0], fact.path)
+        for fact in explain(data, default()).facts
+        if fact.row in ("@", "@assemble") and not fact.path.startswith(("contained", "section", "extension"))
+    }
+    assert silent == set()
