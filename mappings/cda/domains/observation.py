@@ -81,6 +81,7 @@ def _planned(walk: Walk, el: Element) -> None:
 def panel(walk: Walk, el: Element) -> None:
     """An organizer as an Observation of its members; with none it says nothing that they do not."""
     if not is_observation(walk, el):
+        components(walk, el)  # what is denied of the whole is denied of each
         return
     made = [ref for ref in components(walk, el) if ref.startswith("Observation/")]
     if not made:

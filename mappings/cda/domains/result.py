@@ -34,6 +34,7 @@ def result(walk: Walk, el: Element) -> None:
         panel(walk, el)
     elif walk.negated:
         walk.refuse(el, "negated")
+        components(walk, el)  # what is denied of the whole is denied of each
     else:
         _report(walk, el)
 

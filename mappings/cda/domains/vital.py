@@ -19,7 +19,7 @@ from mappings import vitals
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.document import Element, short
 from mappings.cda.domains.answers import codes_of
-from mappings.cda.domains.members import members, statements
+from mappings.cda.domains.members import components, members, statements
 from mappings.cda.domains.observation import attach, fit_time, is_observation, observed, panel
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
@@ -277,6 +277,7 @@ def _finish(walk: Walk, body: Json, code: str) -> None:
 def _average(walk: Walk, el: Element) -> None:
     """The means of an organizer, as components of one Observation."""
     if not is_observation(walk, el):
+        components(walk, el)  # what is denied of the whole is denied of each
         return
     parts = [
         _Sign(each, el, frozenset(), ())
