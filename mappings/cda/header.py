@@ -146,14 +146,8 @@ def _key_of_encounter(el: Element, walk: Any) -> Key | None:
     for each in walk.kids[el].get("id", ()):
         if (each.get("root") or "").strip():
             return encounter_key(each, walk)
-    code = next((walk.identifying(each) for each in walk.kids[el].get("code", ())), "")
-    start = ""
-    for time in walk.kids[el].get("effectiveTime", ()):
-        low = walk.kids[time].get("low", ())
-        start = (low[0].get("value") if low else time.get("value")) or ""
-    if not code and not start:
-        return None
-    return walk.patient.id, "encounter", "", "", code, start
+    told = _about(el, walk)
+    return (walk.patient.id, "encounter", "", "", *told) if told is not None else None
 
 
 def _others(walk: Any) -> None:
@@ -193,9 +187,18 @@ def _care_team(event: Element, walk: Any) -> None:
         return
     key: Key = (walk.patient.id, "careteam", walk.feed, event.get("classCode") or _CARE)
     if key[-1] != _CARE:
-        number = parties.number_of(event, walk)
-        key = (*key, *(number or ("document", walk.doc.digest.hex(), str(walk.doc.place(event).path))))
+        key = (*key, *(parties.number_of(event, walk) or _about(event, walk) or ("", walk.doc.digest.hex())))
     walk.fill("header.CareTeam", event, walk.place_one("CareTeam", key, "state", event))
+
+
+def _about(el: Element, walk: Any) -> Key | None:
+    """What an act without a number is known by: what it is and when it began."""
+    code = next((walk.identifying(each) for each in walk.kids[el].get("code", ())), "")
+    start = ""
+    for time in walk.kids[el].get("effectiveTime", ()):
+        low = walk.kids[time].get("low", ())
+        start = (low[0].get("value") if low else time.get("value")) or ""
+    return (code, start) if code or start else None
 
 
 @flag("over")

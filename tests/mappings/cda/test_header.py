@@ -366,17 +366,25 @@ def test_who_performs_is_the_care_team_and_the_primary_provider_the_patients() -
     assert [each["member"]["display"] for each in one(done, "CareTeam")["participant"]] == ["Ann", "Bob"]
 
 
-def test_the_care_team_of_a_newer_document_takes_the_place_of_the_older_ones() -> None:
-    event = '<documentationOf><serviceEvent classCode="{}">{}</serviceEvent></documentationOf>'
-    teams = {
-        kind: [
-            one(convert(minimal(documentationOf=event.format(kind, performer(name)))), "CareTeam")["id"]
-            for name in ("Ann", "Bob")
-        ]
-        for kind in ("PCPR", "PROC")
+@pytest.mark.parametrize(
+    ("kind", "about", "teams"),
+    [
+        ("PCPR", ("", ""), 1),
+        ("PCPR", ('<code code="A"/>', '<code code="B"/>'), 1),
+        ("PROC", ('<effectiveTime value="2025"/>', '<effectiveTime value="2026"/>'), 2),  # another operation
+        ("PROC", ('<code code="A"/>', '<code code="A"/>'), 1),
+        ("PROC", ("", ""), 2),
+    ],
+)
+def test_the_care_team_of_a_newer_document_takes_the_place_of_the_older_ones(
+    kind: str, about: tuple[str, str], teams: int
+) -> None:
+    event = '<documentationOf><serviceEvent classCode="{}">{}{}</serviceEvent></documentationOf>'
+    found = {
+        one(convert(minimal(documentationOf=event.format(kind, each, performer(name)))), "CareTeam")["id"]
+        for each, name in zip(about, ("Ann", "Bob"), strict=True)
     }
-    assert len(set(teams["PCPR"])) == 1
-    assert len(set(teams["PROC"])) == 2  # another operation has another team
+    assert len(found) == teams
 
 
 def test_a_policy_covers_the_patient() -> None:
