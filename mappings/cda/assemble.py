@@ -15,7 +15,7 @@ from typing import Any
 
 from mappings.cda.compiled import Entries, Make, makes
 from mappings.cda.context import Context
-from mappings.cda.document import Document, Element
+from mappings.cda.document import XSI_TYPE, Document, Element
 from mappings.cda.narrative import block
 from mappings.cda.outcome import Outcome, Said
 from mappings.cda.paths import Reader
@@ -300,7 +300,13 @@ def _comparable(body: Json) -> Mapping[str, Any]:
 
 
 def _lexeme(el: Element) -> str:
-    inner = "".join(f"{name}={value};" for each in el.iter() for name, value in sorted(each.attrib.items()))
+    """What an element says, for telling it from another; the prefix of its type is the writer's."""
+    told = (
+        (name, value.rpartition(":")[2] if name == XSI_TYPE else value)
+        for each in el.iter()
+        for name, value in sorted(each.attrib.items())
+    )
+    inner = "".join(f"{name}={value};" for name, value in told)
     return inner + _normal("".join(el.itertext()))
 
 
