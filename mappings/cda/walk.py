@@ -96,10 +96,12 @@ class Walk(Assembly):
     def _entry(self, entry: Element, domain: str, number: int) -> None:
         """One entry: what goes wrong in it stays in it."""
         count = len(self.made)
+        around = self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled
         try:
             for child in self._statements(entry):
                 self.take(child, domain)
         except Exception:
+            self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled = around
             self.forget(count)
             for el in entry.iter():
                 if short(str(el.tag)) in STATEMENTS:

@@ -71,6 +71,20 @@ def test_an_entry_that_fails_costs_only_itself(monkeypatch: pytest.MonkeyPatch) 
     assert len(entries) == 2
 
 
+def test_a_denial_that_fails_denies_nothing_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = handlers.HANDLERS["allergy"]
+
+    def failing(walk: object, el: object) -> None:
+        if walk._own_id(el)[1] == "bad":  # type: ignore[attr-defined]
+            raise KeyError("a fault of ours")
+        whole.call(walk, el)  # type: ignore[arg-type]
+
+    monkeypatch.setitem(handlers.HANDLERS, "allergy", whole._replace(call=failing))
+    denied = allergy("2", "bad", own=' negationInd="true"')
+    done = of_sections((ALLERGIES, denied + allergy("3", "after")))
+    assert "verificationStatus" not in one(done, "AllergyIntolerance")
+
+
 def test_a_statement_about_somebody_else_is_never_the_patients() -> None:
     subject = '<subject><relatedSubject classCode="PRS"><code code="MTH"/></relatedSubject></subject>'
     done = of_sections((ALLERGIES, allergy().replace("<participant", f"{subject}<participant")))
