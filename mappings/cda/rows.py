@@ -11,10 +11,11 @@ import re
 from typing import Any
 
 from mappings.cda import named
-from mappings.cda.paths import PathRef, all_null, any_valued, first_code, path_grammar, reader
+from mappings.cda.paths import STATEMENTS, PathRef, all_null, any_valued, first_code, path_grammar, reader
 from mappings.rows import runtime
 from mappings.rows.emit import WHEN_NOTHING, Emitter, Fact
 from mappings.rows.language import Language
+from mappings.rows.python import python_name
 from mappings.rows.table import Kind
 
 IDS = re.compile(r"([a-z0-9]+\.[A-Za-z][A-Za-z.]*(?:-[a-z]+)*):([a-z0-9-]+)\Z")
@@ -37,13 +38,25 @@ class PathNames:
 
     def __init__(self) -> None:
         self.used: set[int] = set()
+        self.lists: dict[str, str] = {}  # name → expression of a list that several rows read
         self.texts: dict[str, str] = {}  # name → expression of what the head works out once
+        self._times: dict[int, int] = {}
 
     def found(self, ref: PathRef) -> str:
-        """The list of what a path leads to."""
+        """The list of what a path leads to: its name, where the head works it out for several rows."""
         number = _number(ref)
         self.used.add(number)
-        return f"P_{number}(st, ctx)"
+        if any(step.name in STATEMENTS for step in ref.steps):  # to go there says that it was read: only who reads it
+            return f"P_{number}(st, ctx)"
+        self.lists[f"p_{number}"] = f"P_{number}(st, ctx)"
+        self._times[number] = self._times.get(number, 0) + 1
+        return f"p_{number}"
+
+    def once(self) -> dict[str, str]:
+        """Of the lists, those that only one place reads: they stand there."""
+        return {
+            name: expression for name, expression in self.lists.items() if self._times[int(name.removeprefix("p_"))] < 2
+        }
 
     def valued(self, ref: PathRef) -> str:
         return f"any_valued({self.found(ref)})"
@@ -63,7 +76,11 @@ class PathNames:
         return _WORDS[name]
 
     def flag(self, name: str) -> str:
-        return "ctx.negated" if name == "negated" else f"FLAGS[{name!r}](st, ctx)"
+        if name == "negated":
+            return "ctx.negated"
+        local = f"g_{python_name(name)}"
+        self.texts[local] = f"FLAGS[{name!r}](st, ctx)"
+        return local
 
 
 class PathEmitter(Emitter):
@@ -76,9 +93,17 @@ class PathEmitter(Emitter):
         self.names = PathNames()
 
     def _head(self) -> list[str]:
+        once = self.names.once()
+        if once:
+            inline = re.compile(r"\b(" + "|".join(once) + r")\b")
+            self.out.lines = [inline.sub(lambda match: once[match[0]], line) for line in self.out.lines]
+            texts = {name: inline.sub(lambda match: once[match[0]], text) for name, text in self.names.texts.items()}
+        else:
+            texts = self.names.texts
+        several = {name: text for name, text in self.names.lists.items() if name not in once}
         head = [f"P_{number} = READERS[{number}]" for number in sorted(self.names.used)]
-        head.append(f"def {self.name.replace('.', '_').replace('-', '_')}(st, ctx, body):")
-        return head + [f"    {name} = {expression}" for name, expression in self.names.texts.items()]
+        head.append(f"def {python_name(self.name)}(st, ctx, body):")
+        return head + [f"    {name} = {expression}" for name, expression in (several | texts).items()]
 
     def _simple(self, fact: Fact) -> None:
         holds = self._holds(fact)

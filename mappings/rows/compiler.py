@@ -27,6 +27,7 @@ from mappings.rows.emit import WHEN_ABSENT, WHEN_NOTHING, Fact
 from mappings.rows.errors import RowsError
 from mappings.rows.fields import FIELD_ROWS
 from mappings.rows.language import Language
+from mappings.rows.python import python_name
 from mappings.rows.table import FieldRef, Kind, Row, parse_target
 from mappings.rows.target import Resolved, resolve
 
@@ -154,11 +155,6 @@ class TracedMaps:
     def __getitem__(self, name: str) -> MapFunction:
         function: MapFunction = self._names[python_name(name)]
         return function
-
-
-def python_name(name: str) -> str:
-    """The name of a map's function: `PID_Patient`."""
-    return name.replace(".", "_").replace("-", "_")
 
 
 def _code(source: str, label: str) -> CodeType:

@@ -11,7 +11,7 @@ from mappings.rows import runtime
 from mappings.rows.condition import FIELDS
 from mappings.rows.emit import Emitter, Fact
 from mappings.rows.language import Language
-from mappings.rows.python import MapNames
+from mappings.rows.python import MapNames, python_name
 from mappings.rows.table import FIELD_IDS, Kind
 
 
@@ -26,7 +26,7 @@ class FieldEmitter(Emitter):
         self.chosen: dict[str, str] = {}  # row id → variable of its chosen alternative
 
     def _head(self) -> list[str]:
-        head = [f"def {self.name.replace('.', '_').replace('-', '_')}(seg, ctx, body):"]
+        head = [f"def {python_name(self.name)}(seg, ctx, body):"]
         head.append("    rep = ctx.rep")
         head.append("    comp = ctx.comp")
         head += _padded("f", "seg", self.names.width)

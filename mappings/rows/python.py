@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 from mappings.rows.table import FieldRef
 
 
+def python_name(name: str) -> str:
+    """The name of a map's function, or of what a row names: `PID_Patient`."""
+    return name.replace(".", "_").replace("-", "_")
+
+
 @dataclass(slots=True)
 class Writer:
     """Lines of Python with their indentation."""
