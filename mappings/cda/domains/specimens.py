@@ -19,6 +19,7 @@ from mappings.cda.walk import Walk
 Json = dict[str, Any]
 Key = tuple[str, str]
 
+_LISTS = frozenset({"identifier", "note", "condition"})
 _HOLDERS = frozenset({"organizer", "observation", "act"})
 
 
@@ -131,6 +132,9 @@ def _reference(sample: _Sample, walk: Any) -> Json | None:
         if el not in told:
             told.add(el)
             walk.fill(name, el, made)
+            for listed in _LISTS & made.body.keys():  # each of its results may tell the same of it
+                said = made.body[listed]
+                made.body[listed] = [one for number, one in enumerate(said) if one not in said[:number]]
     return {"reference": made.ref}
 
 

@@ -141,6 +141,26 @@ def test_how_a_specimen_was_taken_belongs_to_it_and_is_no_procedure(number: str)
     assert [said for _, said in outcomes(done)] == ["mapped"] * 3
 
 
+def test_a_specimen_that_was_taken_beside_its_panel_is_known_by_its_number() -> None:
+    """As IHE's laboratory reports have it: all in one act, the specimen as the product of its taking."""
+    product = f"<playingEntity>{code('119297000', SNOMED)}</playingEntity>"
+    taking = (
+        f'<procedure classCode="PROC" moodCode="EVN">{code("33882-2")}{at("20260228080000+0100")}'
+        '<participant typeCode="PRD"><participantRole classCode="SPEC"><id root="2.999.7" extension="S1"/>'
+        f"{product}</participantRole></participant></procedure>"
+    )
+    number = '<specimen><specimenRole><id root="2.999.7" extension="S1"/></specimenRole></specimen>'
+    held = related(taking) + related(organizer(hemoglobin(), coded=PANEL, more=number))
+    done = of(f'<act classCode="ACT" moodCode="EVN">{code("18719-5")}{held}</act>', "18719-5")
+    sample = one(done, "Specimen")
+    assert len(sample["identifier"]) == 1
+    assert sample["collection"]["collectedDateTime"] == "2026-02-28T08:00:00+01:00"
+    reference = {"reference": f"Specimen/{sample['id']}"}
+    assert one(done, "Observation")["specimen"] == reference
+    assert one(done, "DiagnosticReport")["specimen"] == [reference]
+    assert every(done, "Procedure") == []
+
+
 def test_a_specimen_told_of_in_two_panels_is_one() -> None:
     both = organizer(hemoglobin(), coded=PANEL, more=specimen("S1")) + organizer(
         measured("2345-7", "90", "mg/dL"), coded=code("24323-8"), more=specimen("S1")
