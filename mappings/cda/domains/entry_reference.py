@@ -1,0 +1,184 @@
+"""Entry references: a statement that only points at another one of the document, by its id.
+
+    ENTRY[Reference(Goal)]      a row's function: what the pointed-at statement became, of the kinds its name stands for
+
+The other statement may stand in a section still to come. Until it is mapped the reference holds its number; `settle`
+puts what it became in its place, several resources of a wrapper one after the other. What the document does not hold
+stays a number; what became something that may not stand there is no reference at all. What a statement says about
+another one (`about`) waits in the same way.
+Source: C-CDA R2.1 (entry reference); CDA R2 §4.3.8 (act relationships).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from mappings.cda.datatypes.identifiers import ii_identifier
+from mappings.cda.datatypes.registry import datatype
+from mappings.cda.document import Element, short
+from mappings.cda.parties import raw_keys
+from mappings.cda.paths import STATEMENTS, has_template
+from mappings.terminology.concept_map import ConceptMap
+
+Json = dict[str, Any]
+Key = tuple[str, ...]
+
+ENTRY_REFERENCE: Final = "2.16.840.1.113883.10.20.22.4.122"
+_READS = frozenset({"id"})
+# name in rows → types that R4 allows there
+_KINDS: Final = {
+    "ENTRY[Reference(Goal)]": frozenset({"Goal"}),
+    "ENTRY[Reference(Condition)]": frozenset({"Condition"}),
+    "ENTRY[Reference(Condition)-goal]": frozenset(
+        {"Condition", "MedicationStatement", "NutritionOrder", "Observation", "RiskAssessment", "ServiceRequest"}
+    ),
+    "ENTRY[Reference(Condition)-reason]": frozenset(
+        {"Condition", "DiagnosticReport", "DocumentReference", "Observation"}
+    ),
+    "ENTRY[Reference(Condition)-appointment]": frozenset({"Condition", "Observation", "Procedure"}),
+    "ENTRY[Reference(CarePlan)]": frozenset(
+        {"CarePlan", "DeviceRequest", "MedicationRequest", "NutritionOrder", "ServiceRequest"}
+    ),
+    "ENTRY[Reference(Resource)]": frozenset[str](),
+}
+
+
+class _Waiting(NamedTuple):
+    """A reference whose statement is not mapped yet."""
+
+    made: Any
+    held: Json
+    keys: frozenset[Key]
+    kinds: frozenset[str]
+
+
+class _About(NamedTuple):
+    """What is to be told of a statement, once it is mapped."""
+
+    keys: frozenset[Key]
+    tell: Callable[[Any], None]
+
+
+class _Known:
+    """What a document's statements are known by, and what waits for them."""
+
+    def __init__(self, ctx: Any) -> None:
+        self.waiting: list[_Waiting] = []
+        self.about: list[_About] = []
+        self.statements: dict[Key, list[Element]] = {}
+        for el in ctx.doc.root.iter("{urn:hl7-org:v3}*"):
+            if short(str(el.tag)) in STATEMENTS and not is_reference(el, ctx):
+                for key in raw_keys(el, ctx):
+                    self.statements.setdefault(key, []).append(el)
+
+
+def _known(ctx: Any) -> _Known:
+    found: _Known | None = getattr(ctx, "entry_references", None)
+    if found is None:
+        found = ctx.entry_references = _Known(ctx)
+    return found
+
+
+def is_reference(el: Element, ctx: Any) -> bool:
+    """Whether a statement only points at another one."""
+    return has_template(el, ctx.kids, (ENTRY_REFERENCE,))
+
+
+def _became(keys: frozenset[Key], ctx: Any) -> list[str]:
+    """What the statements of a number were made into; of a wrapper, what it holds."""
+    known = _known(ctx)
+    found: list[str] = []
+    for key in sorted(keys):
+        for el in known.statements.get(key, ()):
+            for each in _mapped(el, ctx):
+                if each not in found:
+                    found.append(each)
+    return found
+
+
+def _mapped(el: Element, ctx: Any) -> Iterator[str]:
+    outcome = ctx.outcomes.get(el)
+    if outcome is None:
+        return
+    inner = [one for each in _inside(el, ctx) for one in _mapped(each, ctx)]
+    if outcome.resource and outcome.resource not in inner:
+        yield outcome.resource
+    elif inner:
+        yield from inner
+
+
+def _inside(el: Element, ctx: Any) -> Iterator[Element]:
+    for relation in ("entryRelationship", "component"):
+        for each in ctx.kids[el].get(relation, ()):
+            for tag, held in ctx.kids[each].items():
+                if tag in STATEMENTS:
+                    yield from held
+
+
+def about(el: Element, ctx: Any, tell: Callable[[Any], None]) -> None:
+    """Have something told of each resource that the statement pointed at by `el` became: now, or once it is there."""
+    _known(ctx).about.append(_About(raw_keys(el, ctx), tell))
+
+
+def settle(ctx: Any) -> None:
+    """Puts into place what the statements of references have become by now."""
+    known = _known(ctx)
+    known.waiting = [each for each in known.waiting if not _placed(each, ctx)]
+    told = [each for each in known.about if not _told(each, ctx)]
+    known.about = told
+
+
+def _placed(waiting: _Waiting, ctx: Any) -> bool:
+    became = _became(waiting.keys, ctx)
+    if not became:
+        return False
+    fitting = [each for each in became if not waiting.kinds or each.partition("/")[0] in waiting.kinds]
+    fitting = [each for each in fitting if each != waiting.made.ref]
+    for held, name in list(_lists(waiting.made.body)):
+        for index, each in enumerate(held[name]):
+            if each is waiting.held:
+                others = {one.get("reference") for one in held[name]}
+                held[name][index : index + 1] = [{"reference": one} for one in fitting if one not in others]
+                if not held[name]:
+                    del held[name]
+                return True
+    return True
+
+
+def _lists(body: Any) -> Iterator[tuple[Json, str]]:
+    """The lists of a resource, each by what holds it."""
+    for name, value in list(body.items()):
+        if isinstance(value, list):
+            yield body, name
+            for each in value:
+                if isinstance(each, dict):
+                    yield from _lists(each)
+        elif isinstance(value, dict):
+            yield from _lists(value)
+
+
+def _told(waiting: _About, ctx: Any) -> bool:
+    became = [ctx.by_ref[each] for each in _became(waiting.keys, ctx) if each in ctx.by_ref]
+    for made in became:
+        waiting.tell(made)
+    return bool(became)
+
+
+def _registered(name: str, kinds: frozenset[str]) -> None:
+    def call(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+        if isinstance(node, str):
+            return None
+        numbers = (ii_identifier(each, ctx) for each in ctx.kids[node].get("id", ()))
+        number = next((each for each in numbers if each and "value" in each), None)
+        if number is None:
+            return None
+        held: Json = {"identifier": number}
+        if getattr(ctx, "builder", None) is not None:
+            _known(ctx).waiting.append(_Waiting(ctx.builder, held, raw_keys(node, ctx), kinds))
+        return held
+
+    call.__doc__ = f"What an entry reference points at: {', '.join(sorted(kinds)) or 'any resource'}."
+    datatype(name, gives="Reference", reads=_READS)(call)
+
+
+for _name, _kinds in _KINDS.items():
+    _registered(_name, _kinds)

@@ -1,0 +1,127 @@
+"""Goals: one Goal an observation in mood GOL, its target, how far it was reached, what it is set for.
+
+A goal inside of a goal is a step towards it. How far it was reached is told by the goal itself or by an outcome: an
+observation of its own, that becomes an Observation and evidence of the goals it evaluates. A goal that is negated is
+nothing that FHIR could hold.
+Source: C-CDA R2.1 and 5.0 (goal observation, progress toward goal, priority preference, outcome observation); US Core
+goal.
+"""
+
+from typing import Any
+
+from mappings.cda.around import nearest, own
+from mappings.cda.datatypes.any_value import any_value
+from mappings.cda.datatypes.coded import cd_concept
+from mappings.cda.datatypes.registry import datatype
+from mappings.cda.document import Element
+from mappings.cda.domains import entry_reference
+from mappings.cda.domains.medication import reason
+from mappings.cda.domains.observation import is_assertion
+from mappings.cda.named import flag, resolver
+from mappings.cda.parties import PEOPLE, by_time, is_patient, party, role_of
+from mappings.cda.paths import is_valued, parse_paths, reader
+from mappings.cda.walk import Walk
+from mappings.terminology.concept_map import ConceptMap, load
+
+Json = dict[str, Any]
+
+_RELATION = "http://hl7.org/fhir/StructureDefinition/goal-relationship"
+_KIND_OF_RELATION = "http://terminology.hl7.org/CodeSystem/goal-relationship-type"
+_DETAILS = frozenset({"Quantity", "Range", "CodeableConcept", "String", "Boolean", "Integer", "Ratio"})
+
+(_steps,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[@moodCode='GOL']"))
+(_evaluated,) = (
+    reader(ref) for ref in parse_paths("entryRelationship[@typeCode='GEVL']/act[tid='2.16.840.1.113883.10.20.22.4.122']")
+)
+(_progress,) = (
+    reader(ref)
+    for ref in parse_paths("entryRelationship/observation[tid='2.16.840.1.113883.10.20.22.4.110']/value")
+)
+
+
+def goal(walk: Walk, el: Element) -> None:
+    """One goal; the steps towards it first."""
+    steps = []
+    for step in _steps(el, walk):
+        walk.read.discard(step)
+        walk.take(step, "plan")
+        if walk.outcomes[step].resource.startswith("Goal/"):
+            steps.append(walk.outcomes[step].resource)
+    walk.state("goal.Goal", el, also=lambda body: _stepwise(body, steps))
+
+
+def _stepwise(body: Json, steps: list[str]) -> None:
+    for each in dict.fromkeys(steps):
+        coded = {"coding": [{"system": _KIND_OF_RELATION, "code": "milestone", "display": "Milestone"}]}
+        body.setdefault("extension", []).append({
+            "url": _RELATION,
+            "extension": [
+                {"url": "type", "valueCodeableConcept": coded},
+                {"url": "target", "valueReference": {"reference": each}},
+            ],
+        })  # fmt: skip
+
+
+def outcome(walk: Walk, el: Element) -> None:
+    """What came of it: an observation that goals it evaluates name as evidence."""
+    if walk.negated and not is_assertion(el, walk):
+        walk.refuse(el, "negated")
+        return
+    made = walk.state("observation.Observation", el, also=lambda body: _based(walk, el, body))
+    reached = next((each for each in _progress(el, walk) if is_valued(each)), None)
+    concept = cd_concept(reached, walk, load("cda-goal.achievement-status")) if reached is not None else None
+    for each in _evaluated(el, walk):
+        entry_reference.about(each, walk, lambda found: _evidence(found, made.ref, concept))
+
+
+def _based(walk: Walk, el: Element, body: Json) -> None:
+    walk.run("goal.Observation-outcome", el, body)
+
+
+def _evidence(found: Any, ref: str, concept: Json | None) -> None:
+    if found.type != "Goal":
+        return
+    known = found.body.setdefault("outcomeReference", [])
+    if {"reference": ref} not in known:
+        known.append({"reference": ref})
+    if concept is not None:
+        found.body.setdefault("achievementStatus", concept)
+
+
+@flag("told-in-code")
+def told_in_code(el: Element, ctx: Any) -> bool:
+    """Whether the code says in words what the goal is, so that its text need not."""
+    return any(is_valued(text) for code in ctx.kids[el].get("code", ()) for text in ctx.kids[code].get("originalText", ()))
+
+
+@resolver("goal-set-by")
+def set_by(ctx: Any) -> Json | None:
+    """The patient if she is one of those who set it, else the last of them."""
+    authors = by_time(own("author", ctx) or nearest("author", ctx), ctx)
+    roles = [(each, role_of(each, ctx)) for each in authors]
+    first = [each for each, role in roles if role is not None and is_patient(role, ctx)]
+    found = (party(each, ctx, PEOPLE) for each in (*first, *authors))
+    return next((each for each in found if each is not None), None)
+
+
+@datatype("VALUE[detail]", gives="detail[x]", reads={"*"})
+def detail(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """What is to be reached, of the kinds that a target holds; the rest as text."""
+    found = any_value(node, ctx)
+    if not found:
+        return None
+    made = {name.replace("value", "detail", 1): value for name, value in found.items()}
+    if all(name.lstrip("_").removeprefix("detail") in _DETAILS for name in made):
+        return made
+    ctx.issue("extra-value", detail="no kind of target")
+    return None
+
+
+@datatype("REASON[Reference(Condition)]", gives="Reference", reads={"*"})
+def reason_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    """What a goal is set for, where an observation inside it says so: a Condition inside the goal."""
+    if isinstance(node, str) or (found := reason(node, ctx)) is None:
+        return None
+    body = {"resourceType": "Condition", "code": found, "subject": {"reference": ctx.patient.ref}}
+    target = ctx.contained(body)
+    return {"reference": target} if target else None
