@@ -16,7 +16,7 @@ from mappings.cda.datatypes.registry import datatype
 from mappings.cda.document import Element
 from mappings.cda.domains import entry_reference
 from mappings.cda.domains.medication import reason
-from mappings.cda.domains.observation import is_assertion
+from mappings.cda.domains.observation import finish, is_observation
 from mappings.cda.named import flag, resolver
 from mappings.cda.parties import PEOPLE, by_time, is_patient, party, role_of
 from mappings.cda.paths import is_valued, parse_paths, reader
@@ -31,11 +31,11 @@ _DETAILS = frozenset({"Quantity", "Range", "CodeableConcept", "String", "Boolean
 
 (_steps,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[@moodCode='GOL']"))
 (_evaluated,) = (
-    reader(ref) for ref in parse_paths("entryRelationship[@typeCode='GEVL']/act[tid='2.16.840.1.113883.10.20.22.4.122']")
+    reader(ref)
+    for ref in parse_paths("entryRelationship[@typeCode='GEVL']/act[tid='2.16.840.1.113883.10.20.22.4.122']")
 )
 (_progress,) = (
-    reader(ref)
-    for ref in parse_paths("entryRelationship/observation[tid='2.16.840.1.113883.10.20.22.4.110']/value")
+    reader(ref) for ref in parse_paths("entryRelationship/observation[tid='2.16.840.1.113883.10.20.22.4.110']/value")
 )
 
 
@@ -64,8 +64,7 @@ def _stepwise(body: Json, steps: list[str]) -> None:
 
 def outcome(walk: Walk, el: Element) -> None:
     """What came of it: an observation that goals it evaluates name as evidence."""
-    if walk.negated and not is_assertion(el, walk):
-        walk.refuse(el, "negated")
+    if not is_observation(walk, el):
         return
     made = walk.state("observation.Observation", el, also=lambda body: _based(walk, el, body))
     reached = next((each for each in _progress(el, walk) if is_valued(each)), None)
@@ -75,6 +74,7 @@ def outcome(walk: Walk, el: Element) -> None:
 
 
 def _based(walk: Walk, el: Element, body: Json) -> None:
+    finish(walk, el, body, [])
     walk.run("goal.Observation-outcome", el, body)
 
 
@@ -91,7 +91,9 @@ def _evidence(found: Any, ref: str, concept: Json | None) -> None:
 @flag("told-in-code")
 def told_in_code(el: Element, ctx: Any) -> bool:
     """Whether the code says in words what the goal is, so that its text need not."""
-    return any(is_valued(text) for code in ctx.kids[el].get("code", ()) for text in ctx.kids[code].get("originalText", ()))
+    return any(
+        is_valued(text) for code in ctx.kids[el].get("code", ()) for text in ctx.kids[code].get("originalText", ())
+    )
 
 
 @resolver("goal-set-by")

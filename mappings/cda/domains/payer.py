@@ -32,7 +32,7 @@ _MEMBER_NUMBER = {
     ]
 }  # fmt: skip
 
-(_policies,) = (reader(ref) for ref in parse_paths("entryRelationship/act|component/act")[:1])
+(_policies,) = (reader(ref) for ref in parse_paths("entryRelationship/act"))
 (_covered,) = (reader(ref) for ref in parse_paths("participant[@typeCode='COV']/participantRole/code"))
 
 
@@ -41,6 +41,7 @@ def payer(walk: Walk, el: Element) -> None:
     """A policy, an authorization of one, or what holds policies."""
     if walk.negated:
         walk.refuse(el, "negated")
+        _parts(walk, el)
     elif walk.has_template(el, _AUTHORIZATION):
         walk.state("payer.ClaimResponse", el)
     elif walk.has_template(el, _PLANNED_COVERAGE):
@@ -51,14 +52,19 @@ def payer(walk: Walk, el: Element) -> None:
         _holder(walk, el)
 
 
-def _holder(walk: Walk, el: Element) -> None:
+def _parts(walk: Walk, el: Element) -> list[Element]:
+    """What a statement holds: denied with it."""
     held = _policies(el, walk)
     outer, walk.act = walk.act, el
     for each in held:
         walk.read.discard(each)
         walk.take(each, "payer")
     walk.act = outer
-    made = [walk.outcomes[each].resource for each in held if walk.outcomes[each].resource]
+    return held
+
+
+def _holder(walk: Walk, el: Element) -> None:
+    made = [ref for each in _parts(walk, el) if (ref := walk.outcomes[each].resource)]
     walk.tell(el, "mapped" if made else "narrative", made[0] if made else "")
 
 
@@ -84,10 +90,10 @@ def policy(ctx: Any) -> Json | None:
 def policy_payer(ctx: Any) -> Json | None:
     """Who pays by the policy around an authorization."""
     found = policy(ctx)
-    made = ctx.by_ref.get(found["reference"]) if found is not None else None
-    for each in made.body.get("payor", ()) if made is not None else ():
+    made: Json = ctx.by_ref[found["reference"]].body if found is not None else {}
+    for each in made.get("payor", ()):
         inside = each.get("reference", "").removeprefix("#")
-        body = next((one for one in made.body.get("contained", ()) if one["id"] == inside), None)
+        body = next((one for one in made.get("contained", ()) if one["id"] == inside), None)
         if body is not None and body["resourceType"] == "Organization":
             return {**each, "reference": ctx.contained({name: value for name, value in body.items() if name != "id"})}
         if each.get("reference", "").startswith("Organization/"):

@@ -8,10 +8,9 @@ A section of plans holds statements of every class; the mood says what they are,
                                         as everywhere
     an intervention, a care plan        CarePlan, with what it consists of
 
-What is given or supplied is the medication's and supply's, and so is any other statement that nothing here maps: it goes
-to its template's domain, else to its class's. A negated request is one not to do it; a visit that must not be
-made, was made or was entered in error is a ServiceRequest too, for no appointment could say so. Other negations are
-refused.
+What is given or supplied is the medication's and supply's, and any other statement that nothing here maps goes to its
+template's domain, else to its class's. A negated request is one not to do it; a visit that must not be made, was made
+or was entered in error is a ServiceRequest too, for no appointment could say so. Other negations are refused.
 Source: C-CDA R2.1 and 5.0 (plan of treatment, interventions, goals, outcomes, instructions); CDA R2 §4.3.8 (moods);
 C-CDA on FHIR, statuses and moods; US Core, preferences.
 """
@@ -23,6 +22,7 @@ from mappings.cda.datatypes.names import en_name
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.document import Element, short
 from mappings.cda.domains import entry_reference, goal
+from mappings.cda.domains.medication import owner
 from mappings.cda.domains.payer import planned_coverage
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, handles
 from mappings.cda.named import flag, resolver
@@ -46,7 +46,7 @@ _INTERVENTIONS = (_CCDA + "131", _CCDA + "146", _CCDA + "518")
 _INSTRUCTIONS = (_CCDA + "20", "1.3.6.1.4.1.19376.1.5.3.1.4.3")
 _INTERVENTION, _HANDOFF, _PREFERENCE = "362956003", "432138007", "225773000"  # SNOMED CT
 _PREFERENCES = frozenset({"75773-2", "95541-9", _PREFERENCE})  # LOINC: treatment, care experience
-_CARE_PLAN = "18776-5"  # LOINC
+_CARE_PLAN, _COMMENT = "18776-5", "48767-8"  # LOINC
 _REQUESTS = frozenset({
     "Appointment", "CommunicationRequest", "DeviceRequest", "MedicationRequest", "NutritionOrder", "RequestGroup",
     "ServiceRequest", "Task", "VisionPrescription",
@@ -73,11 +73,21 @@ def plan(walk: Walk, el: Element) -> None:
     entry_reference.settle(walk)
 
 
-def _unless_negated(walk: Walk, el: Element, call: Any) -> None:
-    if walk.negated:
-        walk.refuse(el, "negated")
-    else:
+def _unless_negated(walk: Walk, el: Element, call: Any, *, parts: bool = False) -> None:
+    """What nothing can deny is refused, and so is what stands inside of it: unless its parts can say so themselves."""
+    if not walk.negated:
         call(walk, el)
+        return
+    walk.refuse(el, "negated")
+    outer, walk.act = walk.act, el
+    for each in _held(el, walk):
+        if entry_reference.is_reference(each, walk):
+            walk.tell(each, "narrative")
+        elif parts:
+            walk.take(each, "plan")
+        else:
+            _unless_negated(walk, each, call)
+    walk.act = outer
 
 
 def _code(el: Element, ctx: Any) -> str:
@@ -91,7 +101,7 @@ def _is_care_plan(el: Element, tag: str, ctx: Any) -> bool:
 def _event(walk: Walk, el: Element, tag: str) -> None:
     """What happened."""
     if _is_care_plan(el, tag, walk):
-        _unless_negated(walk, el, _care_plan)
+        _unless_negated(walk, el, _care_plan, parts=True)
     elif tag == "observation" and walk.has_template(el, _OUTCOME):
         goal.outcome(walk, el)
     elif tag == "observation" and _code(el, walk) in _PREFERENCES:
@@ -105,7 +115,7 @@ def _event(walk: Walk, el: Element, tag: str) -> None:
 def _planned(walk: Walk, el: Element, tag: str) -> None:
     """What is to be."""
     if _is_care_plan(el, tag, walk):
-        _unless_negated(walk, el, _care_plan)
+        _unless_negated(walk, el, _care_plan, parts=True)
     elif tag == "act" and walk.has_template(el, _PLANNED_COVERAGE):
         _unless_negated(walk, el, planned_coverage)
     elif tag == "observation" and _code(el, walk) in _PREFERENCES:
@@ -136,7 +146,9 @@ def _is_appointment(el: Element, ctx: Any) -> bool:
 
 
 def _preference(walk: Walk, el: Element) -> None:
-    walk.state("plan.Observation", el)
+    """A preference; of what is inside of another statement the same words about two things are two."""
+    around = owner(walk)
+    walk.state("plan.Observation", el, around["reference"] if around is not None else "")
 
 
 def _request(walk: Walk, el: Element) -> None:
@@ -144,7 +156,7 @@ def _request(walk: Walk, el: Element) -> None:
     covers: list[str] = []
     for each in _held(el, walk):
         if walk.has_template(each, _PLANNED_COVERAGE):
-            _take(walk, each)
+            _take(walk, each, el)
             if walk.outcomes[each].resource:
                 covers.append(walk.outcomes[each].resource)
     references = [{"reference": each} for each in dict.fromkeys(covers)]
@@ -160,9 +172,9 @@ def _care_plan(walk: Walk, el: Element) -> None:
     goals: list[str] = []
     for relation in walk.kids[el].get("entryRelationship", ()):
         for each in _statements(relation, walk):
-            if entry_reference.is_reference(each, walk):
+            if entry_reference.is_reference(each, walk) or _code(each, walk) == _COMMENT:
                 continue
-            _take(walk, each)
+            _take(walk, each, el)
             ref = walk.outcomes[each].resource
             if ref.startswith("Goal/"):
                 goals.append(ref)
@@ -193,10 +205,10 @@ def _statements(relation: Element, ctx: Any) -> list[Element]:
     return [each for tag, held in ctx.kids[relation].items() if tag in STATEMENTS for each in held]
 
 
-def _take(walk: Walk, el: Element) -> None:
+def _take(walk: Walk, el: Element, owner: Element) -> None:
     """A statement inside of another, as one of a plan; what the outer one denies is not denied of it."""
     negated, act = walk.negated, walk.act
-    walk.negated, walk.act = False, el.getparent().getparent()
+    walk.negated, walk.act = False, owner
     walk.read.discard(el)
     walk.take(el, "plan")
     walk.negated, walk.act = negated, act
@@ -206,7 +218,7 @@ def _inside(walk: Walk, el: Element) -> None:
     """What no row has read stands for itself."""
     for each in _held(el, walk):
         if each not in walk.outcomes and each not in walk.read:
-            _take(walk, each)
+            _take(walk, each, el)
 
 
 def _elsewhere(walk: Walk, el: Element, tag: str) -> None:

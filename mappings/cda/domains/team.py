@@ -36,11 +36,17 @@ def team(walk: Walk, el: Element) -> None:
         walk.refuse(el, "negated")
     elif short(str(el.tag)) == "organizer":
         walk.state("team.CareTeam", el, also=lambda body: _led(walk, el, body))
-    elif "performer" in walk.kids[el]:
+    elif "performer" in walk.kids[el] and not _in_team(el):
         walk.state("team.CareTeam-lone", el)
     else:
         walk.tell(el, "narrative")
     entry_reference.settle(walk)
+
+
+def _in_team(el: Element) -> bool:
+    """Whether a member stands in a team, which did not take her: she is none."""
+    around = el.getparent()
+    return around is not None and short(str(around.tag)) == "component"
 
 
 def _led(walk: Walk, el: Element, body: Json) -> None:
@@ -72,4 +78,6 @@ def left(el: Element, ctx: Any) -> bool:
     """Whether a member is no longer one, since when nobody says."""
     if not any(code_of(each) in _LEFT for each in ctx.kids[el].get("statusCode", ())):
         return False
-    return not any(is_valued(high) for time in ctx.kids[el].get("effectiveTime", ()) for high in ctx.kids[time].get("high", ()))
+    return not any(
+        is_valued(high) for time in ctx.kids[el].get("effectiveTime", ()) for high in ctx.kids[time].get("high", ())
+    )
