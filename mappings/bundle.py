@@ -53,7 +53,7 @@ def bundle(conversion: "Conversion", kind: Kind = "transaction") -> Json:
     if kind == "message" and (at := _stamp(conversion)) is not None:
         found["timestamp"] = at
     if kind == "document":
-        found |= _document(mapped[0].body, identity)
+        found |= _document([each.body for each in mapped], identity)
     if not entries:
         del found["entry"]
     return found
@@ -63,9 +63,13 @@ def _is_first(conversion: "Conversion", kind: str) -> bool:
     return bool(conversion.resources) and conversion.resources[0].body["resourceType"] == kind
 
 
-def _document(composition: Json, identity: str) -> Json:
-    """The document's identifier, this Bundle's own where it has none (bdl-9); its time, where that is an instant."""
-    known = composition.get("identifier", {})
+def _document(bodies: list[Json], identity: str) -> Json:
+    """The document's identifier, this Bundle's own where it has none (bdl-9); its time, where that is an instant.
+
+    The Composition's identifier is that of all its versions; this one's is the DocumentReference's.
+    """
+    composition, *others = bodies
+    known: Json = next((each["masterIdentifier"] for each in others if "masterIdentifier" in each), {})
     own = {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{identity}"}
     found: Json = {"identifier": known if "system" in known and "value" in known else own}
     at = composition.get("date", "")

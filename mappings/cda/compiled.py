@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mappings.cda import datatypes, named
 from mappings.cda.files import BASE, digest_of, files_of
@@ -103,9 +103,18 @@ def makes() -> Mapping[str, Make]:
     """What identifies each map's resource."""
     with _MAKES.open(encoding="utf-8", newline="") as file:
         return {
-            line["map"]: Make(line["map"], line["mode"], _readers(line["core"]), _readers(line["start"]))
+            line["map"]: Make(line["map"], _mode(line["mode"]), _readers(line["core"]), _readers(line["start"]))
             for line in csv.DictReader(file)
         }
+
+
+def _mode(name: str) -> Mode:
+    """A mode by its name; any other is a mistake of ours."""
+    for known in get_args(Mode):
+        if known == name:
+            found: Mode = known
+            return found
+    raise RowsError((f"makes.csv: no mode {name}",))
 
 
 def _readers(text: str) -> tuple[Reader, ...]:

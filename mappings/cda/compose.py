@@ -47,6 +47,7 @@ def compose(walk: Any, sections: list[Json]) -> None:
     original = _original(walk, root)
     made = walk.place_one("Composition", ("document", walk.doc.digest.hex()), "state", root)
     walk.fill("header.Composition", root, made)
+    walk.name_sections(made.ref, sections)
     if unstructured.bodies(walk):
         sections = [*sections, *unstructured.sections(original, made.body.get("title", _UNTITLED))]
     if sections:

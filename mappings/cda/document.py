@@ -151,7 +151,9 @@ class Document:
         while here is not None and here not in self._paths and (here is not self.root or here is el):
             chain.append(here)
             here = here.getparent()
-        path = self._paths.get(here, "") if here is not None else ""
+        if not chain:
+            return self._paths[el]
+        path = self._paths[here] if here is not None and here is not self.root else ""
         for node in reversed(chain):
             if node.tag == _SECTION:  # without its `component`, or all that leads to the body
                 path = path.rpartition("/")[0] if path.startswith("section[") else ""

@@ -23,6 +23,7 @@ from mappings.fhir import values
 
 Json = dict[str, Any]
 
+_SECTION = "section "  # of the trace, until the Composition is made
 _RELATIONS = ("entryRelationship", "component")
 _WRAPPERS = frozenset({"act", "organizer"})
 _EMPTY_REASON = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
@@ -36,6 +37,7 @@ class Walk(Assembly):
     def __init__(self, doc: Document, profile: Any, entries: Any) -> None:
         super().__init__(doc, profile, entries)
         self._sections = 0
+        self._bodies: list[Json] = []  # of sections, in the order of their trace
         self.section_row: Section | None = None
         self.empty: str = ""  # why the section at hand has no entries, where a statement says so
 
@@ -69,8 +71,10 @@ class Walk(Assembly):
             for each in self.kids[part].get("section", ())
         ]
         body: Json = {}
-        if "section.Composition.section" in self.entries.rows.maps:
-            self.run("section.Composition.section", el, body)
+        if self.trace is not None:
+            self.trace.resource = f"{_SECTION}{len(self._bodies)}"
+            self._bodies.append(body)
+        self.run("section.Composition.section", el, body)
         text = next((t for t in self.kids[el].get("text", ())), None)
         self.node = el
         if text is not None and (div := narrative.to_xhtml(text, prefix, self)) is not None:
@@ -83,6 +87,23 @@ class Walk(Assembly):
             body["emptyReason"] = values.concept([{"system": _EMPTY_REASON, "code": empty}])
         self.section, self.section_code, self.domain, self.section_made, self.empty, self.prefix = outer
         return body
+
+    def name_sections(self, composition: str, sections: list[Json]) -> None:
+        """What was traced of sections, told of their places in the Composition, once that has a reference."""
+        if self.trace is None:
+            return
+        moved: dict[str, tuple[str, str]] = {}
+        numbers = {id(body): f"{_SECTION}{number}" for number, body in enumerate(self._bodies)}
+
+        def told(held: list[Json], path: str) -> None:
+            for index, body in enumerate(held):
+                here = f"{path}section[{index}]"
+                if (name := numbers.get(id(body))) is not None:
+                    moved[name] = composition, here
+                told(body.get("section", []), f"{here}.")
+
+        told(sections, "")
+        self.trace.rename(moved)
 
     def _row_of(self, el: Element) -> Section:
         code = next(iter(self.kids[el].get("code", ())), None)
@@ -114,6 +135,8 @@ class Walk(Assembly):
 
     def take(self, el: Element, domain: str = "") -> None:
         """One statement, and all inside of it. `domain`: the section's, "" for one that only its owner was to read."""
+        if el in self.outcomes:  # somebody has taken it already
+            return
         outer = self.statement, self.act, self.negated, self.mood, self.domain
         tag = short(str(el.tag))
         self.node = el
