@@ -241,7 +241,7 @@ def _saturation(walk: Walk, saturation: _Sign, inhaled: list[_Sign]) -> None:
         if saturation.codes & {_OXIMETRY, _SATURATION}:
             for code in (_OXIMETRY, _SATURATION):
                 vitals.add_code(body, code)
-        _finish(walk, body, _SATURATION)
+        _finish(walk, body, vitals.vital_code(body) or _SATURATION)
 
     with _at(walk, saturation):
         if not is_observation(walk, saturation.el):
