@@ -205,13 +205,17 @@ def _statements(relation: Element, ctx: Any) -> list[Element]:
     return [each for tag, held in ctx.kids[relation].items() if tag in STATEMENTS for each in held]
 
 
-def _take(walk: Walk, el: Element, owner: Element) -> None:
+def _take(walk: Walk, el: Element, around: Element) -> None:
     """A statement inside of another, as one of a plan; what the outer one denies is not denied of it."""
-    negated, act = walk.negated, walk.act
-    walk.negated, walk.act = False, owner
+    outer = walk.negated, walk.act, walk.statement
+    walk.negated, walk.act = False, around
     walk.read.discard(el)
-    walk.take(el, "plan")
-    walk.negated, walk.act = negated, act
+    if _code(el, walk) == _PREFERENCE and not entry_reference.is_reference(el, walk):
+        walk.statement, walk.negated = el, el.get("negationInd", "").strip() in ("true", "1")
+        _unless_negated(walk, el, _preference)
+    else:
+        walk.take(el, "plan")
+    walk.negated, walk.act, walk.statement = outer
 
 
 def _inside(walk: Walk, el: Element) -> None:
