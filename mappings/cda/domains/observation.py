@@ -99,6 +99,8 @@ def finish(walk: Walk, el: Element, body: Json, inner: list[tuple[str, str]]) ->
     for name, ref in inner:
         body.setdefault(name, []).append({"reference": ref})
     attach(walk, el, body)
+    if body.get("status") == "registered" and any(name.startswith("value") for name in body):
+        walk.issue("status-conflict", el)  # still to come, and here: both are kept as they were sent
     if (code := vitals.vital_code(body)) is not None:
         fit_time(body)
         vitals.fit(body, code)

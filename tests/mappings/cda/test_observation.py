@@ -90,6 +90,13 @@ def test_a_value_that_is_null_has_a_reason(flavor: str, reason: str) -> None:
     assert not [name for name in found if name.startswith("value")]
 
 
+def test_a_value_of_what_is_still_to_come_is_told_of_and_nothing_is_made_up() -> None:
+    done = of(observation(QUESTION, '<value xsi:type="INT" value="12"/>', status="active"))
+    found = one(done, "Observation")
+    assert (found["status"], found["valueInteger"]) == ("registered", 12)
+    assert codes(done) == ["status-conflict"]
+
+
 def test_several_values_are_components() -> None:
     two = '<value xsi:type="INT" value="3"/><value xsi:type="CO" code="LA6555-2" codeSystem="2.16.840.1.113883.6.1"/>'
     found = one(of(observation(QUESTION, two)), "Observation")

@@ -150,7 +150,7 @@ def test_a_saturation_has_both_codes_and_what_oxygen_was_breathed(sent: str) -> 
 
 
 def test_a_saturation_of_capillary_blood_is_held_to_the_profile_too() -> None:
-    """Older documents write 2710-2; R4's profile asks for 2708-6 beside it, and nobody said that it was pulse oximetry."""
+    """Older documents write 2710-2; R4's profile asks for 2708-6 beside it. Pulse oximetry is not said."""
     found = by_code(of(group(measured("2710-2", "98", "%"))), "2710-2")[0]
     assert coded(found) == ["2708-6", "2710-2"]
 
