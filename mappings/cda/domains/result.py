@@ -100,12 +100,3 @@ def unfinished_report(ctx: Any) -> str:
     """Some of it is there."""
     ctx.issue("status-conflict", ctx.statement)
     return "partial"
-
-
-# images ---------------------------------------------------------------------------------------------------------------
-
-
-@handles("media", "observationMedia")
-def media(walk: Walk, el: Element) -> None:
-    """A picture or a recording."""
-    walk.state("result.Media", el)
