@@ -5,6 +5,7 @@ zero_offset = "verify" | "trust"        what an offset +0000 of the document mea
 sections = { code = "domain" }          local section codes
 oids = { "2.999.9" = "https://..." }    code systems and identifier roots
 limits = { bytes = ..., elements = ... }
+root = "2.999.1"                        under which this site's ids are unique in what it writes: an OID or a UUID
 """
 
 import difflib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mappings.cda.files import digest_of
+from mappings.terminology.systems import is_oid, is_uuid
 
 if TYPE_CHECKING:
     from mappings.cda.compiled import Entries
@@ -34,6 +36,7 @@ class CdaSettings:
     limits: Mapping[str, int]  # of `document.Limits`
     folders: tuple[Path, ...]
     digest: str  # of the rows
+    root: str = ""
 
     @property
     def entries(self) -> "Entries":
@@ -55,6 +58,7 @@ def cda_settings(table: Mapping[str, Any], folders: list[Path]) -> CdaSettings:
         limits=table.get("limits", {}),
         folders=own,
         digest=digest_of(own, {"medication": medication}),
+        root=table.get("root", ""),
     )
 
 
@@ -63,13 +67,15 @@ def faults(table: Any) -> Iterator[str]:
     if not isinstance(table, dict):
         yield "cda is not a table"
         return
-    known = (*_CHOICES, *_TABLES)
+    known = (*_CHOICES, *_TABLES, "root")
     for key in table.keys() - set(known):
         close = difflib.get_close_matches(key, known, 1)
         yield f"unknown key cda.{key}" + (f"; did you mean {close[0]}?" if close else "")
     for key, allowed in _CHOICES.items():
         if key in table and table[key] not in allowed:
             yield f"cda.{key} is one of {', '.join(allowed)}"
+    if "root" in table and not (is_oid(str(table["root"])) or is_uuid(str(table["root"]))):
+        yield "cda.root is no OID or UUID"
     for key in _TABLES:
         if not isinstance(table.get(key, {}), dict):
             yield f"cda.{key} is not a table"
