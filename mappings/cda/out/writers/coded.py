@@ -18,6 +18,7 @@ from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import DATA_ABSENT_REASON, HL7_SYSTEMS, QUALIFIER, REASONS, TRANSLATION
 from mappings.outbound.reading import Json
 from mappings.outbound.vocabulary import backwards
+from mappings.vitals import beside
 
 _NULL_FLAVORS = f"{HL7_SYSTEMS}v3-NullFlavor"
 _PIVOT = "en"  # the language into which a European country translates what it sends
@@ -229,6 +230,15 @@ def cs(node: Node, tag: str, out: Out) -> Element | None:
     return element(tag, code=code) if code else None
 
 
+def observed(node: Node, tag: str, out: Out) -> Element | None:
+    """The code of an observation: what R4's profile of a vital sign puts beside another code stands behind it."""
+    concept = node[1]
+    codings = concept.get("coding", ())
+    added = {more for each in codings for more in beside().get(str(each.get("code")), "").split()}
+    order = sorted(codings, key=lambda each: each.get("code") in added)
+    return cd((node[0], {**concept, "coding": order} if codings else concept, node[2]), tag, out)
+
+
 def words(node: Node, tag: str, out: Out) -> Element | None:
     """A concept as an element of text: what a person would read."""
     concept = node[1]
@@ -238,4 +248,4 @@ def words(node: Node, tag: str, out: Out) -> Element | None:
     return element(tag, shown) if shown else None
 
 
-WRITERS: dict[str, Writer] = {"CD": cd, "CE": cd, "CS": cs, "ST.concept": words}
+WRITERS: dict[str, Writer] = {"CD": cd, "CD.observed": observed, "CE": cd, "CS": cs, "ST.concept": words}

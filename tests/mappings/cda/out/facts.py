@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mappings.fhir.codec import encode
+from mappings.vitals import beside
 
 Json = dict[str, Any]
 Fact = tuple[str, ...]
@@ -130,8 +131,18 @@ def _code(concept: Json | None, *, display: bool = True) -> str:
     names = ("system", "code", "display") if display else ("system", "code")
     if none := {each.get("code") for each in (concept or {}).get("coding", ())} & no_known():
         return f"none: {min(none)}"
-    codings = [tuple(each.get(name) for name in names) for each in (concept or {}).get("coding", ())]
+    sent = (concept or {}).get("coding", [])
+    codings = [tuple(each.get(name) for name in names) for each in sent if len(sent) == 1 or not _added(each)]
     return str((sorted(codings, key=str), (concept or {}).get("text") if display else None))
+
+
+def _added(coding: Json) -> bool:
+    """Whether a coding is one that R4's profile of a vital sign has us add: nobody sent it."""
+    return "display" not in coding and coding.get("code") in {
+        "85353-1",
+        *beside(),
+        *" ".join(beside().values()).split(),
+    }
 
 
 def _plain(value: Any) -> str:
