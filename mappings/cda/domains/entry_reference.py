@@ -3,9 +3,10 @@
     ENTRY[Reference(Goal)]      a row's function: what the pointed-at statement became, of the kinds its name stands for
 
 The other statement may stand in a section still to come. Until it is mapped the reference holds its number; `settle`
-puts what it became in its place, several resources of a wrapper one after the other. What the document does not hold
-stays a number; what became something that may not stand there is no reference at all. What a statement says about
-another one (`about`) waits in the same way.
+puts what it became in its place, several resources of a wrapper one after the other. A number that the document does
+not hold stays a number, and so does one that several statements share, since nobody knows which of them is meant; what
+became something that may not stand there is no reference at all. What a statement says about another one (`about`)
+waits in the same way.
 Source: C-CDA R2.1 (entry reference); CDA R2 §4.3.8 (act relationships).
 """
 
@@ -55,6 +56,7 @@ class _About(NamedTuple):
     """What is to be told of a statement, once it is mapped."""
 
     keys: frozenset[Key]
+    kind: str
     tell: Callable[[Any], None]
 
 
@@ -83,16 +85,19 @@ def is_reference(el: Element, ctx: Any) -> bool:
     return has_template(el, ctx.kids, (ENTRY_REFERENCE,))
 
 
-def _became(keys: frozenset[Key], ctx: Any) -> list[str]:
-    """What the statements of a number were made into; of a wrapper, what it holds."""
-    known = _known(ctx)
-    found: list[str] = []
-    for key in sorted(keys):
-        for el in known.statements.get(key, ()):
-            for each in _mapped(el, ctx):
-                if each not in found:
-                    found.append(each)
-    return found
+def _became(keys: frozenset[Key], kinds: frozenset[str], ctx: Any) -> list[list[str]] | None:
+    """What each statement of a number was made into, of a wrapper what it holds, as far as it may stand there; None as
+    long as one of them is not mapped."""
+    statements = _known(ctx).statements
+    found: list[list[str]] = []
+    for el in dict.fromkeys(el for key in sorted(keys) for el in statements.get(key, ())):
+        if el not in ctx.outcomes:
+            return None
+        made = (each for each in _mapped(el, ctx) if each in ctx.by_ref)
+        fitting = list(dict.fromkeys(each for each in made if not kinds or each.partition("/")[0] in kinds))
+        if fitting not in found:
+            found.append(fitting)
+    return found or None
 
 
 def _mapped(el: Element, ctx: Any) -> Iterator[str]:
@@ -114,30 +119,36 @@ def _inside(el: Element, ctx: Any) -> Iterator[Element]:
                     yield from held
 
 
-def about(el: Element, ctx: Any, tell: Callable[[Any], None]) -> None:
-    """Have something told of each resource that the statement pointed at by `el` became: now, or once it is there."""
-    _known(ctx).about.append(_About(raw_keys(el, ctx), tell))
+def about(el: Element, ctx: Any, kind: str, tell: Callable[[Any], None]) -> None:
+    """Have something told of the resource of a kind that the statement pointed at by `el` became, once it is there."""
+    _known(ctx).about.append(_About(raw_keys(el, ctx), kind, tell))
 
 
-def settle(ctx: Any) -> None:
-    """Puts into place what the statements of references have become by now."""
+def settle(ctx: Any, el: Element | None = None) -> None:
+    """Puts into place what the statements of references have become by now; after `el` only if that was a whole entry,
+    since what fails later in the same entry takes back what it has made."""
+    above = el.getparent() if el is not None else None
+    if above is not None and short(str(above.tag)) != "entry":
+        return
     known = _known(ctx)
     known.waiting = [each for each in known.waiting if not _placed(each, ctx)]
-    told = [each for each in known.about if not _told(each, ctx)]
-    known.about = told
+    known.about = [each for each in known.about if not _told(each, ctx)]
 
 
 def _placed(waiting: _Waiting, ctx: Any) -> bool:
-    became = _became(waiting.keys, ctx)
-    if not became:
+    """Whether nothing more is to be done about a reference."""
+    became = _became(waiting.keys, waiting.kinds, ctx)
+    if became is None:
         return False
-    fitting = [each for each in became if not waiting.kinds or each.partition("/")[0] in waiting.kinds]
-    fitting = [each for each in fitting if each != waiting.made.ref]
+    fitting = [found for each in became if (found := [ref for ref in each if ref != waiting.made.ref])]
+    if len(fitting) > 1:
+        return True  # one number for several: nobody knows which is meant
     for held, name in list(_lists(waiting.made.body)):
         for index, each in enumerate(held[name]):
             if each is waiting.held:
                 others = {one.get("reference") for one in held[name]}
-                held[name][index : index + 1] = [{"reference": one} for one in fitting if one not in others]
+                references = [{"reference": ref} for found in fitting for ref in found if ref not in others]
+                held[name][index : index + 1] = references
                 if not held[name]:
                     del held[name]
                 return True
@@ -157,10 +168,13 @@ def _lists(body: Any) -> Iterator[tuple[Json, str]]:
 
 
 def _told(waiting: _About, ctx: Any) -> bool:
-    became = [ctx.by_ref[each] for each in _became(waiting.keys, ctx) if each in ctx.by_ref]
-    for made in became:
-        waiting.tell(made)
-    return bool(became)
+    became = _became(waiting.keys, frozenset({waiting.kind}), ctx)
+    if became is None:
+        return False
+    fitting = [each for each in became if each]
+    for ref in fitting[0] if len(fitting) == 1 else ():
+        waiting.tell(ctx.by_ref[ref])
+    return True
 
 
 def _registered(name: str, kinds: frozenset[str]) -> None:

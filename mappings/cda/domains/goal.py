@@ -70,7 +70,7 @@ def outcome(walk: Walk, el: Element) -> None:
     reached = next((each for each in _progress(el, walk) if is_valued(each)), None)
     concept = cd_concept(reached, walk, load("cda-goal.achievement-status")) if reached is not None else None
     for each in _evaluated(el, walk):
-        entry_reference.about(each, walk, lambda found: _evidence(found, made.ref, concept))
+        entry_reference.about(each, walk, "Goal", lambda found: _evidence(found.body, made.ref, concept))
 
 
 def _based(walk: Walk, el: Element, body: Json) -> None:
@@ -78,14 +78,12 @@ def _based(walk: Walk, el: Element, body: Json) -> None:
     walk.run("goal.Observation-outcome", el, body)
 
 
-def _evidence(found: Any, ref: str, concept: Json | None) -> None:
-    if found.type != "Goal":
-        return
-    known = found.body.setdefault("outcomeReference", [])
+def _evidence(body: Json, ref: str, concept: Json | None) -> None:
+    known = body.setdefault("outcomeReference", [])
     if {"reference": ref} not in known:
         known.append({"reference": ref})
     if concept is not None:
-        found.body.setdefault("achievementStatus", concept)
+        body.setdefault("achievementStatus", concept)
 
 
 @flag("told-in-code")

@@ -70,7 +70,7 @@ def plan(walk: Walk, el: Element) -> None:
     else:
         _planned(walk, el, tag)
     _inside(walk, el)
-    entry_reference.settle(walk)
+    entry_reference.settle(walk, el)
 
 
 def _unless_negated(walk: Walk, el: Element, call: Any, *, parts: bool = False) -> None:

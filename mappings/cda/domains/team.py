@@ -40,7 +40,7 @@ def team(walk: Walk, el: Element) -> None:
         walk.state("team.CareTeam-lone", el)
     else:
         walk.tell(el, "narrative")
-    entry_reference.settle(walk)
+    entry_reference.settle(walk, el)
 
 
 def _in_team(el: Element) -> bool:

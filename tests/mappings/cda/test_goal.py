@@ -9,7 +9,18 @@ import pytest
 
 from mappings.convert import Conversion
 from tests.mappings.cda.converted import codes, every, of_sections, one, outcomes
-from tests.mappings.cda.plans import GOALS, OUTCOMES, PROBLEMS, concern, entry, observation, pointing, related
+from tests.mappings.cda.plans import (
+    GOALS,
+    OUTCOMES,
+    PLAN,
+    PROBLEMS,
+    concern,
+    entry,
+    observation,
+    pointing,
+    related,
+    statement,
+)  # fmt: skip
 
 Json = dict[str, Any]
 
@@ -182,6 +193,25 @@ def test_a_goal_addresses_what_the_concern_holds() -> None:
 def test_what_the_document_does_not_hold_stays_a_number() -> None:
     found = one(goals(goal(SATURATION + ACTIVE + pointing("elsewhere"))), "Goal")
     assert found["addresses"] == [{"identifier": {"system": "urn:oid:2.999.9", "value": "elsewhere"}}]
+
+
+def test_a_number_that_several_goals_share_names_none_of_them() -> None:
+    other = goal('<code code="2" codeSystem="2.999.8"/>' + ACTIVE)
+    sections = ((GOALS, entry(goal(), other)), (OUTCOMES, entry(outcome())))
+    for order in (1, -1):
+        done = of_sections(*sections[::order])
+        assert len(every(done, "Goal")) == 2
+        assert all("outcomeReference" not in each for each in every(done, "Goal"))
+
+
+def test_a_goal_that_is_listed_twice_is_still_one() -> None:
+    done = of_sections((GOALS, entry(goal())), (OUTCOMES, entry(outcome())), (PLAN, entry(goal())))
+    assert len(one(done, "Goal")["outcomeReference"]) == 1
+
+
+def test_a_number_that_a_goal_shares_with_another_kind_of_thing_is_the_goals() -> None:
+    done = of_sections((GOALS, entry(goal())), (OUTCOMES, entry(outcome(), statement("act", SATURATION, number="g1"))))
+    assert len(every(done, "ServiceRequest")) == len(one(done, "Goal")["outcomeReference"]) == 1
 
 
 def test_a_goal_points_at_no_other_kind_of_thing_and_never_at_itself() -> None:
