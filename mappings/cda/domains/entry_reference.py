@@ -101,14 +101,16 @@ def _became(keys: frozenset[Key], kinds: frozenset[str], ctx: Any) -> list[list[
 
 
 def _mapped(el: Element, ctx: Any) -> Iterator[str]:
+    """What a statement became; a wrapper has no resource of its own, but the first of what it holds."""
     outcome = ctx.outcomes.get(el)
-    if outcome is None:
+    if outcome is None or not outcome.resource:
         return
-    inner = [one for each in _inside(el, ctx) for one in _mapped(each, ctx)]
-    if outcome.resource and outcome.resource not in inner:
+    held = [each for each in _inside(el, ctx) if each not in ctx.read and each in ctx.outcomes]
+    if any(ctx.outcomes[each].resource == outcome.resource for each in held):
+        for each in held:
+            yield from _mapped(each, ctx)
+    else:
         yield outcome.resource
-    elif inner:
-        yield from inner
 
 
 def _inside(el: Element, ctx: Any) -> Iterator[Element]:

@@ -204,6 +204,14 @@ def test_a_number_that_several_goals_share_names_none_of_them() -> None:
         assert all("outcomeReference" not in each for each in every(done, "Goal"))
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["goals first", "outcomes first"])
+def test_an_outcome_of_a_goal_is_none_of_its_steps(order: int) -> None:
+    step = related(goal('<code nullFlavor="UNK"/><text>One flight</text>', number="g2"), "COMP")
+    whole = goal(SATURATION + ACTIVE + step + pointing("elsewhere"))
+    done = of_sections(*((GOALS, entry(whole)), (OUTCOMES, entry(outcome())))[::order])
+    assert ["extension" in each for each in every(done, "Goal") if "outcomeReference" in each] == [True]
+
+
 def test_a_goal_that_is_listed_twice_is_still_one() -> None:
     done = of_sections((GOALS, entry(goal())), (OUTCOMES, entry(outcome())), (PLAN, entry(goal())))
     assert len(one(done, "Goal")["outcomeReference"]) == 1
