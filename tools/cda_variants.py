@@ -254,7 +254,7 @@ def says_not(body: Json) -> bool:
         return body.get("status") == "not-done" or _no_known(body.get("vaccineCode") or body.get("code") or {})
     if kind == "Encounter":
         return body.get("status") == "cancelled"
-    if kind in ("MedicationRequest", "ServiceRequest"):
+    if kind in ("MedicationRequest", "ServiceRequest", "CommunicationRequest"):
         return bool(body.get("doNotPerform"))
     if kind == "MedicationStatement":
         return body.get("status") == "not-taken" or _no_known(body.get("medicationCodeableConcept", {}))

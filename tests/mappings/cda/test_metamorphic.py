@@ -84,6 +84,8 @@ def fault(before: Conversion, after: Conversion, place: str) -> str:
         return ""  # part of another statement, whose own word counts
     if was and became and no_known(before, one):
         return ""  # that there is none is said by its code, and no negation says it louder
+    if one.outcome in ("unsupported", "narrative") and not became:
+        return ""  # denied before, and refused; now it is stated
     return "" if was != became else f"{other.resource.partition('/')[0]} says the same as before"
 
 
