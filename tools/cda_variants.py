@@ -34,10 +34,11 @@ _UNKNOWN = (
 # what things are called, and what each section that tells of one adds to it
 _NAMES = frozenset({
     "text", "id", "identifier", "reference", "contained", "category", "recorder", "recordedDate", "encounter", "note",
-    "asserter", "extension", "requester", "authoredOn", "meta",
+    "asserter", "extension", "requester", "authoredOn", "meta", "achievementStatus",
 })  # fmt: skip
 # lists whose order is that of the sections
 _SETS = ("category", "note", "identifier", "contained", "name", "telecom", "address")
+_PAYERS = "48768-6"
 _SEED = 20_260_301
 
 
@@ -61,11 +62,17 @@ def facts(done: Conversion, *, leave: frozenset[str] = frozenset({"text"})) -> C
 def _plain(value: Any, leave: frozenset[str]) -> Any:
     if isinstance(value, dict):
         plain = {name: _plain(each, leave) for name, each in sorted(value.items()) if name not in leave}
+        if "reference" in leave:  # what was nothing but a link
+            plain = {name: each for name, each in plain.items() if each not in ({}, []) and not _is_bare(each)}
         for name in _SETS:
             if isinstance(plain.get(name), list):
                 plain[name] = sorted(plain[name], key=lambda each: encode({"": each}))
         return plain
     return [_plain(each, leave) for each in value] if isinstance(value, list) else value
+
+
+def _is_bare(value: Any) -> bool:
+    return isinstance(value, list) and all(each == {} for each in value)
 
 
 def _same(one: Conversion, other: Conversion) -> str:
@@ -147,15 +154,22 @@ def wide(data: bytes) -> bytes:
 
 
 def one_id(data: bytes) -> bytes:
-    """Every statement under one and the same id, as real generators do it."""
+    """Every statement under one and the same id, as real generators do it; but for payers, where ids are data."""
     root = _tree(data)
+    payers = [el for el in root.iter(f"{{{V3}}}section") if _code(el) == _PAYERS]
+    theirs = {el for section in payers for el in section.iter()}
     for el in root.iter(*(f"{{{V3}}}{name}" for name in STATEMENTS)):
-        if el.find(f"{{{V3}}}act") is None:
+        if el not in theirs and el.find(f"{{{V3}}}act") is None:
             for each in el.findall(f"{{{V3}}}id"):
                 each.attrib.clear()
                 each.set("root", "2.999.7")
                 each.set("extension", "one")
     return _bytes(root)
+
+
+def _code(section: Any) -> str:
+    code = section.find(f"{{{V3}}}code")
+    return "" if code is None else str(code.get("code", ""))
 
 
 def without_offsets(data: bytes) -> bytes:
