@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from lxml import etree
 
 from mappings.cda.document import SDTC, V3, XSI, XSI_TYPE, parse
+from mappings.cda.outcome import Outcome
 from mappings.cda.paths import STATEMENTS
-from mappings.convert import Conversion
+from mappings.convert import Conversion, Profile, to_fhir
 from mappings.fhir.codec import encode
 
 Json = dict[str, Any]
@@ -291,3 +292,50 @@ def says_none(body: Json) -> bool:
 
 def _no_known(concept: Json) -> bool:
     return any(each.get("code") in _NONE for each in concept.get("coding", ()))
+
+
+def turned_wrong(data: bytes, profile: Profile) -> dict[str, str]:
+    """Statements whose negation did not do what it must: place, and what was made of it."""
+    before = to_fhir(data, profile)
+    wrong: dict[str, str] = {}
+    for place, turned in negated_statements(data):
+        told = fault(before, to_fhir(turned, profile), place)
+        if told:
+            wrong[place] = told
+    return wrong
+
+
+def fault(before: Conversion, after: Conversion, place: str) -> str:
+    """What is wrong with the statement at `place` once its negation is turned round; "" if nothing is."""
+    one, other = outcome(before, place), outcome(after, place)
+    if one is None or other is None:
+        return "no outcome"
+    was, became = body_says_not(before, one), body_says_not(after, other)
+    if other.outcome == "unsupported" or other.outcome in ("narrative", "merged") or not other.resource:
+        return ""  # in the narrative, where it says what it says
+    if one.outcome == "mapped" and not owns(before, one, place):
+        return ""  # part of another statement, whose own word counts
+    if was and became and no_known(before, one):
+        return ""  # that there is none is said by its code, and no negation says it louder
+    if one.outcome in ("unsupported", "narrative") and not became:
+        return ""  # denied before, and refused; now it is stated
+    return "" if was != became else f"{other.resource.partition('/')[0]} says the same as before"
+
+
+def outcome(done: Conversion, place: str) -> Outcome | None:
+    return next((each for each in done.tally if each.place.path == place), None)
+
+
+def owns(done: Conversion, told: Outcome, place: str) -> bool:
+    """Whether the statement states its resource itself, not as a part of a statement around it."""
+    return not any(
+        each.resource == told.resource and place.startswith(each.place.path + "/") for each in done.tally
+    ) and not any(each.resource == told.resource and each.place.path.startswith(place + "/") for each in done.tally)
+
+
+def no_known(done: Conversion, told: Outcome) -> bool:
+    return any(says_none(m.body) for m in done.resources if f"{m.body['resourceType']}/{m.body['id']}" == told.resource)
+
+
+def body_says_not(done: Conversion, told: Outcome) -> bool:
+    return any(says_not(m.body) for m in done.resources if f"{m.body['resourceType']}/{m.body['id']}" == told.resource)

@@ -1,4 +1,4 @@
-"""The figures of the HL7 v2 mapping, each measured here and now: `make figures`, or
+"""The figures of the HL7 v2 and the CDA mapping, each measured here and now: `make figures`, or
 
     python -m tools.figures --corpus DIR [--lost] [--check]
 
@@ -144,8 +144,8 @@ def _timed() -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="print the figures of the HL7 v2 mapping")
-    parser.add_argument("--corpus", type=Path, default=CORPUS, help="folder that holds hl7v2/messages, hl7v2/expected")
+    parser = argparse.ArgumentParser(description="print the figures of the mapping of messages and documents")
+    parser.add_argument("--corpus", type=Path, default=CORPUS, help="folder with hl7v2/messages, hl7v2/expected, cda")
     parser.add_argument("--lost", action="store_true", help="list the facts that are not carried over")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is missed")
     given = parser.parse_args()
@@ -159,6 +159,7 @@ def main() -> int:
         report.head("No corpus here: give --corpus or set CHARTBRIDGE_CORPUS")
     if (folder / "expected").is_dir():
         expected(report, folder, profile, given.lost)
+    cda_figures.all_of(report, given.corpus / "cda", profile)
     start_up(report)
     return 1 if given.check and report.missed else 0
 

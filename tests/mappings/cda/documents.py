@@ -85,7 +85,10 @@ def wrapped(fragment: str | bytes, section: str | None = None) -> bytes:
     root, attributes = start[1], start[2]
     if root == "ClinicalDocument":
         missing = "".join(f' {name}="{uri}"' for name, uri in NAMESPACES.items() if f"{name}=" not in attributes)
-        return (text[: start.start(2)] + missing + text[start.start(2) :]).encode()
+        whose = "" if "<recordTarget" in text else LEAST["recordTarget"]
+        return (
+            text[: start.start(2)] + missing + text[start.start(2) : start.end()] + whose + text[start.end() :]
+        ).encode()
     if root == "participant" and "<participantRole" in text:
         return wrapped(_nested(text, "entry/act"), section)
     if root == "component":
@@ -96,6 +99,8 @@ def wrapped(fragment: str | bytes, section: str | None = None) -> bytes:
         return minimal(in_section(text, section))
     if root in HEADER:
         return minimal(**{root: text})
+    if root == "addr":
+        text = '<id root="2.999.2" extension="P1"/>' + text  # whose address it is
     return wrapped(_nested(text, _AROUND[root]), section)
 
 
