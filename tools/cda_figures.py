@@ -7,7 +7,6 @@ least document around them (`tests/mappings/cda/documents.py`). What "written ot
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -104,6 +103,3 @@ def all_of(report: Report, folder: Path, profile: Profile) -> None:
         corpus(report, folder, profile)
     else:
         report.head("Documents of the corpus: left out, there is none")
-
-
-__all__: Iterable[str] = ("all_of",)

@@ -22,7 +22,7 @@ from mappings.convert import Profile, load_profile, to_fhir
 from mappings.errors import MappingError
 from mappings.fhir.validate import validate
 from mappings.hl7v2 import explain
-from tools import crosswalk, facts
+from tools import cda_figures, crosswalk, facts
 
 ROOT = Path(__file__).parents[1]
 CORPUS = Path(os.environ.get("CHARTBRIDGE_CORPUS", ROOT.parent / "shared/corpus"))

@@ -14,6 +14,7 @@ from adapter import tuning
 from adapter.bench.conversion import Timed
 from adapter.bench.figure import Figure, Probe
 from mappings.bundle import bundle
+from mappings.cda.document import parser
 from mappings.convert import Profile, load_profile, to_fhir
 from mappings.fhir.codec import encode
 
@@ -58,4 +59,4 @@ def converting(profile: Profile) -> Callable[[bytes], bytes]:
 
 
 def _parse(data: bytes) -> None:
-    etree.fromstring(data)
+    etree.fromstring(data, parser())

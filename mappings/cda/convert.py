@@ -15,6 +15,7 @@ from operator import attrgetter
 from mappings import finishing
 from mappings.cda.compose import compose
 from mappings.cda.document import Limits, parse
+from mappings.cda.domains import entry_reference
 from mappings.cda.header import patient_key, patient_role, read_header
 from mappings.cda.trace import DocumentTrace
 from mappings.cda.walk import Walk
@@ -33,7 +34,9 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
         reports = {name: getattr(found, name) for name in ("hit", "miss", "place_hits", "mark", "below")}
         walk.traced = walk.entries.rows.traced.bind(**reports)
     read_header(walk)
-    compose(walk, walk.body())
+    sections = walk.body()
+    entry_reference.settle(walk)
+    compose(walk, sections)
     finishing.finish(walk)
     return Conversion(
         resources=tuple(

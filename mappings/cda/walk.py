@@ -14,7 +14,7 @@ from typing import Any
 
 from mappings.cda import narrative
 from mappings.cda.assemble import Assembly
-from mappings.cda.document import Document, Element, short
+from mappings.cda.document import V3, Document, Element, short
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
 from mappings.cda.paths import STATEMENTS, code_of, has_template
 from mappings.cda.sections import Section, section_of
@@ -24,7 +24,8 @@ from mappings.fhir import values
 Json = dict[str, Any]
 
 _SECTION = "section "  # of the trace, until the Composition is made
-_RELATIONS = ("entryRelationship", "component")
+_RELATIONS = ("entryRelationship", "component", "entry")  # an entry within a statement is no CDA, and is sent
+_STATEMENT_TAGS = tuple(f"{{{V3}}}{name}" for name in sorted(STATEMENTS))
 _WRAPPERS = frozenset({"act", "organizer"})
 _EMPTY_REASON = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
 # nullFlavor of a section → why it is empty
@@ -50,6 +51,9 @@ class Walk(Assembly):
             for body in self.kids[component].get("structuredBody", ()):
                 for part in self.kids[body].get("component", ()):
                     found += [self._section(each) for each in self.kids[part].get("section", ())]
+        for el in self.doc.root.iter(*_STATEMENT_TAGS):
+            if el not in self.outcomes:  # where no statement may stand
+                self.refuse(el, "out of place")
         for link in self.later:
             link()
         return [each for each in found if each]
@@ -62,7 +66,7 @@ class Walk(Assembly):
         self.section, self.section_code, self.domain = el, row.loinc, row.domain
         self.section_row = row
         self.section_made, self.empty = [], _EMPTY.get(el.get("nullFlavor", ""), "")
-        for number, entry in enumerate(self.kids[el].get("entry", ())):
+        for number, entry in enumerate((*self.kids[el].get("entry", ()), el)):  # some write statements without entries
             self._entry(entry, row.domain, number)
         made, empty = self.section_made, self.empty
         inner = [
@@ -124,8 +128,8 @@ class Walk(Assembly):
         except Exception:
             self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled = around
             self.forget(count)
-            for el in entry.iter():
-                if short(str(el.tag)) in STATEMENTS:
+            for child in self._statements(entry):
+                for el in child.iter(*_STATEMENT_TAGS):
                     self.tell(el, "error")
             self.issue("entry-failed", entry)
 
@@ -195,6 +199,7 @@ class Walk(Assembly):
     def _related(self, el: Element) -> Iterator[Element]:
         for name in _RELATIONS:
             yield from self.kids[el].get(name, ())
+        yield el  # a statement right inside of another, as some write it
 
     def _leftovers(self, el: Element) -> None:
         """Statements inside: those that rows have read are part of what was made, the others stand for themselves."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
+from mappings import finishing
 from mappings.fhir.leaves import leaves
 from mappings.fhir.values import absent
-from mappings import finishing
 from mappings.hl7v2 import unread
 from mappings.hl7v2.context import Context, nothing_contained, nothing_made
 from mappings.hl7v2.message import Message, Segment

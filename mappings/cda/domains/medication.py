@@ -209,7 +209,8 @@ def _ordered(el: Element, ctx: Any) -> Element | None:
                 continue
             other = {code_of(code) for code in coded(each, ctx)} - {""}
             if not own or not other or own & other:
-                return each  # type: ignore[no-any-return]
+                found: Element = each
+                return found
     return None
 
 

@@ -54,8 +54,9 @@ def product_of(el: Element | None, ctx: Any) -> Element | None:
     while el is not None and el is not ctx.section:
         for name in ("consumable", "product"):
             for holder in ctx.kids[el].get(name, ()):
-                for found in ctx.kids[holder].get("manufacturedProduct", ()):
-                    return found  # type: ignore[no-any-return]
+                products: list[Element] = ctx.kids[holder].get("manufacturedProduct", [])
+                if products:
+                    return products[0]
         if not str(el.tag).endswith(("}supply", "}entryRelationship")):
             return None
         el = el.getparent()
@@ -67,8 +68,9 @@ def material_of(el: Element | None, ctx: Any) -> Element | None:
     product = product_of(el, ctx)
     if product is not None:
         for name in _MATERIALS:
-            for found in ctx.kids[product].get(name, ()):
-                return found  # type: ignore[no-any-return]
+            materials: list[Element] = ctx.kids[product].get(name, [])
+            if materials:
+                return materials[0]
     return None
 
 

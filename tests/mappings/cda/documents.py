@@ -54,6 +54,7 @@ _AROUND = {
     "sdtc:signatureText": "legalAuthenticator",
 }
 _START = re.compile(r"(?:\s|<!--.*?-->|<\?.*?\?>)*<([\w:.-]+)([^>]*?)/?>", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _DECLARATION = re.compile(r"\s*<\?xml\s.*?\?>", re.DOTALL)
 
 
@@ -92,7 +93,7 @@ def wrapped(fragment: str | bytes, section: str | None = None) -> bytes:
     if root == "participant" and "<participantRole" in text:
         return wrapped(_nested(text, "entry/act"), section)
     if root == "component":
-        return _component(text, section)
+        return _component(text, text[start.end() :], section)
     if root == "section":
         return minimal(f"<component>{text}</component>")
     if root == "entry":
@@ -104,9 +105,9 @@ def wrapped(fragment: str | bytes, section: str | None = None) -> bytes:
     return wrapped(_nested(text, _AROUND[root]), section)
 
 
-def _component(text: str, section: str | None) -> bytes:
+def _component(text: str, inside: str, section: str | None) -> bytes:
     """A component holds a body, a section, or a statement of an organizer."""
-    held = re.search(r"<(structuredBody|nonXMLBody|section|act|observation|procedure|\w+)\b", text.split(">", 1)[1])
+    held = re.search(r"<(structuredBody|nonXMLBody|section|act|observation|procedure|\w+)\b", _COMMENT.sub("", inside))
     if held is not None and held[1] in ("structuredBody", "nonXMLBody"):
         return minimal().replace(b"</ClinicalDocument>", text.encode() + b"</ClinicalDocument>")
     if held is not None and held[1] == "section":

@@ -92,7 +92,7 @@ def test_what_is_no_path_stops_the_start(path: str) -> None:
     if not path:
         assert parse_paths(path) == ()
         return
-    with pytest.raises(ValueError, match="path|predicate"):
+    with pytest.raises(ValueError, match=r"path|predicate"):
         parse_paths(path)
 
 

@@ -41,7 +41,7 @@ def test_every_row_is_fired_by_some_sample() -> None:
 def test_the_tally_adds_up(sample: Path) -> None:
     """Statements in are outcomes out, each exactly one."""
     data = sample.read_bytes()
-    statements = [el for el in parse(data).root.iter("*") if el.tag.rpartition("}")[2] in STATEMENTS]
+    statements = [el for el in parse(data).root.iter("*") if str(el.tag).rpartition("}")[2] in STATEMENTS]
     assert len(to_fhir(data, default()).tally) == len(statements)
 
 

@@ -27,7 +27,7 @@ def allergy(code: str = "7980", id_: str = "a", own: str = "", wrapper: str = ""
 def test_every_statement_has_exactly_one_outcome() -> None:
     data = minimal(in_section(allergy() + "<entry><act><code code='X'/></act></entry>", ALLERGIES))
     done = to_fhir(data, default())
-    statements = [el for el in parse(data).root.iter("*") if el.tag.rpartition("}")[2] in STATEMENTS]
+    statements = [el for el in parse(data).root.iter("*") if str(el.tag).rpartition("}")[2] in STATEMENTS]
     assert len(done.tally) == len(statements) == 3
     assert outcomes(done) == [("act", "mapped"), ("observation", "mapped"), ("act", "narrative")]
 
