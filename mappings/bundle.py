@@ -77,15 +77,34 @@ def _document(bodies: list[Json], identity: str) -> Json:
 
 
 def pointed(value: Any, urls: dict[str, str]) -> Any:
-    """The same value with references to the Bundle's own entries written as their `fullUrl`."""
+    """The same value with references to the Bundle's own entries written as their `fullUrl`; what holds none is not
+    copied, so neither is to be changed."""
     if isinstance(value, dict):
-        return {
-            name: urls.get(each, each) if name in _POINTERS and isinstance(each, str) else pointed(each, urls)
-            for name, each in value.items()
-        }
-    if isinstance(value, list):
-        return [pointed(each, urls) for each in value]
-    return value
+        return _pointed_members(value, urls)
+    return _pointed_items(value, urls) if isinstance(value, list) else value
+
+
+def _pointed_members(value: Json, urls: dict[str, str]) -> Json:
+    found = value
+    for name, each in value.items():
+        if isinstance(each, str):
+            new: Any = urls.get(each, each) if name in _POINTERS else each
+        elif isinstance(each, dict):
+            new = _pointed_members(each, urls)
+        elif isinstance(each, list):
+            new = _pointed_items(each, urls)
+        else:
+            continue
+        if new is not each:
+            if found is value:
+                found = dict(value)
+            found[name] = new
+    return found
+
+
+def _pointed_items(value: list[Any], urls: dict[str, str]) -> list[Any]:
+    new = [pointed(each, urls) for each in value]
+    return new if any(one is not other for one, other in zip(new, value, strict=True)) else value
 
 
 def _stamp(conversion: "Conversion") -> str | None:

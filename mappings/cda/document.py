@@ -102,6 +102,11 @@ def type_of(el: Element) -> str:
     return el.get(XSI_TYPE, "").rpartition(":")[2].strip()
 
 
+def as_written(el: Element) -> bytes:
+    """An element and all in it, as XML."""
+    return etree.tostring(el, with_tail=False)
+
+
 class Kids(dict[Element, dict[str, list[Element]]]):
     """`kids[el]["value"]`: the children of that short tag, in order. Made when first asked for.
 
@@ -110,13 +115,14 @@ class Kids(dict[Element, dict[str, list[Element]]]):
 
     def __missing__(self, el: Element) -> dict[str, list[Element]]:
         named: dict[str, list[Element]] = {}
+        in_pharmacy = _SHORT[str(el.tag)].startswith(_PHARMACY)
         for child in el:
             tag = _SHORT[str(child.tag)]
             if tag in named:
                 named[tag].append(child)
             else:
                 named[tag] = [child]
-            if tag.startswith(_PHARMACY) and _SHORT[str(el.tag)].startswith(_PHARMACY):
+            if in_pharmacy and tag.startswith(_PHARMACY):
                 named.setdefault(tag.removeprefix(_PHARMACY), []).append(child)
         self[el] = named
         return named

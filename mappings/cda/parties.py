@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.document import Element, short
+from mappings.cda.document import Element, as_written, short
 from mappings.cda.paths import code_of, is_valued
 from mappings.fhir import values
 from mappings.fhir.contained import strings
@@ -68,7 +68,7 @@ class Known:
     def __init__(self) -> None:
         self.patient: frozenset[Key] = frozenset()  # her numbers
         self.described: dict[Key, Element] | None = None
-        self.made: dict[tuple[Element, frozenset[str]], Told] = {}
+        self.made: dict[tuple[Element | bytes, frozenset[str]], Told] = {}  # by role, and by all that one says
 
 
 # participations -------------------------------------------------------------------------------------------------------
@@ -112,22 +112,37 @@ def of_role(role: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json 
     def found() -> Json | None:
         return next((each for each in _candidates(role, ctx, kinds) if each is not None), None)
 
-    return _once(role, kinds, ctx, found)
+    return _once(role, kinds, ctx, found, _as_written(role, ctx))
 
 
-def _once(el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json | None]) -> Json | None:
+def _as_written(role: Element, ctx: Any) -> bytes | None:
+    """All that a role says: an author of many statements is written again at each. None where what stands around it
+    counts, too: a relative has the time of her participation, a trace tells of places."""
+    if getattr(ctx, "patient", None) is None or getattr(ctx, "trace", None) is not None or is_relative(role, ctx):
+        return None
+    return as_written(role)
+
+
+def _once(
+    el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json | None], same: bytes | None = None
+) -> Json | None:
     """What `find` gives for an element, found once: a header names the same few people again and again. What it put
-    into the resource that speaks of them goes into the next one, too."""
+    into the resource that speaks of them goes into the next one, too. `same`: what is known of all that say this."""
     if not hasattr(ctx, "builder"):
         return find()
     known = known_of(ctx).made
     told = known.get((el, what))
+    if told is None and same is not None:
+        told = known.get((same, what))
     if told is None or not all(each in ctx.by_ref for each in told.made):
         outer, ctx.builder = ctx.builder, SimpleNamespace(body={})
+        issues = len(ctx.issues)
         reference = find()
         inside = ctx.builder.body.get("contained", [])
         ctx.builder = outer
         told = known[el, what] = Told(reference, inside, _made_of([reference, inside]))
+        if same is not None and len(ctx.issues) == issues:  # an issue has a place of its own
+            known[same, what] = told
     for each in told.inside:
         ctx.contained({name: value for name, value in each.items() if name != "id"})
     return dict(told.reference) if told.reference is not None else None

@@ -16,7 +16,7 @@ Source: CDA R2, the R-MIM's class and relationship names.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -141,7 +141,7 @@ def reader(ref: PathRef) -> Reader:
         "relative": relative,
         "type_of": type_of,
     }
-    exec(_source(ref), names)  # noqa: S102 - emitted from parsed steps
+    exec(compile(_source(ref), f"<path {ref}>", "exec"), names)  # noqa: S102 - emitted from parsed steps
     found: Reader = names["read"]
     return found
 
@@ -150,7 +150,8 @@ def _source(ref: PathRef) -> str:
     out = Writer()
     out.put("kids, found = ctx.kids, []")
     out.put(f"n0 = {ref.start}")
-    out.put("if n0 is None: return found")
+    if ref.start != "st":
+        out.put("if n0 is None: return found")
     through: list[str] = []
     for depth, step in enumerate(ref.steps, 1):
         before, here = f"n{depth - 1}", f"n{depth}"
@@ -239,7 +240,7 @@ def is_valued(found: Any) -> bool:
     return any(name not in ("nullFlavor", XSI_TYPE) and value.strip() for name, value in found.items())
 
 
-def first_code(found: list[Any]) -> str:
+def first_code(found: Collection[Any]) -> str:
     """The code of the first that has one, "" where none has."""
     for each in found:
         if code := code_of(each):
@@ -247,10 +248,10 @@ def first_code(found: list[Any]) -> str:
     return ""
 
 
-def any_valued(found: list[Any]) -> bool:
+def any_valued(found: Collection[Any]) -> bool:
     return any(is_valued(each) for each in found)
 
 
-def all_null(found: list[Any]) -> bool:
+def all_null(found: Collection[Any]) -> bool:
     """Whether something stands there, and none of it says anything but a null flavour."""
     return bool(found) and not any(is_valued(each) for each in found)

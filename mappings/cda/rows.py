@@ -45,12 +45,22 @@ class PathNames:
     def found(self, ref: PathRef) -> str:
         """The list of what a path leads to: its name, where the head works it out for several rows."""
         number = _number(ref)
-        self.used.add(number)
+        expression = self._expression(ref, number)
         if any(step.name in STATEMENTS for step in ref.steps):  # to go there says that it was read: only who reads it
-            return f"P_{number}(st, ctx)"
-        self.lists[f"p_{number}"] = f"P_{number}(st, ctx)"
+            return expression
+        self.lists[f"p_{number}"] = expression
         self._times[number] = self._times.get(number, 0) + 1
         return f"p_{number}"
+
+    def _expression(self, ref: PathRef, number: int) -> str:
+        """Children of one name stand in the statement's own index; a longer path is only gone where its first step
+        leads anywhere."""
+        first = ref.steps[0]
+        begins = ref.start == "st" and first.name[0] not in ".@*"
+        if begins and len(ref.steps) == 1 and not first.tests and first.name not in STATEMENTS and not ref.all:
+            return f"kids.get({first.name!r}, ())"
+        self.used.add(number)
+        return f"(P_{number}(st, ctx) if {first.name!r} in kids else ())" if begins else f"P_{number}(st, ctx)"
 
     def once(self) -> dict[str, str]:
         """Of the lists, those that only one place reads: they stand there."""
@@ -103,6 +113,7 @@ class PathEmitter(Emitter):
         several = {name: text for name, text in self.names.lists.items() if name not in once}
         head = [f"P_{number} = READERS[{number}]" for number in sorted(self.names.used)]
         head.append(f"def {python_name(self.name)}(st, ctx, body):")
+        head.append("    kids = ctx.kids[st]")
         return head + [f"    {name} = {expression}" for name, expression in (several | texts).items()]
 
     def _simple(self, fact: Fact) -> None:
@@ -138,7 +149,7 @@ class PathEmitter(Emitter):
 
     def _one(self, fact: Fact) -> None:
         """The first source that gives a value; a function of all elements takes them at once."""
-        found = " + ".join(self.names.found(ref) for ref in fact.sources)
+        found = self._all_found(fact.sources)
         if fact.takes_all:
             with self.out.block(f"if q := {found}:"):
                 self.out.put(f"ctx.row = {fact.row.id!r}")
@@ -156,6 +167,11 @@ class PathEmitter(Emitter):
             self.out.put(f"if x is None and r: x = {fact.constant}")
         with self.out.block("if x is not None:"):
             self._store(fact, "body", fact.target.steps)
+
+    def _all_found(self, sources: tuple[PathRef, ...]) -> str:
+        """What all paths lead to, in their order."""
+        found = [self.names.found(ref) for ref in sources]
+        return found[0] if len(found) == 1 else "[" + ", ".join(f"*{each}" for each in found) + "]"
 
     def _stand(self, fact: Fact, *refs: PathRef) -> None:
         """Tells the context which row reads which element; of an attribute, the statement it stands in."""

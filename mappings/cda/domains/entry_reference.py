@@ -25,6 +25,7 @@ Key = tuple[str, ...]
 
 ENTRY_REFERENCE: Final = "2.16.840.1.113883.10.20.22.4.122"
 _READS = frozenset({"id"})
+_TAGS: Final = tuple(f"{{urn:hl7-org:v3}}{name}" for name in sorted(STATEMENTS))
 # name in rows → types that R4 allows there
 _KINDS: Final = {
     "ENTRY[Reference(Goal)]": frozenset({"Goal"}),
@@ -67,8 +68,8 @@ class _Known:
         self.waiting: list[_Waiting] = []
         self.about: list[_About] = []
         self.statements: dict[Key, list[Element]] = {}
-        for el in ctx.doc.root.iter("{urn:hl7-org:v3}*"):
-            if short(str(el.tag)) in STATEMENTS and not is_reference(el, ctx):
+        for el in ctx.doc.root.iter(*_TAGS):
+            if not is_reference(el, ctx):
                 for key in raw_keys(el, ctx):
                     self.statements.setdefault(key, []).append(el)
 
