@@ -35,6 +35,10 @@ class FhirClient:
     async def get(self, path: str) -> Response:
         return await asyncio.to_thread(self._request, "GET", path, None, {})
 
+    async def post(self, path: str, body: bytes, media_type: str) -> Response:
+        """Anything that is no FHIR resource."""
+        return await asyncio.to_thread(self._request, "POST", path, body, {"Content-Type": media_type})
+
     async def send(self, method: str, path: str, resource: Any, **headers: str) -> Response:
         body = json.dumps(resource).encode()
         return await asyncio.to_thread(self._request, method, path, body, {"Content-Type": FHIR_JSON, **headers})

@@ -3,6 +3,7 @@
 1. a new site: keys, stores, log, two clients (the clinic's own, and one of another organisation)
 2. the node, with a real MLLP listener and a real HTTP port on free ports of this machine
 3. seven messages over MLLP: admission, result, correction, a second record and its merge, one broken, one sent twice
+   and two documents over HTTP: a C-CDA summary, a European patient summary
 4. what became of them: resources by type, read through the gate like any client's
 5. consent: the other organisation reads nothing; granted, it reads; revoked, the same read answers 404 again
 6. the log exported and verified, every proof; then one byte of the copy is flipped, and verification must fail
@@ -17,7 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,21 @@ purposes = ["TREAT"]
 """
 
 
+PRACTICE = """
+[access.client.practice]
+name = "Her doctor's practice"
+system = "urn:oid:2.999.7"
+identifier = "practice-1"
+feed = "main"
+scopes = "system/*.cruds"
+purposes = ["TREAT"]
+"""
+DOCUMENTS = (
+    ("C-CDA summary", "demo-ccd.xml"),
+    ("European patient summary", "demo-patient-summary.xml"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One message of the demo, and the ACK it must get."""
@@ -96,7 +112,7 @@ def run(*, keep: bool = False) -> int:
             folder / "site", org="stadtklinik", name="Stadtklinik", http_port=free_port(LOCALHOST), mllp_port=0
         )
         with (site / FILE).open("a", encoding="utf-8") as file:
-            file.write(ABROAD)
+            file.write(ABROAD + PRACTICE)
         _tick("keys and stores created")
         asyncio.run(_story(site, folder / "export", keep))
     return 0
@@ -116,6 +132,7 @@ async def _story(site: Path, export: Path, keep: bool) -> None:
     async with running(site) as node:
         _tick(f"listening: MLLP {node.mllp_port()}, FHIR {node.services.base}")
         await _send(node)
+        await _send_documents(_client(node, "practice"))
         await _became(node)
         clinic, abroad = _client(node, "clinic"), _client(node, "abroad")
         patient = await _read(clinic)
@@ -140,6 +157,15 @@ async def _send(node: Node) -> None:
     _tick(f"{len(STORY)} messages sent over MLLP, each acknowledged after its bytes were durable")
 
 
+async def _send_documents(practice: FhirClient) -> None:
+    sender = replace(practice, base=practice.base.removesuffix("/fhir"))
+    for title, file in DOCUMENTS:
+        answer = await sender.post("/cda", (samples.documents() / file).read_bytes(), "application/xml")
+        _expect(answer.status == 200, f"{title}: answered with {answer.status}")
+        console.print(f"  → {title:<27} ← {answer.status}")
+    _tick(f"{len(DOCUMENTS)} documents sent over HTTP, each answered after its bytes were durable")
+
+
 async def _became(node: Node) -> None:
     async with asyncio.timeout(15):
         await node.settled()
@@ -147,7 +173,7 @@ async def _became(node: Node) -> None:
     rows = await node.journal.counts()
     delivered = states.get(("main", messages.DELIVERED), 0)
     duplicates, refused = rows.get(("main", "duplicate"), 0), rows.get(("main", "rejected"), 0)
-    _expect((delivered, duplicates, refused) == (6, 1, 1), f"states {states}, journal {rows}")
+    _expect((delivered, duplicates, refused) == (8, 1, 1), f"states {states}, journal {rows}")
     _expect(set(states) == {("main", messages.DELIVERED)}, f"a message is waiting: {states}")
     _tick(f"{delivered} converted, sealed and logged; {duplicates} duplicate, no effect; {refused} refused and kept")
 

@@ -29,6 +29,8 @@ def told() -> str:
         "→ merge of the two records +← CA",
         "→ broken: no message type +← AR",
         r"→ the result, sent twice +← CA \(the first ACK again\)",
+        "→ C-CDA summary +← 200",
+        "→ European patient summary +← 200",
         "read by her own hospital: 1 Patient",
         r"consent granted \(log entry \d+:\d+\) → read by the other organisation",
         "the same read answers 404",
