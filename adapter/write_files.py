@@ -1,8 +1,9 @@
-"""FHIR files to HL7 v2 messages, with no store: what `chartbridge convert --to` does.
+"""FHIR files to HL7 v2 messages and CDA documents, with no store: what `chartbridge convert --to` does.
 
-A file is a Bundle or one resource; it becomes one message, `DIR/<path>.hl7`, and costs only itself where it cannot.
-Resources are validated first: the writer counts on their shape. The control id is made of the content, so that a file
-written twice is one message to a receiver that looks for repetitions. Source: design chapter HL7 v2 §16.
+A file is a Bundle or one resource; it becomes one message, `DIR/<path>.hl7`, and costs only itself where it cannot. A
+document Bundle becomes a document, `DIR/<path>.xml`. Resources are validated first: the writer counts on their shape.
+The control id is made of the content, so that a file written twice is one message to a receiver that looks for
+repetitions. Source: design chapters HL7 v2 §16, CDA §16.
 """
 
 import hashlib
@@ -14,10 +15,13 @@ from typing import Any
 
 from adapter.errors import OURS, whereabouts
 from adapter.files import put_whole
+from mappings.cda.write import Kind, compose
 from mappings.errors import MappingError
 from mappings.fhir.codec import TRANSACTION, check_bytes
 from mappings.fhir.validate import validate
 from mappings.hl7v2.out import OutboundError, Receiver, Written, to_v2
+from mappings.issues import Issue
+from mappings.profile import Profile
 
 Json = dict[str, Any]
 _CONTROL_ID = 20  # characters: HL7 v2 before 2.7 has no more
@@ -25,11 +29,11 @@ _CONTROL_ID = 20  # characters: HL7 v2 before 2.7 has no more
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """One message: where it went and what was said about it, or why there is none."""
+    """One message or document: where it went and what was said about it, or why there is none."""
 
     source: Path
     target: Path
-    segments: int = 0
+    segments: int = 0  # of a document: entries
     issues: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
@@ -51,11 +55,33 @@ def write_file(source: Path, target: Path, message: str, receiver: Receiver, at:
     return _told(WrittenFile(source, target), made)
 
 
+def write_document(source: Path, target: Path, kind: Kind, profile: Profile) -> WrittenFile:
+    """Write one document Bundle as CDA; a failure is a result, not an exception."""
+    try:
+        found = check_bytes(source.read_bytes(), TRANSACTION)
+        if found.get("resourceType") != "Bundle" or found.get("type") != "document":
+            raise OutboundError("no document: expected a Bundle of type document")
+        for fault in _faults(_entries(found)):
+            raise OutboundError(fault)
+        made = compose(found, kind, profile)
+        put_whole(target, made.data)
+    except MappingError as exc:
+        return WrittenFile(source, target, failure=str(exc))
+    except OSError as exc:
+        return WrittenFile(source, target, failure=exc.strerror or type(exc).__name__)
+    except OURS as exc:
+        return WrittenFile(source, target, failure=f"a fault of the program: {whereabouts(exc)}")
+    return WrittenFile(source, target, made.data.count(b"<entry "), _lines(made.issues), made.left)
+
+
+def _lines(issues: tuple[Issue, ...]) -> tuple[str, ...]:
+    return tuple(f"{each.severity} {each.code} {each.place} {each.detail}".rstrip() for each in issues)
+
+
 def _told(one: WrittenFile, made: Written) -> WrittenFile:
-    issues = [f"{each.severity} {each.code} {each.place} {each.detail}".rstrip() for each in made.issues]
     findings = [f"hl7apy: {each.text}" for each in made.findings if each.severity == "error"]
     segments = made.data.count(b"\r")
-    return WrittenFile(one.source, one.target, segments, tuple(issues), made.left, tuple(findings))
+    return WrittenFile(one.source, one.target, segments, _lines(made.issues), made.left, tuple(findings))
 
 
 def control_id(data: bytes, message: str) -> str:
@@ -67,11 +93,15 @@ def _resources(data: bytes) -> Sequence[Json]:
     """The entries of a Bundle, or the one resource. Raises OutboundError, BytesError."""
     found = check_bytes(data, TRANSACTION)
     bundle = found.get("resourceType") == "Bundle"
-    entries: list[Json] = found.get("entry", []) if bundle else [{"resource": found}]
-    resources = [each for each in entries if isinstance(each, dict) and isinstance(each.get("resource"), dict)]
+    resources = _entries(found) if bundle else [{"resource": found}]
     for fault in _faults(resources):
         raise OutboundError(fault)
     return resources
+
+
+def _entries(bundle: Json) -> list[Json]:
+    found: list[Json] = bundle.get("entry", [])
+    return [each for each in found if isinstance(each, dict) and isinstance(each.get("resource"), dict)]
 
 
 def _faults(entries: list[Json]) -> Iterator[str]:

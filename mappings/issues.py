@@ -73,11 +73,11 @@ _LIST = (
         "repetition-unread", "warning", "the element holds one value; the first repetition was taken, the rest was not"
     ),
     Code("extra-value", "information", "the value has more parts than the FHIR element can hold"),
-    # writing: what HL7 v2, or the version of the receiver, has no room for
+    # writing: what HL7 v2, the version of the receiver, or CDA has no room for
     Code("not-in-version", "warning", "the version of HL7 v2 that is written has no room for this; it was left out"),
-    Code("left-out", "warning", "the HL7 v2 field that is written has no room for this; it was left out"),
+    Code("left-out", "warning", "what is written has no room for this, or must not say it; it was left out"),
     Code("system-unnamed", "warning", "the receiver has no name for the code system; the code was written without it"),
-    Code("no-datatype", "warning", "no HL7 v2 datatype holds this kind of value; it was not written"),
+    Code("no-datatype", "warning", "no datatype of what is written holds this kind of value; it was not written"),
     Code("bad-value", "warning", "the value does not fit its datatype"),
     # mapping
     Code("no-row", "information", "no mapping row reads this field"),

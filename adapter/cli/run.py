@@ -2,11 +2,14 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adapter.cli.console import OPTIONS, Exit, complain, emit, emit_list, progress
+
+if TYPE_CHECKING:
+    from adapter.write_files import WrittenFile
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,10 +55,10 @@ def convert(
         str,
         typer.Option(help="transaction, message, document or collection; else document for CDA, transaction for v2."),
     ] = "",
-    to: Annotated[str, typer.Option(help="Write HL7 v2 from FHIR: ADT^A08, ORU^R01 or MDM^T02.")] = "",
+    to: Annotated[str, typer.Option(help="Write from FHIR: ADT^A08, ORU^R01, MDM^T02; ccd or ehdsi-ps for CDA.")] = "",
     receiver: Annotated[Path | None, typer.Option(help="Who gets the messages: a TOML file.")] = None,
 ) -> int:
-    """Convert files to FHIR Bundles, or FHIR files to HL7 v2 messages, with no store."""
+    """Convert files to FHIR Bundles, or FHIR files to HL7 v2 messages or CDA documents, with no store."""
     if to or receiver is not None:
         return _write(files, out, to, receiver, profile)
     from adapter.convert_files import convert_file, plan
@@ -85,32 +88,47 @@ def convert(
 
 
 def _write(files: list[Path], out: Path, to: str, receiver: Path | None, profile: str) -> int:
-    """`convert --to`: FHIR files to HL7 v2 messages."""
+    """`convert --to`: FHIR files to HL7 v2 messages or CDA documents."""
     from adapter.convert_files import plan
     from adapter.errors import UsageError
     from adapter.profiles import read_profile
     from adapter.site import now
-    from adapter.write_files import write_file
+    from adapter.write_files import write_document, write_file
+    from mappings.cda.write import KINDS
     from mappings.hl7v2.out import OutboundError, Receiver, messages, read_receiver
 
-    if to not in messages():
-        raise UsageError(f"no message {to or 'named'}", hint=f"--to {', '.join(messages())}")
+    kind = next((known for known in KINDS if known == to), None)
+    if kind is None and to not in messages():
+        raise UsageError(f"no message {to or 'named'}", hint=f"--to {', '.join([*messages(), *KINDS])}")
+    if kind is not None:
+        if receiver is not None:
+            raise UsageError("a document has no receiver", hint="--profile says under which names it is written")
+        used = read_profile(profile)
+        return _report(
+            [write_document(source, target, kind, used) for source, target in plan(files, out, ".xml")], "entries"
+        )
     try:
         found = read_receiver(receiver) if receiver is not None else Receiver.of(read_profile(profile))
     except OutboundError as exc:
         raise UsageError(str(exc)) from exc
-    done = [write_file(source, target, to, found, now()) for source, target in plan(files, out, ".hl7")]
+    return _report(
+        [write_file(source, target, to, found, now()) for source, target in plan(files, out, ".hl7")], "segments"
+    )
+
+
+def _report(done: "list[WrittenFile]", parts: str) -> int:
+    """What became of each file; `parts` is what its size is counted in."""
     for one in done:
         if one.failure:
             complain(f"{one.source}: {one.failure}")
         for line in (*one.issues, *(f"not carried {path}" for path in one.left), *one.findings):
             progress(f"{one.source}: {line}")
     rows = [
-        {"file": str(one.source), "segments": one.segments, "issues": len(one.issues), "not carried": len(one.left),
+        {"file": str(one.source), parts: one.segments, "issues": len(one.issues), "not carried": len(one.left),
          "error": one.failure}
         for one in done
     ]  # fmt: skip
-    emit_list("chartbridge.write/1", rows, ("file", "segments", "issues", "not carried", "error"))
+    emit_list("chartbridge.write/1", rows, ("file", parts, "issues", "not carried", "error"))
     failed = sum(bool(one.failure) for one in done)
     return Exit.DONE if not failed else Exit.FAILED if failed == len(done) else Exit.PARTLY
 

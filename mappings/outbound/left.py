@@ -18,8 +18,10 @@ _META = frozenset({"versionId", "lastUpdated", "source", "profile"})
 def left(resource: Json, used: set[Any]) -> Iterator[str]:
     """The paths of one resource that nobody read; of a resource nobody read at all, the resource."""
     name = f"{resource.get('resourceType')}/{resource.get('id', '?')}"
-    paths = list(_left(_facts(resource), used, ""))
-    if paths and not any(_read(each, used) for each in _leaves(_facts(resource))):
+    facts = _facts(resource)
+    used = used | {(id(facts), each) for each in facts if (id(resource), each) in used}  # booleans, by their holder
+    paths = list(_left(facts, used, ""))
+    if paths and not any(_read(each, used) for each in _leaves(facts)):
         yield name
         return
     for path in paths:

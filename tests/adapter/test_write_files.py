@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from adapter.write_files import WrittenFile, control_id, write_file
+from adapter.write_files import WrittenFile, control_id, write_document, write_file
 from mappings.hl7v2.out import Receiver
+from mappings.profile import load_profile
 from tests.adapter.cli.command import Command
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "fhir"
@@ -97,3 +98,45 @@ def test_the_receiver_s_file_decides(capsys: pytest.CaptureFixture[str], tmp_pat
     written = (tmp_path / "laboratory-result.hl7").read_bytes()
     assert "Mühl".encode("latin-1") in written
     assert b"|P|2.3||||||8859/1\r" in written
+
+
+# documents: `convert --to ccd` (design chapter CDA §16)
+
+SUMMARY = SAMPLES / "patient-summary.json"
+
+
+def document(source: Path, folder: Path) -> WrittenFile:
+    return write_document(source, folder / "out" / "x.xml", "ccd", load_profile("default"))
+
+
+def test_a_document_bundle_becomes_a_cda_document(tmp_path: Path) -> None:
+    done = document(SUMMARY, tmp_path)
+    written = (tmp_path / "out" / "x.xml").read_bytes()
+    assert (done.failure, done.segments) == ("", written.count(b"<entry "))
+    assert b'<ClinicalDocument xmlns="urn:hl7-org:v3"' in written
+    assert any(path.endswith("#status") for path in done.left)  # that a result was corrected has no code
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (PATIENT, "expected a Bundle of type document"),
+        ({"resourceType": "Bundle", "type": "document"}, "no Composition"),
+        ({"resourceType": "Bundle", "type": "document", "entry": [{"resource": {**PATIENT, "gender": "Geheim"}}]},
+         "Patient.gender"),
+        ("{", "Resource"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_document_says_why_and_leaves_none(tmp_path: Path, content: Any, said: str) -> None:
+    done = document(put(tmp_path, content), tmp_path)
+    assert said in done.failure
+    assert "Geheim" not in done.failure
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_document_has_no_receiver(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    plain = Command(capsys)
+    receiver = SAMPLES / "old-laboratory.toml"
+    assert plain("convert", "--to", "ccd", "--receiver", receiver, "--out", tmp_path / "o", SUMMARY).code == 2
+    assert plain("convert", "--to", "ehdsi-ps", "--out", tmp_path / "o", SUMMARY).code == 0
+    assert (tmp_path / "o" / "patient-summary.xml").is_file()

@@ -6,5 +6,6 @@ Rows are in `entries/out/`, the order of elements in `classes.csv`, templates in
 
 from mappings.cda.out.build import Composed, compose
 from mappings.cda.out.settings import KINDS, Kind, Writing
+from mappings.outbound.errors import OutboundError
 
-__all__ = ["KINDS", "Composed", "Kind", "Writing", "compose"]
+__all__ = ["KINDS", "Composed", "Kind", "OutboundError", "Writing", "compose"]

@@ -143,6 +143,8 @@ class _Work:
         text = self.table.text()
         if text is None:
             text = self._given_text(given)
+        elif (given.get("text") or {}).get("status") != "additional":
+            self.out.mark_all(given.get("text"))  # it says again what the entries say
         if text is None:
             text = paragraph(NOTHING_KNOWN)
             self._nothing_known(given, row, made)
@@ -239,9 +241,14 @@ class _Work:
                 for each in self._found(expression, node, root, row.id):
                     out.mark_all(each[1])
                     if isinstance(each[1], bool) and isinstance(node[1], dict):
-                        out.used.add((id(node[1]), expression.text))
+                        self._flagged(expression.text, node[1])
         elif row.flavor:
             self._null(row, el)
+
+    def _flagged(self, expression: str, holder: Json) -> None:
+        """A boolean, which is no object of its own, is known by its holder and its name, of a choice the whole one."""
+        name = expression.partition(".")[0]
+        self.out.used |= {(id(holder), name), (id(holder), f"{name}Boolean")}
 
     def _constant(self, row: Row, node: Node, root: Json, el: Element) -> bool:
         value = row.value
@@ -272,7 +279,7 @@ class _Work:
     def _nested(self, row: Row, nodes: list[Node], root: Json, el: Element) -> bool:
         wrote = False
         for node in nodes:
-            if node[1] == {}:  # a reference that leads out of the document
+            if node[1] == {} and node[0] != "Composition.section":  # a reference that leads out of the document
                 continue
             inner = node[1] if isinstance(node[1], dict) and "resourceType" in node[1] else root
             if inner is not root:

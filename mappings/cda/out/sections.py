@@ -19,7 +19,7 @@ _WRITTEN = {
     **{name: (name, name) for name in ("allergy", "condition", "medication", "immunization", "procedure", "device")},
     "result": ("result", "result"), "vital": ("vital", "result"), "social": ("social", "result"),
     "pregnancy": ("pregnancy", "result"), "function": ("observation", "result"),
-    "plan": ("medication", "medication"),
+    "plan": ("plan", "plan"),
 }  # fmt: skip
 _HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from mappings.outbound.vocabulary import oid
 from mappings.terminology.systems import is_oid, is_uuid
 
 Kind = Literal["ccd", "ehdsi-ps"]
-KINDS: Final[tuple[str, ...]] = get_args(Kind)
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _URNS = ("urn:oid:", "urn:uuid:")
 

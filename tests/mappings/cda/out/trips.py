@@ -13,7 +13,7 @@ from mappings.fhir.codec import decode, encode
 from mappings.profile import Profile
 from tests.mappings.cda.converted import default
 from tests.mappings.cda.documents import wrapped
-from tests.mappings.cda.out.facts import Fact, facts, told_by
+from tests.mappings.cda.out.facts import ROOT, Fact, facts, told_by
 
 Json = dict[str, Any]
 Kind = Literal["ccd", "ehdsi-ps"]
@@ -77,7 +77,14 @@ def of_file(path: Path, kind: Kind) -> Trip:
         return trip(wrapped(data), kind)
 
 
-def in_bundle(*resources: Json, sections: dict[str, list[str]] | None = None, **composition: Any) -> Json:
+PAIRS_OF_SAMPLES: list[tuple[Path, Kind]] = [
+    (path, kind) for path in sorted((ROOT / "samples/cda").glob("*.xml")) for kind in KINDS
+]
+
+
+def in_bundle(
+    *resources: Json, sections: dict[str, list[str]] | None = None, identified: bool = True, **composition: Any
+) -> Json:
     """A document Bundle: sections by LOINC code with the references of their entries."""
     found = [
         {"title": code, "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
@@ -97,7 +104,15 @@ def in_bundle(*resources: Json, sections: dict[str, list[str]] | None = None, **
     }  # fmt: skip
     entries = [{"fullUrl": f"urn:x:{n}", "resource": each} for n, each in enumerate((head, patient, *resources))]
     identifier = {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"}
-    made = {"resourceType": "Bundle", "type": "document", "identifier": identifier, "entry": entries}
+    if not identified:  # neither the document nor the patient has a number, and nobody signed it by name
+        del patient["identifier"]
+        head["attester"] = [{"mode": "legal"}]
+    made = {
+        "resourceType": "Bundle",
+        "type": "document",
+        "entry": entries,
+        **({"identifier": identifier} if identified else {}),
+    }
     found_bundle: Json = decode(encode(made))
     return found_bundle
 
