@@ -259,6 +259,6 @@ def test_every_key_of_a_profile_is_documented_and_every_documented_key_exists() 
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     told = {key for row in rows for key in re.findall(r"`([a-z0-9_.]+)`", row)} - set(COLUMNS)
     plain = {key for key in profiles._KEYS if key not in profiles._TABLES} - {"cda"}
-    of_documents = {*settings._CHOICES, "sections", "oids", *(f"limits.{key}" for key in settings._LIMITS)}
+    of_documents = {*settings._CHOICES, "sections", "oids", "root", *(f"limits.{key}" for key in settings._LIMITS)}
     tables = {**profiles._TABLES, "cda": tuple(of_documents)}
     assert told == plain | {f"{table}.{key}" for table, keys in tables.items() for key in keys}
