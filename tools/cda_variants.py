@@ -35,7 +35,7 @@ _UNKNOWN = (
 # what things are called, and what each section that tells of one adds to it
 _NAMES = frozenset({
     "text", "id", "identifier", "reference", "contained", "category", "recorder", "recordedDate", "encounter", "note",
-    "asserter", "extension", "requester", "authoredOn", "meta", "achievementStatus",
+    "asserter", "extension", "requester", "authoredOn", "meta", "achievementStatus", "reasonReference",
 })  # fmt: skip
 # lists whose order is that of the sections
 _SETS = ("category", "note", "identifier", "contained", "name", "telecom", "address")
@@ -155,13 +155,18 @@ def wide(data: bytes) -> bytes:
 
 
 def one_id(data: bytes) -> bytes:
-    """Every statement under one and the same id, as real generators do it; but for payers, where ids are data."""
+    """Every statement under one and the same id, as real generators do it; but for payers, where ids are data, and for
+    encounters that nothing but their number makes one: that of the header, and one that is only named."""
     root = _tree(data)
     payers = [el for el in root.iter(f"{{{V3}}}section") if _code(el) == _PAYERS]
     theirs = {el for section in payers for el in section.iter()}
+    stays = {tuple(each.items()) for each in root.iterfind(f".//{{{V3}}}encompassingEncounter/{{{V3}}}id")}
     for el in root.iter(*(f"{{{V3}}}{name}" for name in STATEMENTS)):
-        if el not in theirs and el.find(f"{{{V3}}}act") is None:
+        bare = el.tag == f"{{{V3}}}encounter" and all(each.tag == f"{{{V3}}}id" for each in el)
+        if el not in theirs and el.find(f"{{{V3}}}act") is None and not bare:
             for each in el.findall(f"{{{V3}}}id"):
+                if tuple(each.items()) in stays:
+                    continue
                 each.attrib.clear()
                 each.set("root", "2.999.7")
                 each.set("extension", "one")
@@ -273,6 +278,8 @@ def says_not(body: Json) -> bool:
         return bool(body.get("doNotPerform"))
     if kind == "MedicationStatement":
         return body.get("status") == "not-taken" or _no_known(body.get("medicationCodeableConcept", {}))
+    if kind == "DeviceUseStatement":
+        return says_none(body)
     if kind == "Observation":
         answers = body.get("valueCodeableConcept", {}).get("coding", ())
         return body.get("valueBoolean") is False or any(each.get("code") == _NOT_PREGNANT for each in answers)
@@ -287,7 +294,9 @@ _NONE = frozenset({
 
 def says_none(body: Json) -> bool:
     """Whether a resource says that there is none of a kind."""
-    return any(_no_known(body.get(name, {})) for name in ("code", "vaccineCode", "medicationCodeableConcept"))
+    of = [body, *body.get("contained", ())]
+    names = ("code", "vaccineCode", "medicationCodeableConcept", "type")
+    return any(_no_known(each[name]) for each in of for name in names if isinstance(each.get(name), dict))
 
 
 def _no_known(concept: Json) -> bool:
@@ -317,6 +326,8 @@ def fault(before: Conversion, after: Conversion, place: str) -> str:
         return ""  # part of another statement, whose own word counts
     if was and became and no_known(before, one):
         return ""  # that there is none is said by its code, and no negation says it louder
+    if in_error(before, one) and in_error(after, other):
+        return ""  # what was withdrawn says nothing, either way
     if one.outcome in ("unsupported", "narrative") and not became:
         return ""  # denied before, and refused; now it is stated
     return "" if was != became else f"{other.resource.partition('/')[0]} says the same as before"
@@ -335,6 +346,14 @@ def owns(done: Conversion, told: Outcome, place: str) -> bool:
 
 def no_known(done: Conversion, told: Outcome) -> bool:
     return any(says_none(m.body) for m in done.resources if f"{m.body['resourceType']}/{m.body['id']}" == told.resource)
+
+
+def in_error(done: Conversion, told: Outcome) -> bool:
+    return any(
+        m.body.get("status") == "entered-in-error"
+        for m in done.resources
+        if f"{m.body['resourceType']}/{m.body['id']}" == told.resource
+    )
 
 
 def body_says_not(done: Conversion, told: Outcome) -> bool:

@@ -1,6 +1,7 @@
 """What stands around a statement and rows name by `@`: the patient, the encounter, who said it, who wrote it and when.
 
-    @patient @encounter             of the document
+    @patient                        of the document
+    @encounter                      that it belongs to: one it names, one it stands in, the document's
     @author                         who wrote it down last: a professional, a relative, the patient herself
     @author-any                     the same where an organization or a device may stand, too
     @author-time                    when it was first written down
@@ -16,7 +17,7 @@ Source: CDA R2 §4.4 (context conduction).
 from collections.abc import Iterator
 from typing import Any
 
-from mappings.cda import compose, header, parties  # noqa: F401 - rows name what these register
+from mappings.cda import compose, encounters, header, parties, players  # noqa: F401 - rows name what these register
 from mappings.cda.datatypes.times import ts_datetime
 from mappings.cda.document import Element
 from mappings.cda.named import resolver
@@ -54,8 +55,8 @@ def patient(ctx: Any) -> Json | None:
 
 @resolver("encounter")
 def encounter(ctx: Any) -> Json | None:
-    """The encounter that the document is about, if it names one."""
-    return {"reference": ctx.encounter.ref} if ctx.encounter is not None else None
+    """The encounter that the statement belongs to; the one that the document is about."""
+    return encounters.of(ctx.statement, ctx)
 
 
 @resolver("author")

@@ -90,26 +90,33 @@ class Assembly(Context):
 
     # making -----------------------------------------------------------------------------------------------------------
 
-    def state(self, name: str, el: Element, *extra: str, also: Callable[[Json], None] | None = None) -> Made:
-        """The resource that a statement states, by the map's rows. `extra` goes into its identity; `also` finishes its
-        body before it is compared with what was said before."""
+    def state(
+        self,
+        name: str,
+        el: Element,
+        *extra: str,
+        also: Callable[[Json], None] | None = None,
+        key: Key | None = None,
+    ) -> Made:
+        """The resource that a statement states, by the map's rows. `extra` goes into its identity, `key` is another one
+        altogether; `also` finishes its body before it is compared with what was said before."""
         make = makes()[name]
         kind = self.entries.rows[name].resource_type
-        key = (*self._owner(), name, *self._own_id(el), *self._core(make, el), *extra)
+        key = key or (*self._owner(), name, *self.own_id(el), *self._core(make, el), *extra)
         made = Made(kind, self.identities.make(kind, key), make.mode, len(self.made), el)
         made.key = key
         self._fill(name, el, made, also)
         known = self.by_ref.get(made.ref)
         if known is not None and known.mode == "stub" and not known.stated:
             self._take_over(known, made)
-            return self._stated(known, el, "mapped")
+            return self.stated(known, el, "mapped")
         if known is not None and self._agree(known.body, made.body):
             _unite(known.body, made.body)
-            return self._stated(known, el, "merged")
+            return self.stated(known, el, "merged")
         if known is not None:
             self.issue("id-reused", el)
             return self._apart(made, el)
-        return self._stated(self._add(made), el, "mapped")
+        return self.stated(self._add(made), el, "mapped")
 
     def _fill(self, name: str, el: Element, made: Made, also: Callable[[Json], None] | None) -> None:
         outer, self.builder = self.builder, made
@@ -148,18 +155,19 @@ class Assembly(Context):
                 renamed.filled = made.filled
                 if self.trace is not None:
                     self.trace.rename({made.ref: (renamed.ref, "")})
-                return self._stated(self._add(renamed), el, "mapped")
+                return self.stated(self._add(renamed), el, "mapped")
             if self._agree(known.body, made.body):
                 _unite(known.body, made.body)
-                return self._stated(known, el, "merged")
-        return self._stated(self.by_ref[f"{made.type}/{id_}"], el, "merged")
+                return self.stated(known, el, "merged")
+        return self.stated(self.by_ref[f"{made.type}/{id_}"], el, "merged")
 
     def _take_over(self, known: Made, made: Made) -> None:
         """A resource that was only referred to until now is stated."""
         known.mode, known.el, known.filled = made.mode, made.el, made.filled
         known.body = made.body | {name: value for name, value in known.body.items() if name not in made.body}
 
-    def _stated(self, made: Made, el: Element, said: Said) -> Made:
+    def stated(self, made: Made, el: Element, said: Said) -> Made:
+        """A statement has stated a resource: it is told of, and the section at hand holds it."""
         made.stated = True
         self.tell(el, said, made.ref)
         if made.ref not in self.section_made:
@@ -194,9 +202,9 @@ class Assembly(Context):
         known = self.by_ref.get(f"{kind}/{id_}")
         return known if known is not None else self._add(Made(kind, id_, mode, len(self.made), el))
 
-    def fill(self, name: str, el: Element, made: Made) -> Made:
+    def fill(self, name: str, el: Element, made: Made, also: Callable[[Json], None] | None = None) -> Made:
         """Rows of a map into a resource that has its id already."""
-        self._fill(name, el, made, None)
+        self._fill(name, el, made, also)
         return made
 
     # identity ---------------------------------------------------------------------------------------------------------
@@ -204,7 +212,8 @@ class Assembly(Context):
     def _owner(self) -> Key:
         return (self.patient.id,) if self.patient is not None else (self.feed, self.doc.digest.hex())
 
-    def _own_id(self, el: Element) -> Key:
+    def own_id(self, el: Element) -> Key:
+        """The number of a statement, root and extension; both "" where it has none."""
         for each in self.kids[el].get("id", ()):
             if (number := number_in(each))[0]:
                 return number

@@ -48,6 +48,7 @@ BY_CLASS = {
     "supply": "supply",
     "encounter": "encounter",
     "observationMedia": "media",
+    "regionOfInterest": "media",
 }
 
 

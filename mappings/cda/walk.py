@@ -9,7 +9,7 @@
 Source: CDA R2 §4.3 (body structures); C-CDA R2.1, section and entry templates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mappings.cda import narrative
@@ -41,6 +41,7 @@ class Walk(Assembly):
         self._bodies: list[Json] = []  # of sections, in the order of their trace
         self.section_row: Section | None = None
         self.empty: str = ""  # why the section at hand has no entries, where a statement says so
+        self.section_parts: list[Json] = []  # extensions of the section at hand that a statement gives it
 
     # sections ---------------------------------------------------------------------------------------------------------
 
@@ -60,6 +61,7 @@ class Walk(Assembly):
 
     def _section(self, el: Element) -> Json:
         outer = self.section, self.section_code, self.domain, self.section_made, self.empty, self.prefix
+        parts, self.section_parts = self.section_parts, []
         self._sections += 1
         prefix = self.prefix = f"s{self._sections}-"
         row = self._row_of(el)
@@ -81,12 +83,15 @@ class Walk(Assembly):
         self.run("section.Composition.section", el, body)
         text = next((t for t in self.kids[el].get("text", ())), None)
         self.node = el
-        if text is not None and (div := narrative.to_xhtml(text, prefix, self)) is not None:
+        if text is not None and (div := narrative.to_xhtml(text, prefix, self, self._pictures(el))) is not None:
             body["text"] = {"status": "additional" if made else "generated", "div": div}
         if made:
             body["entry"] = [{"reference": ref} for ref in made]
         if inner := [each for each in inner if each]:
             body["section"] = inner
+        if self.section_parts:
+            body["extension"] = [*self.section_parts, *body.get("extension", ())]
+        self.section_parts = parts
         if empty and not made:
             body["emptyReason"] = values.concept([{"system": _EMPTY_REASON, "code": empty}])
         self.section, self.section_code, self.domain, self.section_made, self.empty, self.prefix = outer
@@ -108,6 +113,12 @@ class Walk(Assembly):
 
         told(sections, "")
         self.trace.rename(moved)
+
+    def _pictures(self, el: Element) -> Callable[[str], str | None]:
+        """What the narrative of a section shows of its statements."""
+        from mappings.cda.domains.media import shown
+
+        return shown(el, self)
 
     def _row_of(self, el: Element) -> Section:
         code = next(iter(self.kids[el].get("code", ())), None)
@@ -148,7 +159,7 @@ class Walk(Assembly):
         self.mood = el.get("moodCode", "") or self.mood
         self.domain, handler = self._handler(el, tag, domain)
         if handler is None:
-            self._inside(el, tag, domain)
+            self.inside(el, domain)
         elif self.negated and not handler.negation:
             self.refuse(el, "negated")
         elif not handler.subject and self.is_of_another(el):
@@ -182,9 +193,9 @@ class Walk(Assembly):
             return True
         return any(code_of(each) in parts() for each in self.kids[el].get("code", ()))
 
-    def _inside(self, el: Element, tag: str, domain: str) -> None:
+    def inside(self, el: Element, domain: str = "") -> None:
         """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers."""
-        if tag not in _WRAPPERS:
+        if short(str(el.tag)) not in _WRAPPERS:
             self.refuse(el, "")
             return
         outer, self.act = self.act, el

@@ -9,6 +9,7 @@ Source: C-CDA R2.1 (problem concern act, problem observation, encounter diagnosi
 from typing import Any, Literal
 
 from mappings.cda.absence import absence_of, no_known, says_nothing
+from mappings.cda.around import outwards
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.statuses import cd_status
 from mappings.cda.datatypes.times import ts_datetime
@@ -149,10 +150,17 @@ def _clinical(code: str) -> Json:
 
 
 def category_code(ctx: Any) -> str:
-    """The section's category of its conditions; a list of problems where the section has none of its own."""
+    """What stands in an encounter is its diagnosis; else the section's category of its conditions; a list of problems
+    where the section has none of its own."""
+    if _in_encounter(ctx):
+        return "encounter-diagnosis"
     row = ctx.section_row
     code: str = row.category if row is not None and row.domain == "condition" else ""
-    return code or ("encounter-diagnosis" if ctx.domain == "encounter" else "problem-list-item")
+    return code or "problem-list-item"
+
+
+def _in_encounter(ctx: Any) -> bool:
+    return any(str(here.tag).endswith("}encounter") for here in outwards(ctx.statement) if here is not ctx.doc.root)
 
 
 @resolver("condition-category")

@@ -59,7 +59,7 @@ def test_an_entry_that_fails_costs_only_itself(monkeypatch: pytest.MonkeyPatch) 
 
     def failing(walk: object, el: object) -> None:
         whole.call(walk, el)  # type: ignore[arg-type]
-        if walk._own_id(el)[1] == "bad":  # type: ignore[attr-defined]
+        if walk.own_id(el)[1] == "bad":  # type: ignore[attr-defined]
             raise KeyError("a fault of ours")
 
     monkeypatch.setitem(handlers.HANDLERS, "allergy", whole._replace(call=failing))
