@@ -15,7 +15,7 @@ from mappings.cda.paths import is_valued
 Json = dict[str, Any]
 Key = tuple[str, ...]
 
-_TAG = "encounter"
+_TAG, _EVENT = "encounter", "EVN"
 _NAMES = frozenset({"templateId", "id", "text", "statusCode"})  # what says of an encounter only which one it is
 
 
@@ -43,14 +43,19 @@ def of(el: Element | None, walk: Any) -> Json | None:
     """The encounter that a statement belongs to."""
     here = el
     while here is not None and here is not walk.section:
-        if here is not el and short(str(here.tag)) == _TAG:
+        if here is not el and short(str(here.tag)) == _TAG and _took_place(here):
             return reference(here, walk)
         for relation in walk.kids[here].get("entryRelationship", ()):
             for each in walk.kids[relation].get(_TAG, ()):
-                if each is not el and _is_of(relation, each, walk):
+                if each is not el and _took_place(each) and _is_of(relation, each, walk):
                     return reference(each, walk)
         here = here.getparent()
     return {"reference": walk.encounter.ref} if walk.encounter is not None else None
+
+
+def _took_place(el: Element) -> bool:
+    """Whether it is an encounter, and not one to come."""
+    return el.get("moodCode", _EVENT) == _EVENT
 
 
 def _is_of(relation: Element, el: Element, walk: Any) -> bool:
@@ -68,5 +73,5 @@ def reference(el: Element, walk: Any) -> Json:
         numbers = [found for each in walk.kids[el].get("id", ()) if (found := ii_identifier(each, walk)) is not None]
         made.body |= {"identifier": numbers} if numbers else {}
         made.body |= {"status": "unknown", "subject": {"reference": walk.patient.ref}}
-        made.filled = ["status", "class"]
+        made.filled = ["status"]
     return {"reference": made.ref}

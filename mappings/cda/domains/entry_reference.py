@@ -78,6 +78,7 @@ def _known(ctx: Any) -> _Known:
     found: _Known | None = getattr(ctx, "entry_references", None)
     if found is None:
         found = ctx.entry_references = _Known(ctx)
+        ctx.later.append(lambda: settle(ctx))  # what stands in a section still to come
     return found
 
 

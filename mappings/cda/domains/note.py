@@ -18,6 +18,7 @@ from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import ed_text, inline, lines, pointer
 from mappings.cda.datatypes.times import period_of, span_of
 from mappings.cda.document import Element, short
+from mappings.cda.domains.entry_reference import is_reference
 from mappings.cda.handlers import BY_CLASS, HANDLERS, handles
 from mappings.cda.narrative import block
 from mappings.cda.paths import code_of, is_valued
@@ -43,14 +44,10 @@ def note(walk: Walk, el: Element) -> None:
     """A note, or what else stands among notes."""
     if short(str(el.tag)) == "observation":
         _observation(walk, el)
-    elif links.is_reference(el, walk):
+    elif is_reference(el, walk):
         links.settle(walk, el)
     elif _has_words(el, walk):
         walk.state(NOTE, el)
-        for relation in walk.kids[el].get("entryRelationship", ()):
-            for act in walk.kids[relation].get("act", ()):
-                if links.is_reference(act, walk):
-                    links.settle(walk, act)
     else:
         walk.inside(el)
 
@@ -136,14 +133,6 @@ def data(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json
     if isinstance(node, str) or not (node.get("mediaType") or node.get("representation")) or not inline(node).strip():
         return None
     return ed_attachment(node, ctx)
-
-
-@datatype("NOTE[Reference]", gives="Reference", reads={"id"})
-def related(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
-    """What a note refers to, by number."""
-    if isinstance(node, str) or not links.is_reference(node, ctx):
-        return None
-    return links.later_reference(node, ctx)
 
 
 @datatype("COMMENTER[Reference(Practitioner)]", gives="Reference", reads={"*"})

@@ -21,7 +21,7 @@ from mappings.cda import parties
 from mappings.cda.datatypes.names import en_name
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.document import Element, short
-from mappings.cda.domains import entry_reference, goal
+from mappings.cda.domains import entry_reference, goal, procedure
 from mappings.cda.domains.medication import owner
 from mappings.cda.domains.payer import planned_coverage
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, handles
@@ -160,7 +160,10 @@ def _request(walk: Walk, el: Element) -> None:
             if walk.outcomes[each].resource:
                 covers.append(walk.outcomes[each].resource)
     references = [{"reference": each} for each in dict.fromkeys(covers)]
-    walk.state("plan.ServiceRequest", el, also=lambda body: body.update(insurance=references) if covers else None)
+    made = walk.state(
+        "plan.ServiceRequest", el, also=lambda body: body.update(insurance=references) if covers else None
+    )
+    procedure.alternatives(walk, el, made)
 
 
 # plans ----------------------------------------------------------------------------------------------------------------

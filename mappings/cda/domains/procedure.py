@@ -12,13 +12,14 @@ from typing import Any
 
 from mappings.cda import links
 from mappings.cda.absence import Absence, absence_of
-from mappings.cda.assemble import Made
+from mappings.cda.assemble import Made, number_in
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import ed_text
 from mappings.cda.document import Element, short
 from mappings.cda.domains import device
+from mappings.cda.domains.entry_reference import is_reference
 from mappings.cda.handlers import BY_CLASS, HANDLERS, handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
@@ -86,7 +87,7 @@ def _other_domain(walk: Walk, el: Element) -> str:
     tag = short(str(el.tag))
     if tag not in _FOLDED:
         return ""
-    if links.is_reference(el, walk):
+    if is_reference(el, walk):
         return "note"
     claimed = [templates().get((each.get("root") or "").strip()) for each in walk.kids[el].get("templateId", ())]
     domains = [each.domain for each in claimed if each is not None and each.domain in HANDLERS]
@@ -111,7 +112,7 @@ def _done(walk: Walk, el: Element) -> None:
         walk.state("observation.Observation", el, also=lambda body: body.update(partOf=[{"reference": made.ref}]))
     device.implanted(walk, el, made)
     for specimen in walk.kids[el].get("specimen", ()):
-        _specimen(walk, el, specimen)
+        _specimen(walk, el, specimen, made.ref)
     links.reasons(walk, el, made, ("Condition/", "Observation/", "Procedure/", "DiagnosticReport/"))
 
 
@@ -123,29 +124,24 @@ def _unread(walk: Walk, el: Element) -> None:
             walk.read.discard(each)
 
 
-def _specimen(walk: Walk, el: Element, specimen: Element) -> None:
-    """What was taken: by its number, else as one of this procedure."""
+def _specimen(walk: Walk, el: Element, specimen: Element, procedure: str) -> None:
+    """What was taken: by its number, as of a result (`specimens.py`), else as one of this procedure."""
     for role in walk.kids[specimen].get("specimenRole", ()):
-        made: Json = {}
-        walk.run("procedure.Specimen", specimen, made)
-        if len(made) <= 1:
+        numbers = (number_in(each) for each in walk.kids[role].get("id", ()))
+        number = next((each for each in numbers if each[0]), ("of", procedure, *_kinds(role, walk)))
+        if number[0] == "of" and not _kinds(role, walk):
             continue
-        number = next(
-            ((each.get("root") or "", each.get("extension") or "") for each in walk.kids[role].get("id", ())), ("", "")
-        )
-        kind = next((walk.identifying(code) for code in _kinds(role, walk)), "")
-        key = (walk.patient.id if walk.patient else "", "specimen", *number, kind, walk.outcomes[el].resource)
-        placed = walk.place_one("Specimen", key, "state", el)
-        if len(placed.body) == 2:
-            walk.fill("procedure.Specimen", specimen, placed)
-        if placed.ref not in walk.section_made:
-            walk.section_made.append(placed.ref)
+        made = walk.place_one("Specimen", ("specimen", walk.patient.id if walk.patient else "", *number), "state", role)
+        if "subject" not in made.body:
+            walk.fill("result.Specimen", role, made)
+            walk.fill("result.Specimen-collection", el, made)
+        if made.ref not in walk.section_made:
+            walk.section_made.append(made.ref)
 
 
-def _kinds(role: Element, walk: Any) -> list[Element]:
-    return [
-        code for each in walk.kids[role].get("specimenPlayingEntity", ()) for code in walk.kids[each].get("code", ())
-    ]
+def _kinds(role: Element, walk: Any) -> list[str]:
+    playing = walk.kids[role].get("specimenPlayingEntity", ())
+    return [walk.identifying(code) for each in playing for code in walk.kids[each].get("code", ())]
 
 
 # what is to be done ---------------------------------------------------------------------------------------------------
@@ -154,16 +150,21 @@ def _kinds(role: Element, walk: Any) -> list[Element]:
 def _requested(walk: Walk, el: Element) -> None:
     """A ServiceRequest, and the group of its alternatives."""
     made = walk.state(REQUEST, el)
+    alternatives(walk, el, made)
+    links.reasons(walk, el, made, ("Condition/", "Observation/", "DiagnosticReport/"))
+
+
+def alternatives(walk: Walk, el: Element, made: Made) -> None:
+    """What may be done instead of a request: requests of their own, of all of which one is to be chosen."""
     others: list[Made] = []
     for each in _alternatives(el, walk):
-        walk.take(each, "procedure")
+        walk.take(each, walk.domain)
         walk.statement = el
         ref = walk.outcomes[each].resource
         if ref.startswith("ServiceRequest/"):
             others.append(walk.by_ref[ref])
     if others:
         _choice(walk, el, [made, *others])
-    links.reasons(walk, el, made, ("Condition/", "Observation/", "DiagnosticReport/"))
 
 
 def _choice(walk: Walk, el: Element, made: list[Made]) -> None:

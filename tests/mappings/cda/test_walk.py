@@ -75,7 +75,7 @@ def test_a_denial_that_fails_denies_nothing_after_it(monkeypatch: pytest.MonkeyP
     whole = handlers.HANDLERS["allergy"]
 
     def failing(walk: object, el: object) -> None:
-        if walk._own_id(el)[1] == "bad":  # type: ignore[attr-defined]
+        if walk.own_id(el)[1] == "bad":  # type: ignore[attr-defined]
             raise KeyError("a fault of ours")
         whole.call(walk, el)  # type: ignore[arg-type]
 
