@@ -121,9 +121,9 @@ def test_what_a_row_reads_and_no_table_knows_is_told_with_its_reason() -> None:
 
 
 def test_a_statement_that_nothing_maps_is_told_as_a_whole() -> None:
-    other = "<entry><regionOfInterest classCode='ROIOVL' moodCode='EVN'><code code='X'/></regionOfInterest></entry>"
+    other = "<entry><supply classCode='SPLY' moodCode='EVN' negationInd='true'><code code='X'/></supply></entry>"
     found = explained(allergy(beside=other))
-    assert left(allergy(beside=other))["section[48765-2]/entry[2]/regionOfInterest"] == "unsupported-statement"
+    assert left(allergy(beside=other))["section[48765-2]/entry[2]/supply"] == "unsupported-statement"
     assert found.tally["unsupported"] == 1
 
 
