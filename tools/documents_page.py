@@ -28,10 +28,10 @@ something is not so, and refused where it cannot; it never turns into its opposi
 MAPS = """
 ## Rows of each map
 
-One table a map, a file each in `mappings/cda/entries`. *From* is a path of elements from the statement, `^act` the act around
-it, `^section` and `^header` what stands further out; a row without a path writes a constant, or what its value names.
-*Mode* says how the resource joins what is stored, *identity* what makes two statements one, besides the patient, the
-statement's id and its mood.
+One table a map, a file each in `mappings/cda/entries`. *From* is a path of elements from the statement, `^act` the act
+around it, `^section` and `^header` what stands further out; a row without a path writes a constant, or what its value
+names. *Mode* says how the resource joins what is stored, *identity* what makes two statements one, besides the patient,
+the statement's id and its mood.
 """
 
 

@@ -38,6 +38,13 @@ WAIVERS = (
     Waiver(r"Observation .*36643-5.* dataAbsentReason.*", "result", "as-text has no null flavor"),
     Waiver(r"Observation .*718-7.* referenceRange.*", "result", "a range of an age and a sex is text"),
     Waiver(r"Observation .*", "goal-and-outcome|plan-of-treatment", "plans are no part of a summary, but for drugs"),
+    Waiver(r"Procedure \(\[\], None\) .*", ANY, "a procedure nobody names: its row of the narrative reads as its name"),
+    Waiver(r"Procedure .*103716009.*", "device-use", "it stands among the devices, which hold no procedures"),
+    Waiver(r"Observation .*45473-6.*", "directive-wishes", "wishes are no part of a summary"),
+    Waiver(r"Condition .*(233604007|267036007).*", "encounter-list", "encounters are no part of a summary"),
+    Waiver(r"(Observation|Condition) .*", "procedure-done", "what was found in or led to a procedure has no section"),
+    Waiver(r"Procedure .*24136001.*", "procedure-done", "the side of a site is read as a part of its words, too"),
+    Waiver(r"Procedure .*73761001.*", "procedure-done", "entered in error: a document does not state it"),
     Waiver(r"Observation .*ASSERTION.*421927004.*", "function", "a stage that is asserted reads as a finding"),
 )  # fmt: skip
 
