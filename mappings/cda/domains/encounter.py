@@ -77,7 +77,7 @@ def _stated(walk: Walk, el: Element) -> Made:
     made = walk.fill(_MAP, el, Made(known.type, known.id, "state", len(walk.made), el))
     if _contradict(known.body, made.body):
         walk.issue("id-reused", el)
-        return walk.state(_MAP, el, key=(*key, "other", *made.body["period"].values()))
+        return walk.state(_MAP, el, key=(*key, "other", made.body["period"]["start"]))
     _complete(known, made)
     if known.mode == "stub":
         known.mode, known.el = "state", el

@@ -37,6 +37,7 @@ _NO_KNOWN = "787480003"
 _NOTHING = frozenset({"NI", "NASK", "NAV", "NA"})  # of a code: that nobody says, whatever the words beside it are
 _OWN = ("procedure", "device")  # domains of the templates that a procedure, or its product, may claim
 _BESIDE = "procedure"  # the category of sections that tell what was found, lost or given, and not what was done
+_CONCERN = "CONC"  # HL7 v3 ActClass: a wrapper of problems, and nothing done
 _FOLDED = frozenset({"observation", "act"})  # of these classes other domains' templates count
 # what else than an absent code says that something was done
 _TELLS = ("targetSiteCode", "methodCode", "performer", "specimen", "approachSiteCode")
@@ -50,9 +51,7 @@ _TELLS = ("targetSiteCode", "methodCode", "performer", "specimen", "approachSite
 @handles("procedure", "procedure", "act", "observation", negation=True)
 def procedure(walk: Walk, el: Element) -> None:
     """One statement of a section of procedures, or of a procedure's template or class elsewhere."""
-    other = _other_domain(walk, el)
-    if other:
-        give(walk, el, other)
+    if _elsewhere(walk, el):
         return
     absence = absence_in(el, walk)
     if absence is not None and absence.domain == "device":
@@ -79,26 +78,31 @@ def give(walk: Walk, el: Element, domain: str) -> None:
         found.call(walk, el)
 
 
-def _other_domain(walk: Walk, el: Element) -> str:
-    """The domain of a note, a concern, a finding that stands among procedures; "" for what is a procedure.
+def _elsewhere(walk: Walk, el: Element) -> bool:
+    """A note, a concern, a finding that stands among procedures goes where it belongs; False for a procedure.
 
     A procedure's own template, or none, leaves it to the section; vendors confuse those of one domain, not of two.
     """
     tag = short(str(el.tag))
     if tag not in _FOLDED:
-        return ""
+        return False
     if is_reference(el, walk):
-        return "note"
+        give(walk, el, "note")
+        return True
     claimed = [templates().get((each.get("root") or "").strip()) for each in walk.kids[el].get("templateId", ())]
     domains = [each.domain for each in claimed if each is not None and each.domain in HANDLERS]
     if any(each in _OWN for each in domains):
-        return ""
-    for each in domains:
-        if tag in HANDLERS[each].tags:
-            return each
+        return False
     row = walk.section_row
     beside = row is not None and row.domain == "procedure" and row.category == _BESIDE
-    return BY_CLASS.get(tag, "") if beside else ""
+    if not domains and not beside and not any(code_of(each) == _CONCERN for each in walk.kids[el].get("code", ())):
+        return False
+    domain = next((each for each in domains if tag in HANDLERS[each].tags), BY_CLASS.get(tag, ""))
+    if domain:
+        give(walk, el, domain)
+    else:
+        walk.inside(el, domains[0] if domains else "")
+    return True
 
 
 # what was done --------------------------------------------------------------------------------------------------------
@@ -108,7 +112,9 @@ def _done(walk: Walk, el: Element) -> None:
     """A Procedure, and what stands in it and beside it."""
     made = walk.state(PROCEDURE, el)
     _unread(walk, el)
-    if any(is_valued(each) for each in walk.kids[el].get("value", ())) and not walk.negated:
+    if walk.negated:
+        return  # nothing was found, taken or put in, and its reasons are why not
+    if any(is_valued(each) for each in walk.kids[el].get("value", ())):
         walk.state("observation.Observation", el, also=lambda body: body.update(partOf=[{"reference": made.ref}]))
     device.implanted(walk, el, made)
     for specimen in walk.kids[el].get("specimen", ()):

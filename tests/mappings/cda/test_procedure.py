@@ -94,6 +94,17 @@ def test_a_negated_procedure_puts_no_device_in() -> None:
     assert every(done, "Device") == every(done, "DeviceUseStatement") == []
 
 
+def test_of_what_was_not_done_nothing_was_taken_and_no_problem_was_the_reason() -> None:
+    problem = observation("55607006", APPENDICITIS, "c1")
+    specimen = '<specimen><specimenRole><id root="2.999.9" extension="s"/></specimenRole></specimen>'
+    inside = CODE + specimen + related(problem)
+    done = of_sections(
+        (PROCEDURES, statement(inside, own='negationInd="true"')), ("11450-4", f"<entry>{problem}</entry>")
+    )
+    assert every(done, "Specimen") == []
+    assert "reasonReference" not in one(done, "Procedure")
+
+
 def test_a_negated_order_is_an_order_not_to() -> None:
     done = of_sections((PLANNED, statement(CODE, own='negationInd="true"', mood="RQO")))
     assert one(done, "ServiceRequest")["doNotPerform"] is True
@@ -234,6 +245,17 @@ def test_what_was_found_during_one_is_a_condition_and_no_procedure() -> None:
     done = of_sections((FINDINGS, f"<entry>{found}</entry>"))
     assert every(done, "Procedure") == []
     assert one(done, "Condition")["code"]["coding"][0]["code"] == "103679000"
+
+
+@pytest.mark.parametrize("template", ['<templateId root="2.16.840.1.113883.10.20.22.4.3"/>', ""])
+@pytest.mark.parametrize("section", [PROCEDURES, FINDINGS])
+def test_a_concern_among_procedures_is_no_procedure_and_its_problem_is_one(template: str, section: str) -> None:
+    own = '<templateId root="2.16.840.1.113883.10.20.22.4.4"/>'
+    problem = related(observation("55607006", APPENDICITIS, more=own), "SUBJ")
+    concern = f'<entry><act classCode="ACT" moodCode="EVN">{template}<code code="CONC"/>{problem}</act></entry>'
+    done = of_sections((section, concern))
+    assert every(done, "Procedure") == []
+    assert one(done, "Condition")["code"]["coding"][0]["code"] == "74400008"
 
 
 def test_what_was_lost_during_one_is_an_observation() -> None:
