@@ -62,29 +62,25 @@ def encounter(ctx: Any) -> Json | None:
 @resolver("author")
 def author(ctx: Any) -> Json | None:
     """Who wrote the statement down last, of the people who did."""
-    return _first(parties.by_time(nearest("author", ctx), ctx), ctx, parties.PEOPLE)
+    return parties.first_party(parties.by_time(nearest("author", ctx), ctx), ctx, parties.PEOPLE)
 
 
 @resolver("author-any")
 def author_any(ctx: Any) -> Json | None:
     """The same, be it a person, an organization or a device."""
-    return _first(parties.by_time(nearest("author", ctx), ctx), ctx, parties.ANYONE)
+    return parties.first_party(parties.by_time(nearest("author", ctx), ctx), ctx, parties.ANYONE)
 
 
 @resolver("asserter")
 def asserter(ctx: Any) -> Json | None:
     """Who told it."""
-    return _first(own("informant", ctx), ctx, parties.PEOPLE)
+    return parties.first_party(own("informant", ctx), ctx, parties.PEOPLE)
 
 
 @resolver("performer")
 def performer(ctx: Any) -> Json | None:
     """Who did it."""
-    return _first(own("performer", ctx), ctx, parties.PROVIDERS)
-
-
-def _first(found: list[Element], ctx: Any, allowed: frozenset[str]) -> Json | None:
-    return next((each for one in found if (each := parties.party(one, ctx, allowed)) is not None), None)
+    return parties.first_party(own("performer", ctx), ctx, parties.PROVIDERS)
 
 
 @resolver("author-time")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mappings.cda.compiled import Entries, Make, makes
-from mappings.cda.context import Context
+from mappings.cda.context import Context, nothing_contained, nothing_made
 from mappings.cda.document import XSI_TYPE, Document, Element
 from mappings.cda.narrative import block
 from mappings.cda.outcome import Outcome, Said
@@ -67,7 +67,7 @@ class Assembly(Context):
         self.outcomes: dict[Element, Outcome] = {}
         self.patient: Made | None = None
         self.encounter: Made | None = None
-        self.builder: Made | None = None
+        self.builder: Any = None  # what is under construction: Made, or all that has a body
         self.prefix = ""  # of the ids of the narrative at hand
         self.section_made: list[str] = []  # references of what the section at hand states, in order
         self.later: list[Callable[[], None]] = []  # links to what another section may state, made when all of them have
@@ -76,6 +76,11 @@ class Assembly(Context):
         self.traced: Any = None
         self.make = self._stub
         self.contained = self._contain
+
+    def release(self) -> None:
+        """Lets go of itself, once all is made: else a document stays until the collector looks for cycles."""
+        self.make, self.contained = nothing_made, nothing_contained
+        self.later.clear()
 
     # rows -------------------------------------------------------------------------------------------------------------
 

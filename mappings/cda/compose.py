@@ -11,7 +11,7 @@ Provenance.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -85,7 +85,7 @@ def section_title(ctx: Any) -> str | None:
 # the original ---------------------------------------------------------------------------------------------------------
 
 
-def document_key(ids: list[Element], walk: Any) -> Key | None:
+def document_key(ids: Collection[Element], walk: Any) -> Key | None:
     """What identifies a document: the first of its ids that names it."""
     for each in ids:
         body = ii_identifier(each, walk)
@@ -164,11 +164,11 @@ def _formats() -> dict[tuple[str, str, str], Json]:
 def _format(walk: Any) -> Json | None:
     """By the templates that the document claims: the newest release that has a format of its own."""
     body = "unstructured" if unstructured.bodies(walk) else "structured"
-    claimed = sorted(
+    claimed: set[tuple[str, str]] = {
         ((each.get("root") or "").strip(), (each.get("extension") or "").strip())
         for each in walk.kids[walk.doc.root].get("templateId", ())
-    )
-    for root, extension in reversed(claimed):
+    }
+    for root, extension in sorted(claimed, reverse=True):
         if (found := _formats().get((root, extension, body))) is not None:
             return dict(found)
     return None

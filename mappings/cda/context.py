@@ -42,6 +42,12 @@ class Context:
         self.section_code = ""
         self.read: set[Element] = set()  # statements inside of others that some row has read
         self.filled: list[str] = []  # elements that a `??` row put there
+        # what files of this package know of the document, each its own
+        self.parties: Any = None
+        self.entry_references: Any = None
+        self.specimens_told: Any = None
+        self.vital_pairs: Any = None
+        self.annotations: dict[Element, list[Json]] = {}
         self.zone = DocumentZone.of(doc, profile.zone, profile.cda.zero_offset)
         if self.zone.mismatch:
             self.issue("zone-mismatch")

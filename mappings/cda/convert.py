@@ -38,6 +38,7 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
     entry_reference.settle(walk)
     compose(walk, sections)
     finishing.finish(walk)
+    walk.release()
     return Conversion(
         resources=tuple(
             Mapped(made.body, made.mode, (), tuple(made.filled), (), walk.at, (max(made.first, 0),), None)

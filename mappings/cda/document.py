@@ -281,15 +281,18 @@ def _parse(data: bytes, limits: Limits, issues: list[Issue]) -> tuple[Element, s
     elif not declared and not _is_utf8(data):
         encoding = forced = "windows-1252"
         issues.append(issue("charset-guessed", XmlPlace("document", 1)))
+    huge = False
     try:
         return _tree(data, forced), encoding, False
     except etree.XMLSyntaxError as error:
-        if error.code != _RESOURCE_LIMIT or len(data) <= limits.text or not _may_be_huge(data, encoding):
-            raise _unreadable(error) from None
-    try:  # the encoding is forced to the one in which no DOCTYPE was found
-        return _tree(data, encoding, huge_tree=True), encoding, True
-    except etree.XMLSyntaxError as error:
-        raise _unreadable(error) from None
+        huge = error.code == _RESOURCE_LIMIT and len(data) > limits.text and _may_be_huge(data, encoding)
+        unreadable = _unreadable(error)
+    if huge:
+        try:  # the encoding is forced to the one in which no DOCTYPE was found
+            return _tree(data, encoding, huge_tree=True), encoding, True
+        except etree.XMLSyntaxError as error:
+            unreadable = _unreadable(error)
+    raise unreadable  # out here: where libxml2's error is handled it would go along as the context, with its text
 
 
 def _tree(data: bytes, encoding: str | None, huge_tree: bool = False) -> Element:

@@ -13,7 +13,7 @@
 Source: CDA R2 §4.2.2 (participants), §4.2.3 (roles, entities); C-CDA on FHIR, participations; eHDSI header.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -103,6 +103,15 @@ def party(participation: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -
     """Who takes part, as a reference to one of these kinds; None for nobody, and for nobody of them."""
     role = role_of(participation, ctx)
     return of_role(role, ctx, allowed) if role is not None else None
+
+
+def first_party(participations: Iterable[Element], ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:
+    """The first of several that is anybody."""
+    for each in participations:
+        found = party(each, ctx, allowed)
+        if found is not None:
+            return found
+    return None
 
 
 def of_role(role: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:

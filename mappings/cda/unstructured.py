@@ -30,7 +30,7 @@ def bodies(walk: Any) -> list[Element]:
 
 def content(walk: Any, original: Any) -> list[Json]:
     """The DocumentReference's further contents: each body as an attachment."""
-    found = (_attachment(each, walk, original) for each in bodies(walk))
+    found = [_attachment(each, walk, original) for each in bodies(walk)]
     return [{"attachment": each} for each in found if each is not None]
 
 

@@ -43,14 +43,15 @@ def _broken(inner: Json, fragments: set[str]) -> Iterator[Finding]:
             yield "invariant", f".meta.{name}", f"is not allowed in a contained resource ({rule})"
 
 
-def strings(root: Any) -> Iterator[str]:
+def strings(root: Any) -> list[str]:
     """Every string value below a node, at any depth."""
-    stack = [root]
+    stack, found = [root], []
     while stack:
         node = stack.pop()
         if isinstance(node, str):
-            yield node
+            found.append(node)
         elif isinstance(node, dict):
             stack.extend(node.values())
         elif isinstance(node, list):
             stack.extend(node)
+    return found

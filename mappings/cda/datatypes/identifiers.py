@@ -5,6 +5,7 @@ identifier; an extension alone has no system. A number that is withheld or unkno
 Source: HL7 v3 datatypes R1, II; FHIR R4 Identifier; C-CDA on FHIR, CDA id and FHIR identifier.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,15 @@ URIS = "urn:ietf:rfc:3986"
 _OF_URIS = "2.16.840.1.113883.4.873"  # hl7.terminology.r4 7.0.1, NamingSystem uri: its extensions are whole URIs
 _READS = frozenset({"@root", "@extension", "@assigningAuthorityName", "@nullFlavor"})
 _LONGEST_ROOT = 1024  # characters
+
+
+def first_number(nodes: "Iterable[Element]", ctx: "Context") -> Json | None:
+    """The first of several ids that is a number."""
+    for each in nodes:
+        found = ii_identifier(each, ctx)
+        if found and "value" in found:
+            return found
+    return None
 
 
 def root_uri(root: str, ctx: "Context") -> str | None:

@@ -13,7 +13,7 @@ Source: C-CDA R2.1 (entry reference); CDA R2 §4.3.8 (act relationships).
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from mappings.cda.datatypes.identifiers import ii_identifier
+from mappings.cda.datatypes.identifiers import first_number
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.document import Element, short
 from mappings.cda.parties import raw_keys
@@ -185,8 +185,7 @@ def _registered(name: str, kinds: frozenset[str]) -> None:
     def call(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
         if isinstance(node, str):
             return None
-        numbers = (ii_identifier(each, ctx) for each in ctx.kids[node].get("id", ()))
-        number = next((each for each in numbers if each and "value" in each), None)
+        number = first_number(ctx.kids[node].get("id", ()), ctx)
         if number is None:
             return None
         held: Json = {"identifier": number}

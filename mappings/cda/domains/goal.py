@@ -18,7 +18,7 @@ from mappings.cda.domains import entry_reference
 from mappings.cda.domains.medication import reason
 from mappings.cda.domains.observation import finish, is_observation
 from mappings.cda.named import flag, resolver
-from mappings.cda.parties import PEOPLE, by_time, is_patient, party, role_of
+from mappings.cda.parties import by_time, first_party, is_patient, role_of
 from mappings.cda.paths import is_valued, parse_paths, reader
 from mappings.cda.walk import Walk
 from mappings.terminology.concept_map import ConceptMap, load
@@ -100,8 +100,7 @@ def set_by(ctx: Any) -> Json | None:
     authors = by_time(own("author", ctx) or nearest("author", ctx), ctx)
     roles = [(each, role_of(each, ctx)) for each in authors]
     first = [each for each, role in roles if role is not None and is_patient(role, ctx)]
-    found = (party(each, ctx, PEOPLE) for each in (*first, *authors))
-    return next((each for each in found if each is not None), None)
+    return first_party([*first, *authors], ctx)
 
 
 @datatype("VALUE[detail]", gives="detail[x]", reads={"*"})

@@ -8,14 +8,14 @@ Source: C-CDA R2.1 (medication activity and what stands inside it); C-CDA on FHI
 eHDSI medication summary and prescription.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from mappings.cda.absence import Absence, absence_of, no_known
 from mappings.cda.around import outwards
 from mappings.cda.assemble import Made, number_in
 from mappings.cda.datatypes.coded import cd_concept
-from mappings.cda.datatypes.identifiers import ii_identifier
+from mappings.cda.datatypes.identifiers import first_number
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import ed_text
 from mappings.cda.datatypes.times import bound, ts_datetime
@@ -23,7 +23,7 @@ from mappings.cda.document import Element
 from mappings.cda.domains.product import coded, is_specific
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
-from mappings.cda.parties import ANYONE, SIGNERS, latest, party
+from mappings.cda.parties import ANYONE, SIGNERS, first_party, latest, party
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
 from mappings.cda.walk import Walk
 from mappings.fhir import temporal, values
@@ -153,7 +153,7 @@ def ends_later(el: Element, ctx: Any) -> bool:
     return any(end and end.value and temporal.compare(end.value, ctx.at[: len(end.value)]) == 1 for end in ends)
 
 
-def _highs(times: list[Element], ctx: Any) -> list[Element]:
+def _highs(times: Collection[Element], ctx: Any) -> list[Element]:
     """The ends of all intervals of a list, of expressions too."""
     return [
         high
@@ -261,8 +261,10 @@ def reason(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Js
     for each in (*kids.get("value", ()), *(code for code in kids.get("code", ()) if code_of(code) != _ASSERTION)):
         if (found := _concept(each, ctx)) is not None:
             return found
-    texts = (ed_text(each, ctx) for each in kids.get("text", ()))
-    return next(({"text": text} for text in texts if text), None)
+    for each in kids.get("text", ()):
+        if text := ed_text(each, ctx):
+            return {"text": text}
+    return None
 
 
 # why ------------------------------------------------------------------------------------------------------------------
@@ -292,8 +294,8 @@ def _stated(reason: Element, walk: Walk) -> Json | None:
             same = not said or said & {code_of(each) for each in walk.kids[other].get("value", ())}
             if other is not reason and same and resource.startswith(_REASONS):
                 return {"reference": resource}
-    numbers = (ii_identifier(each, walk) for each in kids.get("id", ())) if "value" not in kids else ()
-    return next(({"identifier": found} for found in numbers if found and "value" in found), None)
+    own = first_number(kids.get("id", ()), walk) if "value" not in kids else None
+    return {"identifier": own} if own is not None else None
 
 
 # who ------------------------------------------------------------------------------------------------------------------
@@ -335,8 +337,7 @@ def informants(el: Element, ctx: Any) -> list[Element]:
 @resolver("informant")
 def informant(ctx: Any) -> Json | None:
     """Who told of it."""
-    told = (party(each, ctx, SIGNERS) for each in informants(ctx.statement, ctx))
-    return next((each for each in told if each is not None), None)
+    return first_party(informants(ctx.statement, ctx), ctx, SIGNERS)
 
 
 @resolver("owner")

@@ -120,7 +120,7 @@ def insurer(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> J
             return _organization(key, body, ctx)
     if "name" not in body:
         return parties.of_role(role, ctx, parties.SIGNERS)
-    numbers = (ii_identifier(each, ctx) for each in ctx.kids[role].get("id", ()))
+    numbers = [ii_identifier(each, ctx) for each in ctx.kids[role].get("id", ())]
     if found := [each for each in numbers if each and "value" in each]:
         body.setdefault("identifier", []).extend(found)
     return _organization(parties.number_of(role, ctx), body, ctx)

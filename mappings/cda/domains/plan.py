@@ -36,6 +36,7 @@ Json = dict[str, Any]
 
 _GOAL, _EVENT = "GOL", "EVN"
 _PLANNED = frozenset({"INT", "RQO", "ARQ", "PRMS", "PRP", "APT"})
+_MOODS = _PLANNED | {_GOAL, _EVENT}
 _REQUESTED = frozenset({"RQO"})
 _OPEN = frozenset({"active", "new", "held", "suspended", "cancelled", "aborted", ""})  # an appointment can say so
 _GIVEN = frozenset({"substanceAdministration", "supply"})
@@ -59,7 +60,7 @@ def plan(walk: Walk, el: Element) -> None:
     mood, tag = el.get("moodCode", ""), short(str(el.tag))
     if entry_reference.is_reference(el, walk):
         walk.tell(el, "narrative")
-    elif tag in _GIVEN or mood not in (_GOAL, _EVENT, *_PLANNED):
+    elif tag in _GIVEN or mood not in _MOODS:
         _elsewhere(walk, el, tag)
     elif walk.is_of_another(el):
         _elsewhere(walk, el, tag)
@@ -281,8 +282,7 @@ def of_patients_care(el: Element, ctx: Any) -> bool:
 @resolver("preference-owner")
 def preference_owner(ctx: Any) -> Json | None:
     """Whose preference it is: its own author's."""
-    found = (parties.party(each, ctx, parties.PEOPLE) for each in ctx.kids[ctx.statement].get("author", ()))
-    return next((each for each in found if each is not None), None)
+    return parties.first_party(ctx.kids[ctx.statement].get("author", ()), ctx)
 
 
 @datatype("PLAYER[Reference(Practitioner)]", gives="Reference", reads={"*"})

@@ -137,8 +137,10 @@ def product_code(ctx: Any) -> Json | None:
 
 def _in_words(ctx: Any) -> Json | None:
     """The text of a statement whose product has no name: its own words, not the narrative that it points at."""
-    words = (folded(inline(each), ctx) for each in ctx.kids[ctx.statement].get("text", ()))
-    return next(({"text": text} for text in words if text), None)
+    for each in ctx.kids[ctx.statement].get("text", ()):
+        if text := folded(inline(each), ctx):
+            return {"text": text}
+    return None
 
 
 # what it is called ----------------------------------------------------------------------------------------------------

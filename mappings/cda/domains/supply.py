@@ -8,7 +8,7 @@ eHDSI eDispensation (dispensed medicine entry).
 
 from typing import Any
 
-from mappings.cda.datatypes.identifiers import ii_identifier
+from mappings.cda.datatypes.identifiers import first_number
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.document import Element
 from mappings.cda.domains.medication import ORDERS, owner
@@ -74,8 +74,8 @@ def order_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = No
     made = ctx.outcomes[node].resource if node in ctx.outcomes else ""
     if made.startswith(_REQUEST):
         return {"reference": made}
-    numbers = (ii_identifier(each, ctx) for each in ctx.kids[node].get("id", ()))
-    return next(({"identifier": found} for found in numbers if found and "value" in found), None)
+    number = first_number(ctx.kids[node].get("id", ()), ctx)
+    return {"identifier": number} if number is not None else None
 
 
 @resolver("prescription")
