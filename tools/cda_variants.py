@@ -319,6 +319,8 @@ def fault(before: Conversion, after: Conversion, place: str) -> str:
     one, other = outcome(before, place), outcome(after, place)
     if one is None or other is None:
         return "no outcome"
+    if is_void(after, other):
+        return ""  # entered in error, whatever it said
     was, became = body_says_not(before, one), body_says_not(after, other)
     if other.outcome == "unsupported" or other.outcome in ("narrative", "merged") or not other.resource:
         return ""  # in the narrative, where it says what it says
@@ -342,6 +344,15 @@ def owns(done: Conversion, told: Outcome, place: str) -> bool:
     return not any(
         each.resource == told.resource and place.startswith(each.place.path + "/") for each in done.tally
     ) and not any(each.resource == told.resource and each.place.path.startswith(place + "/") for each in done.tally)
+
+
+def is_void(done: Conversion, told: Outcome) -> bool:
+    """Whether a statement was entered in error."""
+    return any(
+        "entered-in-error" in encode({"": m.body.get("verificationStatus", m.body.get("status", ""))}).decode()
+        for m in done.resources
+        if f"{m.body['resourceType']}/{m.body['id']}" == told.resource
+    )
 
 
 def no_known(done: Conversion, told: Outcome) -> bool:

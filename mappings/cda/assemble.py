@@ -22,6 +22,7 @@ from mappings.cda.paths import Reader
 from mappings.cda.place import XmlPlace
 from mappings.cda.trace import DocumentTrace
 from mappings.fhir.leaves import leaves
+from mappings.fhir.schema import schema
 from mappings.hl7v2.wiring import Mode
 from mappings.identity import Identities
 
@@ -33,6 +34,7 @@ _OF_THE_SECTION = frozenset({
     "category", "text", "meta", "note", "recorder", "recordedDate", "asserter", "encounter", "authoredOn", "requester",
     "extension", "identifier",
 })  # fmt: skip
+_ABSENT_OF = {"dataAbsentReason": "value[x]"}  # what stands for a value that is not there
 _UNITED = ("category", "note", "identifier", "extension")
 _TEXT = 200  # characters of a text that take part in an identity
 
@@ -108,6 +110,8 @@ class Assembly(Context):
         make = makes()[name]
         kind = self.entries.rows[name].resource_type
         key = key or (*self._owner(), name, *self.own_id(el), *self._core(make, el), *extra)
+        if self.negated:
+            key = (*key, "denied")  # what is denied is another statement than what is said, in any order of arrival
         made = Made(kind, self.identities.make(kind, key), make.mode, len(self.made), el)
         made.key = key
         self._fill(name, el, made, also)
@@ -149,7 +153,7 @@ class Assembly(Context):
     def _apart(self, made: Made, el: Element) -> Made:
         """What shares the identity of another statement and says something else: told apart by what it says."""
         values = [each for tag in ("value", "text") for each in self.kids[el].get(tag, ())] if len(el) else []
-        said = [el.get("negationInd", ""), *(_lexeme(each) for each in values)]
+        said = [el.get("negationInd", ""), *(lexeme_of(each) for each in values)]
         for more in (said, [*said, repr(_comparable(made.body))]):
             digest = hashlib.sha256("\x1f".join(more).encode("utf-8", "surrogatepass")).hexdigest()
             id_ = self.identities.make(made.type, (*made.key, digest))
@@ -291,8 +295,21 @@ class Assembly(Context):
     @staticmethod
     def _agree(one: Json, other: Json) -> bool:
         """Whether two statements of one identity say the same; what belongs to the section that says it aside."""
-        common = (one.keys() & other.keys()) - _OF_THE_SECTION
-        return all(one[name] == other[name] for name in common)
+        first, second = _by_element(one), _by_element(other)
+        return all(first[name] == second[name] for name in first.keys() & second.keys())
+
+
+def _by_element(body: Json) -> dict[str, Json]:
+    """Members by their FHIR element: a value in two types, or a value and why there is none, are two values."""
+    members = schema().members(body["resourceType"])
+    found: dict[str, Json] = {}
+    for name, value in body.items():
+        if name in _OF_THE_SECTION:
+            continue
+        element = members.get(name.removeprefix("_"))
+        group = _ABSENT_OF.get(name) or (element.name if element is not None else name)
+        found.setdefault(group, {})[name] = value
+    return found
 
 
 def _unite(known: Json, more: Json) -> None:
@@ -313,7 +330,7 @@ def _comparable(body: Json) -> Mapping[str, Any]:
     return {name: body[name] for name in sorted(body) if name not in _OF_THE_SECTION and name != "id"}
 
 
-def _lexeme(el: Element) -> str:
+def lexeme_of(el: Element) -> str:
     """What an element says, for telling it from another; the prefix of its type is the writer's."""
     told = (
         (name, value.rpartition(":")[2] if name == XSI_TYPE else value)

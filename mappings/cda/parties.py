@@ -221,6 +221,8 @@ def number_of(el: Element, ctx: Any) -> Key | None:
 
 def key_of(id_: Element, ctx: Any) -> Key | None:
     """(system, number) of one id; None where it names nothing."""
+    if id_.get("nullFlavor") or not (id_.get("root") or id_.get("assigningAuthorityName") or "").strip():
+        return None  # a number whose nobody says is whoever's
     body = ii_identifier(id_, ctx)
     if body is None or "value" not in body:
         return None

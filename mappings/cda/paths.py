@@ -39,6 +39,7 @@ _STEP = re.compile(rf"({_NAME}|\*)(?:\[(.*)\])?\Z")
 _ATTRIBUTE = re.compile(r"@((?:[a-z]+:)?[A-Za-z]+)\Z")
 _TEST = re.compile(rf"(@[A-Za-z:]+|{_NAME}(?:/{_NAME})*(?:/@[A-Za-z]+)?)(?:(!?=)'([^']*)')?\Z")
 _REMEMBERED = 4_096
+DENIALS = frozenset({"true", "1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ def reader(ref: PathRef) -> Reader:
     """`f(statement, ctx)`: the elements, or texts of the attribute, that the path leads to, in document order."""
     names: dict[str, Any] = {
         "code_of": code_of,
+        "denied": denied,
         "has_template": has_template,
         "there": there,
         "relative": relative,
@@ -173,6 +175,8 @@ def _source(ref: PathRef) -> str:
                 out.put("if " + " and ".join(_python(test, here) for test in step.tests) + ":")
                 out.depth += 1
             if step.name in STATEMENTS:
+                if not any(test.subject == "@negationInd" for test in step.tests):  # what is denied is nobody's part
+                    out.put(f"if denied({here}): continue")
                 through.append(here)
     out.put(f"found.append(n{len(ref.steps)})")
     for name in through:
@@ -196,6 +200,14 @@ def _python(test: Test, node: str) -> str:
 
 
 Kids = Mapping[Element, Mapping[str, list[Element]]]
+
+
+def denied(node: Element) -> bool:
+    """Whether a statement, or the relationship it stands in, says that it is not so. XML Schema writes true or 1."""
+    if (said := node.get("negationInd")) is not None and said.strip().casefold() in DENIALS:
+        return True
+    above = node.getparent()
+    return above is not None and (above.get("negationInd") or "").strip().casefold() in DENIALS
 
 
 def has_template(node: Element, kids: Kids, roots: tuple[str, ...]) -> bool:

@@ -16,7 +16,7 @@ from mappings.cda import narrative
 from mappings.cda.assemble import Assembly
 from mappings.cda.document import V3, Document, Element, short
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
-from mappings.cda.paths import STATEMENTS, code_of, has_template
+from mappings.cda.paths import DENIALS, STATEMENTS, code_of, denied, has_template
 from mappings.cda.sections import Section, section_of
 from mappings.cda.templates import templates
 from mappings.fhir import values
@@ -26,6 +26,7 @@ Json = dict[str, Any]
 _SECTION = "section "  # of the trace, until the Composition is made
 _RELATIONS = ("entryRelationship", "component", "entry")  # an entry within a statement is no CDA, and is sent
 _STATEMENT_TAGS = tuple(f"{{{V3}}}{name}" for name in sorted(STATEMENTS))
+_SAID = DENIALS | {"false", "0"}
 _WRAPPERS = frozenset({"act", "organizer"})
 _EMPTY_REASON = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
 # nullFlavor of a section → why it is empty
@@ -155,10 +156,12 @@ class Walk(Assembly):
         outer = self.statement, self.act, self.negated, self.mood, self.domain
         tag = short(str(el.tag))
         self.node = el
-        self.negated = self.negated or el.get("negationInd", "").strip() in ("true", "1")
+        self.negated = self.negated or denied(el)
         self.mood = el.get("moodCode", "") or self.mood
         self.domain, handler = self._handler(el, tag, domain)
-        if handler is None:
+        if el.get("negationInd", "false").strip().casefold() not in _SAID:
+            self.refuse(el, "negationInd is neither true nor false")
+        elif handler is None:
             self.inside(el, domain)
         elif self.negated and not handler.negation:
             self.refuse(el, "negated")
@@ -240,9 +243,9 @@ class Walk(Assembly):
         self.issue("unsupported-statement", el, why)
 
     def is_of_another(self, el: Element) -> bool:
-        """Whether the statement, or what it stands in, is about a relative or a fetus."""
+        """Whether the statement, or what it stands in, its section too, is about a relative or a fetus."""
         here: Element | None = el
-        while here is not None and here is not self.section:
+        while here is not None:
             for subject in self.kids[here].get("subject", ()):
                 if "relatedSubject" in self.kids[subject]:
                     return True

@@ -6,7 +6,7 @@ Source: C-CDA R2.1 (allergy concern act, allergy observation); C-CDA on FHIR, al
 
 from typing import Any
 
-from mappings.cda.absence import absence_of, no_known, says_nothing
+from mappings.cda.absence import Absence, absence_of, no_known, says_nothing
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.statuses import cd_status
 from mappings.cda.document import Element
@@ -22,6 +22,7 @@ _GENERIC = frozenset({"410942007", "105590001", "762766007"})  # drug, substance
 # what kind of allergy a negated statement without a substance denies → the code that says so
 _DENIED = {"416098002": "409137002", "414285001": "429625007", "426232007": "428607008"}
 _NO_KNOWN = "716186003"
+_STATED = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 
 (_substance,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/code"))
@@ -32,8 +33,10 @@ _CLINICAL = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 def allergy(walk: Walk, el: Element) -> None:
     """One observation."""
     values = walk.kids[el].get("value", [])
-    absence = absence_of([*values, *walk.kids[el].get("code", ())], walk)
-    if absence is not None and absence.said == "unknown":
+    absence = _absence(el, walk)
+    if walk.mood not in _STATED:
+        walk.refuse(el, "planned, or a risk")
+    elif absence is not None and absence.said == "unknown":
         walk.nothing_known(el)
     elif absence is None and not _has_substance(el, walk) and not walk.negated and says_nothing(values):
         walk.nothing_known(el)
@@ -41,16 +44,25 @@ def allergy(walk: Walk, el: Element) -> None:
         walk.state("allergy.AllergyIntolerance", el)
 
 
+def _absence(el: Element, ctx: Any) -> Absence | None:
+    """What the statement says of absence, of allergies: that there is none of something else is no allergy's word."""
+    found = absence_of([*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())], ctx)
+    return found if found is not None and found.domain == "allergy" else None
+
+
 def _has_substance(el: Element, ctx: Any) -> bool:
     """Whether it names what the patient reacts to: a code or text that is no mere "drug" or "substance"."""
     named = [each for each in (*_substance(el, ctx), *_name(el, ctx)) if is_valued(each)]
-    return any(code_of(each) not in _GENERIC for each in named)
+    if any(code_of(each) not in _GENERIC for each in named):
+        return True
+    kinds = load("cda-allergy.allergy-type").known  # any other code or text of the value says to what
+    return any(code_of(each) not in kinds | _GENERIC for each in ctx.kids[el].get("value", ()) if is_valued(each))
 
 
 @flag("no-known-allergy")
 def is_none(el: Element, ctx: Any) -> bool:
     """Whether it says that there is no allergy at all, or none of a kind."""
-    absence = absence_of([*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())], ctx)
+    absence = _absence(el, ctx)
     if absence is not None:
         return absence.said == "known"
     return bool(ctx.negated) and not _has_substance(el, ctx)

@@ -8,7 +8,7 @@ Source: C-CDA R2.1 (problem concern act, problem observation, encounter diagnosi
 
 from typing import Any, Literal
 
-from mappings.cda.absence import absence_of, no_known, says_nothing
+from mappings.cda.absence import Absence, absence_of, no_known, says_nothing
 from mappings.cda.around import outwards
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.statuses import cd_status
@@ -26,6 +26,7 @@ Json = dict[str, Any]
 _PROBLEM = frozenset({"55607006", "64572001", "404684003"})  # problem, disease, clinical finding: SNOMED CT
 _ACTIVE = frozenset({"55561003", "246455001", "263855007"})  # active, recurrent, relapse
 _NO_KNOWN = "160245001"
+_STATED = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
 _STATUS = "cda-clinical-status.condition-status"
 _CATEGORIES = "http://terminology.hl7.org/CodeSystem/condition-category"
 _HEALTH_CONCERN = "http://hl7.org/fhir/us/core/CodeSystem/condition-category"
@@ -39,8 +40,10 @@ End = Literal["", "past", "future", "unknown"]
 def condition(walk: Walk, el: Element) -> None:
     """One observation."""
     values = walk.kids[el].get("value", [])
-    absence = absence_of([*values, *walk.kids[el].get("code", ())], walk)
-    if absence is not None and absence.said == "unknown":
+    absence = _absence(el, walk)
+    if walk.mood not in _STATED:
+        walk.refuse(el, "planned, or a risk")
+    elif absence is not None and absence.said == "unknown":
         walk.nothing_known(el)
     elif absence is None and not walk.negated and says_nothing(values) and not _text(el, walk):
         walk.nothing_known(el)
@@ -57,10 +60,41 @@ def _text(el: Element, ctx: Any) -> bool:
 def is_none(el: Element, ctx: Any) -> bool:
     """Whether it says that there is no problem at all."""
     sent = ctx.kids[el].get("value", [])
-    absence = absence_of([*sent, *ctx.kids[el].get("code", ())], ctx)
+    absence = _absence(el, ctx)
     if absence is not None:
         return absence.said == "known"
-    return bool(ctx.negated) and not any(is_valued(each) and code_of(each) not in _PROBLEM for each in sent)
+    if not ctx.negated or any(_is_specific(each, ctx) for each in sent):
+        return False
+    words = [each for each in ctx.kids[el].get("text", ()) if not ctx.kids[each].get("reference")]
+    return any(is_valued(each) for each in sent) or not any(is_valued(each) for each in words)
+
+
+def _absence(el: Element, ctx: Any) -> Absence | None:
+    """What the statement says of absence, of problems: "no known allergy" in a list of problems is an entry of it."""
+    found = absence_of([*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())], ctx)
+    return found if found is not None and found.domain == "condition" else None
+
+
+def _is_specific(value: Element, ctx: Any) -> bool:
+    """Whether a value names a problem, be it in words or by a translation, and is not just "problem"."""
+    if not is_valued(value):
+        return False
+    kids = ctx.kids[value]
+    if value.get("code") and code_of(value) not in _PROBLEM:
+        return True
+    words = [each for each in kids.get("originalText", ()) if not ctx.kids[each].get("reference") and is_valued(each)]
+    return bool(words) or any(is_valued(each) and code_of(each) not in _PROBLEM for each in kids.get("translation", ()))
+
+
+@flag("void")
+def void(el: Element, ctx: Any) -> bool:
+    """Whether the statement, or the act around it, is nullified."""
+    return any(
+        code_of(status) == "nullified"
+        for each in (el, ctx.act)
+        if each is not None
+        for status in ctx.kids[each].get("statusCode", ())
+    )
 
 
 @resolver("no-known-problem")

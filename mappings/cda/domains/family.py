@@ -6,11 +6,11 @@ Source: C-CDA R2.1 (family history organizer, observation and death observation)
 
 from typing import Any
 
+from mappings.cda.assemble import lexeme_of
 from mappings.cda.document import Element, short
-from mappings.cda.domains.observation import observed
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag
-from mappings.cda.paths import code_of
+from mappings.cda.paths import code_of, denied, is_valued
 from mappings.cda.walk import Walk
 
 _DEAD = "419099009"  # SNOMED CT
@@ -22,11 +22,21 @@ def family(walk: Walk, el: Element) -> None:
     if walk.negated:
         walk.refuse(el, "negated")
     elif short(str(el.tag)) == "organizer":
-        walk.state("family.FamilyMemberHistory", el)
-    elif walk.is_of_another(el):
+        walk.state("family.FamilyMemberHistory", el, *_told_apart(walk, el))
+    else:  # of whom is not said, but that it is no fact of the patient's own
         walk.state("family.FamilyMemberHistory-lone", el)
-    else:
-        observed(walk, el)
+
+
+def _told_apart(walk: Walk, el: Element) -> tuple[str, ...]:
+    """Relatives of one kind without number or name are told apart by what is said of them: two brothers are two."""
+    numbered = any(walk.own_id(el)) or any(
+        is_valued(name)
+        for subject in walk.kids[el].get("subject", ())
+        for relative in walk.kids[subject].get("relatedSubject", ())
+        for person in walk.kids[relative].get("subject", ())
+        for name in walk.kids[person].get("name", ())
+    )
+    return () if numbered else (lexeme_of(el),)
 
 
 def _killed(el: Element, ctx: Any) -> bool:
@@ -36,6 +46,7 @@ def _killed(el: Element, ctx: Any) -> bool:
         for relation in ctx.kids[el].get("entryRelationship", ())
         if relation.get("typeCode") == "CAUS"
         for observation in ctx.kids[relation].get("observation", ())
+        if not denied(observation)
         for value in ctx.kids[observation].get("value", ())
     )
 
@@ -47,4 +58,5 @@ def someone_died(el: Element, ctx: Any) -> bool:
         _killed(observation, ctx)
         for component in ctx.kids[el].get("component", ())
         for observation in ctx.kids[component].get("observation", ())
+        if not denied(observation)
     )

@@ -47,6 +47,8 @@ def immunization(walk: Walk, el: Element) -> None:
     absence = absence_in(el, walk)
     if el.get("moodCode") in _PROPOSED and absence is None:
         administration(walk, el)
+    elif el.get("moodCode", "EVN") != "EVN" and absence is None:
+        walk.refuse(el, "planned, or possible")
     elif (absence is not None and absence.said == "unknown") or (absence is None and says_nothing(el, walk)):
         walk.nothing_known(el)
     else:

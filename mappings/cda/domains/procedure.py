@@ -62,6 +62,8 @@ def procedure(walk: Walk, el: Element) -> None:
         device.none_known(walk, el)
     elif el.get("moodCode") in _INTENDED:
         _requested(walk, el)
+    elif el.get("moodCode", "EVN") != "EVN":
+        walk.refuse(el, "planned, or possible")
     else:
         _done(walk, el)
 

@@ -1,0 +1,218 @@
+"""Nothing inverted, nothing of another person, nothing of two made one: each case once slipped through, none may again.
+
+Source: CDA R2 (negationInd, moodCode, statusCode, subject); C-CDA on FHIR.
+"""
+
+import pytest
+
+from mappings.convert import to_fhir
+from tests.mappings.cda.converted import codes, convert, default, every, of_sections, one
+from tests.mappings.cda.documents import in_section, minimal
+
+ALLERGIES, PROBLEMS, MEDICATIONS, RESULTS, FAMILY = "48765-2", "11450-4", "10160-0", "30954-2", "10157-6"
+SNOMED = 'codeSystem="2.16.840.1.113883.6.96"'
+HYPERTENSION = f'<value xsi:type="CD" code="38341003" {SNOMED}/>'
+
+
+def observation(
+    inner: str, *, own: str = "", mood: str = "EVN", code: str = "55607006", status: str = "completed"
+) -> str:
+    return (
+        f'<entry><observation classCode="OBS" moodCode="{mood}"{own}><code code="{code}"/>'
+        f'<statusCode code="{status}"/><effectiveTime><low value="2015"/></effectiveTime>{inner}</observation></entry>'
+    )
+
+
+def drug(own: str = "") -> str:
+    return (
+        f'<entry><substanceAdministration classCode="SBADM" moodCode="INT"{own}><statusCode code="active"/>'
+        '<effectiveTime xsi:type="IVL_TS"><low value="20260101"/></effectiveTime><consumable><manufacturedProduct>'
+        '<manufacturedMaterial><code code="314076" codeSystem="2.16.840.1.113883.6.88"/></manufacturedMaterial>'
+        "</manufacturedProduct></consumable></substanceAdministration></entry>"
+    )
+
+
+DENIED = ' negationInd="true"'
+
+
+@pytest.mark.parametrize("order", [("", DENIED), (DENIED, "")])
+def test_a_statement_and_its_denial_never_become_one(order: tuple[str, str]) -> None:
+    orders = every(of_sections((MEDICATIONS, "".join(map(drug, order)))), "MedicationRequest")
+    assert sorted(each.get("doNotPerform", False) for each in orders) == [False, True]
+    problems = every(of_sections((PROBLEMS, "".join(observation(HYPERTENSION, own=own) for own in order))), "Condition")
+    assert sorted("verificationStatus" in each for each in problems) == [False, True]
+
+
+def test_an_older_denial_says_nothing_of_a_newer_statement() -> None:
+    def of(own: str, day: str) -> dict[str, object]:
+        section = in_section(observation(HYPERTENSION, own=own), PROBLEMS)
+        done = to_fhir(minimal(section, effectiveTime=f'<effectiveTime value="{day}"/>'), default())
+        return {m.body["id"]: m for m in done.resources if m.body["resourceType"] == "Condition"}
+
+    assert of("", "20260401").keys().isdisjoint(of(DENIED, "20260301"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ('<value xsi:type="PQ" value="5" unit="mg/dL"/>', '<value xsi:type="ST">POSITIVE</value>'),
+        ('<value xsi:type="PQ" value="5" unit="mg/dL"/>', '<value xsi:type="PQ" nullFlavor="NAV"/>'),
+        ('<value xsi:type="IVL_PQ"><high value="5" unit="g"/></value>',
+         '<value xsi:type="IVL_PQ"><low value="5" unit="g"/><high value="9" unit="g"/></value>'),
+    ],
+)  # fmt: skip
+def test_two_values_of_one_test_are_two_results(values: tuple[str, str]) -> None:
+    done = of_sections((RESULTS, "".join(observation(each, code="2345-7") for each in values)))
+    assert len(every(done, "Observation")) == 2
+    assert "id-reused" in codes(done)
+
+
+def test_no_allergy_to_one_drug_is_not_no_allergy() -> None:
+    value = f'<value xsi:type="CD" code="294505008" {SNOMED} displayName="Allergy to amoxicillin"/>'
+    found = one(of_sections((ALLERGIES, observation(value, own=DENIED, code="ASSERTION"))), "AllergyIntolerance")
+    assert [each["code"] for each in found["code"]["coding"]] == ["294505008"]
+    assert found["verificationStatus"]["coding"][0]["code"] == "refuted"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        f'<value xsi:type="CD" code="55607006" {SNOMED}><originalText>Diabetes</originalText></value>',
+        "<text>Diabetes</text>",
+    ],
+)
+def test_no_diabetes_is_not_no_problem(inner: str) -> None:
+    found = one(of_sections((PROBLEMS, observation(inner, own=DENIED))), "Condition")
+    assert found["verificationStatus"]["coding"][0]["code"] == "refuted"
+    assert "160245001" not in str(found["code"])
+    assert "Diabetes" in str(found["code"])
+
+
+def test_no_known_allergy_in_a_list_of_problems_is_not_no_problem() -> None:
+    value = f'<value xsi:type="CD" code="716186003" {SNOMED}/>'
+    found = one(of_sections((PROBLEMS, observation(value))), "Condition")
+    assert [each["code"] for each in found["code"]["coding"]] == ["716186003"]
+
+
+def test_what_is_denied_within_a_statement_is_no_part_of_it() -> None:
+    nested = (
+        '<entryRelationship typeCode="REFR"><observation classCode="OBS" moodCode="EVN" negationInd="true">'
+        f'<code code="33999-4"/><value xsi:type="CD" code="413322009" {SNOMED}/></observation></entryRelationship>'
+        '<entryRelationship typeCode="SUBJ" negationInd="true"><observation classCode="OBS" moodCode="EVN">'
+        f'<code code="SEV"/><value xsi:type="CD" code="24484000" {SNOMED}/></observation></entryRelationship>'
+    )
+    done = of_sections((PROBLEMS, observation(HYPERTENSION + nested)))
+    found = one(done, "Condition")
+    assert found["clinicalStatus"]["coding"][0]["code"] == "active"
+    assert "severity" not in found
+    assert codes(done).count("unsupported-statement") == 2
+
+
+@pytest.mark.parametrize("said", ["true", "1", "TRUE", " true "])
+def test_a_denial_is_one_however_it_is_spelled(said: str) -> None:
+    found = one(of_sections((PROBLEMS, observation(HYPERTENSION, own=f' negationInd="{said}"'))), "Condition")
+    assert found["verificationStatus"]["coding"][0]["code"] == "refuted"
+
+
+def test_what_is_neither_true_nor_false_is_refused() -> None:
+    done = of_sections((PROBLEMS, observation(HYPERTENSION, own=' negationInd="yes"')))
+    assert every(done, "Condition") == []
+    assert "unsupported-statement" in codes(done)
+
+
+def relative(component: str, kind: str = "MTH") -> str:
+    return (
+        '<entry><organizer classCode="CLUSTER" moodCode="EVN"><statusCode code="completed"/><subject>'
+        f'<relatedSubject classCode="PRS"><code code="{kind}" codeSystem="2.16.840.1.113883.5.111"/></relatedSubject>'
+        f"</subject>{component}</organizer></entry>"
+    )
+
+
+def had(code: str = "254837009", own: str = "", status: str = "completed", inner: str = "") -> str:
+    return (
+        f'<component><observation classCode="OBS" moodCode="EVN"{own}><code code="64572001"/>'
+        f'<statusCode code="{status}"/><value xsi:type="CD" code="{code}" {SNOMED}/>{inner}</observation></component>'
+    )
+
+
+def test_what_a_relative_did_not_have_she_did_not_have() -> None:
+    dead = (
+        '<entryRelationship typeCode="CAUS"><observation classCode="OBS" moodCode="EVN" negationInd="1">'
+        f'<code code="ASSERTION"/><value xsi:type="CD" code="419099009" {SNOMED}/></observation></entryRelationship>'
+    )
+    told = had(own=' negationInd="1"') + had("38341003", inner=dead) + had("73211009", status="nullified")
+    found = one(of_sections((FAMILY, relative(told))), "FamilyMemberHistory")
+    assert [each["code"]["coding"][0]["code"] for each in found["condition"]] == ["38341003"]
+    assert "deceasedBoolean" not in found
+    assert "contributedToDeath" not in found["condition"][0]
+
+
+def test_two_brothers_are_two() -> None:
+    found = every(of_sections((FAMILY, relative("", "BRO") + relative(had(), "BRO"))), "FamilyMemberHistory")
+    assert len(found) == 2
+
+
+def test_the_familys_facts_are_not_the_patients() -> None:
+    done = of_sections((FAMILY, observation(HYPERTENSION, code="ASSERTION")))
+    assert every(done, "Observation") == []
+    assert len(every(done, "FamilyMemberHistory")) == 1
+    subject = '<subject><relatedSubject classCode="PRS"><code code="MTH"/></relatedSubject></subject>'
+    done = of_sections((PROBLEMS, subject + observation(HYPERTENSION)))
+    assert every(done, "Condition") == []
+    assert "unsupported-statement" in codes(done)
+
+
+@pytest.mark.parametrize("mood", ["INT", "RSK", "GOL"])
+def test_what_is_feared_or_planned_is_not_there(mood: str) -> None:
+    done = of_sections(
+        (PROBLEMS, observation(HYPERTENSION, mood=mood)), (ALLERGIES, observation(HYPERTENSION, mood=mood))
+    )
+    assert every(done, "Condition") == every(done, "AllergyIntolerance") == []
+
+
+@pytest.mark.parametrize("mood", ["APT", "OPT", "EVN.CRT"])
+def test_what_is_booked_or_possible_is_not_done(mood: str) -> None:
+    entry = (
+        f'<entry><procedure classCode="PROC" moodCode="{mood}"><code code="73761001" {SNOMED}/>'
+        '<statusCode code="completed"/></procedure></entry>'
+    )
+    assert every(of_sections(("47519-4", entry)), "Procedure") == []
+
+
+def test_what_was_entered_in_error_is_no_allergy_and_no_problem() -> None:
+    for section, kind in ((ALLERGIES, "AllergyIntolerance"), (PROBLEMS, "Condition")):
+        for own, around in (("nullified", "active"), ("completed", "nullified")):
+            inner = observation(HYPERTENSION, status=own).replace("<entry>", "").replace("</entry>", "")
+            act = (
+                f'<entry><act classCode="ACT" moodCode="EVN"><code code="CONC"/><statusCode code="{around}"/>'
+                f'<entryRelationship typeCode="SUBJ">{inner}</entryRelationship></act></entry>'
+            )
+            found = one(of_sections((section, act)), kind)
+            assert found["verificationStatus"]["coding"][0]["code"] == "entered-in-error"
+            assert "clinicalStatus" not in found
+
+
+def test_a_reaction_in_words_and_a_severity_without_reaction_stay() -> None:
+    nested = (
+        '<entryRelationship typeCode="MFST"><observation classCode="OBS" moodCode="EVN"><code code="ASSERTION"/>'
+        '<text>Anaphylaxis</text><value xsi:type="CD" nullFlavor="UNK"/></observation></entryRelationship>'
+    )
+    severe = (
+        '<entryRelationship typeCode="SUBJ"><observation classCode="OBS" moodCode="EVN"><code code="SEV"/>'
+        f'<value xsi:type="CD" code="24484000" {SNOMED} displayName="Severe"/></observation></entryRelationship>'
+    )
+    value = f'<value xsi:type="CD" code="416098002" {SNOMED}/>'
+    reacted = one(of_sections((ALLERGIES, observation(value + nested, code="ASSERTION"))), "AllergyIntolerance")
+    assert reacted["reaction"][0]["manifestation"] == [{"text": "Anaphylaxis"}]
+    told = one(of_sections((ALLERGIES, observation(value + severe, code="ASSERTION"))), "AllergyIntolerance")
+    assert told["note"] == [{"text": "Severe"}]
+
+
+def test_a_number_without_an_issuer_is_nobodys() -> None:
+    def of(name: str) -> str:
+        who = f'<patientRole><id extension="12345"/><patient><name>{name}</name></patient></patientRole>'
+        done = convert(minimal(recordTarget=f"<recordTarget>{who}</recordTarget>"))
+        assert "no-identity" in codes(done)
+        return str(one(done, "Patient")["id"])
+
+    assert of("Ida") != of("Bob")
