@@ -17,6 +17,7 @@ from tools.cda_variants import VARIANTS, Variant, turned_wrong
 ROOT = Path(__file__).parents[3]
 CORPUS = Path(os.environ.get("CHARTBRIDGE_CORPUS", ROOT.parent / "shared/corpus")) / "cda"
 _DOCUMENT = re.compile(rb"ClinicalDocument[^>]*urn:hl7-org:v3")
+SMALL = 50_000  # bytes
 SAMPLES = sorted((ROOT / "samples/cda").glob("*.xml"))
 DOCUMENTS = sorted(
     path for path in CORPUS.rglob("*") if path.suffix.lower() == ".xml" and _DOCUMENT.search(path.read_bytes()[:6_000])
@@ -55,4 +56,6 @@ def test_a_negation_turned_round_turns_that_statement_round_in_a_sample(sample: 
 @pytest.mark.corpus
 @pytest.mark.skipif(not DOCUMENTS, reason="the corpus of documents is not at hand")
 def test_a_negation_turned_round_turns_that_statement_round_in_the_corpus() -> None:
-    assert {path.stem: wrong for path in DOCUMENTS if (wrong := turned_wrong(path.read_bytes(), default()))} == {}
+    """In its smaller documents; `make figures` asks all of them."""
+    small = [path for path in DOCUMENTS if path.stat().st_size <= SMALL]
+    assert {path.stem: wrong for path in small if (wrong := turned_wrong(path.read_bytes(), default()))} == {}
