@@ -1,10 +1,12 @@
 """Advance directives: what a patient wishes for her care is a Consent of scope `adr`.
 
 It is a clinical wish and never consent to disclose: nothing here says what data may be shown to whom. Its value is what
-is to be done or not; who verified it and who speaks for the patient take part in it; the time it holds is its period.
-That there is a directive at all, or none, is an Observation.
+is to be done or not; a value that is yes or no permits or denies what the code names. Who verified it and who speaks
+for the patient take part in it; the time it holds is its period. That there is a directive at all, or none, is an
+Observation.
 Source: C-CDA R2.1 (advance directive observation and organizer); C-CDA R5 (advance directive existence observation);
-CCD R1 §3.4; FHIR R4 Consent.
+CCD R1 §3.4; IHE PCC, advance directive observation (a BL value says whether the procedure is permitted); FHIR R4
+Consent.
 """
 
 from typing import Any
@@ -13,19 +15,21 @@ from mappings.cda.absence import absence_of
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.datatypes.text import ed_text, pointer
+from mappings.cda.datatypes.text import bl_boolean, ed_text, pointer
 from mappings.cda.datatypes.times import bound
-from mappings.cda.document import Element
+from mappings.cda.document import Element, type_of
 from mappings.cda.domains.observation import observed
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag
 from mappings.cda.paths import code_of, is_valued
 from mappings.cda.walk import Walk
 from mappings.fhir import temporal, values
-from mappings.terminology.concept_map import ConceptMap
+from mappings.terminology.concept_map import ConceptMap, load
 
 Json = dict[str, Any]
 
+_ANSWERS = "cda-answer.provision-type"
+_BOOLEAN = frozenset({"BL", "BN", ""})  # without a type, a value that reads as one
 _EXISTS = "45473-6"  # LOINC: advance directive (living will), as a question whether there is one
 
 
@@ -61,6 +65,33 @@ def over(el: Element, ctx: Any) -> bool:
     ]
     ctx.issues = told
     return any(ctx.at and temporal.compare(end, ctx.at[: len(end)]) == -1 for end in ends)
+
+
+def _answer(node: Element, ctx: Any, vocab: ConceptMap) -> str | None:
+    """Whether a value permits or denies; None where it is no yes and no no."""
+    if code := (node.get("code") or "").strip():
+        return found.code if (found := vocab.get(code)) is not None else None
+    if type_of(node) in _BOOLEAN and (node.get("value") or "").strip():
+        flag = bl_boolean(node, ctx)
+        hit = vocab.get(str(flag).lower()) if isinstance(flag, bool) else None
+        return hit.code if hit is not None else None
+    return None
+
+
+@flag("yes-or-no")
+def yes_or_no(el: Element, ctx: Any) -> bool:
+    """Whether its value answers its code, and names nothing by itself."""
+    told, ctx.issues = ctx.issues, []
+    known = load(_ANSWERS)
+    found = any(_answer(each, ctx, known) is not None for each in ctx.kids[el].get("value", ()))
+    ctx.issues = told
+    return found
+
+
+@datatype("ANSWER[type]", gives="code", reads={"@value", "@code"})
+def answer(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> str | None:
+    """What the answer means of what is asked."""
+    return None if isinstance(node, str) or vocab is None else _answer(node, ctx, vocab)
 
 
 @datatype("WISH[CodeableConcept]", gives="CodeableConcept")

@@ -77,6 +77,31 @@ def test_words_are_a_wish_too() -> None:
     assert found["provision"]["code"] == [{"text": "No tubes"}]
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('<value xsi:type="BL" value="false"/>', "deny"),
+        ('<value xmlns:v="urn:hl7-org:v3" xsi:type="v:BL" value="false"/>', "deny"),
+        ('<value value="false"/>', "deny"),
+        (f'<value xsi:type="CD" code="373067005" {SCT} displayName="No"/>', "deny"),
+        ('<value xsi:type="BL" value="true"/>', "permit"),
+        (f'<value xsi:type="CD" code="373066001" {SCT} displayName="Yes"/>', "permit"),
+    ],
+)
+def test_a_no_denies_what_was_asked_and_is_no_wish_in_words(value: str, expected: str) -> None:
+    found = one(of_sections((DIRECTIVES, directive(value))), "Consent")["provision"]
+    assert found["type"] == expected
+    assert [each["coding"][0]["code"] for each in found["code"]] == ["304251008"]
+
+
+@pytest.mark.parametrize(
+    "value", ['<value xsi:type="ST">false</value>', '<value xsi:type="BL" nullFlavor="UNK"/>', '<value value="2"/>']
+)
+def test_what_is_no_answer_infers_no_type(value: str) -> None:
+    found = one(of_sections((DIRECTIVES, directive(value))), "Consent")
+    assert "type" not in found.get("provision", {})
+
+
 def test_that_there_is_a_directive_or_none_is_an_observation() -> None:
     for answer in ("373066001", "373067005"):
         done = of_sections((DIRECTIVES, directive(f'<value xsi:type="CD" code="{answer}" {SCT}/>', "45473-6")))
