@@ -52,7 +52,12 @@ _LIST = (
     # values
     Code("not-a-date", "warning", "the value is not a date that exists; it was kept as written beside the element"),
     Code("no-offset", "warning", "no time zone is known; the time was cut to its date and kept as written beside it"),
-    Code("zone-mismatch", "warning", "the offset in MSH-7 disagrees with the profile's zone; MSH-7 was believed"),
+    Code(
+        "zone-mismatch",
+        "warning",
+        "the offset in MSH-7, or of a document's effectiveTime, disagrees with the profile's zone; it was believed, "
+        "but for a document's +0000 that `cda.zero_offset` does not trust",
+    ),
     Code(
         "time-in-gap", "information", "the clock was put forward over this time; the offset before the change was used"
     ),
@@ -103,6 +108,7 @@ _LIST = (
     Code("bad-null-flavor", "warning", "nullFlavor holds no null flavour; the value counts as unknown"),
     Code("id-reused", "warning", "statements that differ share one id; they were told apart by what they say"),
     Code("document-id-reused", "warning", "a document of this id with other bytes is known; both were kept"),
+    Code("dated-ahead", "warning", "the document is dated after its receipt; its statements count as of the receipt"),
     Code("status-conflict", "warning", "status and times contradict each other; the safer reading was taken"),
     Code("dangling-reference", "warning", "a reference points at nothing in the document"),
     Code("unsupported-statement", "warning", "nothing maps this statement; it stands in the narrative only"),

@@ -26,7 +26,8 @@ _FIRST = attrgetter("first")
 
 
 def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace: bool = False) -> Conversion:
-    """The whole conversion. `at`: time of receipt, for a document without a time. Raises UnreadableDocument."""
+    """The whole conversion. `at`: time of receipt, for a document without a time, and the latest that one counts as.
+    Raises UnreadableDocument."""
     walk = walk_of(data, profile)
     walk.at = at.isoformat() if at is not None else ""
     if trace:

@@ -23,11 +23,13 @@ from mappings.cda.named import flag
 from mappings.cda.paths import code_of, is_valued
 from mappings.fhir import values
 from mappings.fhir.primitives import is_code
+from mappings.merge import event_time
 from mappings.terminology.concept_map import ConceptMap, load
 
 Json = dict[str, Any]
 Key = tuple[str, ...]
 
+_AHEAD_MS = 86_400_000  # a day: a date of a zone that is ahead, a clock that is fast
 _CARE = "PCPR"  # HL7 v3 ActClass: the provision of care
 _POLICY_ROLES = frozenset({"POLHOLD", "COVPTY"})  # HL7 v3 RoleClass
 _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
@@ -42,9 +44,7 @@ _OMB = frozenset({"1002-5", "2028-9", "2054-5", "2076-8", "2106-3", "2135-2", "2
 def read_header(walk: Any) -> None:
     """The patient and what else the body refers to; raises UnreadableDocument where no patient can be known."""
     root = walk.doc.root
-    times = walk.kids[root].get("effectiveTime", ())
-    found = ts_datetime(times[0], walk, None) if times else None
-    walk.at = (found[0] if isinstance(found, tuple) else found) or walk.at
+    walk.at = _time_of(walk, root)
     role = patient_role(walk)
     key = patient_key(role, walk)
     if identity(role, walk) is None:
@@ -55,6 +55,18 @@ def read_header(walk: Any) -> None:
     labels.find_annotations(walk)
     _encounter(walk)
     _others(walk)
+
+
+def _time_of(walk: Any, root: Element) -> str:
+    """When the document was made; `walk.at`, its receipt, where it does not say so, and where it says a time to come:
+    a document of the year 2206 would else outrank every newer one for ever."""
+    times = walk.kids[root].get("effectiveTime", ())
+    found = ts_datetime(times[0], walk, None) if times else None
+    stated: str = (found[0] if isinstance(found, tuple) else found) or ""
+    if stated and walk.at and event_time(stated) > event_time(walk.at) + _AHEAD_MS:
+        walk.issue("dated-ahead", times[0])
+        stated = ""
+    return stated or walk.at
 
 
 def leads(walk: Any) -> bool:
@@ -211,8 +223,8 @@ def is_over(el: Element, ctx: Any) -> bool:
         for time in ctx.kids[el].get("effectiveTime", ())
         for high in ctx.kids[time].get("high", ())
     ]
-    now = next(((each.get("value") or "").strip() for each in ctx.kids[ctx.doc.root].get("effectiveTime", ())), "")
-    return any(end and (not now or end[:8] <= now[:8]) for end in ends)
+    now: str = ctx.at[:10].replace("-", "")
+    return any(end and (not now or end[:8] <= now) for end in ends)
 
 
 # what rows call -------------------------------------------------------------------------------------------------------

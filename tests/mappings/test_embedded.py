@@ -102,6 +102,14 @@ def test_it_is_the_same_document_that_comes_alone() -> None:
         assert (first.body, first.at, first.mode) == (second.body, second.at, second.mode)
 
 
+def test_a_document_of_a_time_to_come_counts_as_of_the_receipt_of_its_message() -> None:
+    received = datetime(2026, 3, 2, tzinfo=UTC)
+    ahead = minimal(effectiveTime='<effectiveTime value="22060301120000+0100"/>')
+    found = converted(MDM + obx(ahead), at=received)
+    assert one(found, "Composition").at == received.isoformat()
+    assert "dated-ahead" in [issue.code for issue in found.issues]
+
+
 def test_the_provenance_of_the_message_names_what_the_document_states() -> None:
     found = converted(MDM + obx(SUMMARY))
     digest = {"system": MESSAGE_DIGEST, "value": found.digest.hex()}

@@ -4,6 +4,7 @@ Source: CDA R2 §4.2 (document header); C-CDA on FHIR, patient; FHIR R4 Patient,
 """
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mappings.cda.errors import UnreadableDocument
 from mappings.convert import patient_keys, to_fhir
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
+from mappings.merge import settle
 from tests.mappings.cda.converted import codes, convert, default, every, one
 from tests.mappings.cda.documents import minimal
 from tests.mappings.hl7v2.messages import header as v2_header
@@ -456,3 +458,51 @@ def test_a_damaged_header_converts_or_is_refused_by_our_error(data: bytes) -> No
         assert {each for each in references(mapped.body) if each.startswith("#")} <= inside
     made = {f"{m.body['resourceType']}/{m.body['id']}" for m in done.resources}
     assert {each for m in done.resources for each in references(m.body) if not each.startswith("#")} <= made
+
+
+# the time of its statements -------------------------------------------------------------------------------------------
+
+RECEIVED = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("stated", "at", "ahead"),
+    [
+        ("20260301120000+0100", "2026-03-01T12:00:00+01:00", False),
+        ("20260302235900+0000", "2026-03-02T23:59:00+00:00", False),  # a clock that is fast
+        ("20260303", "2026-03-03", False),  # where it is tomorrow already
+        ("20260304", RECEIVED.isoformat(), True),
+        ("22060301120000+0100", RECEIVED.isoformat(), True),
+        ("9999", RECEIVED.isoformat(), True),
+        ("", RECEIVED.isoformat(), False),
+    ],
+)
+def test_a_document_of_a_time_to_come_counts_as_of_its_receipt(stated: str, at: str, ahead: bool) -> None:
+    time = f'<effectiveTime value="{stated}"/>' if stated else ""
+    done = to_fhir(minimal(effectiveTime=time), default(), at=RECEIVED)
+    assert {each.at for each in done.resources} == {at}
+    assert ("dated-ahead" in codes(done)) is ahead
+
+
+def test_a_document_of_the_year_2206_does_not_outrank_the_next() -> None:
+    """As the store does it: the second statement of one resource comes a day later."""
+    first = to_fhir(minimal(effectiveTime='<effectiveTime value="22060301120000+0100"/>'), default(), at=RECEIVED)
+    second = to_fhir(
+        minimal(effectiveTime='<effectiveTime value="20260303120000+0100"/>'),
+        default(),
+        at=RECEIVED + timedelta(days=1),
+    )
+    old, new = (next(m for m in d.resources if m.body["resourceType"] == "DocumentReference") for d in (first, second))
+    settled = settle(old.body, new, settle(None, old, {}).clock)
+    assert "late-event" not in [issue.code for issue in settled.issues]
+    assert settled.body is not None
+    assert settled.body["date"] == new.body["date"]
+
+
+def test_past_and_future_are_measured_by_the_receipt_of_a_document_of_a_time_to_come() -> None:
+    stay = """<componentOf><encompassingEncounter><id root="2.999.5" extension="E1"/>
+      <effectiveTime><low value="20260301"/><high value="20270301"/></effectiveTime>
+      </encompassingEncounter></componentOf>"""
+    time = '<effectiveTime value="22060301120000+0100"/>'
+    done = to_fhir(minimal(effectiveTime=time, componentOf=stay), default(), at=RECEIVED)
+    assert one(done, "Encounter")["status"] != "finished"
