@@ -11,6 +11,7 @@ it holds, and becomes a document Bundle unless another kind is asked for. Source
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from adapter.errors import OURS, TooLarge, UsageError, whereabouts
@@ -81,9 +82,15 @@ def messages_in(data: bytes) -> list[bytes]:
 
 
 def convert_file(
-    source: Path, target: Path, profile: Profile, kind: Kind | None = None, taken: frozenset[Path] = frozenset()
+    source: Path,
+    target: Path,
+    profile: Profile,
+    kind: Kind | None = None,
+    taken: frozenset[Path] = frozenset(),
+    at: datetime | None = None,
 ) -> Iterator[Converted]:
-    """Convert one file and write its Bundles; a failure is a result, not an exception. `taken`: targets of others.
+    """Convert one file and write its Bundles; a failure is a result, not an exception. `taken`: targets of others;
+    `at`: the time at hand, for a Bundle that has to have one and is of a document that nobody can know the time of.
 
     Without a kind a document becomes a document, a message a transaction.
     """
@@ -97,7 +104,7 @@ def convert_file(
         yield Converted(source, target, failure=exc.text)
         return
     if batch is None or not batch.parts:
-        yield _convert(Converted(source, target), Part(data), profile, kind)
+        yield _convert(Converted(source, target), Part(data), profile, kind, at)
         return
     digits = len(str(len(batch.parts)))
     for n, part in enumerate(batch.parts, 1):
@@ -106,13 +113,13 @@ def convert_file(
         if made in taken:
             yield replace(one, failure="another input becomes this Bundle")
         else:
-            yield _convert(one, part, profile, kind)
+            yield _convert(one, part, profile, kind, at)
 
 
-def _convert(one: Converted, part: Part, profile: Profile, kind: Kind | None) -> Converted:
+def _convert(one: Converted, part: Part, profile: Profile, kind: Kind | None, at: datetime | None) -> Converted:
     try:
         conversion = to_fhir(part.data, profile)
-        made = bundle(conversion, kind or usual(conversion))
+        made = bundle(conversion, kind or usual(conversion), at.isoformat() if at is not None else "")
         put_whole(one.target, encode(made) + b"\n")
     except MappingError as exc:
         return replace(one, failure=str(exc))

@@ -32,8 +32,10 @@ def usual(conversion: "Conversion") -> Kind:
     return "document" if _is_first(conversion, "Composition") else "transaction"
 
 
-def bundle(conversion: "Conversion", kind: Kind = "transaction") -> Json:
+def bundle(conversion: "Conversion", kind: Kind = "transaction", assembled: str = "") -> Json:
     """The Bundle; MessageHeader and what only lives in bundles comes with `message` and `collection` as well.
+
+    `assembled`: the time at hand, an instant: that of a document whose own time nobody can know as one.
 
     Raises NoSuchBundle for a message as `document`, a document as `message`.
     """
@@ -53,7 +55,7 @@ def bundle(conversion: "Conversion", kind: Kind = "transaction") -> Json:
     if kind == "message" and (at := _stamp(conversion)) is not None:
         found["timestamp"] = at
     if kind == "document":
-        found |= _document([each.body for each in mapped], identity)
+        found |= _document([each.body for each in mapped], identity, conversion.instant or assembled)
     if not entries:
         del found["entry"]
     return found
@@ -63,8 +65,8 @@ def _is_first(conversion: "Conversion", kind: str) -> bool:
     return bool(conversion.resources) and conversion.resources[0].body["resourceType"] == kind
 
 
-def _document(bodies: list[Json], identity: str) -> Json:
-    """The document's identifier, this Bundle's own where it has none (bdl-9); its time, where that is an instant.
+def _document(bodies: list[Json], identity: str, otherwise: str) -> Json:
+    """The document's identifier, this Bundle's own where it has none (bdl-9); its time, as an instant (bdl-10).
 
     The Composition's identifier is that of all its versions; this one's is the DocumentReference's.
     """
@@ -73,7 +75,8 @@ def _document(bodies: list[Json], identity: str) -> Json:
     own = {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{identity}"}
     found: Json = {"identifier": known if "system" in known and "value" in known else own}
     at = composition.get("date", "")
-    return found | ({"timestamp": at} if len(at) > _INSTANT else {})
+    at = at if len(at) > _INSTANT else otherwise
+    return found | ({"timestamp": at} if at else {})
 
 
 def pointed(value: Any, urls: dict[str, str]) -> Any:

@@ -77,6 +77,7 @@ class Conversion:
     rows: str
     filtered: str = ""  # id of the profile's filter that took the message out: journaled, acknowledged, not mapped
     tally: tuple[Outcome, ...] = ()  # of a document: what became of each statement
+    instant: str = ""  # of a document: when it was made, as exactly as a Bundle has to say it
 
     def __post_init__(self) -> None:
         for given in (self.resources, self.effects, self.issues):

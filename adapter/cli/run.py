@@ -64,6 +64,7 @@ def convert(
     from adapter.convert_files import convert_file, plan
     from adapter.errors import UsageError
     from adapter.profiles import read_profile
+    from adapter.site import now
     from mappings.bundle import KINDS
 
     kind = next((known for known in KINDS if known == bundle), None)
@@ -72,7 +73,7 @@ def convert(
     pairs = plan(files, out)
     loaded = read_profile(profile)
     taken = frozenset(target for _, target in pairs)
-    done = [one for source, target in pairs for one in convert_file(source, target, loaded, kind, taken)]
+    done = [one for source, target in pairs for one in convert_file(source, target, loaded, kind, taken, now())]
     for result in done:
         if result.failure:
             complain(f"{result.name}: {result.failure}")

@@ -16,7 +16,7 @@ from mappings import finishing
 from mappings.cda.compose import compose
 from mappings.cda.document import Limits, parse
 from mappings.cda.domains import entry_reference
-from mappings.cda.header import patient_key, patient_role, read_header
+from mappings.cda.header import instant, patient_key, patient_role, read_header
 from mappings.cda.trace import DocumentTrace
 from mappings.cda.walk import Walk
 from mappings.convert import Conversion, Mapped, PatientKey
@@ -51,6 +51,7 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
         digest=walk.doc.digest,
         rows=profile.revision,
         tally=tuple(walk.outcomes.values()),
+        instant=instant(walk),
     )
 
 

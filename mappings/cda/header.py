@@ -24,12 +24,14 @@ from mappings.cda.paths import code_of, is_valued
 from mappings.fhir import values
 from mappings.fhir.primitives import is_code
 from mappings.merge import event_time
+from mappings.moments import moment_of
 from mappings.terminology.concept_map import ConceptMap, load
 
 Json = dict[str, Any]
 Key = tuple[str, ...]
 
 _AHEAD_MS = 86_400_000  # a day: a date of a zone that is ahead, a clock that is fast
+_DAY = len("2026-03-01")
 _CARE = "PCPR"  # HL7 v3 ActClass: the provision of care
 _POLICY_ROLES = frozenset({"POLHOLD", "COVPTY"})  # HL7 v3 RoleClass
 _US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
@@ -67,6 +69,19 @@ def _time_of(walk: Any, root: Element) -> str:
         walk.issue("dated-ahead", times[0])
         stated = ""
     return stated or walk.at
+
+
+def instant(walk: Any) -> str:
+    """When the document was made, as an instant; "" where nobody can know. Of a day it is the first moment, where the
+    zone of the document, its author or its profile is known: UTC is never invented."""
+    at: str = walk.at
+    if len(at) != _DAY:
+        return at if len(at) > _DAY else ""
+    for el in (walk.doc.root, *walk.kids[walk.doc.root].get("author", ())):
+        first = moment_of(f"{at.replace('-', '')}000000", walk.zone.at(el)).value or ""
+        if len(first) > _DAY:
+            return first
+    return ""
 
 
 def leads(walk: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,14 @@ def test_a_document_becomes_a_document_and_no_batch_whatever_lines_it_shows(inbo
     assert messages_in(minimal(SHOWN)) == [minimal(SHOWN)]
     as_transaction = convert_file(inbox / "summary.xml", tmp_path / "t.json", PROFILE, "transaction")
     assert json.loads(as_transaction.target.read_bytes())["entry"][0]["request"]["method"] == "PUT"
+
+
+def test_a_document_of_a_month_has_the_time_of_its_conversion(tmp_path: Path) -> None:
+    nobody = '<author><assignedAuthor><id root="2.999.3" extension="A1"/></assignedAuthor></author>'
+    (tmp_path / "a.xml").write_bytes(minimal(effectiveTime='<effectiveTime value="202603"/>', author=nobody))
+    at = datetime(2026, 3, 2, 8, tzinfo=UTC)
+    (done,) = convert_files.convert_file(tmp_path / "a.xml", tmp_path / "a.json", PROFILE, at=at)
+    assert json.loads(done.target.read_bytes())["timestamp"] == "2026-03-02T08:00:00+00:00"
 
 
 def test_a_refused_document_is_told_with_line_and_column_and_no_word_of_it(inbox: Path, tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 Source: FHIR R4 Bundle; design chapter HL7 v2 §6.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from mappings.bundle import KINDS, Kind, NoSuchBundle, bundle, usual
 from mappings.convert import to_fhir
+from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
-from tests.mappings.cda.documents import minimal
+from tests.mappings.cda.documents import LEAST, minimal
 from tests.mappings.hl7v2.messages import BROKEN, SAMPLES, default
 
 READABLE = [path for path in SAMPLES if path.stem not in BROKEN]
@@ -64,9 +67,31 @@ def test_a_document_begins_with_its_composition_under_its_own_identifier_and_tim
     assert validate(found) == ()
 
 
-def test_a_day_is_no_instant() -> None:
-    found = bundle(to_fhir(minimal(effectiveTime='<effectiveTime value="20260301"/>'), default()), "document")
-    assert "timestamp" not in found
+NOBODY = '<author><time value="2026"/><assignedAuthor><id root="2.999.3" extension="A1"/></assignedAuthor></author>'
+ASSEMBLED = "2026-03-02T08:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("time", "zone", "author", "expected"),
+    [
+        ("20260301", "Europe/Berlin", NOBODY, "2026-03-01T00:00:00+01:00"),
+        ("20260701", "Europe/Berlin", NOBODY, "2026-07-01T00:00:00+02:00"),
+        ("20260301", "", LEAST["author"], "2026-03-01T00:00:00+01:00"),
+        ("20260301", "", NOBODY, ASSEMBLED),
+        ("202603", "Europe/Berlin", NOBODY, ASSEMBLED),
+    ],
+    ids=["winter", "summer", "the author's offset", "no zone", "a month"],
+)
+def test_the_time_of_a_document_is_an_instant_and_utc_is_never_invented(
+    time: str, zone: str, author: str, expected: str
+) -> None:
+    """bdl-10: a document has a timestamp; R4: it says when the Bundle was assembled."""
+    used = replace(default(), zone=ZoneInfo(zone) if zone else None)
+    done = to_fhir(minimal(effectiveTime=f'<effectiveTime value="{time}"/>', author=author), used)
+    found = bundle(done, "document", ASSEMBLED)
+    assert found["timestamp"] == expected
+    assert found["entry"][0]["resource"]["date"].replace("-", "") == time, "the Composition keeps the day"
+    assert broken(found) == ()
 
 
 def test_what_nobody_asks_for_is_a_document_of_a_document_and_a_transaction_of_a_message() -> None:
