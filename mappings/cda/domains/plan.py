@@ -7,6 +7,7 @@ A section of plans holds statements of every class; the mood says what they are,
     EVN                                 what happened: an outcome an Observation, a handoff a Communication, the rest
                                         as everywhere
     an intervention, a care plan        CarePlan, with what it consists of
+    an organizer of what is planned     nothing of its own
 
 What is given or supplied is the medication's and supply's, and any other statement that nothing here maps goes to its
 template's domain, else to its class's. A negated request is one not to do it; a visit that must not be made, was made
@@ -18,8 +19,10 @@ C-CDA on FHIR, statuses and moods; US Core, preferences.
 from typing import Any
 
 from mappings.cda import parties
+from mappings.cda.datatypes.coded import cd_code
 from mappings.cda.datatypes.names import en_name
 from mappings.cda.datatypes.registry import datatype
+from mappings.cda.datatypes.times import interval
 from mappings.cda.document import Element, short
 from mappings.cda.domains import entry_reference, goal, procedure
 from mappings.cda.domains.medication import owner
@@ -29,7 +32,7 @@ from mappings.cda.named import flag, resolver
 from mappings.cda.paths import STATEMENTS, code_of, is_valued
 from mappings.cda.templates import templates
 from mappings.cda.walk import Walk
-from mappings.fhir import values
+from mappings.fhir import temporal, values
 from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
@@ -124,7 +127,7 @@ def _planned(walk: Walk, el: Element, tag: str) -> None:
     elif tag == "act" and walk.has_template(el, *_INSTRUCTIONS):
         walk.state("plan.CommunicationRequest", el)
     elif tag == "organizer":
-        _elsewhere(walk, el, tag)
+        _wrapper(walk, el, tag)
     elif not is_something(el, walk):
         walk.refuse(el, "negated" if walk.negated else "")
     elif tag == "encounter" and _is_appointment(el, walk):
@@ -271,6 +274,37 @@ def _wrapper(walk: Walk, el: Element, tag: str) -> None:
 
 
 # what rows name -------------------------------------------------------------------------------------------------------
+
+
+@datatype("PLANNED[status]", gives="code", reads={"@code"})
+def planned_status(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Any:
+    """The status of what is planned, which is not done because its author calls it completed.
+
+    Ahead of the document's time it is active, as what is taken is (C-CDA on FHIR, medications). An observation that
+    says no time: C-CDA fixes the code for observations, so it tells of no plan; nobody knows.
+    """
+    el = None if isinstance(node, str) else node.getparent()
+    if el is None or isinstance(node, str) or code_of(node) != "completed":
+        return cd_code(node, ctx, vocab)
+    times = _planned_for(el, ctx)
+    if any(ctx.at and temporal.compare(each, ctx.at[: len(each)]) == 1 for each in times):
+        ctx.issue("status-conflict", node)
+        return "active"
+    if not times and short(str(el.tag)) == "observation":
+        ctx.issue("status-conflict", node)
+        return None
+    return cd_code(node, ctx, vocab)
+
+
+def _planned_for(el: Element, ctx: Any) -> list[str]:
+    """The times that something is planned for; of an interval its end, where it tells one."""
+    told, ctx.issues = ctx.issues, []
+    spans = [span for each in ctx.kids[el].get("effectiveTime", ()) if (span := interval(each, ctx))]
+    ctx.issues = told
+    bounds = [
+        next((each for each in (span.point, span.end, span.start) if each and each.value), None) for span in spans
+    ]
+    return [each.value for each in bounds if each is not None and each.value is not None]
 
 
 @flag("of-patients-care")

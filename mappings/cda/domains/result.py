@@ -1,5 +1,6 @@
 """Results: an organizer is a DiagnosticReport, what it holds are its Observations.
 
+A panel that is planned reports nothing; what it holds are requests (`plan.py`).
 What the organizer says for all (time, specimen, performer) stands where a component says nothing of its own.
 Components with equal codes stay several results. An organizer within another is an Observation of its members; so is
 one about a fetus, for reports know no focus. A document that a result derives from is presented by the report too.
@@ -35,6 +36,8 @@ def result(walk: Walk, el: Element) -> None:
     elif walk.negated:
         walk.refuse(el, "negated")
         components(walk, el)  # what is denied of the whole is denied of each
+    elif walk.mood not in ("", "EVN"):
+        _planned(walk, el)
     else:
         _report(walk, el)
 
@@ -53,6 +56,14 @@ def _report(walk: Walk, el: Element) -> None:
             body["presentedForm"] = forms
 
     walk.state("result.DiagnosticReport", el, also=finish)
+
+
+def _planned(walk: Walk, el: Element) -> None:
+    """A panel that is still to be made is no report: it only holds what is planned."""
+    if (plan := HANDLERS.get("plan")) is None:
+        walk.refuse(el, "planned")
+    else:
+        plan.call(walk, el)
 
 
 def _documents(walk: Walk, made: list[str]) -> list[Json]:

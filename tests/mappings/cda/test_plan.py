@@ -77,6 +77,37 @@ def test_the_status_of_a_request(status: str, said: str) -> None:
     assert one(plan(statement("procedure", CODE + coded)), "ServiceRequest")["status"] == said
 
 
+@pytest.mark.parametrize(
+    ("tag", "time", "said", "told_of"),
+    [
+        ("procedure", '<effectiveTime value="20260601"/>', "active", True),
+        ("act", '<effectiveTime><low value="20260101"/><high value="20260601"/></effectiveTime>', "active", True),
+        ("observation", '<effectiveTime><low value="20260601"/></effectiveTime>', "active", True),
+        ("observation", "", "unknown", True),
+        ("observation", '<effectiveTime nullFlavor="UNK"/>', "unknown", True),
+        ("observation", '<effectiveTime value="20260102"/>', "completed", False),
+        ("procedure", '<effectiveTime value="20260301"/>', "completed", False),
+        ("procedure", "", "completed", False),
+    ],
+)
+def test_a_plan_that_is_not_done_does_not_read_as_done(tag: str, time: str, said: str, told_of: bool) -> None:
+    """The document is of 1 March 2026. C-CDA fixes `completed` for observations, so without a time it says nothing."""
+    done = plan(statement(tag, f'{CODE}<statusCode code="completed"/>{time}'))
+    assert one(done, "ServiceRequest")["status"] == said
+    assert ("status-conflict" in codes(done)) is told_of
+
+
+@pytest.mark.parametrize("section", ["18776-5", "30954-2", "8716-3"])
+@pytest.mark.parametrize("number", [1, 26])
+def test_a_panel_that_is_planned_is_no_report(section: str, number: int) -> None:
+    inner = statement("observation", template(2) + CODE + '<statusCode code="completed"/>', number="s2")
+    panel = template(number) + CODE + f'<statusCode code="completed"/><component>{inner}</component>'
+    done = plan(statement("organizer", panel), section=section)
+    assert told(done) == ["ServiceRequest"]
+    assert one(done, "ServiceRequest")["status"] == "unknown"
+    assert outcomes(done) == [("organizer", "mapped"), ("observation", "mapped")]
+
+
 def test_what_happened_is_told_as_such_in_a_plan_too() -> None:
     value = '<statusCode code="completed"/><value xsi:type="PQ" value="1" unit="kg"/>'
     done = plan(statement("observation", CODE + value, mood="EVN"))
