@@ -190,16 +190,17 @@ def lint(files: Files = None, profile: ProfileOption = "") -> int:
 
 @app.command()
 def coverage(files: Files = None, profile: ProfileOption = "") -> int:
-    """Which rows the messages fire; those that none does are listed, and fail."""
+    """Which rows messages and documents fire, the samples where none are named; those that none does fail."""
     loaded = _profile(profile)
-    fired, rows = map_documents.coverage([each.data for each in inputs(files or [_samples()], "")], loaded)
+    fired, rows = map_documents.coverage([each.data for each in inputs(files or _samples(), "")], loaded)
     silent = [{"row": row.id, "source": row.place} for row in rows]
     emit_list("chartbridge.map.coverage/1", silent, ("row", "source"), title="rows that no message fires")
     progress(f"{fired} rows fired, {len(silent)} not")
     return Exit.FAILED if silent else Exit.DONE
 
 
-def _samples() -> Path:
-    from adapter.samples import folder
+def _samples() -> list[Path]:
+    """The messages and the documents."""
+    from adapter.samples import documents, folder
 
-    return folder()
+    return [folder(), documents()]

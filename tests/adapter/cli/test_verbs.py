@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey
 from adapter import samples
 from adapter.lock import lock
 from adapter.settings import load
-from tests.adapter.cli.command import Command
+from tests.adapter.cli.command import Command, Ended
 from tests.adapter.nodes import edit
 
 ADMISSION = samples.folder() / "adt-a01-admission.hl7"
@@ -164,7 +164,16 @@ def test_a_place_is_a_field_and_not_the_beginning_of_a_number(plain: Command) ->
 def test_lint_and_coverage_end_with_what_they_found(plain: Command) -> None:
     assert plain("map", "lint").code == 0
     assert plain("map", "coverage", ADMISSION).code == 1, "one message does not fire every row"
-    assert plain("map", "coverage").code == 0, "the samples do"
+    messages, of_documents = (
+        rows_fired(plain("map", "coverage", each)) for each in (samples.folder(), samples.documents())
+    )
+    every = plain("map", "coverage")
+    assert every.code == 0, "the samples do"
+    assert rows_fired(every) == messages + of_documents > messages
+
+
+def rows_fired(ended: Ended) -> int:
+    return int(ended.err.split(" rows fired")[0].rpartition("\n")[2])
 
 
 def test_who_acted_is_the_person_at_the_terminal(command: Command) -> None:
