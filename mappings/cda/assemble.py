@@ -197,14 +197,6 @@ class Assembly(Context):
         """The element that states a resource."""
         return self.doc.place(made.el if made.el is not None else self.doc.root)
 
-    def forget(self, count: int) -> None:
-        """Takes back what was made since there were `count` resources: an entry that failed leaves nothing half."""
-        for made in self.made[count:]:
-            self.by_ref.pop(made.ref, None)
-            if made.ref in self.section_made:
-                self.section_made.remove(made.ref)
-        del self.made[count:]
-
     def place_one(self, kind: str, key: Key, mode: Mode, el: Element | None = None) -> Made:
         """A resource by a key of its own: header, document, parties. Made once."""
         id_ = self.identities.make(kind, key)

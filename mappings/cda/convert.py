@@ -2,7 +2,7 @@
 
 1. guard and parse (`document.py`)
 2. the header: whose it is (`header.py`)
-3. the body: sections, entries, statements (`walk.py`, `domains/`)
+3. the body: sections, entries, statements (`walk.py`, `domains/`); where an entry fails, 2 and 3 again without it
 4. the whole: Composition, original, provenance (`compose.py`)
 5. what no single row can see (`mappings/finishing.py`)
 
@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from mappings import finishing
 from mappings.cda.compose import compose
-from mappings.cda.document import Limits, parse
+from mappings.cda.document import Element, Limits, parse
 from mappings.cda.domains import entry_reference
 from mappings.cda.header import instant, patient_key, patient_role, read_header
 from mappings.cda.trace import DocumentTrace
@@ -28,14 +28,19 @@ _FIRST = attrgetter("first")
 def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace: bool = False) -> Conversion:
     """The whole conversion. `at`: time of receipt, for a document without a time, and the latest that one counts as.
     Raises UnreadableDocument."""
-    walk = walk_of(data, profile)
-    walk.at = at.isoformat() if at is not None else ""
-    if trace:
-        found = walk.trace = DocumentTrace(walk.doc)
-        reports = {name: getattr(found, name) for name in ("hit", "miss", "place_hits", "mark", "below")}
-        walk.traced = walk.entries.rows.traced.bind(**reports)
-    read_header(walk)
-    sections = walk.body()
+    doc = parse(data, Limits(**profile.cda.limits))
+    failed: frozenset[Element] = frozenset()
+    while True:  # each round without one entry more; nearly always there is one round
+        walk = Walk(doc, profile, profile.cda.entries, failed)
+        walk.at = at.isoformat() if at is not None else ""
+        if trace:
+            _trace(walk)
+        read_header(walk)
+        sections = walk.body()
+        if not walk.failed:
+            break
+        failed |= walk.failed
+        walk.release()
     entry_reference.settle(walk)
     compose(walk, sections)
     finishing.finish(walk)
@@ -53,6 +58,12 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
         tally=tuple(walk.outcomes.values()),
         instant=instant(walk),
     )
+
+
+def _trace(walk: Walk) -> None:
+    found = walk.trace = DocumentTrace(walk.doc)
+    reports = {name: getattr(found, name) for name in ("hit", "miss", "place_hits", "mark", "below")}
+    walk.traced = walk.entries.rows.traced.bind(**reports)
 
 
 def walk_of(data: bytes, profile: Profile) -> Walk:

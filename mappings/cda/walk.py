@@ -4,7 +4,7 @@
 2. a statement goes to the handler of that domain if it is of a class the domain has, else to that of its template,
    else to that of its class; an act or organizer that none takes is a wrapper and is walked inside
 3. a statement inside another that no row has read is a statement of its own
-4. an entry that fails leaves nothing half, and never costs the document
+4. an entry that fails never costs the document: it is left out of a second walk, so that it leaves nothing half
 
 Source: CDA R2 §4.3 (body structures); C-CDA R2.1, section and entry templates.
 """
@@ -36,8 +36,11 @@ _EMPTY = {"NI": "unavailable", "UNK": "unavailable", "NAV": "unavailable", "NASK
 class Walk(Assembly):
     """The assembly of one document, with its way through the body."""
 
-    def __init__(self, doc: Document, profile: Any, entries: Any) -> None:
+    def __init__(self, doc: Document, profile: Any, entries: Any, without: frozenset[Element] = frozenset()) -> None:
+        """`without`: entries that failed in an earlier walk."""
         super().__init__(doc, profile, entries)
+        self.without = without
+        self.failed: set[Element] = set()  # entries that failed in this walk, which is then no good
         self._sections = 0
         self._bodies: list[Json] = []  # of sections, in the order of their trace
         self.section_row: Section | None = None
@@ -132,18 +135,19 @@ class Walk(Assembly):
 
     def _entry(self, entry: Element, domain: str, number: int) -> None:
         """One entry: what goes wrong in it stays in it."""
-        count = len(self.made)
-        around = self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled
-        try:
-            for child in self._statements(entry):
-                self.take(child, domain)
-        except Exception:
-            self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled = around
-            self.forget(count)
+        if entry in self.without:
             for child in self._statements(entry):
                 for el in child.iter(*_STATEMENT_TAGS):
                     self.tell(el, "error")
             self.issue("entry-failed", entry)
+            return
+        around = self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled
+        try:
+            for child in self._statements(entry):
+                self.take(child, domain)
+        except Exception:  # a fault of ours in one entry: what the others say does not wait for its mending
+            self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled = around
+            self.failed.add(entry)
 
     def _statements(self, holder: Element) -> list[Element]:
         """What an entry, a relationship or a component holds: one statement, in what is valid."""

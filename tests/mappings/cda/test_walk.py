@@ -3,11 +3,13 @@
 import pytest
 
 from mappings.cda import handlers
-from mappings.cda.document import parse
+from mappings.cda.document import Element, parse
 from mappings.cda.paths import STATEMENTS
+from mappings.cda.walk import Walk
 from mappings.convert import to_fhir
 from tests.mappings.cda.converted import codes, default, every, of_fragment, of_sections, one, outcomes
 from tests.mappings.cda.documents import in_section, minimal
+from tests.mappings.cda.test_samples import dangling
 
 ALLERGY = """<entry><act classCode="ACT" moodCode="EVN"{wrapper}><code code="CONC"/><statusCode code="active"/>
   <entryRelationship typeCode="SUBJ"><observation classCode="OBS" moodCode="EVN"{own}>
@@ -69,6 +71,29 @@ def test_an_entry_that_fails_costs_only_itself(monkeypatch: pytest.MonkeyPatch) 
     assert codes(done).count("entry-failed") == 1
     entries = one(done, "Composition")["section"][0]["entry"]
     assert len(entries) == 2
+
+
+def test_an_entry_that_fails_leaves_nothing_in_what_the_others_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number was joined to an equal statement before it; who wrote it is described for an entry after it."""
+    whole = handlers.HANDLERS["allergy"]
+
+    def failing(walk: Walk, el: Element) -> None:
+        whole.call(walk, el)
+        if len(walk.kids[el]["id"]) > 1:
+            raise KeyError("a fault of ours")
+
+    monkeypatch.setitem(handlers.HANDLERS, "allergy", whole._replace(call=failing))
+    author = """<author><time value="20260301"/><assignedAuthor><id root="2.999.3" extension="N1"/>{}</assignedAuthor>
+      </author><participant"""
+    described = author.format("<assignedPerson><name><family>Nurse</family></name></assignedPerson>")
+    good, after = allergy("1", "good"), allergy("3", "after").replace("<participant", author.format(""))
+    bad = good.replace('extension="good"/>', 'extension="good"/><id root="2.999.9" extension="bad"/>')
+    done = of_sections((ALLERGIES, good + bad.replace("<participant", described) + after))
+    assert codes(done) == ["entry-failed"]
+    assert every(done, "AllergyIntolerance")[0] == one(of_sections((ALLERGIES, good)), "AllergyIntolerance")
+    assert "Nurse" in [each["name"][0]["family"] for each in every(done, "Practitioner") if "name" in each]
+    assert dangling(done) == set()
+    assert [said for _, said in outcomes(done)] == ["mapped", "mapped", "error", "error", "mapped", "mapped"]
 
 
 def test_a_denial_that_fails_denies_nothing_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
