@@ -25,6 +25,8 @@ Json = dict[str, Any]
 
 _SECTION = "section "  # of the trace, until the Composition is made
 _RELATIONS = ("entryRelationship", "component", "entry")  # an entry within a statement is no CDA, and is sent
+_ENTRY = f"{{{V3}}}entry"
+_OF_ENTRIES = frozenset({"realmCode", "templateId", "typeId"})  # what else an entry may hold
 _STATEMENT_TAGS = tuple(f"{{{V3}}}{name}" for name in sorted(STATEMENTS))
 _SAID = DENIALS | {"false", "0"}
 _WRAPPERS = frozenset({"act", "organizer"})
@@ -148,6 +150,11 @@ class Walk(Assembly):
         except Exception:  # a fault of ours in one entry: what the others say does not wait for its mending
             self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled = around
             self.failed.add(entry)
+        if entry.tag == _ENTRY:
+            for tag, named in self.kids[entry].items():
+                if tag not in STATEMENTS and tag not in _OF_ENTRIES:
+                    for each in named:
+                        self.refuse(each, "no statement of CDA")
 
     def _statements(self, holder: Element) -> list[Element]:
         """What an entry, a relationship or a component holds: one statement, in what is valid."""

@@ -4,6 +4,7 @@ import pytest
 
 from mappings.cda import handlers
 from mappings.cda.document import Element, parse
+from mappings.cda.explain import tally
 from mappings.cda.paths import STATEMENTS
 from mappings.cda.walk import Walk
 from mappings.convert import to_fhir
@@ -94,6 +95,16 @@ def test_an_entry_that_fails_leaves_nothing_in_what_the_others_say(monkeypatch: 
     assert "Nurse" in [each["name"][0]["family"] for each in every(done, "Practitioner") if "name" in each]
     assert dangling(done) == set()
     assert [said for _, said in outcomes(done)] == ["mapped", "mapped", "error", "error", "mapped", "mapped"]
+
+
+@pytest.mark.parametrize(
+    "inner", ["<note>words</note>", '<x:act xmlns:x="urn:example:x"/>', "<x xmlns=''><act/></x>", "<section/>"]
+)
+def test_what_no_cda_knows_in_an_entry_has_an_outcome(inner: str) -> None:
+    done = of_sections((ALLERGIES, f"<entry><templateId root='2.999.1'/>{inner}</entry>{allergy()}"))
+    assert [outcome.outcome for outcome in done.tally] == ["unsupported", "mapped", "mapped"]
+    assert codes(done) == ["unsupported-statement"]
+    assert tally(done) == {"statements": 3, "mapped": 2, "merged": 0, "narrative": 0, "unsupported": 1, "error": 0}
 
 
 def test_a_denial_that_fails_denies_nothing_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
