@@ -55,11 +55,10 @@ _DEEPEST: Final = 4  # organizations that are part of each other
 
 
 class Told(NamedTuple):
-    """Who was found: the reference, what it needs in the resource that holds it, and what else was made of it."""
+    """Who was found: the reference, and what it needs in the resource that holds it."""
 
     reference: Json | None
     inside: list[Json]
-    made: tuple[str, ...]
 
 
 class Known:
@@ -143,27 +142,18 @@ def _once(
     told = known.get((el, what))
     if told is None and same is not None:
         told = known.get((same, what))
-    if told is None or not all(each in ctx.by_ref for each in told.made):
+    if told is None:
         outer, ctx.builder = ctx.builder, SimpleNamespace(body={})
         issues = len(ctx.issues)
         reference = find()
         inside = ctx.builder.body.get("contained", [])
         ctx.builder = outer
-        told = known[el, what] = Told(reference, inside, _made_of([reference, inside]))
+        told = known[el, what] = Told(reference, inside)
         if same is not None and len(ctx.issues) == issues:  # an issue has a place of its own
             known[same, what] = told
     for each in told.inside:
         ctx.contained({name: value for name, value in each.items() if name != "id"})
     return dict(told.reference) if told.reference is not None else None
-
-
-def _made_of(value: Any) -> tuple[str, ...]:
-    """The resources of their own that something refers to."""
-    if isinstance(value, dict):
-        own = value.get("reference")
-        here = (own,) if isinstance(own, str) and not own.startswith("#") else ()
-        return here + tuple(each for inner in value.values() for each in _made_of(inner))
-    return tuple(each for inner in value for each in _made_of(inner)) if isinstance(value, list) else ()
 
 
 def known_of(ctx: Any) -> Known:

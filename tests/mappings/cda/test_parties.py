@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from mappings.cda.convert import walk_of
-from mappings.cda.header import read_header
-from mappings.cda.parties import party
 from mappings.convert import Conversion
-from tests.mappings.cda.converted import codes, convert, default, every, of_sections, one
-from tests.mappings.cda.documents import in_section, minimal
+from tests.mappings.cda.converted import codes, convert, every, of_sections, one
+from tests.mappings.cda.documents import minimal
 
 Json = dict[str, Any]
 
@@ -198,20 +195,6 @@ def test_a_device_records_nothing_where_only_people_may() -> None:
 def test_the_patients_own_words_are_hers() -> None:
     done = stated(allergy("Latex", author(number("P1", "2.999.2") + person("Ida"))), author=HEADER)
     assert recorder(done) == {"reference": f"Patient/{one(done, 'Patient')['id']}"}
-
-
-def test_a_failed_entry_takes_nobody_away_from_the_others() -> None:
-    """A person met first in an entry that is taken back is made again where she is met next."""
-    data = minimal(in_section(allergy("Latex", author(number("O1") + person("Own"))), "48765-2"), author=HEADER)
-    walk = walk_of(data, default())
-    read_header(walk)
-    (own,) = (each for each in walk.doc.root.iter("{urn:hl7-org:v3}author") if each.getparent() is not walk.doc.root)
-    count = len(walk.made)
-    first = party(own, walk)
-    walk.forget(count)
-    assert party(own, walk) == first
-    assert first is not None
-    assert first["reference"] in walk.by_ref
 
 
 # relatives ------------------------------------------------------------------------------------------------------------
