@@ -30,7 +30,7 @@ from mappings.hl7v2.periods import is_reversed, straighten
 from mappings.issues import Issue, issue
 from mappings.places import OVER, ended, joined_period, leave_places, locations, past
 from mappings.report_lines import with_lines
-from mappings.statuses import RESULTS
+from mappings.statuses import ABOUT, RESULTS
 
 if TYPE_CHECKING:
     from mappings.convert import Mapped
@@ -205,7 +205,7 @@ def _late(old: Json, mapped: "Mapped", clock: Clock) -> Settled:
     for element, names in _elements(mapped.body).items():
         if element in roots and element not in filled:
             _replace(body, past(old, mapped.body, element), element, names, mapped)
-        elif not _stands(body, element) and element not in filled:
+        elif not _stands(body, element) and element not in filled and (mapped.mode != "state" or element not in ABOUT):
             for name in names:
                 body[name] = mapped.body[name]
         elif element == "period" and "start" not in body[element]:  # an admission that comes after its discharge

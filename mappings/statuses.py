@@ -28,6 +28,9 @@ RANK = {
 DONE = 3
 ERROR = "entered-in-error"
 ENDED = frozenset({"inactive", "remission", "resolved"})  # clinical statuses of what may have an end
+# what a fact is about: the left hip and a hip are two facts, and neither says more of the other
+ABOUT = frozenset({"bodySite", "focus", "modifierExtension", "site"})
+_OF_A_VALUE = ABOUT | {"interpretation", "referenceRange"}  # nothing of another value
 _VALUE = ("component", "dataAbsentReason", "conclusion", "conclusionCode", "presentedForm")
 
 
@@ -71,10 +74,11 @@ def value(body: Json) -> Json:
 
 def held_late(old: Json, mapped: "Mapped") -> Json | None:
     """A late statement fills what the stored result does not say; its value and status never come back."""
+    fixed = old.keys() | value(mapped.body).keys() | _OF_A_VALUE
     missing = {
         name: each
         for name, each in mapped.body.items()
-        if name not in old and name not in value(mapped.body) and not name.startswith(("effective", "_"))
+        if name not in fixed and not name.startswith(("effective", "_"))
     }
     return {**old, **missing} if missing else None
 

@@ -25,6 +25,7 @@ from mappings.fhir.leaves import leaves
 from mappings.fhir.schema import schema
 from mappings.hl7v2.wiring import Mode
 from mappings.identity import Identities
+from mappings.statuses import ABOUT
 
 Json = dict[str, Any]
 Key = tuple[str, ...]
@@ -286,8 +287,11 @@ class Assembly(Context):
 
     @staticmethod
     def _agree(one: Json, other: Json) -> bool:
-        """Whether two statements of one identity say the same; what belongs to the section that says it aside."""
+        """Whether two statements of one identity say the same; what belongs to the section that says it aside. What
+        only one of them says, the other may have left out: but for what it is about."""
         first, second = _by_element(one), _by_element(other)
+        if any(first.get(name) != second.get(name) for name in ABOUT):
+            return False
         return all(first[name] == second[name] for name in first.keys() & second.keys())
 
 

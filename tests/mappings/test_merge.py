@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.convert import Mapped
+from mappings.fhir.schema import schema
 from mappings.fhir.validate import validate
 from mappings.merge import cleared, close, event_time, merge, settle
 
@@ -24,6 +25,16 @@ def said(body: Json, **given: Any) -> Mapped:
         "into": None,
     }  # fmt: skip
     return Mapped(body=body, **(known | given))
+
+
+def choices(kind: str) -> dict[str, list[str]]:
+    """The names of each choice element of a resource: onset[x] is onsetAge, onsetDateTime …"""
+    members = schema().members(kind).items()
+    found: dict[str, list[str]] = {}
+    for name, element in members:
+        if element.name.endswith("[x]"):
+            found.setdefault(element.name, []).append(name)
+    return found
 
 
 def patient(**elements: Any) -> Json:
@@ -118,6 +129,33 @@ def test_a_statement_after_a_stub_counts_whatever_its_time() -> None:
     found = settle(stub.body, said(patient(gender="male"), at="2020-01-01"), stub.clock)
     assert found.body is not None
     assert found.body["gender"] == "male"
+
+
+CHOICES = [(kind, element) for kind in sorted(schema().resource_types) for element in sorted(choices(kind))]
+
+
+@pytest.mark.parametrize(("kind", "element"), CHOICES, ids=lambda each: str(each))
+@pytest.mark.parametrize("mode", ["state", "update"])
+def test_a_late_statement_never_adds_another_type_of_what_is_stored(kind: str, element: str, mode: str) -> None:
+    """value[x], onset[x] … are one element each: the stored type of it is the newer word."""
+    stored, *others = choices(kind)[element]
+    old = {"resourceType": kind, "id": "x", stored: True}
+    for other in (*others, f"_{stored}"):
+        late = said({"resourceType": kind, "id": "x", other: {"x": 1}}, at="2025-03-01", mode=mode)
+        found = settle(old, late, {"": "2025-03-04"}).body
+        assert found is None or found.items() <= old.items()
+
+
+@pytest.mark.parametrize(
+    ("kind", "element"),
+    [("Condition", "bodySite"), ("Procedure", "bodySite"), ("Immunization", "site"), ("Observation", "focus"),
+     ("Observation", "bodySite"), ("Observation", "interpretation"), ("Observation", "referenceRange")],
+)  # fmt: skip
+def test_a_late_statement_never_says_what_a_newer_one_is_about(kind: str, element: str) -> None:
+    """An older "left" is no side of a newer statement that names none, nor an old "high" the reading of a value."""
+    old = {"resourceType": kind, "id": "x", "status": "final", "valueString": "b"}
+    late = said({"resourceType": kind, "id": "x", element: [{"text": "left"}]}, at="2025-03-01", mode="state")
+    assert settle(old, late, {"": "2025-03-04"}).body in (None, old)
 
 
 def test_a_late_statement_fills_and_says_so() -> None:

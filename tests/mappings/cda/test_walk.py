@@ -184,6 +184,40 @@ def test_a_problem_in_two_sections_is_one_condition_with_both_categories() -> No
     assert {"problem-list-item", "health-concern"} <= set(told)
 
 
+LEFT = '<targetSiteCode code="7771000" codeSystem="2.16.840.1.113883.6.96" displayName="Left"/>'
+SIDE = """<qualifier><name code="272741003" codeSystem="2.16.840.1.113883.6.96"/>
+  <value code="7771000" codeSystem="2.16.840.1.113883.6.96" displayName="Left"/></qualifier>"""
+
+
+def problem(site: str = "", side: str = "") -> str:
+    return f"""<entry><observation classCode="OBS" moodCode="EVN"><id root="2.999.9" extension="p"/>
+      <code code="55607006" codeSystem="2.16.840.1.113883.6.96"/><effectiveTime><low value="2001"/></effectiveTime>
+      <value xsi:type="CD" code="71620000" codeSystem="2.16.840.1.113883.6.96">{side}</value>{site}</observation>
+      </entry>"""
+
+
+@pytest.mark.parametrize("told", [problem(LEFT), problem(side=SIDE)], ids=["site", "laterality"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_names_a_side_and_what_names_none_are_two_facts(told: str, turned: bool) -> None:
+    both = [told, problem()]
+    done = of_sections((PROBLEMS, "".join(reversed(both) if turned else both)))
+    sides = [each.get("bodySite") for each in every(done, "Condition")]
+    assert sorted(side is None for side in sides) == [False, True]
+    assert codes(done) == ["id-reused"]
+    again = of_sections((PROBLEMS, told), ("75310-3", told))
+    assert len(every(again, "Condition")) == 1, "the same side twice is one"
+
+
+def test_an_observation_of_the_fetus_is_not_joined_with_the_mothers() -> None:
+    subject = """<subject><relatedSubject classCode="PRS"><code code="121026" codeSystem="1.2.840.10008.2.16.4"/>
+      </relatedSubject></subject>"""
+    rate = """<entry><observation classCode="OBS" moodCode="EVN"><id root="2.999.9" extension="r"/>
+      <code code="8867-4" codeSystem="2.16.840.1.113883.6.1"/><statusCode code="completed"/>
+      <effectiveTime value="20260301"/><value xsi:type="PQ" value="120" unit="/min"/>{}</observation></entry>"""
+    done = of_sections(("30954-2", rate.format("") + rate.format(subject)))
+    assert sorted("focus" in each for each in every(done, "Observation")) == [False, True]
+
+
 def test_the_same_input_gives_the_same_bytes() -> None:
     data = minimal(in_section(allergy(), ALLERGIES))
     assert to_fhir(data, default()) == to_fhir(data, default())
