@@ -4,6 +4,7 @@
     @encounter                      that it belongs to: one it names, one it stands in, the document's
     @author                         who wrote it down last: a professional, a relative, the patient herself
     @author-any                     the same where an organization or a device may stand, too
+    @author-provider                the same where neither the patient nor a relative may stand
     @author-time                    when it was first written down
     @asserter                       who told it: the informant
     @performer                      who did it: a professional or an organization
@@ -69,6 +70,12 @@ def author(ctx: Any) -> Json | None:
 def author_any(ctx: Any) -> Json | None:
     """The same, be it a person, an organization or a device."""
     return parties.first_party(parties.by_time(nearest("author", ctx), ctx), ctx, parties.ANYONE)
+
+
+@resolver("author-provider")
+def author_provider(ctx: Any) -> Json | None:
+    """The same of those who provide care: neither the patient nor a relative."""
+    return parties.first_party(parties.by_time(nearest("author", ctx), ctx), ctx, parties.PROVIDERS | {"Device"})
 
 
 @resolver("asserter")

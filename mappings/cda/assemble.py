@@ -36,6 +36,7 @@ _OF_THE_SECTION = frozenset({
     "extension", "identifier",
 })  # fmt: skip
 _ABSENT_OF = {"dataAbsentReason": "value[x]"}  # what stands for a value that is not there
+_VERIFIED = "verificationStatus"
 _UNITED = ("category", "note", "identifier", "extension")
 _TEXT = 200  # characters of a text that take part in an identity
 
@@ -121,7 +122,7 @@ class Assembly(Context):
             self._take_over(known, made)
             return self.stated(known, el, "mapped")
         if known is not None and self._agree(known.body, made.body):
-            _unite(known.body, made.body)
+            _unite(known, made)
             return self.stated(known, el, "merged")
         if known is not None:
             self.issue("id-reused", el)
@@ -161,20 +162,23 @@ class Assembly(Context):
             known = self.by_ref.get(f"{made.type}/{id_}")
             if known is None:
                 renamed = Made(made.type, id_, made.mode, made.first, el)
-                renamed.body |= {name: value for name, value in made.body.items() if name != "id"}
+                renamed.body = made.body
+                renamed.body["id"] = id_
                 renamed.filled = made.filled
                 if self.trace is not None:
                     self.trace.rename({made.ref: (renamed.ref, "")})
                 return self.stated(self._add(renamed), el, "mapped")
             if self._agree(known.body, made.body):
-                _unite(known.body, made.body)
+                _unite(known, made)
                 return self.stated(known, el, "merged")
         return self.stated(self.by_ref[f"{made.type}/{id_}"], el, "merged")
 
     def _take_over(self, known: Made, made: Made) -> None:
         """A resource that was only referred to until now is stated."""
         known.mode, known.el, known.filled = made.mode, made.el, made.filled
-        known.body = made.body | {name: value for name, value in known.body.items() if name not in made.body}
+        for name, value in known.body.items():
+            made.body.setdefault(name, value)
+        known.body = made.body
 
     def stated(self, made: Made, el: Element, said: Said) -> Made:
         """A statement has stated a resource: it is told of, and the section at hand holds it."""
@@ -288,7 +292,9 @@ class Assembly(Context):
     @staticmethod
     def _agree(one: Json, other: Json) -> bool:
         """Whether two statements of one identity say the same; what belongs to the section that says it aside. What
-        only one of them says, the other may have left out: but for what it is about."""
+        only one of them says, the other may have left out: but for what it is about, and for what was entered in error."""
+        if (_VERIFIED in one) != (_VERIFIED in other):
+            return False
         first, second = _by_element(one), _by_element(other)
         if any(first.get(name) != second.get(name) for name in ABOUT):
             return False
@@ -308,12 +314,14 @@ def _by_element(body: Json) -> dict[str, Json]:
     return found
 
 
-def _unite(known: Json, more: Json) -> None:
-    """Two statements of the same: categories, notes and identifiers of both, the rest of whichever says it."""
+def _unite(one: Made, other: Made) -> None:
+    """Two statements of the same: categories, notes and identifiers of both, the rest of whichever says it. They have
+    one body from then on: what waits for a reference of either finds it there."""
+    known, more, other.body = one.body, other.body, one.body
     for name, value in more.items():
         if name not in known:
             known[name] = value
-        elif name in _UNITED:
+        elif name in _UNITED and type(value) is list:  # some resources have one category at most
             known[name] += [each for each in value if each not in known[name]]
 
 

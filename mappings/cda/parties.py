@@ -166,7 +166,8 @@ def known_of(ctx: Any) -> Known:
 
 def _candidates(role: Element, ctx: Any, allowed: frozenset[str]) -> Iterator[Json | None]:
     """Whoever a role may be, the nearest first."""
-    if "Patient" in allowed and is_patient(role, ctx):
+    herself = is_patient(role, ctx)
+    if "Patient" in allowed and herself:
         yield {"reference": ctx.patient.ref}
     role = _described(role, ctx)
     person = _first(role, _PERSONS, ctx)
@@ -176,7 +177,7 @@ def _candidates(role: Element, ctx: Any, allowed: frozenset[str]) -> Iterator[Js
         yield relative(role, ctx)
     organization = _first(role, _ORGANIZATIONS, ctx)
     named = person is not None or (organization is None and _first(role, _DEVICES, ctx) is None)
-    if named and not is_relative(role, ctx) and allowed & PROFESSIONALS:
+    if named and not herself and not is_relative(role, ctx) and allowed & PROFESSIONALS:
         yield _professional(role, organization, ctx, allowed)
     if "Organization" in allowed and organization is not None:
         yield organization_of(organization, ctx)

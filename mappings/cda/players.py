@@ -4,7 +4,8 @@ authenticators are written. Professionals unless the role says a relative.
 Source: CDA R2 §4.3.8.4 (participantRole, playingEntity); C-CDA R2.1 (advance directive observation, note activity).
 """
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Final
 
 from mappings.cda import parties
 from mappings.cda.datatypes.registry import datatype
@@ -15,12 +16,21 @@ from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
 
+# row name -> who may stand there
+_KINDS: Final = {
+    "ACTOR[Reference(Patient)]": parties.PEOPLE,
+    "ACTOR[Reference(RelatedPerson)]": parties.HELPERS,
+    "ACTOR[Reference(Practitioner)]": parties.PROFESSIONALS,
+}
 
-def player(role: Element, ctx: Any) -> Json | None:
-    """The person of a role: the patient, a relative of hers, else a professional."""
+
+def player(role: Element, ctx: Any, allowed: Collection[str] = parties.PEOPLE) -> Json | None:
+    """The person of a role: the patient, a relative of hers, else a professional; None for one who is none of these."""
     if parties.is_patient(role, ctx):
-        return {"reference": ctx.patient.ref}
+        return {"reference": ctx.patient.ref} if "Patient" in allowed else None
     kind = "RelatedPerson" if role.get("classCode") in parties.RELATIVES else "Practitioner"
+    if kind not in allowed:
+        return None
     body: Json = {"resourceType": kind}
     ctx.run(f"player.{kind}", role, body)
     if not body.keys() & {"name", "identifier"}:
@@ -37,7 +47,13 @@ def player(role: Element, ctx: Any) -> Json | None:
     return values.reference(made, shown or key[-1])
 
 
-@datatype("ACTOR[Reference(Practitioner)]", gives="Reference")
-def player_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
-    """Who plays a role; a role of which nothing is told is nobody."""
-    return None if isinstance(node, str) or not is_valued(node) else player(node, ctx)
+def _registered(name: str, allowed: frozenset[str]) -> None:
+    def call(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+        return None if isinstance(node, str) or not is_valued(node) else player(node, ctx, allowed)
+
+    call.__doc__ = f"Who plays a role: one of {', '.join(sorted(allowed))}; one of which nothing is told is nobody."
+    datatype(name, gives="Reference")(call)
+
+
+for _name, _allowed in _KINDS.items():
+    _registered(_name, _allowed)

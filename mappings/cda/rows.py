@@ -204,9 +204,11 @@ class PathEmitter(Emitter):
     def _missed(self, fact: Fact, holds: str) -> None:
         if self.trace and holds:
             with self.out.block("else:"):
+                self.out.put("read, ctx.read = ctx.read, set()")  # a row that does not hold has read nothing
                 for ref in fact.sources:
                     with self.out.block(f"for q in {self.names.found(ref)}:"):
                         self.out.put(f"miss({fact.row.id!r}, {'st' if _attribute(ref) else 'q'}, 0)")
+                self.out.put("ctx.read = read")
 
     # elements of a list that several rows build -----------------------------------------------------------------------
 

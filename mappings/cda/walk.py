@@ -208,12 +208,13 @@ class Walk(Assembly):
         return any(code_of(each) in parts() for each in self.kids[el].get("code", ()))
 
     def inside(self, el: Element, domain: str = "") -> None:
-        """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers."""
-        if short(str(el.tag)) not in _WRAPPERS:
-            self.refuse(el, "")
+        """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers, and a denial of
+        nothing is told of."""
+        held = [each for relation in self._related(el) for each in self._statements(relation)]
+        if short(str(el.tag)) not in _WRAPPERS or (self.negated and not held):
+            self.refuse(el, "negated" if self.negated else "")
             return
         outer, self.act = self.act, el
-        held = [each for relation in self._related(el) for each in self._statements(relation)]
         for each in held:
             if each not in self.outcomes:
                 self.take(each, domain)

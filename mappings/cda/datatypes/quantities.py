@@ -256,11 +256,11 @@ def pq_simple(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = 
 @datatype("PQ[Duration]", "IVL_PQ[Duration]", gives="Quantity", reads=_PQ)
 @datatype("PQ[Age]", "IVL_PQ[Age]", "INT[Age]", gives="Age", reads=_PQ)
 def pq_age(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = None) -> Json | None:
-    """A time that passed: counted in one of UCUM's units of time, and not negative (age-1, drt-1)."""
+    """A time that passed: counted in one of UCUM's units of time, and more than none of it (age-1)."""
     made = pq_quantity(node, ctx)
     if made is None or "value" not in made:
         return made
-    if made.get("code") not in _OF_TIME or decimal(made["value"]) < 0:
+    if made.get("code") not in _OF_TIME or decimal(made["value"]) <= 0:
         ctx.issue("bad-value", detail="not a length of time")
         return None
     return made

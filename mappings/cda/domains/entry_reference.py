@@ -144,7 +144,8 @@ def _placed(waiting: _Waiting, ctx: Any) -> bool:
     became = _became(waiting.keys, waiting.kinds, ctx)
     if became is None:
         return False
-    fitting = [found for each in became if (found := [ref for ref in each if ref != waiting.made.ref])]
+    own = f"{waiting.made.type}/{waiting.made.body['id']}"
+    fitting = [found for each in became if (found := [ref for ref in each if ref != own])]
     if len(fitting) > 1:
         return True  # one number for several: nobody knows which is meant
     for held, name in list(_lists(waiting.made.body)):

@@ -47,10 +47,14 @@ def goal(walk: Walk, el: Element) -> None:
         walk.take(step, "plan")
         if walk.outcomes[step].resource.startswith("Goal/"):
             steps.append(walk.outcomes[step].resource)
-    walk.state("goal.Goal", el, also=lambda body: _stepwise(body, steps))
+    walk.state("goal.Goal", el, also=lambda body: _finish(body, steps))
 
 
-def _stepwise(body: Json, steps: list[str]) -> None:
+def _finish(body: Json, steps: list[str]) -> None:
+    first, *others = body.get("target", [{}])
+    for target in others:
+        if "measure" in first and target.keys() - {"dueDate", "_dueDate"}:
+            target["measure"] = dict(first["measure"])  # each says how much of the same (gol-1)
     for each in dict.fromkeys(steps):
         coded = {"coding": [{"system": _KIND_OF_RELATION, "code": "milestone", "display": "Milestone"}]}
         body.setdefault("extension", []).append({

@@ -118,11 +118,13 @@ def insurer(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> J
         ctx.run("party.Organization", each, body)
         if (key := parties.number_of(each, ctx)) is not None:
             return _organization(key, body, ctx)
-    if "name" not in body:
-        return parties.of_role(role, ctx, parties.SIGNERS)
+    if "name" not in body and (person := _person(role, ctx)) is not None:
+        return person
     numbers = [ii_identifier(each, ctx) for each in ctx.kids[role].get("id", ())]
     if found := [each for each in numbers if each and "value" in each]:
         body.setdefault("identifier", []).extend(found)
+    if not body.keys() & {"name", "identifier"}:
+        return None
     return _organization(parties.number_of(role, ctx), body, ctx)
 
 
@@ -161,7 +163,12 @@ def member_number(node: Element | str, ctx: Any, vocab: ConceptMap | None = None
 def guarantor(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
     """Who guarantees the bill, and so pays it where nobody else does."""
     role = None if isinstance(node, str) else parties.role_of(node, ctx)
-    if role is None or not any(is_valued(each) for each in ctx.kids[role].get("assignedPerson", ())):
+    return None if role is None else _person(role, ctx)
+
+
+def _person(role: Element, ctx: Any) -> Json | None:
+    """A person who pays: the patient, or somebody inside the cover, for R4 takes nobody by profession."""
+    if not any(is_valued(each) for each in ctx.kids[role].get("assignedPerson", ())):
         return None
     if parties.is_patient(role, ctx):
         return {"reference": ctx.patient.ref}

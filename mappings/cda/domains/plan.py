@@ -51,6 +51,7 @@ _INSTRUCTIONS = (_CCDA + "20", "1.3.6.1.4.1.19376.1.5.3.1.4.3")
 _INTERVENTION, _HANDOFF, _PREFERENCE = "362956003", "432138007", "225773000"  # SNOMED CT
 _PREFERENCES = frozenset({"75773-2", "95541-9", _PREFERENCE})  # LOINC: treatment, care experience
 _CARE_PLAN, _COMMENT = "18776-5", "48767-8"  # LOINC
+_COVERS = ("Coverage/", "ClaimResponse/")
 _REQUESTS = frozenset({
     "Appointment", "CommunicationRequest", "DeviceRequest", "MedicationRequest", "NutritionOrder", "RequestGroup",
     "ServiceRequest", "Task", "VisionPrescription",
@@ -60,7 +61,7 @@ _REQUESTS = frozenset({
 @handles("plan", *sorted(STATEMENTS - {"regionOfInterest", "observationMedia"}), negation=True, subject=True)
 def plan(walk: Walk, el: Element) -> None:
     """One statement, by its mood."""
-    mood, tag = el.get("moodCode", ""), short(str(el.tag))
+    mood, tag = walk.mood, short(str(el.tag))
     if entry_reference.is_reference(el, walk):
         walk.tell(el, "narrative")
     elif tag in _GIVEN or mood not in _MOODS:
@@ -161,7 +162,7 @@ def _request(walk: Walk, el: Element) -> None:
     for each in _held(el, walk):
         if walk.has_template(each, _PLANNED_COVERAGE):
             _take(walk, each, el)
-            if walk.outcomes[each].resource:
+            if walk.outcomes[each].resource.startswith(_COVERS):
                 covers.append(walk.outcomes[each].resource)
     references = [{"reference": each} for each in dict.fromkeys(covers)]
     made = walk.state(
@@ -241,7 +242,7 @@ def _elsewhere(walk: Walk, el: Element, tag: str) -> None:
         walk.refuse(el, "negated")
     elif not handler.subject and walk.is_of_another(el):
         walk.refuse(el, "about another person")
-    elif el.get("moodCode", _EVENT) != _EVENT and tag not in _GIVEN:
+    elif el.get("moodCode", walk.mood or _EVENT) != _EVENT and tag not in _GIVEN:
         walk.refuse(el, "mood")
     else:
         walk.domain = domain
@@ -260,10 +261,10 @@ def _other(el: Element, tag: str, ctx: Any) -> tuple[str, Handler | None]:
 
 def _wrapper(walk: Walk, el: Element, tag: str) -> None:
     """An act or organizer that only holds others."""
-    if tag not in ("act", "organizer") or walk.is_of_another(el):
-        walk.refuse(el, "")
-        return
     held = _held(el, walk)
+    if tag not in ("act", "organizer") or walk.is_of_another(el) or (walk.negated and not held):
+        walk.refuse(el, "negated" if walk.negated else "")
+        return
     for each in held:
         if each not in walk.outcomes:
             outer, walk.act = walk.act, el

@@ -285,6 +285,10 @@ def _average(walk: Walk, el: Element) -> None:
         for each in walk.kids[component].get("observation", ())
         if _counts(each, walk)
     ]
+    if not parts:
+        components(walk, el)
+        walk.tell(el, "narrative")
+        return
 
     def whole(body: Json) -> None:
         body["component"] = [vitals.component(_read(walk, each, body)) for each in parts]

@@ -258,3 +258,13 @@ def test_no_information_is_no_device(code: str) -> None:
     done = of_sections((DEVICES, supply(role(code) + "<text>No information.</text>")))
     assert every(done, "DeviceUseStatement") == []
     assert one(done, "Composition")["section"][0]["emptyReason"]["coding"][0]["code"] == "unavailable"
+
+
+def test_what_the_patient_asks_for_herself_has_no_requester() -> None:
+    """R4 takes those who provide care there, and her number makes her none of them."""
+    own = """<author><time value="20260227"/><assignedAuthor><id root="2.999.2" extension="P1"/></assignedAuthor>
+      </author>"""
+    template = '<templateId root="2.16.840.1.113883.10.20.22.4.43"/>'
+    done = of_sections((DEVICES, supply(template + own + role(), mood="INT")))
+    assert "requester" not in one(done, "DeviceRequest")
+    assert "P1" not in str(every(done, "Practitioner"))

@@ -125,3 +125,9 @@ def test_negation_is_never_lost_directive() -> None:
     done = of_sections((DIRECTIVES, directive(own='negationInd="true"')))
     assert every(done, "Consent") == []
     assert "unsupported-statement" in codes(done)
+
+
+def test_who_speaks_for_the_patient_may_be_unknown() -> None:
+    agent = f'{DNR}<participant typeCode="CST"><participantRole classCode="AGNT"/></participant>'
+    (actor,) = one(of_sections((DIRECTIVES, directive(agent))), "Consent")["provision"]["actor"]
+    assert actor["reference"]["extension"][0]["valueCode"] == "unknown"

@@ -205,3 +205,11 @@ def test_who_took_part_where_and_where_to() -> None:
     assert found["location"][0]["location"]["display"] == "Ward"
     assert found["hospitalization"]["destination"]["display"] == "Home"
     assert found["hospitalization"]["dischargeDisposition"]["coding"][0]["code"] == "01"
+
+
+def test_a_patient_who_came_by_herself_is_no_referrer() -> None:
+    """R4 takes professionals and relatives there: the subject is said already."""
+    own = """<participant typeCode="REF"><participantRole><id root="2.999.2" extension="P1"/></participantRole>
+      </participant>"""
+    (found,) = one(of_sections((ENCOUNTERS, listed(CPT + own))), "Encounter")["participant"]
+    assert "individual" not in found

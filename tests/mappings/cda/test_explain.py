@@ -170,3 +170,16 @@ def test_codes_that_no_map_knows_are_listed_with_their_system() -> None:
     data = allergy().replace(b'code="414285001"', b'code="99"')
     found = [(each.system, each.code, each.reason) for each in worklist([data, data, b"<torn"], PROFILE)]
     assert ("2.16.840.1.113883.6.96", "99", "vocab-miss") in found
+
+
+def test_what_is_explained_is_what_is_converted() -> None:
+    """A row that does not hold reads nothing, traced or not: what it would have read stands for itself."""
+    status = (
+        '<entryRelationship typeCode="REFR"><observation classCode="OBS" moodCode="EVN"><code code="33999-4"/>'
+        '<value xsi:type="CD" code="413322009" codeSystem="2.16.840.1.113883.6.96"/></observation></entryRelationship>'
+    )
+    data = allergy(status).replace(b'classCode="ACT" moodCode="EVN"', b'classCode="ACT" moodCode="EVN" negationInd="1"')
+    plain, traced = to_fhir(data, PROFILE), to_fhir(data, PROFILE, trace=True)
+    assert plain.resources == traced.resources
+    assert plain.tally == traced.tally
+    assert plain.issues == traced.issues

@@ -237,3 +237,18 @@ def test_the_first_of_several_preferences_is_the_priority_and_none_is_a_problem(
     assert one(done, "Goal")["priority"]["coding"][0]["code"] == "high-priority"
     assert "addresses" not in one(done, "Goal")
     assert every(done, "Condition") == []
+
+
+def test_what_is_aimed_at_may_be_unsaid_where_how_much_is_known() -> None:
+    """gol-1: a target that says how much says of what, or why not."""
+    unsaid = '<code nullFlavor="UNK"><qualifier/></code><value xsi:type="PQ" value="5" unit="kg"/>'
+    (target,) = one(goals(goal(unsaid + ACTIVE)), "Goal")["target"]
+    assert target["detailQuantity"]["value"] == 5
+    assert target["measure"]["extension"][0]["valueCode"] == "unknown"
+
+
+def test_several_values_are_targets_of_the_same() -> None:
+    values = '<value xsi:type="PQ" value="5" unit="kg"/><value xsi:type="PQ" value="4" unit="kg"/>'
+    first, second = one(goals(goal(SATURATION + ACTIVE + values)), "Goal")["target"]
+    assert [first["detailQuantity"]["value"], second["detailQuantity"]["value"]] == [5, 4]
+    assert first["measure"] == second["measure"]

@@ -568,3 +568,11 @@ def test_nothing_that_a_stranger_writes_breaks_a_document(statement: str) -> Non
     done = convert(minimal(in_section(f"<entry>{statement}</entry>", "10160-0")))
     assert "entry-failed" not in codes(done)
     assert [broken(m.body) for m in done.resources if broken(m.body)] == []
+
+
+def test_what_was_taken_before_admission_and_is_said_twice_is_one() -> None:
+    """R4's MedicationStatement has one category: once the second cost both."""
+    twice = f"<entry>{given(STATUS)}</entry>" * 2
+    done = as_statements(minimal(in_section(twice, "42346-7")))
+    assert one(done, "MedicationStatement")["category"]["coding"][0]["code"] == "community"
+    assert [outcome.outcome for outcome in done.tally] == ["mapped", "merged"]

@@ -127,3 +127,15 @@ def test_a_denied_policy_is_refused(where: str) -> None:
     assert every(done, "ClaimResponse") == []
     assert ("act", "unsupported") in outcomes(done)
     assert "unsupported-statement" in codes(done)
+
+
+@pytest.mark.parametrize(("who", "kind"), [
+    ("", "Organization"), ("<assignedPerson><name><family>Rich</family></name></assignedPerson>", "RelatedPerson"),
+])  # fmt: skip
+def test_a_payer_is_an_organization_or_a_person_and_never_a_professional(who: str, kind: str) -> None:
+    role = f'<assignedEntity><id root="2.999.6" extension="INS-1"/>{who}</assignedEntity>'
+    payer = f'<performer><templateId root="2.16.840.1.113883.10.20.22.4.87"/>{role}</performer>'
+    act = f'<act classCode="ACT" moodCode="EVN"><code code="1"/><statusCode code="completed"/>{payer}</act>'
+    found = one(of_sections(("48768-6", f"<entry>{act}</entry>")), "Coverage")
+    named = found["payor"][0]["reference"]
+    assert (named if named[0] != "#" else found["contained"][0]["resourceType"]).startswith(kind)

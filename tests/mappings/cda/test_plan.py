@@ -394,3 +394,24 @@ def test_a_statement_that_refers_to_itself_ends() -> None:
     loop = statement("act", template(146) + ACTIVE + pointing("s1", "RSON") + pointing("s1", "GEVL"))
     found = one(plan(loop), "CarePlan")
     assert "goal" not in found
+
+
+def test_a_part_without_a_mood_has_that_of_the_whole() -> None:
+    """Once the plan and the observations handed it to each other without end."""
+    inner = statement("observation", CODE, number="s2").replace('moodCode="INT" ', "")
+    done = plan(statement("act", CODE + ACTIVE + related(inner, "COMP")))
+    assert codes(done) == []
+    assert [each["intent"] for each in every(done, "ServiceRequest")] == ["plan", "plan"]
+
+
+@pytest.mark.parametrize("numbers", [("s1", "s2"), ("s1", "s1")])
+def test_what_points_at_no_reason_leaves_no_empty_list(numbers: tuple[str, str]) -> None:
+    """Of two requests of one number, too, one of which is told apart or joined later."""
+    other = CODE.replace("73761001", "80146002")
+    one_, two = (
+        statement("procedure", coded + ACTIVE + pointing("e1", "RSON"), number=number)
+        for coded, number in zip((CODE, CODE.replace("Colonoscopy", "Other")), numbers, strict=True)
+    )
+    visit = statement("encounter", other, mood="EVN", number="e1")
+    done = plan(one_, one_.replace("active", "completed"), two, visit)
+    assert all(each.get("reasonReference", True) for each in every(done, "ServiceRequest"))

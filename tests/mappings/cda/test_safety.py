@@ -6,6 +6,7 @@ Source: CDA R2 (negationInd, moodCode, statusCode, subject); C-CDA on FHIR.
 import pytest
 
 from mappings.convert import to_fhir
+from mappings.fhir.invariants import broken
 from tests.mappings.cda.converted import codes, convert, default, every, of_sections, one
 from tests.mappings.cda.documents import in_section, minimal
 
@@ -216,3 +217,26 @@ def test_a_number_without_an_issuer_is_nobodys() -> None:
         return str(one(done, "Patient")["id"])
 
     assert of("Ida") != of("Bob")
+
+
+@pytest.mark.parametrize("nullified_first", [True, False])
+def test_what_was_entered_in_error_takes_nothing_back_that_stands_beside_it(nullified_first: bool) -> None:
+    good, bad = observation(HYPERTENSION), observation(HYPERTENSION, status="nullified")
+    for section, kind in ((ALLERGIES, "AllergyIntolerance"), (PROBLEMS, "Condition")):
+        found = every(of_sections((section, bad + good if nullified_first else good + bad)), kind)
+        assert sorted("clinicalStatus" in each for each in found) == [False, True]
+        assert all(("clinicalStatus" in each) != ("verificationStatus" in each) for each in found)
+
+
+@pytest.mark.parametrize("inner", ["", HYPERTENSION])
+@pytest.mark.parametrize("status", ["completed", "nullified"])
+@pytest.mark.parametrize("end", ['value="2020"', 'nullFlavor="UNK"'])
+def test_an_end_of_what_was_never_there_is_none(inner: str, status: str, end: str) -> None:
+    """con-4: that there are no problems is active, what was entered in error has no status; neither is abated."""
+    none = f'<value xsi:type="CD" code="160245001" {SNOMED}/>'
+    ended = observation(inner or none, status="nullified" if inner else status).replace(
+        '<low value="2015"/>', f'<low value="2015"/><high {end}/>'
+    )
+    found = one(of_sections((PROBLEMS, ended)), "Condition")
+    assert not [name for name in found if "abatement" in name]
+    assert not broken(found)

@@ -214,3 +214,9 @@ def test_a_panel_of_nothing_is_none() -> None:
     done = of(group())
     assert every(done, "Observation") == []
     assert outcomes(done) == [("organizer", "narrative")]
+
+
+def test_an_average_of_nothing_is_none() -> None:
+    done = of(organizer(coded=code("96607-7"), time="20260228"))
+    assert every(done, "Observation") == []
+    assert outcomes(done) == [("organizer", "narrative")]
