@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from adapter.inbound.mllp import frame
 from mappings.fhir.schema import schema
+from tests.fuzz import documents
 from tests.mappings.hl7v2.messages import ROOT, SAMPLES
 
 VECTORS = ROOT / "tests" / "vectors"
@@ -19,8 +20,10 @@ def seeds(target: str) -> Iterator[bytes]:
         for path in SAMPLES:
             data = path.read_bytes().replace(b"\n", b"\r")
             yield bytes(range(8)) + frame(data) if target == "frames" else data
-    elif target in ("built_message", "changed_message"):
+    elif target in ("built_message", "changed_message", "changed_document", "datatypes", "narratives"):
         yield from (hashlib.shake_256(b"%d" % number).digest(64 << number % 5) for number in range(DECISIONS))
+    elif target == "any_document":
+        yield from documents.seeds()
     elif target == "escapes":
         yield from (bytes([kind]) + text for kind in range(5) for text in ESCAPES)
     elif target == "conditions":

@@ -1,16 +1,21 @@
 """What the fuzzer runs: each target takes any bytes, and raises only if a promise is broken.
 
 The promise is always the first: no input raises anything but our errors. Beside it, what each target says: a message
-becomes resources that fit R4 with its constraints; frames do not depend on how the bytes were cut; what was read is
-written back and read as the same. `make fuzz` runs them (`__main__.py`); `test_targets.py` keeps them honest.
+or a document becomes resources that fit R4 with its constraints; frames do not depend on how the bytes were cut; what
+was read is written back and read as the same. `make fuzz` runs them (`__main__.py`); `test_targets.py`
+keeps them honest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
 from adapter.inbound.mllp import CLOSED, NEED_DATA, FrameReader
-from mappings.convert import UnreadableMessage, bundle, patient_keys, to_fhir
+from mappings.cda.document import parse, short
+from mappings.cda.errors import UnreadableDocument
+from mappings.cda.narrative import block, from_xhtml, to_xhtml
+from mappings.cda.paths import STATEMENTS
+from mappings.convert import Conversion, UnreadableMessage, bundle, patient_keys, to_fhir
 from mappings.errors import MappingError
 from mappings.fhir import fhirpath
 from mappings.fhir.codec import BytesError, check_bytes, decode, encode
@@ -20,8 +25,10 @@ from mappings.fhir.validate import validate, written
 from mappings.hl7v2 import charset, escape, header, message
 from mappings.hl7v2.context import Context
 from mappings.rows.condition import fields_of, fold, parse_condition
-from tests.fuzz import messages
+from tests.fuzz import documents, messages
 from tests.fuzz.choices import Choices
+from tests.mappings.cda import contexts
+from tests.mappings.cda.narratives import H, around, harmless
 from tests.mappings.fhir.samples import RESOURCES
 from tests.mappings.hl7v2.messages import default
 
@@ -36,6 +43,11 @@ def converts(data: bytes) -> None:
         conversion = to_fhir(data, default())
     except UnreadableMessage:
         return
+    fits(conversion)
+
+
+def fits(conversion: Conversion) -> None:
+    """Every resource is R4's, by itself and in a Bundle, and is written as it is."""
     for mapped in conversion.resources:
         kind = mapped.body["resourceType"]
         assert not (faults := validate(mapped.body)), (kind, faults[:3])
@@ -155,6 +167,73 @@ def resources(data: bytes) -> None:
         broken(resource, warnings=True)
 
 
+def any_document(data: bytes) -> None:
+    """Bytes as they are: a tree, or our error, and nothing else."""
+    with suppress(UnreadableDocument):
+        parse(data)
+        document(data)
+
+
+def changed_document(data: bytes) -> None:
+    document(documents.changed(Choices(data)))
+
+
+def document(data: bytes) -> None:
+    """Every statement of a document has one outcome and none failed, every reference leads somewhere, each time the
+    same; and none of it depends on being traced."""
+    with suppress(MappingError):
+        patient_keys(data, default())
+    try:
+        conversion = to_fhir(data, default())
+    except UnreadableDocument:
+        return
+    fits(conversion)
+    failed = [outcome for outcome in conversion.tally if outcome.outcome == "error"]
+    assert not failed, failed
+    statements = [el for el in parse(data).root.iter("*") if short(str(el.tag)) in STATEMENTS]
+    assert len(conversion.tally) == len({outcome.place for outcome in conversion.tally}) == len(statements)
+    bodies = [mapped.body for mapped in conversion.resources]
+    known = {f"{body['resourceType']}/{body['id']}" for body in bodies}
+    led = {ref for body in bodies for ref in _references(body) if not ref.startswith(("#", "http", "urn:"))}
+    assert led <= known, sorted(led - known)
+    again = to_fhir(data, default(), trace=True)
+    assert encode({"": bodies}) == encode({"": [mapped.body for mapped in again.resources]})
+    assert (conversion.issues, conversion.tally) == (again.issues, again.tally)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"]
+        for each in value.values():
+            yield from _references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+
+
+def datatypes(data: bytes) -> None:
+    """Any element, read as any datatype, gives nothing or what R4 takes."""
+    name, el = documents.datatype(Choices(data))
+    ctx = contexts.context("<x/>", narrative='<content ID="t1">said <br/> so</content>')
+    contexts.collecting(ctx)
+    hole = contexts.element(ctx)
+    above = hole.getparent()
+    assert above is not None
+    above.replace(hole, el)
+    ctx.node = el
+    contexts.on(name, el, ctx)
+
+
+def narratives(data: bytes) -> None:
+    """Any narrative is harmless XHTML, whole and in parts, and its words come back."""
+    top = documents.narrative(Choices(data))
+    for div in (to_xhtml(top, "s1-", around(top)), *(block(each, "s1-") for each in top.iter(f"{H}*"))):
+        if div is not None:
+            harmless(div)
+            harmless(to_xhtml(back := from_xhtml(div), "s1-", around(back)) or div)
+
+
 TARGETS: Final[dict[str, Target]] = {
     target.__name__: target
     for target in (
@@ -167,5 +246,9 @@ TARGETS: Final[dict[str, Target]] = {
         conditions,
         expressions,
         resources,
+        any_document,
+        changed_document,
+        datatypes,
+        narratives,
     )
 }

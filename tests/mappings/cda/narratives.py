@@ -1,5 +1,7 @@
-"""Narratives for tests: a section's `text` from its markup, its visible text read independently, any tree at all."""
+"""Narratives for tests: a section's `text` from its markup, its visible text read independently, any tree at all, and
+whether what became of it is harmless."""
 
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from mappings.cda.context import Context
-from mappings.cda.document import V3, Document, Element, parse
+from mappings.cda.document import V3, Document, Element, parse, parser
 from mappings.cda.narrative.elements import ROWS
+from mappings.fhir.narrative import narrative_fault
 
 H = f"{{{V3}}}"
 STRUCDOC = (
@@ -36,6 +39,13 @@ VALUES = (
     "a", "b", "a b", "Bold", "Bold Italics xEvil", "ordered", "delete", "insert", "2", "0", "-1", "99999", "row", "en",
     "de-CH", "alert(1)", '"><script>', "' onx='", "<b>&amp;", "]]>", "{{x}}", "${x}", "url(http://x)", "&#106;x",
 )  # fmt: skip
+XHTML = "{http://www.w3.org/1999/xhtml}"
+MAY_STAND = {
+    XHTML + name for name in "div span p a br sub sup ul ol li table caption thead tbody tfoot tr th td img".split()
+}
+MAY_SAY = {"id", "class", "lang", "href", "src", "alt", "colspan", "rowspan", "scope"}
+LEADS = re.compile(r"(?:https?://|mailto:)[^\s\"'<>]+|#s1-.+", re.IGNORECASE)
+SHOWS = re.compile(r"data:image/(?:png|jpeg|gif);base64,[A-Za-z0-9+/=]+|Binary/[A-Za-z0-9.-]+")
 TEXTS = st.one_of(
     st.sampled_from(
         (
@@ -146,3 +156,19 @@ def fits(top: Element) -> Iterator[str]:
         texts = [node.text, *(child.tail for child in node)]
         if row.holds != "flow" and any(text and text.strip() for text in texts):
             yield f"text in {row.element}"
+
+
+def harmless(div: str) -> Element:
+    """The tree of a narrative, once nothing in it can run, and nothing but a link leads out of it."""
+    assert narrative_fault(div) is None
+    root = etree.fromstring(div, parser())
+    ids = [node.get("id") for node in root.iter() if node.get("id")]
+    assert len(ids) == len(set(ids))
+    for node in root.iter():
+        assert node.tag in MAY_STAND
+        assert set(node.attrib) <= MAY_SAY
+        href, src = node.get("href"), node.get("src")
+        assert href is None or (node.tag == f"{XHTML}a" and LEADS.fullmatch(href))
+        assert href is None or not href.startswith("#") or href[1:] in ids
+        assert src is None or (node.tag == f"{XHTML}img" and SHOWS.fullmatch(src))
+    return root
