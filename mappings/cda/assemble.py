@@ -292,7 +292,7 @@ class Assembly(Context):
     @staticmethod
     def _agree(one: Json, other: Json) -> bool:
         """Whether two statements of one identity say the same; what belongs to the section that says it aside. What
-        only one of them says, the other may have left out: but for what it is about, and for what was entered in error."""
+        only one of them says, the other may have left out: but for what it is about, and for what was an error."""
         if (_VERIFIED in one) != (_VERIFIED in other):
             return False
         first, second = _by_element(one), _by_element(other)
