@@ -92,10 +92,18 @@ class Assembly(Context):
         """One map on one element; the elements that `??` rows filled."""
         function = self.entries.rows[name].fast if self.traced is None else self.traced[name]
         outer, self.filled = self.filled, []
-        function(el, self, body)
+        if self.trace is None or "resourceType" not in body or self._is_built(body):
+            function(el, self, body)
+        else:  # a resource whose place nobody knows yet
+            around = self.trace.begin(body)
+            function(el, self, body)
+            self.trace.end(around, body)
         filled, self.filled = self.filled, outer
         self.row = ""
         return filled
+
+    def _is_built(self, body: Json) -> bool:
+        return isinstance(self.builder, Made) and body is self.builder.body
 
     # making -----------------------------------------------------------------------------------------------------------
 
@@ -150,6 +158,8 @@ class Assembly(Context):
                 div = block(part, self.prefix) if part is not None else None
                 if div is not None:
                     body["text"] = {"status": "additional", "div": div}
+                    if self.trace is not None:
+                        self.trace.rule("narrative", self.trace.resource, "text", self.doc.place(part))
                     return
 
     def _apart(self, made: Made, el: Element) -> Made:
@@ -275,7 +285,8 @@ class Assembly(Context):
             if known is not value and isinstance(known, list):  # one section knows the number, another the address
                 made.body[name] = known + [each for each in value if each not in known]
         if self.trace is not None:
-            for path, _ in leaves(body):
+            told = self.trace.becomes(kind, body, made.ref)
+            for path in (each for each, _ in leaves(body) if each.partition(".")[0].partition("[")[0] not in told):
                 self.trace.rule(self.row, made.ref, path, None if self.node is None else self.doc.place(self.node))
         return made.ref
 
@@ -287,6 +298,8 @@ class Assembly(Context):
         inside = self.builder.body.setdefault("contained", [])
         if all(each["id"] != id_ for each in inside):
             inside.append({**body, "id": id_})
+            if self.trace is not None:
+                self.trace.contain(id_, body, getattr(self.builder, "ref", ""), len(inside) - 1)
         return f"#{id_}"
 
     @staticmethod

@@ -18,6 +18,7 @@ from mappings.cda.document import Element
 from mappings.cda.outcome import SAID
 from mappings.cda.place import XmlPlace
 from mappings.cda.rows import resource_type
+from mappings.cda.trace import CONTAINED
 from mappings.cda.unread import Unmapped, unmapped
 from mappings.cda.walk import Walk
 from mappings.convert import Conversion, is_document, to_fhir
@@ -127,7 +128,7 @@ def _writes(step: TraceStep, table: Mapping[str, Row]) -> bool:
     """Whether a step can have written into its resource: a party or a section that is read while a resource is under
     construction has rows of its own type."""
     row = table.get(step.row)
-    if row is None:
+    if row is None or step.path.startswith(CONTAINED):
         return True
     kind = resource_type(row.map).partition(".")[0]
     return kind == step.resource.partition("/")[0] or not schema().is_a(kind, "Resource")

@@ -281,12 +281,12 @@ def _in_role(role: Element, organization: Element | None, ctx: Any) -> Json | No
     if place is None and not codes:
         return person
     body: Json = {"resourceType": "PractitionerRole", "practitioner": {"reference": person["reference"]}}
-    rows = _run("party.PractitionerRole", role, body, ctx)
+    _run("party.PractitionerRole", role, body, ctx)
     if place is not None:
         body["organization"] = place
     key = ("role", person["reference"], place["reference"] if place else "", *map(ctx.identifying, codes[:1]))
     inside = _is_inside(person) or _is_inside(place)
-    return _placed(body, None if inside else key, person.get("display"), rows, ctx)
+    return _placed(body, None if inside else key, person.get("display"), ctx)
 
 
 def _is_inside(reference: Json | None) -> bool:
@@ -299,76 +299,54 @@ def _practitioner(role: Element, ctx: Any) -> Json | None:
 
 def _person(role: Element, ctx: Any) -> Json | None:
     body: Json = {"resourceType": "Practitioner"}
-    rows = _run("party.Practitioner", role, body, ctx)
+    _run("party.Practitioner", role, body, ctx)
     key = number_of(role, ctx)
     if key is None and "name" not in body:
         return None
-    return _placed(body, key, _named(body) or _number(key), rows, ctx)
+    return _placed(body, key, _named(body) or _number(key), ctx)
 
 
-def _placed(body: Json, key: Key | None, shown: str | None, rows: "Rows", ctx: Any) -> Json | None:
+def _placed(body: Json, key: Key | None, shown: str | None, ctx: Any) -> Json | None:
     """A resource of its own where a number names it, else one inside what speaks of it."""
     if key is None:
         target = ctx.contained(body)
     else:
-        mark = len(ctx.trace.steps) if rows.marker else 0
         target = ctx.make(body["resourceType"], key, _bare(body))
-        _take_in(body, ctx.by_ref.get(target) if hasattr(ctx, "by_ref") else None)
-        if rows.marker:
-            _tell(target, mark, rows, body, ctx)
+        _take_in(body, ctx.by_ref.get(target) if hasattr(ctx, "by_ref") else None, ctx)
     return values.reference(target, shown) if target is not None else None
 
 
-class Rows(NamedTuple):
-    """What was read into a party: where, and as what a trace knows its facts until the party has an id."""
-
-    el: Element
-    marker: str
-
-
-def _run(name: str, el: Element, body: Json, ctx: Any) -> Rows:
+def _run(name: str, el: Element, body: Json, ctx: Any) -> None:
     """Rows into a party; what is under construction around it stays the place of what comes next."""
-    node, row, trace = ctx.node, ctx.row, getattr(ctx, "trace", None)
-    marker = f"?{len(trace.steps)} {name}" if trace is not None else ""
-    if trace is not None:
-        outer, trace.resource = trace.resource, marker
+    node, row = ctx.node, ctx.row
     ctx.run(name, el, body)
-    if trace is not None:
-        trace.resource = outer
     ctx.node, ctx.row = node, row
-    return Rows(el, marker)
 
 
-def _tell(target: str, mark: int, rows: Rows, body: Json, ctx: Any) -> None:
-    """The facts of a party are its rows', but for what it refers to."""
-    del ctx.trace.steps[mark:]
-    ctx.trace.rename({rows.marker: (target, "")})
-    for name in ("practitioner", "organization", "patient", "mode"):
-        if name in body:
-            ctx.trace.rule("party", target, name, ctx.doc.place(rows.el))
-
-
-def _read(name: str, el: Element, body: Json, key: Key | None, ctx: Any) -> Rows:
+def _read(name: str, el: Element, body: Json, key: Key | None, ctx: Any) -> None:
     """Rows into a party. What they contain goes into it where it is a resource of its own, else beside it into what
     speaks of both: nothing contained contains anything."""
     if key is None or not hasattr(ctx, "builder"):
-        return _run(name, el, body, ctx)
+        _run(name, el, body, ctx)
+        return
     outer, ctx.builder = ctx.builder, SimpleNamespace(body=body)
-    rows = _run(name, el, body, ctx)
+    _run(name, el, body, ctx)
     ctx.builder = outer
-    return rows
 
 
-def _take_in(body: Json, made: Any) -> None:
+def _take_in(body: Json, made: Any, ctx: Any) -> None:
     """Of what a party contains, as much as the resource, told of before maybe, refers to."""
     if made is None or "contained" not in body:
         return
     named = set(strings({name: value for name, value in made.body.items() if name != "contained"}))
     inside = made.body.get("contained", [])
     held = {each["id"] for each in inside}
-    inside = [*inside, *(each for each in body["contained"] if f"#{each['id']}" in named and each["id"] not in held)]
-    if inside:
-        made.body["contained"] = inside
+    more = [each for each in body["contained"] if f"#{each['id']}" in named and each["id"] not in held]
+    if ctx.trace is not None:
+        for index, each in enumerate(more, len(inside)):
+            ctx.trace.contain(each["id"], {}, made.ref, index)
+    if inside or more:
+        made.body["contained"] = [*inside, *more]
 
 
 def _number(key: Key | None) -> str | None:
@@ -394,30 +372,30 @@ def organization_of(el: Element, ctx: Any) -> Json | None:
 def _organization(el: Element, ctx: Any) -> Json | None:
     body: Json = {"resourceType": "Organization"}
     key = number_of(el, ctx)
-    rows = _read("party.Organization", el, body, key, ctx)
+    _read("party.Organization", el, body, key, ctx)
     if "name" not in body and "identifier" not in body:
         return None
-    return _placed(body, key, body.get("name") or _number(key), rows, ctx)
+    return _placed(body, key, body.get("name") or _number(key), ctx)
 
 
 def _device(role: Element, ctx: Any) -> Json | None:
     body: Json = {"resourceType": "Device"}
     key = number_of(role, ctx)
-    rows = _read("party.Device", role, body, key, ctx)
+    _read("party.Device", role, body, key, ctx)
     names = body.get("deviceName", ())
     shown = names[0].get("name") if names else None
-    return _placed(body, key, shown or _number(key), rows, ctx) if len(body) > 1 else None
+    return _placed(body, key, shown or _number(key), ctx) if len(body) > 1 else None
 
 
 def place_of(el: Element, ctx: Any) -> Json | None:
     """A facility, by the role that it plays."""
     body: Json = {"resourceType": "Location"}
     key = number_of(el, ctx)
-    rows = _read("party.Location", el, body, key, ctx)
+    _read("party.Location", el, body, key, ctx)
     if len(body) == 1:
         return None
     body["mode"] = "instance"
-    return _placed(body, key, body.get("name") or _number(key), rows, ctx)
+    return _placed(body, key, body.get("name") or _number(key), ctx)
 
 
 # relatives ------------------------------------------------------------------------------------------------------------
@@ -437,7 +415,7 @@ def relative(role: Element, ctx: Any) -> Json | None:
     if getattr(ctx, "patient", None) is None:
         return None
     body: Json = {"resourceType": "RelatedPerson"}
-    rows = _run("party.RelatedPerson", role, body, ctx)
+    _run("party.RelatedPerson", role, body, ctx)
     shown = _named(body)
     number = number_of(role, ctx)
     if shown is None and number is None and "telecom" not in body:
@@ -447,7 +425,7 @@ def relative(role: Element, ctx: Any) -> Json | None:
     if shown is None and number is None:
         named = (repr(body["telecom"]), kind)
     body["patient"] = {"reference": ctx.patient.ref}
-    reference = _placed(body, ("related", ctx.patient.id, *named), shown, rows, ctx)
+    reference = _placed(body, ("related", ctx.patient.id, *named), shown, ctx)
     if reference is not None and reference["reference"] in getattr(ctx, "by_ref", ()):
         ctx.by_ref[reference["reference"]].mode = "update"  # what the newest document says of her counts
     return reference

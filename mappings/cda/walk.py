@@ -91,6 +91,8 @@ class Walk(Assembly):
         self.node = el
         if text is not None and (div := narrative.to_xhtml(text, prefix, self, self._pictures(el))) is not None:
             body["text"] = {"status": "additional" if made else "generated", "div": div}
+            if self.trace is not None:
+                self.trace.rule("narrative", self.trace.resource, "text", self.doc.place(text))
         if made:
             body["entry"] = [{"reference": ref} for ref in made]
         if inner := [each for each in inner if each]:

@@ -114,14 +114,9 @@ def is_detailed(el: Element, ctx: Any) -> bool:
 def product(ctx: Any) -> Json | None:
     """The Medication inside of what speaks of it."""
     found = product_of(ctx.statement, ctx)
-    body: Json = {}
-    mark = ctx.trace.mark() if ctx.trace is not None else 0
+    body: Json = {"resourceType": "Medication"}
     ctx.run("product.Medication", ctx.statement if found is None else found, body)
-    reference = ctx.contained({"resourceType": "Medication", **body}) if body else None
-    if ctx.trace is not None and reference is not None:
-        ids = [f"#{each['id']}" for each in ctx.builder.body["contained"]]
-        ctx.trace.below(mark, f"contained[{ids.index(reference)}]")
-    return values.reference(reference)
+    return values.reference(ctx.contained(body) if len(body) > 1 else None)
 
 
 @resolver("product-code")

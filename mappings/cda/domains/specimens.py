@@ -147,12 +147,12 @@ def _told(walk: Any, ref: str) -> set[Element]:
 
 
 def _contained(sample: _Sample, walk: Any) -> Json | None:
-    body: Json = {}
+    body: Json = {"resourceType": "Specimen"}
     if sample.role is not None:
         walk.run("result.Specimen", sample.role, body)
     for taking in sample.taken:
         walk.run("result.Specimen-collection", taking, body)
-    if not body.keys() - {"subject"}:
+    if not body.keys() - {"resourceType", "subject"}:
         return None
-    target = walk.contained({"resourceType": "Specimen", **body})
+    target = walk.contained(body)
     return {"reference": target} if target is not None else None

@@ -203,7 +203,7 @@ def _pressure(walk: Walk, systolic: _Sign | None, diastolic: _Sign | None) -> No
         other = diastolic if systolic is not None else None
         halves = {whole.el: vitals.component(body)}
         if other is not None:
-            halves[other.el] = vitals.component(_read(walk, other, body))
+            halves[other.el] = vitals.component(_read(walk, other, body, 1))
         for name in [name for name in body if name not in _OF_THE_WHOLE]:
             del body[name]
         body["code"] = {"coding": [{"system": vitals.LOINC, "code": vitals.PANEL}]}
@@ -236,7 +236,8 @@ def _saturation(walk: Walk, saturation: _Sign, inhaled: list[_Sign]) -> None:
         for name, ref in inner:
             body.setdefault(name, []).append({"reference": ref})
         attach(walk, saturation.el, body)
-        if parts := [vitals.component(_read(walk, other, body)) for other in inhaled]:
+        first = len(body.get("component", ()))
+        if parts := [vitals.component(_read(walk, each, body, n)) for n, each in enumerate(inhaled, first)]:
             body.setdefault("component", []).extend(parts)
         if saturation.codes & {_OXIMETRY, _SATURATION}:
             for code in (_OXIMETRY, _SATURATION):
@@ -252,14 +253,14 @@ def _saturation(walk: Walk, saturation: _Sign, inhaled: list[_Sign]) -> None:
         walk.tell(other.el, "mapped", made.ref)
 
 
-def _read(walk: Walk, sign: _Sign, body: Json) -> Json:
-    """What another sign says, for a component of this one; its number, comment and performer are kept."""
+def _read(walk: Walk, sign: _Sign, body: Json, index: int) -> Json:
+    """What another sign says, for a component of this one, of that index; its number, comment and performer are kept."""
     found: Json = {}
     mark = walk.trace.mark() if walk.trace is not None else 0
     with _at(walk, sign):
         walk.run(_MAP, sign.el, found)
     if walk.trace is not None:
-        walk.trace.below(mark, "component")
+        walk.trace.below(mark, f"component[{index}]")
     for name in ("identifier", "note", "performer"):
         known = body.get(name, [])
         if more := [each for each in found.get(name, ()) if each not in known]:
@@ -291,7 +292,7 @@ def _average(walk: Walk, el: Element) -> None:
         return
 
     def whole(body: Json) -> None:
-        body["component"] = [vitals.component(_read(walk, each, body)) for each in parts]
+        body["component"] = [vitals.component(_read(walk, each, body, n)) for n, each in enumerate(parts)]
         fit_time(body)
 
     made = walk.state("observation.Observation-panel", el, also=whole)

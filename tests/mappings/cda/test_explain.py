@@ -70,6 +70,57 @@ def test_a_party_that_is_read_on_the_way_is_not_the_place_of_what_is_under_const
     assert not any(each.row.startswith(("party.", "section.")) for each in of_allergy)
 
 
+def author(role: str) -> str:
+    return f'<author><time value="20260301"/><assignedAuthor>{role}</assignedAuthor></author>'
+
+
+NAMED = "<assignedPerson><name><family>Writer</family></name></assignedPerson>"
+DRUG = """<entry><substanceAdministration classCode="SBADM" moodCode="EVN"><id root="2.999.5" extension="M1"/>
+<statusCode code="active"/><consumable><manufacturedProduct><manufacturedMaterial>
+<code code="1" codeSystem="2.16.840.1.113883.6.88"/><lotNumberText>L1</lotNumberText>
+</manufacturedMaterial></manufacturedProduct></consumable>
+{}</substanceAdministration></entry>"""
+
+
+@pytest.mark.parametrize(
+    ("inside", "kind", "path", "row", "element"),
+    [
+        (author(NAMED), "MedicationRequest", "contained[1].name[0].family", "party.Practitioner:name", "name"),
+        (author('<id root="2.999.3" extension="9"/>' + NAMED), "Practitioner", "name[0].family",
+         "party.Practitioner:name", "name"),
+        ("", "MedicationRequest", "contained[0].batch.lotNumber", "product.Medication:lot", "lotNumberText"),
+    ],
+    ids=["a person inside", "a person of her own", "a product inside"],
+)  # fmt: skip
+def test_what_is_read_before_its_place_is_known_tells_its_row_and_its_element(
+    inside: str, kind: str, path: str, row: str, element: str
+) -> None:
+    found = explained(minimal(in_section(DRUG.format(inside), "10160-0")))
+    (fact,) = (each for each in found.facts if each.resource.startswith(f"{kind}/") and each.path == path)
+    assert fact.row == row
+    assert fact.place is not None
+    assert fact.place.path.startswith("section[10160-0]/entry[1]/substanceAdministration/")
+    assert fact.place.path.endswith(f"/{element}")
+
+
+def test_one_who_is_inside_of_two_is_told_of_in_both() -> None:
+    both = DRUG.format(author(NAMED)) + DRUG.format(author(NAMED)).replace('"M1"', '"M2"').replace('"1"', '"2"')
+    facts = [each for each in explained(minimal(in_section(both, "10160-0"))).facts if each.path.endswith(".family")]
+    told = [each.row for each in facts if each.resource.startswith("MedicationRequest/")]
+    assert told == ["party.Practitioner:name"] * 2
+
+
+def test_the_second_sign_of_two_that_are_one_is_told_of_as_its_component() -> None:
+    sign = """<entry><observation classCode="OBS" moodCode="EVN"><id root="2.999.5" extension="{0}"/>
+      <code code="{0}" codeSystem="2.16.840.1.113883.6.1"/><statusCode code="completed"/>
+      <effectiveTime value="20260301"/><value {1} xsi:type="PQ" value="80" unit="mm[Hg]"/></observation></entry>"""
+    found = explained(minimal(in_section(sign.format("8480-6", XSI) + sign.format("8462-4", XSI), "8716-3")))
+    (fact,) = (each for each in found.facts if each.path == "component[1].valueQuantity.value")
+    assert fact.row == "observation.Observation:value"
+    assert fact.place is not None
+    assert fact.place.path == "section[8716-3]/entry[2]/observation/value"
+
+
 def test_every_value_of_every_resource_is_a_fact() -> None:
     from mappings.fhir.leaves import leaves
 
