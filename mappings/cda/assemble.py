@@ -156,7 +156,7 @@ class Assembly(Context):
             for reference in self.kids[text].get("reference", ()):
                 part = self.doc.ids.get((reference.get("value") or "").strip().removeprefix("#"))
                 div = block(part, self.prefix) if part is not None else None
-                if div is not None:
+                if part is not None and div is not None:
                     body["text"] = {"status": "additional", "div": div}
                     if self.trace is not None:
                         self.trace.rule("narrative", self.trace.resource, "text", self.doc.place(part))

@@ -254,7 +254,7 @@ def _saturation(walk: Walk, saturation: _Sign, inhaled: list[_Sign]) -> None:
 
 
 def _read(walk: Walk, sign: _Sign, body: Json, index: int) -> Json:
-    """What another sign says, for a component of this one, of that index; its number, comment and performer are kept."""
+    """What another sign says, for the component of that index; its number, comment and performer are kept."""
     found: Json = {}
     mark = walk.trace.mark() if walk.trace is not None else 0
     with _at(walk, sign):
