@@ -70,6 +70,14 @@ def test_a_reaction_belongs_to_the_allergy_before_it() -> None:
     assert validate(penicillin) == ()  # a reaction that names no manifestation says that it is unknown
 
 
+@pytest.mark.parametrize(
+    ("kind", "reaction", "made"), [("FA", "", "allergy"), ("FA", "IN", "intolerance"), ("", "AL", "allergy")]
+)
+def test_an_allergy_is_one_by_its_sensitivity_else_by_its_kind(kind: str, reaction: str, made: str) -> None:
+    found = one(adt("A60", segment("IAM", f2=kind, f3="PN^Peanut", f9=reaction)), "AllergyIntolerance")
+    assert found["type"] == made
+
+
 def test_a_referral_behind_a_plan_is_paid_by_that_plan_alone() -> None:
     conversion = adt(
         "A01", "IN1|1|A|P1^^^HOSP|Payor one", "AUT||PAY|||||", "RF1|A||MED|||R1^HOSP", "IN1|2|B|P2^^^HOSP|Payor two"
