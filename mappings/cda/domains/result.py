@@ -46,7 +46,7 @@ def _report(walk: Walk, el: Element) -> None:
     made = components(walk, el)
 
     def finish(body: Json) -> None:
-        if results := [{"reference": ref} for ref in made if ref.startswith("Observation/")]:
+        if results := [{"reference": ref} for ref in made if ref.startswith("Observation/") and not _void(walk, ref)]:
             body["result"] = results
         if media := [{"link": {"reference": ref}} for ref in made if ref.startswith("Media/")]:
             body["media"] = media
@@ -64,6 +64,11 @@ def _planned(walk: Walk, el: Element) -> None:
         walk.refuse(el, "planned")
     else:
         plan.call(walk, el)
+
+
+def _void(walk: Walk, ref: str) -> bool:
+    """Whether a result was entered in error: no report lists it, as of HL7 v2's."""
+    return ref in walk.by_ref and walk.by_ref[ref].body.get("status") == "entered-in-error"
 
 
 def _documents(walk: Walk, made: list[str]) -> list[Json]:

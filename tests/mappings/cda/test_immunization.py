@@ -101,7 +101,9 @@ NONE = [
 
 @pytest.mark.parametrize(("material", "attributes"), NONE)
 def test_no_known_and_no_information_differ_known(material: str, attributes: str) -> None:
-    assert shot(material=material, attributes=attributes)["vaccineCode"]["coding"][0]["code"] == "787482006"
+    found = shot(material=material, attributes=attributes)
+    assert found["vaccineCode"]["coding"][0]["code"] == "787482006"
+    assert found["status"] == "not-done"  # in every form: that there are none is nothing that was given
 
 
 UNKNOWN = [

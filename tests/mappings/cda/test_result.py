@@ -73,6 +73,13 @@ def test_a_completed_panel_with_a_result_to_come_is_partial_and_told_of() -> Non
     assert codes(done) == ["status-conflict"]
 
 
+def test_a_report_does_not_list_what_was_entered_in_error() -> None:
+    done = of(organizer(hemoglobin(), measured("804-5", "9", "g/dL", status="nullified"), coded=PANEL))
+    right, wrong = every(done, "Observation")
+    assert wrong["status"] == "entered-in-error"
+    assert one(done, "DiagnosticReport")["result"] == [{"reference": f"Observation/{right['id']}"}]
+
+
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
