@@ -55,6 +55,7 @@ class Plan:
 
     spans: list[Span] = field(default_factory=list)
     points: list[Bound] = field(default_factory=list)
+    closed: list[Bound] = field(default_factory=list)  # those that are both ends of a stretch: a day's course ends, too
     phases: list[Span] = field(default_factory=list)
     lengths: list[Length] = field(default_factory=list)  # how long, of no known beginning
     every: list[Json] = field(default_factory=list)
@@ -110,6 +111,8 @@ def _stretch(plan: Plan, node: "Element", kids: "dict[str, list[Element]]", ctx:
             _once(plan.lengths, length)
     elif span.point is not None:
         _once(plan.points, span.point)
+        if "low" in kids and "high" in kids:
+            _once(plan.closed, span.point)
     else:
         _once(plan.spans, span)
 
@@ -306,7 +309,8 @@ def _period(plan: Plan) -> Json | None:
     if len(plan.phases) == 1:
         return period_of(plan.phases[0])
     if plan.repeats and len(plan.points) == 1:
-        return period_of(Span(None, plan.points[0]))
+        point = plan.points[0]
+        return period_of(Span(None, point, point if point in plan.closed else None))
     return None
 
 

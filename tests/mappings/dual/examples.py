@@ -115,7 +115,11 @@ NOTHING: Final = Record(
     allergies=NothingKnown(),
     problems=NothingKnown(),
     immunizations=NothingKnown(),
-    medications=(Medication(PRODUCTS[0], "listed", refused=True, start="2024"),),
+    medications=(
+        Medication(PRODUCTS[0], "listed", refused=True, start="2024", end="2024"),
+        Medication(PRODUCTS[1], start="2024-01-01", end="2024-01-01"),
+        Medication(PRODUCTS[2], start="2024-01-01", end="2024-01-01", frequency=Frequency(3, 1, "d")),
+    ),
     panels=(Panel(PANELS[0], _NOON, (Result(TESTS[0], Moment("2025-03")),)),),
 )
 

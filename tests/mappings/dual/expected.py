@@ -303,6 +303,7 @@ class Difference(NamedTuple):
     element: str  # what gives way: that fact, else all of this element; `*`: the statement is not told at all
     said: tuple[str, ...]  # what stands there instead; \\1 is a group of `where`
     reason: str
+    unless: str = "nothing"  # another fact of the statement, for which the difference does not hold
 
 
 _V2: Final[tuple[Form, ...]] = ("v2",)
@@ -324,6 +325,17 @@ DIFFERENCES: Final = (
     # what documents say otherwise
     Difference(("ccda", "ehdsi"), "Observation", r"value=(\S+( \S+)?) to \1", "value", (r"\1",),
                "an interval whose ends are one number is that number"),
+    *(
+        Difference(("ccda", "ehdsi"), kind, r"dosage.bounds=(\S+) to \1", element, said,
+                   "GTS[Timing]: an interval of equal ends is a time", "dosage.every=.*")
+        for kind in ("MedicationRequest", "MedicationStatement")
+        for element, said in (("dosage.bounds", ()), ("dosage.event", (r'["\1"]',)))
+    ),
+    *(
+        Difference(("ccda", "ehdsi"), "MedicationStatement", r"when=(\S+) to \1", element, said,
+                   "GTS[effective]: an interval of equal ends is a time", "dosage.every=.*")
+        for element, said in (("when", ()), ("effectiveDateTime", (r"\1",)))
+    ),
     # what v2 cannot say
     Difference(_V2, "Composition", "emptyReason=.*", "*", (), "no field says that nothing is known"),
     Difference(_V2, "MedicationStatement", "status=.*", "*", (), "no segment says what is not taken"),
@@ -384,6 +396,8 @@ def applied(statement: list[Fact], form: Form) -> Iterator[tuple[Difference, Fac
     """The differences of a statement, with what they match."""
     for each in DIFFERENCES:
         if form in each.forms and each.kind == statement[0].kind:
+            if any(re.fullmatch(each.unless, f"{fact.element}={fact.value}", re.DOTALL) for fact in statement):
+                continue
             for fact in statement:
                 if (match := re.fullmatch(each.where, f"{fact.element}={fact.value}", re.DOTALL)) is not None:
                     yield each, fact, match

@@ -74,6 +74,9 @@ def pivl(period: str, attributes: str = "", more: str = "") -> str:
         (BOUNDS + BOUNDS, {"boundsPeriod": PERIOD}),
         ('<t><low value="20240501"/></t>' + EVERY_6_H, every(6, "h", boundsPeriod={"start": "2024-05-01"})),
         ('<t value="20240501"/>' + EVERY_6_H, every(6, "h", boundsPeriod={"start": "2024-05-01"})),
+        # a course of one day is over on that day
+        ('<t><low value="20240501"/><high value="20240501"/></t>' + EVERY_6_H,
+         every(6, "h", boundsPeriod={"start": "2024-05-01", "end": "2024-05-01"})),
         ('<t><width value="10" unit="d"/></t>' + EVERY_6_H, every(6, "h", boundsDuration={
             "value": 10, "unit": "d", "system": "http://unitsofmeasure.org", "code": "d"})),
         (pivl('<low value="20240501"/><period value="6" unit="h"/>'),
