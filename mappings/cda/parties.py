@@ -238,8 +238,7 @@ def is_patient(role: Element, ctx: Any) -> bool:
         return False
     if known_of(ctx).patient & raw_keys(role, ctx):
         return True
-    told = ("relatedEntity", "associatedEntity")
-    return short(str(role.tag)) in told and any(code_of(each) in _SELF for each in ctx.kids[role].get("code", ()))
+    return any(code_of(each) in _SELF for each in ctx.kids[role].get("code", ()))
 
 
 def _described(role: Element, ctx: Any) -> Element:

@@ -197,6 +197,23 @@ def test_the_patients_own_words_are_hers() -> None:
     assert recorder(done) == {"reference": f"Patient/{one(done, 'Patient')['id']}"}
 
 
+ONESELF = '<code code="ONESELF" codeSystem="2.16.840.1.113883.5.111"/>'
+
+
+@pytest.mark.parametrize("numbered", ["", number("N9")])
+def test_who_is_told_to_be_herself_is_the_patient(numbered: str) -> None:
+    """An author and a performer too, as documents are written that a patient generates."""
+    done, first = authored(numbered + ONESELF + person("Ida"))
+    assert first == {"reference": f"Patient/{one(done, 'Patient')['id']}"}
+    given = f"""<entry><substanceAdministration classCode="SBADM" moodCode="EVN"><statusCode code="completed"/>
+      <consumable><manufacturedProduct><manufacturedMaterial><code code="1"/></manufacturedMaterial>
+      </manufacturedProduct></consumable>
+      <performer><assignedEntity>{numbered}{ONESELF}{person("Ida")}</assignedEntity></performer>
+      </substanceAdministration></entry>"""
+    again = of_sections(("11369-6", given), author=HEADER)
+    assert "Ida" not in str(every(again, "Practitioner")) + str(one(again, "Immunization"))
+
+
 # relatives ------------------------------------------------------------------------------------------------------------
 
 

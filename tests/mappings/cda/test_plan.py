@@ -78,6 +78,20 @@ def test_the_status_of_a_request(status: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "said"),
+    [("UR", "urgent"), ("394849002", "urgent"), ("394848005", "routine"), ("441808003", "routine"), ("high", None)],
+)
+def test_how_urgent_it_is_is_told_by_tables_only(code: str, said: str | None) -> None:
+    """HL7's ActPriority, and the three that C-CDA names; `high` is a code of neither: kept beside."""
+    found = one(
+        plan(statement("act", f'{CODE}{ACTIVE}<priorityCode code="{code}" codeSystem="2.999.7"/>')), "ServiceRequest"
+    )
+    assert found.get("priority") == said
+    kept = [each["valueCoding"]["code"] for each in found.get("extension", ())]
+    assert kept == ([code] if said is None else [])
+
+
+@pytest.mark.parametrize(
     ("tag", "time", "said", "told_of"),
     [
         ("procedure", '<effectiveTime value="20260601"/>', "active", True),

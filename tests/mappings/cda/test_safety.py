@@ -193,6 +193,19 @@ def test_what_was_entered_in_error_is_no_allergy_and_no_problem() -> None:
             assert "clinicalStatus" not in found
 
 
+def test_what_shows_itself_in_a_reaction_is_a_manifestation_of_it() -> None:
+    inner = """<observation classCode="OBS" moodCode="EVN"><code code="ASSERTION"/>
+      <value xsi:type="CD" code="{}" codeSystem="2.16.840.1.113883.6.96"/>{}</observation>"""
+    wheeze = f'<entryRelationship typeCode="MFST">{inner.format("56018004", "")}</entryRelationship>'
+    cough = f'<entryRelationship typeCode="MFST">{inner.format("49727002", wheeze)}</entryRelationship>'
+    done = of_sections(
+        (ALLERGIES, observation(f'<value xsi:type="CD" code="416098002" {SNOMED}/>{cough}', code="ASSERTION"))
+    )
+    (reaction,) = one(done, "AllergyIntolerance")["reaction"]
+    assert [each["coding"][0]["code"] for each in reaction["manifestation"]] == ["49727002", "56018004"]
+    assert every(done, "Observation") == []
+
+
 def test_a_reaction_in_words_and_a_severity_without_reaction_stay() -> None:
     nested = (
         '<entryRelationship typeCode="MFST"><observation classCode="OBS" moodCode="EVN"><code code="ASSERTION"/>'
