@@ -4,7 +4,7 @@ fact for fact. What a form tells otherwise is a row of `expected.DIFFERENCES`, w
 Source: design chapter CDA §18 (dual emitter).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import pytest
@@ -25,6 +25,7 @@ WRITTEN: dict[Form, Callable[[Record], list[bytes]]] = {
     "v2": v2.messages,
 }
 DOCUMENTS: tuple[Form, ...] = ("ccda", "ehdsi")
+V2: Form = "v2"
 NO_DIFFERENCE: dict[str, list[Fact]] = {"lost": [], "made up": []}
 
 
@@ -53,23 +54,30 @@ def test_what_is_meant_is_what_becomes_of_it(form: Form, record: Record) -> None
 @settings(max_examples=40, deadline=None)
 def test_messages_and_documents_agree_on_what_both_can_say(record: Record) -> None:
     """Whatever the record means: where both tell of a statement, they tell the same of each element, but for those
-    that a difference names."""
+    that a difference of that statement names."""
     message = facts(converted(record, "v2"))
     for form in DOCUMENTS:
         document = facts(converted(record, form))
         both = {fact[:2] for fact in message} & {fact[:2] for fact in document}
-        assert _comparable(message, both, form) == _comparable(document, both, form)
+        apart = {(*fact[:2], each.element) for side in (form, V2) for each, fact in _differences(record, side)}
+        assert _comparable(message, both, apart) == _comparable(document, both, apart)
 
 
-def _comparable(found: frozenset[Fact], both: set[tuple[str, str]], form: Form) -> set[Fact]:
-    apart = {(each.kind, each.element) for each in DIFFERENCES if {form, "v2"} & set(each.forms)}
-    return {fact for fact in found if fact[:2] in both and (fact.kind, fact.element) not in apart}
+def _differences(record: Record, form: Form) -> Iterator[tuple[Difference, Fact]]:
+    """The differences that hold for a record's statements."""
+    for _, statement in groupby(sorted(meant(record)), key=lambda fact: fact[:2]):
+        for each, fact, _ in applied(list(statement), form):
+            yield each, fact
+
+
+def _comparable(found: frozenset[Fact], both: set[tuple[str, str]], apart: set[tuple[str, str, str]]) -> set[Fact]:
+    return {fact for fact in found if fact[:2] in both and fact[:3] not in apart}
 
 
 @pytest.mark.parametrize("form", WRITTEN)
 @pytest.mark.parametrize("record", EXAMPLES, ids=("full", "none", "nothing"))
 def test_nothing_goes_wrong_on_the_way(record: Record, form: Form) -> None:
-    """No statement is refused, no value unreadable; what nobody reads is a reason why v2's words stand beside."""
+    """No statement is refused and no value unreadable: there are only the issues that are meant."""
     noticed = {issue.code for done in converted(record, form) for issue in done.issues}
     assert noticed - NOTICED[form] == set()
 
@@ -81,13 +89,7 @@ NOTICED: dict[Form, set[str]] = {"ccda": {"status-conflict"}, "ehdsi": {"status-
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda each: f"{each.kind}-{each.element}")
 def test_every_difference_is_needed_and_has_its_reason(difference: Difference) -> None:
     assert difference.reason
-    found = {
-        (form, each)
-        for record in EXAMPLES
-        for form in WRITTEN
-        for _, statement in groupby(sorted(meant(record)), key=lambda fact: fact[:2])
-        for each, _, _ in applied(list(statement), form)
-    }
+    found = {(form, each) for record in EXAMPLES for form in WRITTEN for each, _ in _differences(record, form)}
     assert {(form, difference) for form in difference.forms} <= found
 
 
