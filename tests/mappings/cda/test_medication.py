@@ -576,3 +576,15 @@ def test_what_was_taken_before_admission_and_is_said_twice_is_one() -> None:
     done = as_statements(minimal(in_section(twice, "42346-7")))
     assert one(done, "MedicationStatement")["category"]["coding"][0]["code"] == "community"
     assert [outcome.outcome for outcome in done.tally] == ["mapped", "merged"]
+
+
+@pytest.mark.parametrize(("denied", "asked"), [("", ["active"]), ('negationInd="true"', [])])
+def test_what_is_not_to_be_watched_is_no_request_to_watch_it(denied: str, asked: list[str]) -> None:
+    """A denied act is refused, as every denied act but a plan's own: its words stand in the narrative."""
+    act = f"""<entryRelationship typeCode="COMP"><act classCode="ACT" moodCode="INT" {denied}>
+      <templateId root="2.16.840.1.113883.10.20.22.4.123"/><code code="395170001"/><statusCode code="active"/></act>
+      </entryRelationship>"""
+    done = of_sections(("10160-0", f"<entry>{given(act)}</entry>"))
+    assert [each["status"] for each in every(done, "ServiceRequest")] == asked
+    assert ("unsupported-statement" in codes(done)) is bool(denied)
+    assert one(done, "MedicationRequest")["status"] != "stopped"
