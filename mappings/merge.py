@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from mappings import statuses
 from mappings.fhir.schema import schema
 from mappings.fhir.values import absent
@@ -68,6 +70,8 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
         return Settled(None, dict(clock), ())
     if old is None:
         return Settled(mapped.body, {} if mapped.mode == "stub" else _advance(clock, mapped), ())
+    if mapped.filled and "extension" in mapped.body:
+        mapped = _with_extensions_that_count(old, mapped)
     late = event_time(mapped.at) < event_time(clock.get("", ""))
     if moved and late:
         return Settled(None, dict(clock), (issue("late-event"),))
@@ -89,6 +93,16 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
     body, issues = _update(old, mapped)
     issues += _of_another_drug(old, mapped.body) if kind in _OF_A_DRUG else ()
     return Settled(body, _advance(clock, mapped), issues)
+
+
+def _with_extensions_that_count(old: Json, mapped: "Mapped") -> "Mapped":
+    """Extensions are one element with many meanings: `extension(url)` in `filled` is for where none of it is stored."""
+    held = {f"extension({each.get('url')})" for each in old.get("extension", ())} & set(mapped.filled)
+    if not held:
+        return mapped
+    counting = [each for each in mapped.body["extension"] if f"extension({each.get('url')})" not in held]
+    body = {name: value for name, value in mapped.body.items() if name != "extension"}
+    return replace(mapped, body=body | ({"extension": counting} if counting else {}))
 
 
 def _advance(clock: Clock, mapped: "Mapped") -> dict[str, str]:

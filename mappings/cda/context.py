@@ -47,6 +47,7 @@ class Context:
         self.entry_references: Any = None
         self.specimens_told: Any = None
         self.vital_pairs: Any = None
+        self.personal: set[str] = set()  # extensions of a patient, else only referred to, that statements gave her
         self.annotations: dict[Element, list[Json]] = {}
         self.zone = DocumentZone.of(doc, profile.zone, profile.cda.zero_offset)
         if self.zone.mismatch:

@@ -15,7 +15,7 @@ from operator import attrgetter
 from mappings import finishing
 from mappings.cda.compose import compose
 from mappings.cda.document import Element, Limits, parse
-from mappings.cda.domains import entry_reference
+from mappings.cda.domains import entry_reference, personal
 from mappings.cda.header import instant, patient_key, patient_role, read_header
 from mappings.cda.trace import DocumentTrace
 from mappings.cda.walk import Walk
@@ -44,6 +44,7 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
     entry_reference.settle(walk)
     compose(walk, sections)
     finishing.finish(walk)
+    personal.follow(walk)
     walk.release()
     return Conversion(
         resources=tuple(

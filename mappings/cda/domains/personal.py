@@ -2,6 +2,8 @@
 
 Sex at birth, sex, gender identity, pronouns, tribal affiliation, whether she needs an interpreter: rows are
 `social.Patient.csv`. Only extensions that a standard names; sexual orientation has none and stays an Observation.
+They are statements, no demographics: a patient who is known already has them too, though the document only follows what
+another feed says of her name.
 Source: C-CDA on FHIR, social history; US Core 8 and FHIR extensions of Patient.
 """
 
@@ -33,5 +35,18 @@ def personal(walk: Walk, el: Element) -> None:
     if len(said) == known:
         walk.tell(el, "narrative")
         return
+    if patient.mode == "stub" or walk.personal:
+        patient.mode = "update"
+        walk.personal |= {each["url"] for each in said[known:]}
     patient.body["extension"] = [each for number, each in enumerate(said) if each not in said[:number]]
     walk.tell(el, "mapped", patient.ref)
+
+
+def follow(walk: Walk) -> None:
+    """Of a patient whom the document only follows the statements count, and nothing else where she is known already."""
+    if walk.patient is None or not walk.personal:
+        return
+    body = walk.patient.body
+    others = {each["url"] for each in body["extension"]} - walk.personal
+    known = [name for name in body if name not in ("extension", "id", "meta", "resourceType")]
+    walk.patient.filled = known + [f"extension({url})" for url in sorted(others)]

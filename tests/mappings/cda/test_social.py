@@ -6,7 +6,9 @@ Source: C-CDA R1.1 to R5, social history; C-CDA on FHIR, social history; IPS 2.0
 import pytest
 
 from mappings.convert import Conversion
+from mappings.merge import settle
 from tests.mappings.cda.converted import Json, codes, every, of_sections, one, outcomes
+from tests.mappings.cda.documents import LEAST
 from tests.mappings.cda.observations import (
     ASSERTION,
     PREGNANCIES,
@@ -128,6 +130,27 @@ def test_what_has_parts_keeps_them(asked: str, url: str, inner: str) -> None:
     assert parts[inner]["valueCodeableConcept"]["coding"][0]["code"] == "68"
     if inner == "value":
         assert parts["period"]["valuePeriod"] == {"start": "2008"}
+
+
+def test_a_known_patient_has_what_was_said_of_her_and_keeps_what_she_is_called() -> None:
+    """The document follows: name, numbers and race are another feed's, her sex at birth is a statement."""
+    race = '<raceCode code="2106-3" codeSystem="2.16.840.1.113883.6.238"/>'
+    header = LEAST["recordTarget"].replace("<birthTime", f"{race}<birthTime")
+    sex = observation(code("76689-9"), '<value xsi:type="CD" code="F" codeSystem="2.16.840.1.113883.5.1"/>')
+    done = of_sections((SOCIAL, f"<entry>{sex}</entry>"), recordTarget=header)
+    (mapped,) = (each for each in done.resources if each.body["resourceType"] == "Patient")
+    named = {"resourceType": "Patient", "id": mapped.body["id"], "name": [{"family": "Known"}], "gender": "male"}
+    stored = {**named, "extension": [{"url": US_CORE + "race", "extension": [{"url": "text", "valueString": "x"}]}]}
+    found = settle(stored, mapped, {}).body
+    assert found is not None
+    assert {name: found[name] for name in named} == named
+    assert found["extension"][0] == stored["extension"][0]
+    assert [each["valueCode"] for each in found["extension"][1:]] == ["F"]
+    assert "identifier" in found, "what nobody had said is taken"
+    fresh = settle(None, mapped, {}).body
+    assert fresh == mapped.body
+    plain = of_sections((SOCIAL, ""), recordTarget=header)
+    assert [each.mode for each in plain.resources if each.body["resourceType"] == "Patient"] == ["stub"]
 
 
 def test_what_was_asked_and_not_told_is_a_fact() -> None:
