@@ -1,9 +1,9 @@
 """Advance directives: what a patient wishes for her care is a Consent of scope `adr`.
 
 It is a clinical wish and never consent to disclose: nothing here says what data may be shown to whom. Its value is what
-is to be done or not; a value that is yes or no permits or denies what the code names. Who verified it and who speaks
-for the patient take part in it; the time it holds is its period. That there is a directive at all, or none, is an
-Observation.
+is to be done or not; a value that is yes or no is a rule of its own that permits or denies what the code names. Who
+verified it and who speaks for the patient take part in it; the time it holds is its period. That there is a directive
+at all, or none, is an Observation.
 Source: C-CDA R2.1 (advance directive observation and organizer); C-CDA R5 (advance directive existence observation);
 CCD R1 §3.4; IHE PCC, advance directive observation (a BL value says whether the procedure is permitted); FHIR R4
 Consent.

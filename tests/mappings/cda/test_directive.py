@@ -89,7 +89,9 @@ def test_words_are_a_wish_too() -> None:
     ],
 )
 def test_a_no_denies_what_was_asked_and_is_no_wish_in_words(value: str, expected: str) -> None:
-    found = one(of_sections((DIRECTIVES, directive(value))), "Consent")["provision"]
+    whole = one(of_sections((DIRECTIVES, directive(value))), "Consent")["provision"]
+    assert whole.keys().isdisjoint({"type", "code"}), "R4: no type in the root rule, one in each nested rule"
+    (found,) = whole["provision"]
     assert found["type"] == expected
     assert [each["coding"][0]["code"] for each in found["code"]] == ["304251008"]
 
@@ -99,7 +101,7 @@ def test_a_no_denies_what_was_asked_and_is_no_wish_in_words(value: str, expected
 )
 def test_what_is_no_answer_infers_no_type(value: str) -> None:
     found = one(of_sections((DIRECTIVES, directive(value))), "Consent")
-    assert "type" not in found.get("provision", {})
+    assert found.get("provision", {}).keys().isdisjoint({"type", "provision"})
 
 
 def test_that_there_is_a_directive_or_none_is_an_observation() -> None:
