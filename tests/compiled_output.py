@@ -2,7 +2,8 @@
 
     python -m tests.compiled_output
 
-Every sample and every fixture of a shipped profile, as golden files record them, traced and not; patients as they are
+Every sample, message or document, and every fixture of a shipped profile, as golden files record them, traced and not;
+documents of the corpus where it is at hand; patients as they are
 read at receipt; messages that the fuzzer's generators make of fixed numbers; faults of the resources in
 `tests/vectors`. The first line says how it ran.
 """
@@ -12,11 +13,14 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from adapter.compiled import is_compiled
 from mappings import fixtures
+from mappings.bundle import bundle, usual
 from mappings.convert import load_profile, patient_keys, to_fhir
 from mappings.errors import MappingError
+from mappings.fhir.codec import encode
 from mappings.fhir.validate import validate
 from mappings.profile import PROFILES, Profile
 from mappings.record import record
@@ -24,7 +28,9 @@ from tests.fuzz import messages
 from tests.fuzz.choices import Choices
 from tests.mappings.fhir.test_mutants import MUTANTS, mutant
 from tests.mappings.hl7v2.messages import SAMPLES, default
+from tools.bench_peers import documents
 
+ROOT = Path(__file__).parents[1]
 GENERATED = 600  # messages of each generator
 LONGEST = 900  # bytes of the choices that make one
 
@@ -35,6 +41,11 @@ def lines() -> Iterator[str]:
         data = path.read_bytes()
         yield from _converted(path.stem, data, default())
         yield f"{path.stem}, traced {_digest(partial(_record, data, default(), trace=True))}"
+    for path in [*sorted((ROOT / "samples/cda").rglob("*.xml")), *documents()[1:]]:
+        data = path.read_bytes()
+        yield from _converted(path.stem, data, default())
+        yield f"{path.stem}, traced {_digest(partial(_record, data, default(), trace=True))}"
+        yield f"{path.stem}, bundle {_digest(partial(_bundle, data, default()))}"
     for folder in sorted(PROFILES.iterdir()):
         for path in fixtures.messages(folder):
             yield from _converted(f"{folder.name}/{path.stem}", path.read_bytes(), load_profile(folder))
@@ -55,6 +66,11 @@ def _converted(name: str, data: bytes, profile: Profile) -> Iterator[str]:
 
 def _record(data: bytes, profile: Profile, *, trace: bool = False) -> bytes:
     return record(to_fhir(data, profile, trace=trace))
+
+
+def _bundle(data: bytes, profile: Profile) -> bytes:
+    conversion = to_fhir(data, profile)
+    return encode(bundle(conversion, usual(conversion)))
 
 
 def _patients(data: bytes, profile: Profile) -> bytes:
