@@ -106,8 +106,19 @@ def _pointed_members(value: Json, urls: dict[str, str]) -> Json:
 
 
 def _pointed_items(value: list[Any], urls: dict[str, str]) -> list[Any]:
-    new = [pointed(each, urls) for each in value]
-    return new if any(one is not other for one, other in zip(new, value, strict=True)) else value
+    found = value
+    for index, each in enumerate(value):
+        if isinstance(each, dict):
+            new: Any = _pointed_members(each, urls)
+        elif isinstance(each, list):
+            new = _pointed_items(each, urls)
+        else:
+            continue
+        if new is not each:
+            if found is value:
+                found = list(value)
+            found[index] = new
+    return found
 
 
 def _stamp(conversion: "Conversion") -> str | None:

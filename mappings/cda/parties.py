@@ -68,6 +68,7 @@ class Known:
         self.patient: frozenset[Key] = frozenset()  # her numbers
         self.described: dict[Key, Element] | None = None
         self.made: dict[tuple[Element | bytes, frozenset[str]], Told] = {}  # by role, and by all that one says
+        self.written: dict[Element, bytes] = {}
 
 
 # participations -------------------------------------------------------------------------------------------------------
@@ -128,7 +129,10 @@ def _as_written(role: Element, ctx: Any) -> bytes | None:
     counts, too: a relative has the time of her participation, a trace tells of places."""
     if getattr(ctx, "patient", None) is None or getattr(ctx, "trace", None) is not None or is_relative(role, ctx):
         return None
-    return as_written(role)
+    known = known_of(ctx).written
+    if role not in known:
+        known[role] = as_written(role)
+    return known[role]
 
 
 def _once(
@@ -268,7 +272,7 @@ def _professional(role: Element, organization: Element | None, ctx: Any, allowed
     """A person, in a role where one is told."""
     if "PractitionerRole" not in allowed:
         return _practitioner(role, ctx)
-    return _once(role, _IN_ROLE, ctx, lambda: _in_role(role, organization, ctx))
+    return _once(role, _IN_ROLE, ctx, lambda: _in_role(role, organization, ctx), _as_written(role, ctx))
 
 
 def _in_role(role: Element, organization: Element | None, ctx: Any) -> Json | None:
@@ -293,7 +297,7 @@ def _is_inside(reference: Json | None) -> bool:
 
 
 def _practitioner(role: Element, ctx: Any) -> Json | None:
-    return _once(role, _PERSON, ctx, lambda: _person(role, ctx))
+    return _once(role, _PERSON, ctx, lambda: _person(role, ctx), _as_written(role, ctx))
 
 
 def _person(role: Element, ctx: Any) -> Json | None:
