@@ -90,11 +90,14 @@ def pointed(value: Any, urls: dict[str, str]) -> Any:
 def _pointed_members(value: Json, urls: dict[str, str]) -> Json:
     found = value
     for name, each in value.items():
-        if isinstance(each, str):
-            new: Any = urls.get(each, each) if name in _POINTERS else each
-        elif isinstance(each, dict):
+        kind = each.__class__
+        if kind is str:
+            if name not in _POINTERS:
+                continue
+            new: Any = urls.get(each, each)
+        elif kind is dict:
             new = _pointed_members(each, urls)
-        elif isinstance(each, list):
+        elif kind is list:
             new = _pointed_items(each, urls)
         else:
             continue
@@ -108,9 +111,10 @@ def _pointed_members(value: Json, urls: dict[str, str]) -> Json:
 def _pointed_items(value: list[Any], urls: dict[str, str]) -> list[Any]:
     found = value
     for index, each in enumerate(value):
-        if isinstance(each, dict):
+        kind = each.__class__
+        if kind is dict:
             new: Any = _pointed_members(each, urls)
-        elif isinstance(each, list):
+        elif kind is list:
             new = _pointed_items(each, urls)
         else:
             continue

@@ -6,11 +6,10 @@ run. Rates are of 100 kB, whatever the document's size. Others' converters are m
 
 from collections.abc import Callable
 from itertools import repeat
-from pathlib import Path
 
 from lxml import etree
 
-from adapter import tuning
+from adapter import samples, tuning
 from adapter.bench.conversion import Timed
 from adapter.bench.figure import Figure, Probe
 from mappings.bundle import bundle
@@ -19,7 +18,7 @@ from mappings.convert import Profile, load_profile, to_fhir
 from mappings.fhir.codec import encode
 
 AREA = "documents"
-SAMPLE = Path(__file__).parents[2] / "samples/cda/bench/referral-note.xml"
+SAMPLE = samples.documents() / "bench/referral-note.xml"
 GOAL = 120  # documents of 100 kB a second of one core
 MOST_PARSES = 11  # of the bare parse
 WARM, TURNS, OURS = 3, 4, 0.8

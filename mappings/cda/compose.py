@@ -240,14 +240,21 @@ def recorded(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> 
 def _provenance(walk: Any, root: Element, original: Any) -> None:
     """One for each author and time of statements, one for the document and all that nobody else signs."""
     source = {"role": "source", "what": {"reference": original.ref}}
-    header = {_signature(each, walk) for each in walk.kids[root].get("author", ())}
+    known: dict[Element, Key] = {}  # by author: all statements of a section name the same ones
+
+    def signature_of(author: Element) -> Key:
+        if (found := known.get(author)) is None:
+            found = known[author] = _signature(author, walk)
+        return found
+
+    header = {signature_of(each) for each in walk.kids[root].get("author", ())}
     written: dict[Key, tuple[Element, list[str]]] = {}
     of_others: set[str] = set()
     for el, outcome in walk.outcomes.items():
         if outcome.resource not in walk.by_ref:
             continue
         for author in _own_authors(el, walk):
-            signature = _signature(author, walk)
+            signature = signature_of(author)
             if signature in header:
                 continue
             targets = written.setdefault(signature, (author, []))[1]
@@ -287,7 +294,7 @@ def _own_authors(el: Element, walk: Any) -> list[Element]:
     here: Element | None = el
     while here is not None and here is not walk.doc.root:
         if found := walk.kids[here].get("author"):
-            return list(found)
+            return found  # type: ignore[no-any-return]
         here = here.getparent()
     return []
 

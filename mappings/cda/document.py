@@ -17,6 +17,7 @@ Source: CDA R2 §4.2 (ClinicalDocument), §4.3.5 (narrative and its ID); XML 1.0
 import codecs
 import hashlib
 import re
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -77,10 +78,12 @@ class Limits:
     text: int = 10_000_000  # of one text node: libxml2's own bound; a longer document may be parsed without it
 
 
-class _Tags(dict[str, str]):
+class _Tags(dict[Any, str]):
     """Tag -> short tag."""
 
-    def __missing__(self, tag: str) -> str:
+    def __missing__(self, tag: Any) -> str:
+        if not isinstance(tag, str):  # of a comment or an instruction, where somebody else has parsed
+            return str(tag)
         namespace, brace, name = tag[1:].partition("}") if tag.startswith("{") else ("", "", tag)
         prefix = _PREFIXES.get(namespace) if brace else None
         found = tag if prefix is None else prefix + name
@@ -107,6 +110,9 @@ def as_written(el: Element) -> bytes:
     return etree.tostring(el, with_tail=False)
 
 
+_NO_KIDS: dict[str, list[Element]] = {}
+
+
 class Kids(dict[Element, dict[str, list[Element]]]):
     """`kids[el]["value"]`: the children of that short tag, in order. Made when first asked for.
 
@@ -114,16 +120,21 @@ class Kids(dict[Element, dict[str, list[Element]]]):
     """
 
     def __missing__(self, el: Element) -> dict[str, list[Element]]:
+        children = list(el)
+        if not children:
+            self[el] = _NO_KIDS
+            return _NO_KIDS
         named: dict[str, list[Element]] = {}
-        in_pharmacy = _SHORT[str(el.tag)].startswith(_PHARMACY)
-        for child in el:
-            tag = _SHORT[str(child.tag)]
+        for child in children:
+            tag = _SHORT[child.tag]
             if tag in named:
                 named[tag].append(child)
             else:
                 named[tag] = [child]
-            if in_pharmacy and tag.startswith(_PHARMACY):
-                named.setdefault(tag.removeprefix(_PHARMACY), []).append(child)
+        if _SHORT[el.tag].startswith(_PHARMACY):
+            for tag in [each for each in named if each.startswith(_PHARMACY)]:
+                bare = tag.removeprefix(_PHARMACY)
+                named[bare] = [each for each in children if _SHORT[each.tag] in (tag, bare)]
         self[el] = named
         return named
 
@@ -133,7 +144,10 @@ class Document:
 
     __slots__ = ("_elements", "_ordinals", "_paths", "digest", "encoding", "ids", "issues", "kids", "raw", "root")
 
-    def __init__(self, raw: bytes, elements: list[Element], encoding: str, issues: list[Issue]) -> None:
+    def __init__(
+        self, raw: bytes, elements: list[Element], named: list[Element], encoding: str, issues: list[Issue]
+    ) -> None:
+        """`named`: those of the elements that have an ID."""
         self.raw = raw
         self.digest = hashlib.sha256(raw).digest()
         self.root = elements[0]
@@ -143,7 +157,14 @@ class Document:
         self._elements = elements
         self._ordinals: dict[Element, str] = {}
         self._paths: dict[Element, str] = {}
-        self.ids = self._index_ids()
+        self.ids = self._index_ids(named)
+
+    def may_hold(self, words: Collection[str]) -> bool:
+        """Whether any of these ASCII words can stand in the document; False is sure, for neither another encoding nor a
+        character reference hides one."""
+        if self.encoding.upper().startswith(_WIDE) or b"&#" in self.raw:
+            return True
+        return any(word.encode("ascii") in self.raw for word in words)
 
     def place(self, el: Element, attribute: str = "") -> XmlPlace:
         """Where an element, or an attribute of it, stands: from the outermost section, else from below the root."""
@@ -205,12 +226,12 @@ class Document:
             for nth, section in enumerate(named, 1):
                 self._ordinals[section] = f"[{code}][{nth}]" if len(named) > 1 else f"[{code}]"
 
-    def _index_ids(self) -> dict[str, Element]:
+    def _index_ids(self, named: list[Element]) -> dict[str, Element]:
         """@ID to its element. The first of two wins, unless the second is narrative and the first is not."""
         ids: dict[str, Element] = {}
         repeated: set[str] = set()
-        for el in self._elements:
-            if (written := el.get("ID")) is None or not (name := written.strip()):
+        for el in named:
+            if not (name := el.get("ID", "").strip()):
                 continue
             first = ids.setdefault(name, el)
             if first is not el:
@@ -265,8 +286,7 @@ def parse(data: bytes, limits: Limits = Limits()) -> Document:
     if root.tag != ROOT:
         raise UnreadableDocument("not-a-document", XmlPlace("document", root.sourceline or 0))
     elements = list(root.iter())
-    _check(elements, huge, limits)
-    return Document(data, elements, encoding, issues)
+    return Document(data, elements, _checked(elements, huge, limits), encoding, issues)
 
 
 def _parse(data: bytes, limits: Limits, issues: list[Issue]) -> tuple[Element, str, bool]:
@@ -333,11 +353,12 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _check(elements: list[Element], huge: bool, limits: Limits) -> None:
-    """The limits that only the tree can tell."""
+def _checked(elements: list[Element], huge: bool, limits: Limits) -> list[Element]:
+    """The elements that have an ID, once the limits hold that only the tree can tell."""
     if len(elements) > limits.elements:
         raise UnreadableDocument("over-limit", text=f"more than {limits.elements} elements")
-    if max(len(el.attrib) for el in elements) > limits.attributes:
+    names = [el.keys() for el in elements]
+    if max(map(len, names)) > limits.attributes:
         raise UnreadableDocument("over-limit", text=f"more than {limits.attributes} attributes on an element")
     if limits.depth < _LIBXML2_DEPTH or huge:  # otherwise libxml2 has seen to it
         depths = {elements[0]: 1}
@@ -346,6 +367,7 @@ def _check(elements: list[Element], huge: bool, limits: Limits) -> None:
             depths[el] = depth = 1 if above is None else depths[above] + 1
             if depth > limits.depth:
                 raise UnreadableDocument("over-limit", text=f"elements more than {limits.depth} deep")
+    return [el for el, own in zip(elements, names, strict=True) if "ID" in own]
 
 
 def _unreadable(error: etree.XMLSyntaxError) -> UnreadableDocument:

@@ -75,6 +75,8 @@ def _kept(sent: Json) -> Json:
 def find_annotations(walk: Any) -> None:
     """Security observations are no findings of the patient: they are told of here, and label what they stand beside."""
     walk.annotations = {}
+    if not walk.doc.may_hold(_KINDS):
+        return
     for el in walk.doc.root.iter(_OBSERVATION):
         if any(code_of(code) in _KINDS for code in walk.kids[el].get("code", ())):
             walk.annotations.setdefault(_labelled(el), []).extend(_said(el, walk))
@@ -116,12 +118,13 @@ def apply(walk: Any, original: Any) -> None:
     document = _own(walk.doc.root, walk)
     around: dict[Element, list[Json]] = {}
     strictest = list(document)
-    for el, outcome in walk.outcomes.items():
-        found = _around(el, walk, around)
-        strictest += [each for each in found if each not in strictest]
-        if (made := walk.by_ref.get(outcome.resource)) is not None:
-            _cover(made, [*document, *found])
-    strictest += [each for each in _of_sections(walk, around) if each not in strictest]
+    if _is_divided(walk):
+        for el, outcome in walk.outcomes.items():
+            found = _around(el, walk, around)
+            strictest += [each for each in found if each not in strictest]
+            if (made := walk.by_ref.get(outcome.resource)) is not None:
+                _cover(made, [*document, *found])
+        strictest += [each for each in _of_sections(walk, around) if each not in strictest]
     for made in walk.made:
         if made is original or made.type in _WHOLE:
             _cover(made, strictest)
@@ -130,6 +133,11 @@ def apply(walk: Any, original: Any) -> None:
         if walk.trace is not None and "security" in made.body.get("meta", {}):
             walk.trace.rule("labels", made.ref, "meta.security")
     _mark(walk, original, strictest)
+
+
+def _is_divided(walk: Any) -> bool:
+    """Whether any part of the document has a label of its own; in most it has not."""
+    return bool(walk.annotations) or any("confidentialityCode" in walk.kids[el] for el in walk.doc.root.iter(_SECTION))
 
 
 def _own(el: Element, walk: Any) -> list[Json]:

@@ -59,6 +59,7 @@ class Told(NamedTuple):
 
     reference: Json | None
     inside: list[Json]
+    quiet: bool = True  # nothing was to be told of; an issue has a place of its own
 
 
 class Known:
@@ -67,8 +68,9 @@ class Known:
     def __init__(self) -> None:
         self.patient: frozenset[Key] = frozenset()  # her numbers
         self.described: dict[Key, Element] | None = None
-        self.made: dict[tuple[Element | bytes, frozenset[str]], Told] = {}  # by role, and by all that one says
-        self.written: dict[Element, bytes] = {}
+        self.made: dict[tuple[Element, frozenset[str]], Told] = {}  # by role, or the first that says the same
+        self.alike: dict[Key, list[Element]] = {}  # roles of one number, each the first that says what it says
+        self.firsts: dict[Element, Element] = {}
 
 
 # participations -------------------------------------------------------------------------------------------------------
@@ -121,40 +123,49 @@ def of_role(role: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json 
     def found() -> Json | None:
         return next((each for each in _candidates(role, ctx, kinds) if each is not None), None)
 
-    return _once(role, kinds, ctx, found, _as_written(role, ctx))
+    return _once(role, kinds, ctx, found)
 
 
-def _as_written(role: Element, ctx: Any) -> bytes | None:
-    """All that a role says: an author of many statements is written again at each. None where what stands around it
-    counts, too: a relative has the time of her participation, a trace tells of places."""
-    if getattr(ctx, "patient", None) is None or getattr(ctx, "trace", None) is not None or is_relative(role, ctx):
-        return None
-    known = known_of(ctx).written
-    if role not in known:
-        known[role] = as_written(role)
-    return known[role]
+def _first_like(el: Element, ctx: Any) -> Element:
+    """The first role of the document that says all the same: an author of many statements is written again at each.
+    Itself where what stands around it counts, too: a relative has the time of her participation, a trace tells of
+    places."""
+    known = known_of(ctx)
+    found = known.firsts.get(el)
+    if found is None:
+        found = el
+        tag = short(str(el.tag))
+        if tag in _ROLES and ctx.patient is not None and ctx.trace is None and not is_relative(el, ctx):
+            numbers = ctx.kids[el].get("id", ())
+            look = (tag, *((numbers[0].get("root") or "", numbers[0].get("extension") or "") if numbers else ()))
+            alike = known.alike.setdefault(look, [])
+            text = as_written(el) if alike else b""
+            found = next((each for each in alike if as_written(each) == text), el)
+            if found is el:
+                alike.append(el)
+        known.firsts[el] = found
+    return found
 
 
-def _once(
-    el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json | None], same: bytes | None = None
-) -> Json | None:
+def _once(el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json | None]) -> Json | None:
     """What `find` gives for an element, found once: a header names the same few people again and again. What it put
-    into the resource that speaks of them goes into the next one, too. `same`: what is known of all that say this."""
+    into the resource that speaks of them goes into the next one, too."""
     if not hasattr(ctx, "builder"):
         return find()
     known = known_of(ctx).made
     told = known.get((el, what))
-    if told is None and same is not None:
-        told = known.get((same, what))
+    first = el
+    if told is None:
+        first = _first_like(el, ctx)
+        if first is not el and (other := known.get((first, what))) is not None and other.quiet:
+            told = other
     if told is None:
         outer, ctx.builder = ctx.builder, SimpleNamespace(body={})
         issues = len(ctx.issues)
         reference = find()
         inside = ctx.builder.body.get("contained", [])
         ctx.builder = outer
-        told = known[el, what] = Told(reference, inside)
-        if same is not None and len(ctx.issues) == issues:  # an issue has a place of its own
-            known[same, what] = told
+        told = known[el, what] = Told(reference, inside, len(ctx.issues) == issues)
     for each in told.inside:
         ctx.contained({name: value for name, value in each.items() if name != "id"})
     return dict(told.reference) if told.reference is not None else None
@@ -272,7 +283,7 @@ def _professional(role: Element, organization: Element | None, ctx: Any, allowed
     """A person, in a role where one is told."""
     if "PractitionerRole" not in allowed:
         return _practitioner(role, ctx)
-    return _once(role, _IN_ROLE, ctx, lambda: _in_role(role, organization, ctx), _as_written(role, ctx))
+    return _once(role, _IN_ROLE, ctx, lambda: _in_role(role, organization, ctx))
 
 
 def _in_role(role: Element, organization: Element | None, ctx: Any) -> Json | None:
@@ -297,7 +308,7 @@ def _is_inside(reference: Json | None) -> bool:
 
 
 def _practitioner(role: Element, ctx: Any) -> Json | None:
-    return _once(role, _PERSON, ctx, lambda: _person(role, ctx), _as_written(role, ctx))
+    return _once(role, _PERSON, ctx, lambda: _person(role, ctx))
 
 
 def _person(role: Element, ctx: Any) -> Json | None:

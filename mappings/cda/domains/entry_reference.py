@@ -64,20 +64,26 @@ class _About(NamedTuple):
 class _Known:
     """What a document's statements are known by, and what waits for them."""
 
-    def __init__(self, ctx: Any) -> None:
+    def __init__(self) -> None:
         self.waiting: list[_Waiting] = []
         self.about: list[_About] = []
-        self.statements: dict[Key, list[Element]] = {}
-        for el in ctx.doc.root.iter(*_TAGS):
-            if not is_reference(el, ctx):
-                for key in raw_keys(el, ctx):
-                    self.statements.setdefault(key, []).append(el)
+        self._statements: dict[Key, list[Element]] | None = None
+
+    def statements(self, ctx: Any) -> dict[Key, list[Element]]:
+        """By their numbers; asked for once something waits, which in most documents nothing does."""
+        if self._statements is None:
+            self._statements = {}
+            for el in ctx.doc.root.iter(*_TAGS):
+                if not is_reference(el, ctx):
+                    for key in raw_keys(el, ctx):
+                        self._statements.setdefault(key, []).append(el)
+        return self._statements
 
 
 def _known(ctx: Any) -> _Known:
     found: _Known | None = getattr(ctx, "entry_references", None)
     if found is None:
-        found = ctx.entry_references = _Known(ctx)
+        found = ctx.entry_references = _Known()
         ctx.later.append(lambda: settle(ctx))  # what stands in a section still to come
     return found
 
@@ -90,7 +96,7 @@ def is_reference(el: Element, ctx: Any) -> bool:
 def _became(keys: frozenset[Key], kinds: frozenset[str], ctx: Any) -> list[list[str]] | None:
     """What each statement of a number was made into, of a wrapper what it holds, as far as it may stand there; None as
     long as one of them is not mapped."""
-    statements = _known(ctx).statements
+    statements = _known(ctx).statements(ctx)
     found: list[list[str]] = []
     for el in dict.fromkeys(el for key in sorted(keys) for el in statements.get(key, ())):
         if el not in ctx.outcomes:
@@ -134,7 +140,9 @@ def settle(ctx: Any, el: Element | None = None) -> None:
     above = el.getparent() if el is not None else None
     if above is not None and short(str(above.tag)) != "entry":
         return
-    known = _known(ctx)
+    known: _Known | None = ctx.entry_references
+    if known is None:
+        return
     known.waiting = [each for each in known.waiting if not _placed(each, ctx)]
     known.about = [each for each in known.about if not _told(each, ctx)]
 
