@@ -22,8 +22,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# One worker a core; a worker that has nothing left takes over from another.
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 crash: $(READY)
 	$(BIN)/pytest -m crash
