@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Kind = Literal["transaction", "message", "document", "collection"]
-_POINTERS = frozenset({"reference", "url"})  # Attachment.url may name a Binary of the same Bundle
+_POINTERS = frozenset({"reference", "url", "valueUrl"})  # Attachment.url may name a Binary of the same Bundle
 KINDS: tuple[Kind, ...] = ("transaction", "message", "document", "collection")
 _FIRST: dict[Kind, str] = {"message": "MessageHeader", "document": "Composition"}
 _INSTANT = len("2025-01-01T00:00:00")  # what is longer has an offset
@@ -94,7 +94,7 @@ def _pointed_members(value: Json, urls: dict[str, str]) -> Json:
         if kind is str:
             if name not in _POINTERS:
                 continue
-            new: Any = urls.get(each, each)
+            new: Any = _url(each, urls) if name == "valueUrl" else urls.get(each, each)
         elif kind is dict:
             new = _pointed_members(each, urls)
         elif kind is list:
@@ -106,6 +106,12 @@ def _pointed_members(value: Json, urls: dict[str, str]) -> Json:
                 found = dict(value)
             found[name] = new
     return found
+
+
+def _url(each: str, urls: dict[str, str]) -> str:
+    """An address, of a part of a resource maybe: where a narrative link leads."""
+    whole, mark, part = each.partition("#")
+    return f"{urls[whole]}{mark}{part}" if whole in urls else each
 
 
 def _pointed_items(value: list[Any], urls: dict[str, str]) -> list[Any]:

@@ -87,6 +87,8 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
         if body is not None and kind == "DiagnosticReport":
             body, withdrawn = with_lines(old, body, mapped.clear)
             issues += withdrawn
+        if body is not None and "text" in old and body.get("text", {}).get("div") == old["text"].get("div"):
+            body = {**body, "text": old["text"]}  # the same words link to where they were said first: no new version
         if body is not None and kind == "DocumentReference":
             body = _with_relations(old, body)
         return Settled(body and _with_labels(body, old, mapped.body, mapped.clear), _advance(clock, mapped), issues)

@@ -11,12 +11,12 @@ never by position.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.compiled import Entries, Make, makes
 from mappings.cda.context import Context, nothing_contained, nothing_made
-from mappings.cda.document import XSI_TYPE, Document, Element
-from mappings.cda.narrative import block
+from mappings.cda.document import V3, XSI_TYPE, Document, Element
+from mappings.cda.narrative import anchor, block
 from mappings.cda.outcome import Outcome, Said
 from mappings.cda.paths import Reader
 from mappings.cda.place import XmlPlace
@@ -38,7 +38,14 @@ _OF_THE_SECTION = frozenset({
 _ABSENT_OF = {"dataAbsentReason": "value[x]"}  # what stands for a value that is not there
 _VERIFIED = "verificationStatus"
 _UNITED = ("category", "note", "identifier", "extension")
+NARRATIVE_LINK: Final = "http://hl7.org/fhir/StructureDefinition/narrativeLink"  # FHIR R4: on any element
+_SECTION: Final = f"{{{V3}}}section"
 _TEXT = 200  # characters of a text that take part in an identity
+
+
+def composition_key(doc: Document) -> Key:
+    """What identifies the Composition of a document: its very bytes."""
+    return "document", doc.digest.hex()
 
 
 class Made:
@@ -66,6 +73,7 @@ class Assembly(Context):
         self.identities: Identities = profile.identities
         self.feed: str = profile.namespace
         self.at = ""  # time of the document's statements
+        self.composition = ""  # its id, once somebody links to it
         self.made: list[Made] = []
         self.by_ref: dict[str, Made] = {}
         self.outcomes: dict[Element, Outcome] = {}
@@ -157,10 +165,22 @@ class Assembly(Context):
                 part = self.doc.ids.get((reference.get("value") or "").strip().removeprefix("#"))
                 div = block(part, self.prefix) if part is not None else None
                 if part is not None and div is not None:
-                    body["text"] = {"status": "additional", "div": div}
+                    body["text"] = self._linked(part) | {"status": "additional", "div": div}
                     if self.trace is not None:
                         self.trace.rule("narrative", self.trace.resource, "text", self.doc.place(part))
                     return
+
+    def _linked(self, part: Element) -> Json:
+        """The link from a resource's own words to where they stand: in the section at hand of the Composition."""
+        here: Element | None = part.getparent()
+        while here is not None and here is not self.section and here.tag != _SECTION:
+            here = here.getparent()
+        if here is None or here is not self.section or part.getparent() is here:  # elsewhere, or the text as a whole
+            return {}
+        if not self.composition:
+            self.composition = self.identities.make("Composition", composition_key(self.doc))
+        address = f"Composition/{self.composition}#{anchor(self.prefix, part.get('ID', ''))}"
+        return {"extension": [{"url": NARRATIVE_LINK, "valueUrl": address}]}
 
     def _apart(self, made: Made, el: Element) -> Made:
         """What shares the identity of another statement and says something else: told apart by what it says."""
@@ -287,7 +307,9 @@ class Assembly(Context):
         if self.trace is not None:
             told = self.trace.becomes(kind, body, made.ref)
             for path in (each for each, _ in leaves(body) if each.partition(".")[0].partition("[")[0] not in told):
-                self.trace.rule(self.row, made.ref, path, None if self.node is None else self.doc.place(self.node))
+                self.trace.rule(
+                    self.row or "party", made.ref, path, None if self.node is None else self.doc.place(self.node)
+                )
         return made.ref
 
     def _contain(self, body: Json) -> str | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mappings.cda import labels, parties, unstructured
+from mappings.cda.assemble import composition_key
 from mappings.cda.datatypes.coded import cd_string
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
@@ -45,7 +46,7 @@ def compose(walk: Any, sections: list[Json]) -> None:
     root = walk.doc.root
     walk.section = walk.statement = walk.act = None
     original = _original(walk, root)
-    made = walk.place_one("Composition", ("document", walk.doc.digest.hex()), "state", root)
+    made = walk.place_one("Composition", composition_key(walk.doc), "state", root)
     walk.fill("header.Composition", root, made)
     walk.name_sections(made.ref, sections)
     if unstructured.bodies(walk):

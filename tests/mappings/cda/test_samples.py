@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from mappings.bundle import bundle
+from mappings.cda.assemble import NARRATIVE_LINK
 from mappings.cda.document import parse
 from mappings.cda.paths import STATEMENTS
 from mappings.convert import Conversion, to_fhir
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
+from mappings.merge import settle
 from mappings.record import record
 from tests import golden
 from tests.mappings.cda.converted import default
+from tests.mappings.cda.documents import in_section, minimal
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = sorted((ROOT / "samples/cda").glob("*.xml"))  # drop in a file: that is a new test
@@ -56,6 +60,39 @@ def test_same_input_same_bytes(sample: Path) -> None:
 def test_every_reference_has_its_end(sample: Path) -> None:
     done = to_fhir(sample.read_bytes(), default())
     assert dangling(done) == set()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_every_narrative_link_leads_to_words_of_the_composition(sample: Path) -> None:
+    done = to_fhir(sample.read_bytes(), default())
+    linked = [each.body["text"]["extension"][0] for each in done.resources if "extension" in each.body.get("text", {})]
+    (composition,) = (each.body for each in done.resources if each.body["resourceType"] == "Composition")
+    told = "".join(str(section) for section in composition.get("section", ()))
+    for each in linked:
+        resource, _, fragment = each["valueUrl"].partition("#")
+        assert each["url"] == NARRATIVE_LINK
+        assert resource == f"Composition/{composition['id']}"
+        assert f'id="{fragment}"' in told
+    shown = [each["resource"] for each in bundle(done, "document")["entry"]]
+    urls = [each["text"]["extension"][0]["valueUrl"] for each in shown if "extension" in each.get("text", {})]
+    assert len(urls) == len(linked)
+    assert all(each.startswith(f"urn:uuid:{composition['id']}#") for each in urls)
+
+
+def test_the_same_words_in_the_next_document_are_no_new_version() -> None:
+    entry = """<text><paragraph ID="p1">Nuts</paragraph></text><entry><observation classCode="OBS" moodCode="EVN">
+      <id root="2.999.5" extension="A"/><code code="ASSERTION" codeSystem="2.16.840.1.113883.5.4"/>
+      <text><reference value="#p1"/></text><value xsi:type="CD" code="414285001" codeSystem="2.16.840.1.113883.6.96"/>
+      <participant typeCode="CSM"><participantRole><playingEntity><name>Nuts</name></playingEntity></participantRole>
+      </participant></observation></entry>"""
+    later = '<effectiveTime value="20260401120000+0100"/>'
+    documents = minimal(in_section(entry, "48765-2")), minimal(in_section(entry, "48765-2"), effectiveTime=later)
+    first, second = (
+        next(each for each in to_fhir(data, default()).resources if each.body["resourceType"] == "AllergyIntolerance")
+        for data in documents
+    )
+    assert first.body["text"]["extension"] != second.body["text"]["extension"]
+    assert settle(first.body, second, {"": first.at}).body == first.body
 
 
 def dangling(done: Conversion) -> set[str]:
