@@ -25,9 +25,9 @@ from adapter.access.consent import Rule
 from adapter.access.disclose import Ask
 from adapter.access.scopes import Letter
 from adapter.api import outcome
+from adapter.api.body import resource_body
 from adapter.api.call import Answer, Call, Header
 from adapter.api.conditions import etag, last_modified, tags
-from adapter.api.content import check_json_body
 from adapter.api.parameters import check_read_parameters, resource_id
 from adapter.api.read import found
 from adapter.errors import BadRequest, Forbidden, IssueItem, NotFound, PreconditionFailed, Unprocessable
@@ -37,7 +37,7 @@ from adapter.store.engine import Hot
 from adapter.store.unit import Change, EventParts, Replace, Unit, Written
 from adapter.store.writing import commit_unit
 from ledger.event import timestamp
-from mappings.fhir.codec import RESOURCE, check_bytes, decode
+from mappings.fhir.codec import decode
 from mappings.fhir.invariants import broken
 from mappings.fhir.validate import validate
 
@@ -79,8 +79,7 @@ async def _admit(call: Call, interaction: str, letter: Letter) -> Ask:
 
 async def _resource(call: Call) -> Json:
     """Step 2, the bytes and the schema."""
-    check_json_body(call.header(b"content-type"))
-    resource = check_bytes(await call.body(RESOURCE.max_bytes))
+    resource = await resource_body(call)
     if resource.get("resourceType") != "Consent":
         raise BadRequest("the body is no Consent", issue="invalid", expression="resourceType")
     faults = tuple(fault for fault in validate(resource) if fault.severity == "error") or broken(resource)
