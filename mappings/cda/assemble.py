@@ -37,6 +37,7 @@ _OF_THE_SECTION = frozenset({
 })  # fmt: skip
 _ABSENT_OF = {"dataAbsentReason": "value[x]"}  # what stands for a value that is not there
 _VERIFIED = "verificationStatus"
+_BOTH = frozenset({"value", "component"})
 _UNITED = ("category", "note", "identifier", "extension")
 NARRATIVE_LINK: Final = "http://hl7.org/fhir/StructureDefinition/narrativeLink"  # FHIR R4: on any element
 _SECTION: Final = f"{{{V3}}}section"
@@ -328,12 +329,17 @@ class Assembly(Context):
     def _agree(one: Json, other: Json) -> bool:
         """Whether two statements of one identity say the same; what belongs to the section that says it aside. What
         only one of them says, the other may have left out: but for what it is about, and for what was an error."""
-        if (_VERIFIED in one) != (_VERIFIED in other):
+        if (_VERIFIED in one) != (_VERIFIED in other) or _answers(one) ^ _answers(other) == _BOTH:
             return False
         first, second = _by_element(one), _by_element(other)
         if any(first.get(name) != second.get(name) for name in ABOUT):
             return False
         return all(first[name] == second[name] for name in first.keys() & second.keys())
+
+
+def _answers(body: Json) -> frozenset[str]:
+    """How an observation answers: by its value, by parts. One may leave either out, but not say each another one."""
+    return frozenset(part for part in _BOTH if any(name.startswith(part) for name in body))
 
 
 def _by_element(body: Json) -> dict[str, Json]:

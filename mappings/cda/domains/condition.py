@@ -49,6 +49,8 @@ def condition(walk: Walk, el: Element) -> None:
         walk.nothing_known(el)
     else:
         walk.state("condition.Condition", el)
+        if not walk.negated and not is_none(el, walk) and _is_active(el, walk) and end_of(el, walk) == "unknown":
+            walk.issue("status-conflict", el)  # called active, and over
 
 
 def _text(el: Element, ctx: Any) -> bool:

@@ -100,6 +100,7 @@ def _complete(known: Made, made: Made) -> None:
             known.body[name] += [each for each in value if each not in known.body[name]]
         elif name in _PARTS and all(known.body[name].get(part, said) == said for part, said in value.items()):
             known.body[name] |= value
+    made.body = known.body  # what waits for a reference finds it there
 
 
 def _belong(walk: Walk, acts: list[Element], made: Made) -> None:

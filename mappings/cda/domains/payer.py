@@ -83,7 +83,15 @@ def covers_oneself(el: Element, ctx: Any) -> bool:
 def policy(ctx: Any) -> Json | None:
     """The policy around an authorization."""
     outcome = ctx.outcomes.get(ctx.act) if ctx.act is not None else None
-    return values.reference(outcome.resource or None) if outcome is not None else None
+    if outcome is None or not outcome.resource.startswith("Coverage/"):
+        return None
+    return values.reference(outcome.resource)
+
+
+@flag("of-policy")
+def of_policy(el: Element, ctx: Any) -> bool:
+    """Whether an authorization stands in a policy."""
+    return policy(ctx) is not None
 
 
 @resolver("policy-payer")

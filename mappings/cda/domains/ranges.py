@@ -14,6 +14,7 @@ from mappings.cda.datatypes.text import ed_text
 from mappings.cda.document import Element
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued
+from mappings.fhir.codec import decimal
 
 Json = dict[str, Any]
 
@@ -58,6 +59,17 @@ def range_age(ctx: Any) -> Json | None:
     """Of what age, where the criterion is an interval of time."""
     for each in _criteria(ctx):
         found = as_range(each, ctx)
-        if found is not None and all(end.get("code") in _OF_AGES for end in found.values()):
+        if found is None or not all(end.get("code") in _OF_AGES for end in found.values()):
+            continue
+        if _rises(found):
             return found
+        ctx.issue("contradiction", each, "low above high")
     return None
+
+
+def _rises(found: Json) -> bool:
+    """Whether the low end is not above the high one (rng-2)."""
+    low, high = found.get("low", {}), found.get("high", {})
+    if "value" not in low or "value" not in high or low["code"] != high["code"]:
+        return True
+    return decimal(low["value"]) <= decimal(high["value"])

@@ -213,3 +213,15 @@ def test_a_patient_who_came_by_herself_is_no_referrer() -> None:
       </participant>"""
     (found,) = one(of_sections((ENCOUNTERS, listed(CPT + own))), "Encounter")["participant"]
     assert "individual" not in found
+
+
+def test_what_points_at_no_reason_leaves_no_empty_list() -> None:
+    """Said of an encounter that the header has begun, too."""
+    reason = """<entryRelationship typeCode="RSON"><act classCode="ACT" moodCode="EVN">
+      <templateId root="2.16.840.1.113883.10.20.22.4.122"/><id root="2.999.9" extension="d1"/><code nullFlavor="NP"/>
+      </act></entryRelationship>"""
+    drug = f"""<entry><substanceAdministration classCode="SBADM" moodCode="EVN"><id root="2.999.9" extension="d1"/>
+      <consumable><manufacturedProduct><manufacturedMaterial><code code="1" {SCT}/></manufacturedMaterial>
+      </manufacturedProduct></consumable></substanceAdministration></entry>"""
+    done = of_sections((ENCOUNTERS, listed(CPT + reason)), ("10160-0", drug), componentOf=around(time("2026")))
+    assert "reasonReference" not in one(done, "Encounter")

@@ -232,3 +232,11 @@ def test_equal_codes_of_different_assertions_are_different_findings() -> None:
     done = of_sections((SOCIAL, entry(observation(ASSERTION, FINDING)) + entry(observation(ASSERTION, other))))
     assert len(every(done, "Observation")) == 2
     assert codes(done) == []
+
+
+def test_one_value_and_several_are_two_observations() -> None:
+    """obs-7: once the value of the one stood beside the components of the other."""
+    first, second = (f'<value xsi:type="INT" value="{n}"/>' for n in (1, 2))
+    done = of_sections((SOCIAL, entry(observation(QUESTION, first)) + entry(observation(QUESTION, first + second))))
+    found = every(done, "Observation")
+    assert sorted(("valueInteger" in each, "component" in each) for each in found) == [(False, True), (True, False)]

@@ -139,3 +139,8 @@ def test_a_payer_is_an_organization_or_a_person_and_never_a_professional(who: st
     found = one(of_sections(("48768-6", f"<entry>{act}</entry>")), "Coverage")
     named = found["payor"][0]["reference"]
     assert (named if named[0] != "#" else found["contained"][0]["resourceType"]).startswith(kind)
+
+
+def test_an_authorization_of_no_policy_names_none() -> None:
+    done = of_sections((PAYERS, f"<entry>{AUTHORIZATION}</entry>"))
+    assert "insurance" not in one(done, "ClaimResponse")

@@ -322,3 +322,11 @@ def test_an_open_range_has_one_end() -> None:
 def test_of_what_age_a_range_holds(shape: str) -> None:
     (found,) = ranged(INTERVAL + shape.format('<low value="18" unit="a"/><high value="65" unit="a"/>'))
     assert (found["age"]["low"]["value"], found["age"]["high"]["value"]) == (Decimal(18), Decimal(65))
+
+
+def test_an_age_from_more_to_less_is_none() -> None:
+    """rng-2."""
+    shape = '<sdtc:precondition1><sdtc:criterion1><sdtc:value xsi:type="IVL_PQ">{}</sdtc:value></sdtc:criterion1>'
+    ends = '<low value="65" unit="a"/><high value="18" unit="a"/>'
+    (found,) = ranged(INTERVAL + shape.format(ends) + "</sdtc:precondition1>")
+    assert "age" not in found
