@@ -164,12 +164,15 @@ class Writer:
         """The markup of an element that is not opened the same way everywhere."""
         if rule is None:
             return self._unlisted(node, context)
+        if not rule.opened[1]:  # what holds nothing has no ID to link to, either
+            if not tables.is_marked(node):
+                return rule.opened
+            self.deleted.append(node)
+            return _NOTHING
         written = self.attributes(items, rule) if items else ""
         if written is None:
             self.deleted.append(node)
             return _NOTHING
-        if not rule.opened[1]:
-            return rule.opened
         if rule.special and (found := _SPECIAL[rule.element](self, node, rule, written, context)):
             return found
         return rule.open(written)

@@ -110,6 +110,12 @@ def test_a_link_that_is_not_known_to_be_harmless_is_text(href: str) -> None:
     assert to_xhtml(text_of(doc), "s1-", context(doc)) == '<div xmlns="http://www.w3.org/1999/xhtml"><a>t</a></div>'
 
 
+def test_a_link_to_what_no_id_is_written_of_leads_nowhere() -> None:
+    doc = document('<linkHtml href="#b">t</linkHtml><br ID="b"/>')
+    div = to_xhtml(text_of(doc), "s1-", context(doc))
+    assert div == '<div xmlns="http://www.w3.org/1999/xhtml"><a>t</a><br/></div>'
+
+
 @pytest.mark.parametrize(
     "href", ["https://example.org/a?b=c", "HTTP://example.org", "mailto:a@example.org", " http://x "]
 )
