@@ -294,8 +294,9 @@ def _own_authors(el: Element, walk: Any) -> list[Element]:
     """The authors that a statement, its wrapper or its section names."""
     here: Element | None = el
     while here is not None and here is not walk.doc.root:
-        if found := walk.kids[here].get("author"):
-            return found  # type: ignore[no-any-return]
+        found: list[Element] = walk.kids[here].get("author", [])
+        if found:
+            return found
         here = here.getparent()
     return []
 
