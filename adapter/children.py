@@ -3,8 +3,8 @@
 The parent's half: a pool of spawned children, each asked over its standard input and answering over its standard
 output, in order, in frames of a 4-byte big-endian length and that many bytes; its first answer, empty, says that it is
 ready. A child that takes too long, dies or answers too much is killed and replaced; the message it was at is what
-failed, those behind it are asked again. One that never becomes ready costs no message: the questions wait, and the next
-start is tried. What the frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
+failed, those behind it are asked again. One that never becomes ready, or dies while nobody asks, costs no message: they
+wait for the next start. What the frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
 """
 
 import asyncio
@@ -98,8 +98,8 @@ class Children:
                 await _end(process)
 
     async def _greeted(self, process: Process) -> bool:
-        _write(process, self._hello)
         try:
+            _write(process, self._hello)
             await _answer(process, START_S)
         except ChildFailed as exc:
             await self._not_started(exc.reason)
@@ -136,6 +136,16 @@ class Children:
 
     async def _converse(self, process: Process, asked: deque[_Question]) -> None:
         try:
+            if _has_ended(process):
+                log.error("child.ended")
+                raise ChildFailed("died")  # before it was asked: of no question, another child gets them all
+            await self._answered(process, asked)
+        finally:
+            self._waiting.extendleft(reversed(asked))
+            self._asked.set()
+
+    async def _answered(self, process: Process, asked: deque[_Question]) -> None:
+        try:
             for question in asked:
                 _write(process, question.payload)
             while asked:
@@ -144,9 +154,6 @@ class Children:
         except ChildFailed as exc:
             _fail(asked.popleft(), exc.reason)
             raise
-        finally:
-            self._waiting.extendleft(reversed(asked))
-            self._asked.set()
 
 
 async def _answer(process: Process, limit_s: float) -> bytes:
@@ -168,7 +175,14 @@ async def _answer(process: Process, limit_s: float) -> bytes:
 def _write(process: Process, payload: bytes) -> None:
     if process.stdin is None:
         raise RuntimeError("a child without a standard input")
+    if _has_ended(process):  # asyncio drops what is written there, uvloop raises RuntimeError
+        raise ChildFailed("died")
     process.stdin.write(len(payload).to_bytes(4) + payload)
+
+
+def _has_ended(process: Process) -> bool:
+    """Whether the loop has seen that nobody reads any more."""
+    return process.stdin is None or process.stdin.is_closing()
 
 
 def _settle(question: _Question, answer: bytes) -> None:

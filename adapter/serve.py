@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from adapter import logs, tuning
+from adapter.loop import run_loop
 from adapter.node import Node, running
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ def run(folder: Path) -> None:
     """Serve one site. Raises what ended the node for good; returns after a signal."""
     logs.configure()
     tuning.tune()
-    asyncio.run(_serve(folder))
+    run_loop(_serve(folder))
 
 
 async def _serve(folder: Path) -> None:

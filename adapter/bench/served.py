@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from adapter import logs, receiving, tuning
+from adapter.loop import run_loop
 
 BODY = b'{"resourceType":"Basic"}' + b" " * 600  # about as long as a Patient
 
@@ -67,4 +68,4 @@ async def _serve(kind: str, argument: str) -> None:
 if __name__ == "__main__":
     logs.configure()
     tuning.tune()
-    asyncio.run(_serve(*sys.argv[1:]))
+    run_loop(_serve(*sys.argv[1:]))

@@ -39,7 +39,8 @@ STOP_S = 10.0  # of the 15 s that a service manager waits
 BACKLOG = 1024
 # asyncio's default, 256 KiB, makes malloc map and unmap memory for every read: a third of the cost of a small one.
 READ_BYTES = 64 * 1024
-# The default, 256 KiB a connection, would cost a thousand TLS connections a quarter of a gigabyte.
+# asyncio's default, 256 KiB a connection, would cost a thousand TLS connections a quarter of a gigabyte. uvloop has its
+# own, whose pages cost nothing before bytes lie there.
 TLS_BUFFER_BYTES = 32 * 1024
 
 log = structlog.get_logger(__name__)

@@ -1,14 +1,17 @@
 """Poison costs itself only: caps hold, neighbours are answered (operations chapter §4, fault F24). Real processes."""
 
 import asyncio
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from adapter import loop
 from adapter.children import ChildFailed, Children
 
-# echoes; `die` ends it, `loop` never answers, `flood` claims an answer of 4 GB
+# echoes; `pid` tells its own; `die` ends it, `loop` never answers, `flood` claims an answer of 4 GB
 SCRIPT = """
 import os, sys, time
 read, write = sys.stdin.buffer, sys.stdout.buffer
@@ -29,7 +32,7 @@ while (ask := frame()) is not None:
         write.write(b"\\xff" * 4)
         write.flush()
         time.sleep(60)
-    answer = hello + b":" + ask
+    answer = hello + b":" + (str(os.getpid()).encode() if ask == b"pid" else ask)
     write.write(len(answer).to_bytes(4, "big") + answer)
     write.flush()
 """
@@ -81,3 +84,54 @@ async def test_closing_fails_what_is_not_answered(children: Children) -> None:
     await children.close()
     with pytest.raises(ChildFailed):
         await asyncio.wait_for(question, 1)
+
+
+LOOPS = pytest.mark.parametrize("factory", [asyncio.new_event_loop, loop.factory()])
+
+
+@LOOPS
+def test_a_child_that_was_killed_while_nobody_asked_costs_no_message(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def scene() -> list[bytes]:
+        pool = Children(b"hello", limit_s=5.0, command=[sys.executable, "-c", SCRIPT])
+        await pool.start()
+        os.kill(int((await pool.ask(b"pid")).partition(b":")[2]), signal.SIGKILL)
+        await asyncio.sleep(0.3)  # the loop sees its end
+        try:
+            return await asyncio.gather(*map(pool.ask, [b"a", b"b"]))
+        finally:
+            await pool.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(scene()) == [b"hello:a", b"hello:b"]
+
+
+@LOOPS
+@pytest.mark.parametrize("delay_s", [0.0, 0.0005, 0.002, 0.01])
+def test_a_child_killed_at_any_moment_leaves_no_question_without_an_answer(
+    factory: Callable[[], asyncio.AbstractEventLoop], delay_s: float
+) -> None:
+    """Before the loop knows, while it writes, and after: what was asked is answered, or failed as what killed it."""
+
+    async def scene() -> None:
+        pool = Children(b"hello", limit_s=5.0, command=[sys.executable, "-c", SCRIPT])
+        await pool.start()
+        for _ in range(5):
+            pid = int((await pool.ask(b"pid")).partition(b":")[2])
+            busy = [asyncio.create_task(pool.ask(b"x" * 300_000)) for _ in range(3)]
+            await asyncio.sleep(delay_s)
+            os.kill(pid, signal.SIGKILL)
+            late = []
+            for _ in range(3):
+                await asyncio.sleep(delay_s)
+                late.append(asyncio.create_task(pool.ask(b"y")))
+            told = await asyncio.gather(*busy, *late, return_exceptions=True)
+            assert [each for each in told if isinstance(each, ChildFailed) and each.reason == "died"][1:] == []
+            assert {len(each) for each in told if isinstance(each, bytes)} <= {300_006, 7}
+            assert not [each for each in told if not isinstance(each, bytes | ChildFailed)]
+        assert await pool.ask(b"z") == b"hello:z"
+        await pool.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(scene())
