@@ -1,13 +1,15 @@
 """A closed loop over many sockets: each connection sends, waits for its answer, and sends again.
 
 Kept lean, because it runs beside what it measures: no event loop, no stream objects, one call of the selector for
-whatever is ready. What a request is and when an answer is complete is the caller's.
+whatever is ready, none for a connection alone; the next request is made while an answer is under way. What a request is
+and when an answer is complete is the caller's.
 """
 
 import selectors
 import socket
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from adapter.bench.probes import Latencies
@@ -15,7 +17,7 @@ from adapter.errors import Unavailable
 
 HOST = "127.0.0.1"
 READ_BYTES = 64 * 1024
-LAST_ANSWERS_S = 10.0  # how long the last answers are waited for
+LAST_ANSWERS_S = 10  # how long the last answers are waited for
 CONNECT_S = 10.0
 
 # Of what has arrived: None while the answer is not whole, else whether it is a good one.
@@ -79,6 +81,8 @@ def _connect(port: int) -> socket.socket:
     except OSError as exc:
         raise Unavailable("the process to be measured does not answer") from exc
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setblocking(True)  # the kernel keeps the time: Python's own way is one more call of it a message
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", LAST_ANSWERS_S, 0))
     return made
 
 
@@ -89,18 +93,26 @@ def _drive(
     complete: Complete,
     seconds: float,
 ) -> Outcome:
-    started = time.perf_counter()
-    end = started + seconds
     taken: list[float] = []
     bad = 0
-    due = sum(_send(caller, requests) for caller in callers)
+    following = next(requests, None)
+
+    def send(caller: _Caller) -> int:
+        """Send the next request; how many were sent."""
+        nonlocal following
+        if following is None:
+            return 0
+        caller.sent = time.perf_counter()
+        caller.socket.sendall(following)
+        following = next(requests, None)
+        return 1
+
+    started = time.perf_counter()
+    end = started + seconds
+    due = sum(map(send, callers))
     last = time.perf_counter()
-    while due:
-        ready = selector.select(LAST_ANSWERS_S)
-        if not ready:
-            break
-        for key, _ in ready:
-            caller: _Caller = key.data
+    while due and (ready := _ready(selector, callers)):
+        for caller in ready:
             good = _receive(selector, caller, complete)
             if good is None:
                 continue
@@ -109,19 +121,16 @@ def _drive(
             due -= 1
             bad += not good
             if last < end and caller.socket.fileno() >= 0:
-                due += _send(caller, requests)
+                due += send(caller)
     served = sum(caller.answers > 0 for caller in callers)
     return Outcome(Latencies.of(taken), last - started, served, bad, due)
 
 
-def _send(caller: _Caller, requests: Iterator[bytes]) -> int:
-    """Send the next request; how many were sent."""
-    request = next(requests, None)
-    if request is None:
-        return 0
-    caller.sent = time.perf_counter()
-    caller.socket.sendall(request)
-    return 1
+def _ready(selector: selectors.BaseSelector, callers: list[_Caller]) -> Sequence[_Caller]:
+    """Those that have something to read; one alone waits in its `recv`. None, when nothing has come for too long."""
+    if len(callers) == 1:
+        return callers if callers[0].socket.fileno() >= 0 else ()
+    return [key.data for key, _ in selector.select(LAST_ANSWERS_S)]
 
 
 def _receive(selector: selectors.BaseSelector, caller: _Caller, complete: Complete) -> bool | None:
