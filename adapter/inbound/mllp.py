@@ -168,6 +168,8 @@ class FrameReader:
 
     def _between(self) -> Event | None:
         start = self._buffer.find(VT)
+        if start == 0 and not self._junk and (message := self._whole()) is not None:
+            return Frame(message)
         gap = start if start >= 0 else len(self._buffer)
         if gap:
             self._junk += len(self._buffer[:gap].translate(None, _BLANKS))
@@ -181,6 +183,16 @@ class FrameReader:
             return self._wait()
         self._move(Cause.START)
         return Junk(self._take_junk()) if self._junk else None
+
+    def _whole(self) -> bytes | None:
+        """The message of a frame that lies whole at the beginning of the buffer; None: look closer."""
+        end = self._buffer.find(END, 1)
+        if not 0 < end <= self._limit + 1 or self._buffer.find(VT, 1, end) >= 0:
+            return None
+        with memoryview(self._buffer) as view:
+            message = bytes(view[1:end])
+        del self._buffer[: end + len(END)]
+        return message
 
     def _frame(self) -> Event | None:
         cause, size = self._delimiter()
