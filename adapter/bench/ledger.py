@@ -1,6 +1,6 @@
 """The ledger: appends with commitments, vault and details; proofs.
 
-The loop is the ledger's own (`Ledger.append` on the files of a real site): one client, then sixty-four, each waiting
+What runs is the ledger's own (`Ledger.append` on the files of a real site): one client, then sixty-four, each waiting
 for its receipt before its next event. An event is a permitted read, the commonest there is. Source: ledger chapter §20.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from adapter.bench import probes, sites
 from adapter.bench.figure import Figure, Probe, number
 from adapter.bench.probes import Latencies
+from adapter.loop import run_loop
 from adapter.site import open_site
 from ledger.commitment import SubjectKey
 from ledger.event import Event, RequiresEpoch, RequiresRef
@@ -39,7 +40,7 @@ DETAIL = b'{"v":1,"client":"clinic","organisation":{"system":"urn:oid:2.999.1","
 def measure(folder: Path, seconds: float) -> list[Figure]:
     """One client, sixty-four, and proofs over what they wrote."""
     place = sites.make(folder / "ledger")
-    return asyncio.run(_measure(place.folder, folder, seconds))
+    return run_loop(_measure(place.folder, folder, seconds))
 
 
 async def _measure(site: Path, folder: Path, seconds: float) -> list[Figure]:

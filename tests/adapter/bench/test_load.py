@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from adapter.bench import load
 from adapter.bench.load import acknowledged, answered, closed_loop
 from adapter.errors import Unavailable
 
@@ -15,6 +16,7 @@ REFUSED = ACCEPTED.replace(b"|AA|", b"|AR|")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 Serve = Callable[[socket.socket], None]
+CONNECTIONS = pytest.mark.parametrize("connections", [1, 3])  # one alone waits in its recv, several in a selector
 
 
 @contextmanager
@@ -56,39 +58,60 @@ def once(connection: socket.socket) -> None:
         connection.recv(1)
 
 
+def silent(connection: socket.socket) -> None:
+    """No answer at all."""
+    with connection:
+        while connection.recv(1):
+            pass
+
+
+@CONNECTIONS
 @pytest.mark.parametrize("cut", [1, 5, len(ACCEPTED) - 1])
-def test_every_request_is_counted_once_however_its_answer_is_cut(cut: int) -> None:
+def test_every_request_is_counted_once_however_its_answer_is_cut(cut: int, connections: int) -> None:
     with served(always(ACCEPTED[:cut], ACCEPTED[cut:])) as port:
-        outcome = closed_loop(port, iter([b"."] * 40), acknowledged, connections=4)
-    assert (len(outcome.latencies.ordered), outcome.served, outcome.bad, outcome.lost) == (40, 4, 0, 0)
+        outcome = closed_loop(port, iter([b"."] * 40), acknowledged, connections=connections)
+    assert (len(outcome.latencies.ordered), outcome.served) == (40, connections)
+    assert (outcome.bad, outcome.lost) == (0, 0)
     assert outcome.expect_all() is outcome
 
 
-def test_refusals_are_no_success() -> None:
+@CONNECTIONS
+def test_refusals_are_no_success(connections: int) -> None:
     with served(always(REFUSED)) as port:
-        outcome = closed_loop(port, iter([b"."] * 10), acknowledged, connections=2)
+        outcome = closed_loop(port, iter([b"."] * 10), acknowledged, connections=connections)
     assert (outcome.bad, outcome.rate) == (10, 0.0)
     with pytest.raises(Unavailable):
         outcome.expect_all()
 
 
-def test_a_connection_that_closes_loses_what_it_owed() -> None:
+@CONNECTIONS
+def test_a_connection_that_closes_loses_what_it_owed(monkeypatch: pytest.MonkeyPatch, connections: int) -> None:
+    monkeypatch.setattr(load, "LAST_ANSWERS_S", 1)
     with served(once) as port:
-        outcome = closed_loop(port, iter([b"."] * 2), acknowledged, connections=1)
-    assert (len(outcome.latencies.ordered), outcome.lost) == (1, 1)
+        outcome = closed_loop(port, iter([b"."] * 2 * connections), acknowledged, connections=connections)
+    assert (len(outcome.latencies.ordered), outcome.lost) == (connections, connections)
     with pytest.raises(Unavailable):
         outcome.expect_all()
 
 
-def test_it_ends_when_the_time_is_over() -> None:
+@CONNECTIONS
+def test_silence_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, connections: int) -> None:
+    monkeypatch.setattr(load, "LAST_ANSWERS_S", 1)
+    with served(silent) as port:
+        outcome = closed_loop(port, iter([b"."] * 9), acknowledged, connections=connections)
+    assert outcome.lost == connections
+
+
+@CONNECTIONS
+def test_it_ends_when_the_time_is_over(connections: int) -> None:
     def endless() -> Iterator[bytes]:
         while True:
             yield b"."
 
     with served(always(ACCEPTED)) as port:
-        outcome = closed_loop(port, endless(), acknowledged, connections=2, seconds=0.05)
+        outcome = closed_loop(port, endless(), acknowledged, connections=connections, seconds=0.05)
     assert outcome.lost == 0
-    assert outcome.served == 2
+    assert outcome.served == connections
 
 
 def test_nobody_listening_is_told() -> None:
