@@ -4,17 +4,18 @@ The parent's half: a pool of spawned children, each asked over its standard inpu
 output, in order, in frames of a 4-byte big-endian length and that many bytes; its first answer, empty, says that it is
 ready. A child that takes too long, dies or answers too much is killed and replaced; the message it was at is what
 failed, those behind it are asked again. One that never becomes ready, or dies while nobody asks, costs no message: they
-wait for the next start. What the frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
+wait for the next start. Whatever is cancelled meanwhile, each process that was started is ended, and waited for. What
+the frames mean is `child.py`'s. Source: operations chapter §2, §4 (poison).
 """
 
 import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -76,39 +77,25 @@ class Children:
         return await question.answer
 
     async def close(self) -> None:
-        """End the children; questions not answered yet fail."""
+        """End the children, and wait until they have ended; questions not answered yet fail."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        while self._waiting:
-            _fail(self._waiting.popleft(), "closed")
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            while self._waiting:
+                _fail(self._waiting.popleft(), "closed")
 
     async def _supervise(self) -> None:
         while True:
             generation = self._generation
             try:
-                process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, limit=1 << 20)
-            except OSError as exc:  # no memory, no process left: later, perhaps
-                await self._not_started(exc.strerror or "")
-                continue
-            try:
-                if await self._greeted(process):
+                async with _running(self._command) as process:
+                    await _greet(process, self._hello)
                     await self._serve(process, generation)
-            finally:
-                await _end(process)
-
-    async def _greeted(self, process: Process) -> bool:
-        try:
-            _write(process, self._hello)
-            await _answer(process, START_S)
-        except ChildFailed as exc:
-            await self._not_started(exc.reason)
-            return False
-        return True
-
-    async def _not_started(self, reason: str) -> None:
-        log.error("child.not_started", reason=reason)
-        await asyncio.sleep(AGAIN_S)
+            except ChildFailed as exc:  # before it was asked
+                log.error("child.not_started", reason=exc.reason)
+                await asyncio.sleep(AGAIN_S)
 
     async def _serve(self, process: Process, generation: int) -> None:
         """Until it fails at a question, which has its answer then, or has been replaced; the next child goes on."""
@@ -156,6 +143,11 @@ class Children:
             raise
 
 
+async def _greet(process: Process, hello: bytes) -> None:
+    _write(process, hello)
+    await _answer(process, START_S)
+
+
 async def _answer(process: Process, limit_s: float) -> bytes:
     stdout = process.stdout
     if stdout is None:
@@ -195,10 +187,52 @@ def _fail(question: _Question, reason: str) -> None:
         question.answer.set_exception(ChildFailed(reason))
 
 
-async def _end(process: Process) -> None:
+@asynccontextmanager
+async def _running(command: Sequence[str]) -> AsyncIterator[Process]:
+    """A process, ended with its context. Raises ChildFailed where none can be started.
+
+    Neither start nor end is broken off: a start that is cancelled leaves a process that is killed and, on uvloop, not
+    waited for; an end that is cancelled leaves one that nobody waits for on either loop.
+    """
+    starting = asyncio.create_task(_start(command))
+    try:
+        await _done(starting)
+        yield starting.result()[1]
+    finally:
+        if not starting.cancelled() and starting.exception() is None:
+            await _done(asyncio.create_task(_end(*starting.result())))
+
+
+async def _done(task: asyncio.Task[object]) -> None:
+    """Wait for it, and then raise what cancelled the waiting."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled
+
+
+async def _start(command: Sequence[str]) -> tuple[asyncio.SubprocessTransport, Process]:
+    loop = asyncio.get_running_loop()
+    try:
+        transport, protocol = await loop.subprocess_exec(
+            lambda: SubprocessStreamProtocol(limit=1 << 20, loop=loop), *command, stdin=PIPE, stdout=PIPE, stderr=None
+        )
+    except OSError as exc:  # no memory, no process left
+        raise ChildFailed(exc.strerror or "") from exc
+    return transport, Process(transport, protocol, loop)
+
+
+async def _end(transport: asyncio.SubprocessTransport, process: Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)  # Process.kill() would reap it, and asyncio then misses its end
+    # asyncio tells of an end only after that of the pipes: one that is full, and not read, has none
+    for fd in (0, 1):
+        if (pipe := transport.get_pipe_transport(fd)) is not None:
+            pipe.close()
     await process.wait()
-    if process.stdout is not None:
-        await process.stdout.read()  # to its end: only then does the loop let go of the transport
+    transport.close()

@@ -5,13 +5,15 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from adapter import loop
 from adapter.children import ChildFailed, Children
 
-# echoes; `pid` tells its own; `die` ends it, `loop` never answers, `flood` claims an answer of 4 GB
+# echoes; `pid` tells its own; `die` ends it, `loop` never answers, `flood` claims an answer of 4 GB,
+# `babble` goes on after its answer
 SCRIPT = """
 import os, sys, time
 read, write = sys.stdin.buffer, sys.stdout.buffer
@@ -35,6 +37,9 @@ while (ask := frame()) is not None:
     answer = hello + b":" + (str(os.getpid()).encode() if ask == b"pid" else ask)
     write.write(len(answer).to_bytes(4, "big") + answer)
     write.flush()
+    if ask == b"babble":
+        write.write(b"\\xff" * (8 << 20))
+        write.flush()
 """
 
 
@@ -135,3 +140,78 @@ def test_a_child_killed_at_any_moment_leaves_no_question_without_an_answer(
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(scene())
+
+
+@LOOPS
+def test_a_child_whose_pipe_is_full_is_replaced_too(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scene() -> None:
+        pool = Children(b"hello", limit_s=5.0, command=[sys.executable, "-c", SCRIPT])
+        await pool.start()
+        assert await pool.ask(b"babble") == b"hello:babble"
+        await asyncio.sleep(0.3)  # the loop stops reading
+        with pytest.raises(ChildFailed, match="too much output"):
+            await pool.ask(b"a")
+        try:
+            assert await asyncio.wait_for(pool.ask(b"b"), 30) == b"hello:b"
+        finally:
+            await pool.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(scene())
+
+
+FORKED = Path("/proc/self/task")
+COUNTED = pytest.mark.skipif(
+    not any(FORKED.glob("*/children")), reason="this system does not tell a process's children"
+)
+
+
+def offspring() -> set[str]:
+    """Processes that this one started and has not waited for."""
+    return {pid for told in FORKED.glob("*/children") for pid in told.read_text().split()}
+
+
+@COUNTED
+@LOOPS
+@pytest.mark.parametrize("steps", range(10))
+def test_closing_while_children_start_leaves_no_process(
+    factory: Callable[[], asyncio.AbstractEventLoop], steps: int
+) -> None:
+    before = offspring()
+
+    async def scene() -> set[str]:
+        pool = Children(b"hello", size=2, command=[sys.executable, "-c", SCRIPT])
+        await pool.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await pool.close()
+        return offspring()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(scene()) - before == set()
+
+
+@COUNTED
+@LOOPS
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_closing_while_a_child_ends_leaves_no_process(
+    factory: Callable[[], asyncio.AbstractEventLoop], withdrawn: bool
+) -> None:
+    """And so does a closing that is itself cancelled."""
+    before = offspring()
+
+    async def scene() -> set[str]:
+        pool = Children(b"hello", limit_s=30.0, command=[sys.executable, "-c", SCRIPT])
+        await pool.start()
+        with pytest.raises(ChildFailed, match="too much output"):
+            await pool.ask(b"flood")  # it is being killed now
+        closing = asyncio.create_task(pool.close())
+        await asyncio.sleep(0)
+        if withdrawn:
+            closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled() is withdrawn
+        return offspring()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(scene()) - before == set()
