@@ -171,10 +171,14 @@ def other_status(ctx: Any) -> Json | None:
     """Without a status observation: over if the time ended, else what the concern around it says."""
     if end_of(ctx.statement, ctx) in ("past", "unknown"):
         return _clinical("resolved")
+    kind = category_code(ctx)
+    diagnosing = kind == "encounter-diagnosis"  # an act that is no concern: that it is completed ends nothing
     for code in ctx.kids[ctx.act].get("statusCode", ()) if ctx.act is not None else ():
+        if diagnosing and code_of(code) != "active":
+            continue
         if (found := cd_status(code, ctx, load(_STATUS))) is not None:
             return found
-    return _clinical("active") if category_code(ctx) == "problem-list-item" else None  # con-3
+    return _clinical("active") if kind == "problem-list-item" else None  # con-3
 
 
 def _clinical(code: str) -> Json:

@@ -179,6 +179,17 @@ def test_a_problem_that_is_a_diagnosis_too_is_one_condition_with_both_categories
     assert len(one(done, "Encounter")["diagnosis"]) == 1
 
 
+def test_that_the_diagnosing_is_completed_ends_no_problem() -> None:
+    problem = f"""<entry><observation classCode="OBS" moodCode="EVN"><id root="2.999.9" extension="c1"/>
+      <code code="282291009" {SCT}/><statusCode code="completed"/><value xsi:type="CD" code="74400008" {SCT}/>
+      </observation></entry>"""
+    completed = diagnosis().replace('<code code="29308-4"/>', '<code code="29308-4"/><statusCode code="completed"/>')
+    alone = one(of_sections((ENCOUNTERS, listed(CPT + completed))), "Condition")
+    assert "clinicalStatus" not in alone
+    both = one(of_sections((PROBLEMS, problem), (ENCOUNTERS, listed(CPT + completed))), "Condition")
+    assert both["clinicalStatus"]["coding"][0]["code"] == "active"
+
+
 def test_a_reason_is_a_code() -> None:
     reason = f"""<entryRelationship typeCode="RSON"><observation classCode="OBS" moodCode="EVN">
       <code code="404684003" {SCT}/>
