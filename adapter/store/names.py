@@ -66,15 +66,8 @@ class Numbers:
 
     def draw(self) -> int:
         if self._next == self._end:
-            sql = (
-                "INSERT INTO sequence(name, next) VALUES ('number', ?) "
-                "ON CONFLICT(name) DO UPDATE SET next = sequence.next + ? RETURNING next"
-            )
-            row = self._hot.one(sql, (1 + NUMBERS, NUMBERS))
-            if row is None:
-                raise RuntimeError("the sequence gave no number")
-            self._end = row[0]
-            self._next = self._end - NUMBERS
+            self._next = self._hot.draw(NUMBERS)
+            self._end = self._next + NUMBERS
         self._next += 1
         return self._next - 1
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from adapter.inbound import journal_table
 from adapter.settings import load
-from adapter.store.engine import _connect, _transact
 from adapter.store.migrating import upgrade
+from adapter.store.sqlite import WRITE, connect, transact
 from ledger.store.file import create_file
 
 Rows = dict[str, list[tuple[object, ...]]]
@@ -18,8 +18,8 @@ Rows = dict[str, list[tuple[object, ...]]]
 
 def first_data_store(path: Path) -> None:
     """The file as the first migration alone makes it; without a pairing id."""
-    with closing(_connect(path)) as conn:
-        _transact(conn, "BEGIN IMMEDIATE", lambda conn: upgrade(conn, "0001"))
+    with closing(connect(path)) as conn:
+        transact(conn, WRITE, lambda conn: upgrade(conn, "0001"))
     path.chmod(0o600)
 
 

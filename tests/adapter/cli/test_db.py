@@ -18,7 +18,7 @@ from adapter import upgrade
 from adapter.errors import Unavailable
 from adapter.lock import lock
 from adapter.node import running
-from adapter.store import engine
+from adapter.store import sqlite
 from adapter.store.engine import NEWER
 from tests.adapter.cli.command import Command
 from tests.adapter.former import Rows, form, make_former, rows
@@ -221,7 +221,7 @@ def test_without_room_the_stores_stay_and_the_next_upgrade_finishes(
     with closing(sqlite3.connect(former / "data.sqlite3")) as conn:
         (pages,) = conn.execute("PRAGMA page_count").fetchone()
     with monkeypatch.context() as small:
-        small.setattr(engine, "PRAGMAS", (*engine.PRAGMAS, f"max_page_count={pages}"))
+        small.setattr(sqlite, "PRAGMAS", (*sqlite.PRAGMAS, f"max_page_count={pages}"))
         ended = command("db", "upgrade")
     assert ended.code == 4
     assert "SQLITE_FULL" in ended.err

@@ -1,0 +1,92 @@
+"""Raw statements on a connection of the data store: one contract, a class for each database.
+
+`Hot(conn)` is the same connection without SQLAlchemy's compiler, for statements that run many times a message:
+SQLAlchemy costs 20 µs a statement, a message writes two hundred rows. Statements are SQL that SQLite and PostgreSQL
+both read, with `?` for parameters; which class runs them is the connection's matter (`sqlite.py`).
+
+A database with one writer needs no locks of a unit's own; one with several takes them through `lock` and `hold`, and
+tells a unit that lost a race by raising `Again`, on which the engine runs the whole unit once more.
+Source: fhir chapter §5, §8; architecture §4 (store).
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection
+
+Row = tuple[Any, ...]
+
+
+class Again(Exception):
+    """Another writer was quicker: this unit is rolled back and runs again. Nobody but an engine catches it."""
+
+
+class Hot:
+    """Raw statements on a connection's driver, `?` for parameters."""
+
+    __slots__ = ()
+    _kinds: ClassVar[dict[str, "type[Hot]"]] = {}
+
+    def __init_subclass__(cls, *, dialect: str) -> None:
+        Hot._kinds[dialect] = cls
+
+    def __new__(cls, conn: Connection) -> "Hot":
+        return object.__new__(Hot._kinds[conn.dialect.name])
+
+    def __init__(self, conn: Connection) -> None:
+        raise NotImplementedError
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        raise NotImplementedError
+
+    def one(self, sql: str, params: Sequence[Any] = ()) -> Row | None:
+        raise NotImplementedError
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        """The number of rows changed."""
+        raise NotImplementedError
+
+    def many(self, sql: str, rows: Collection[Sequence[Any]]) -> None:
+        raise NotImplementedError
+
+    def insert(self, into: str, rows: Sequence[Row]) -> None:
+        """Many rows `INTO table(columns)`."""
+        raise NotImplementedError
+
+    def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[Row]:
+        """Rows of `sql`, whose `IN (…)` stands last, for any number of values: a few statements, each prepared once."""
+        raise NotImplementedError
+
+    def draw(self, count: int) -> int:
+        """The first of so many numbers that nobody else gets, each greater than all drawn before it. A multiple of
+        `names.NUMBERS`."""
+        raise NotImplementedError
+
+    def now_ms(self, ours: int) -> int:
+        """The time that all writers share; `ours` where there is only one clock."""
+        return ours
+
+    def lock(self, org: str, tokens: Iterable[bytes]) -> None:
+        """Until this transaction ends, no other locks one of these names of the organisation."""
+
+    def hold(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> list[Row]:
+        """`each_in` on one table, whose rows nobody changes until this transaction ends; taken in the order of the
+        column that `IN` names."""
+        return list(self.each_in(sql, values, params))
+
+    def notify(self, channel: str) -> None:
+        """Tell who listens, in any process, once this transaction is durable."""
+
+
+@contextmanager
+def savepoint(hot: Hot, name: str = "unit") -> Iterator[None]:
+    """What is done inside is undone, alone, when it raises."""
+    hot.run(f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException:
+        hot.run(f"ROLLBACK TO {name}")
+        hot.run(f"RELEASE {name}")
+        raise
+    hot.run(f"RELEASE {name}")
