@@ -13,9 +13,9 @@ from adapter import samples, tuning
 from adapter.bench.conversion import Timed
 from adapter.bench.figure import Figure, Probe
 from mappings.bundle import bundle
-from mappings.cda.document import parser
 from mappings.convert import Profile, load_profile, to_fhir
 from mappings.fhir.codec import encode
+from mappings.xml_parser import parser
 
 AREA = "documents"
 SAMPLE = samples.documents() / "bench/referral-note.xml"

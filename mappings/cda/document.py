@@ -1,11 +1,10 @@
 """A guarded CDA document: the bytes as received, their lxml tree, and the indexes that everything else reads it by.
 
-The only place of this package that makes an XML parser (`parser`). Rules, each with its test in `test_hostile_xml.py`:
+Rules, each with its test in `test_hostile_xml.py`:
 
 1. Size is bounded before the parser runs, elements, attributes and depth after it; libxml2 bounds depth, names and
    entities itself.
-2. Neither DTD nor entity nor network. `collect_ids` keeps its default, for switching it off makes libxml2 2.14 read an
-   external DTD from the disk, whatever `load_dtd` says. A resolver that finds nothing stands behind.
+2. Neither DTD nor entity nor network: `mappings/xml_parser.py` makes the parser.
 3. A DOCTYPE is refused once parsed, so that no encoding hides it.
 4. Only encodings that health records use, and a text node over 10 MB (an embedded file) only where none of 2 and 3 can
    hide: its second parse has no limits of libxml2's.
@@ -18,7 +17,6 @@ import codecs
 import hashlib
 import re
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -27,6 +25,7 @@ from lxml import etree
 from mappings.cda.errors import UnreadableDocument
 from mappings.cda.place import XmlPlace
 from mappings.issues import Issue, issue
+from mappings.xml_parser import BEYOND, RESOURCE_LIMIT, name_of, tree
 
 Element: TypeAlias = etree._Element
 
@@ -61,9 +60,6 @@ _NOT_IN_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _LOINC = re.compile(r"[0-9]{1,7}-[0-9]")
 _LIBXML2_DEPTH = 256  # without huge_tree
 _SHORTEST_ELEMENT = 4  # bytes of `<a/>`
-_RESOURCE_LIMIT = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
-_NO_MEMORY = int(etree.ErrorTypes.ERR_NO_MEMORY)
-_ERRORS = {code: name for name, code in vars(etree.ErrorTypes).items() if name.startswith(("ERR_", "NS_ERR_"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,33 +239,6 @@ class Document:
         return ids
 
 
-def parser(*, encoding: str | None = None, huge_tree: bool = False) -> etree.XMLParser:
-    """The parser of this project: no DTD, no entity, no network, no comments. `huge_tree` is for `_parse_huge` only."""
-    made = etree.XMLParser(
-        encoding=encoding,
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=huge_tree,
-        recover=False,
-        remove_pis=True,
-        remove_comments=True,
-    )
-    made.resolvers.add(_NOTHING)
-    return made
-
-
-class _Nothing(etree.Resolver):
-    """Every external entity is empty."""
-
-    def resolve(self, system_url: str | None, public_id: str | None, context: Any) -> Any:
-        return self.resolve_empty(context)
-
-
-_NOTHING = _Nothing()
-
-
 def parse(data: bytes, limits: Limits = Limits()) -> Document:
     """The document in these bytes. Raises UnreadableDocument, whose text never holds a word of them."""
     if len(data) > limits.bytes:
@@ -303,28 +272,16 @@ def _parse(data: bytes, limits: Limits, issues: list[Issue]) -> tuple[Element, s
         issues.append(issue("charset-guessed", XmlPlace("document", 1)))
     huge = False
     try:
-        return _tree(data, forced), encoding, False
+        return tree(data, forced), encoding, False
     except etree.XMLSyntaxError as error:
-        huge = error.code == _RESOURCE_LIMIT and len(data) > limits.text and _may_be_huge(data, encoding)
+        huge = error.code == RESOURCE_LIMIT and len(data) > limits.text and _may_be_huge(data, encoding)
         unreadable = _unreadable(error)
     if huge:
         try:  # the encoding is forced to the one in which no DOCTYPE was found
-            return _tree(data, encoding, huge_tree=True), encoding, True
+            return tree(data, encoding, huge_tree=True), encoding, True
         except etree.XMLSyntaxError as error:
             unreadable = _unreadable(error)
     raise unreadable  # out here: where libxml2's error is handled it would go along as the context, with its text
-
-
-def _tree(data: bytes, encoding: str | None, huge_tree: bool = False) -> Element:
-    """The root. lxml keeps every name a thread has met, up to some 130 MB; then it can learn no new one. So that a
-    stranger's inventions do not stop the thread for good, what fails there is read in a thread of its own."""
-    try:
-        return etree.fromstring(data, parser(encoding=encoding, huge_tree=huge_tree))
-    except etree.XMLSyntaxError as error:
-        if error.code != _NO_MEMORY:
-            raise
-    with ThreadPoolExecutor(max_workers=1) as fresh:
-        return fresh.submit(lambda: etree.fromstring(data, parser(encoding=encoding, huge_tree=huge_tree))).result()
 
 
 def _may_be_huge(data: bytes, encoding: str) -> bool:
@@ -373,10 +330,8 @@ def _checked(elements: list[Element], huge: bool, limits: Limits) -> list[Elemen
 def _unreadable(error: etree.XMLSyntaxError) -> UnreadableDocument:
     """Ours for libxml2's: its name, line and column."""
     line, column = error.position
-    code = "over-limit" if error.code in (_RESOURCE_LIMIT, _NO_MEMORY) else "not-xml"
-    return UnreadableDocument(
-        code, XmlPlace("document", line), f"column {column}, {_ERRORS.get(error.code, 'ERR_UNKNOWN')}"
-    )
+    code = "over-limit" if error.code in BEYOND else "not-xml"
+    return UnreadableDocument(code, XmlPlace("document", line), f"column {column}, {name_of(error)}")
 
 
 def _unread_encoding() -> UnreadableDocument:

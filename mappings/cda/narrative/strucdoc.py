@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from lxml import etree
 
-from mappings.cda.document import parser
 from mappings.cda.narrative import attributes
 from mappings.cda.narrative.elements import FROM_XHTML, ROWS, STYLES, V3, around
+from mappings.xml_parser import parser
 
 if TYPE_CHECKING:
     from mappings.cda.document import Element

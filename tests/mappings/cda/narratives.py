@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from mappings.cda.context import Context
-from mappings.cda.document import V3, Document, Element, parse, parser
+from mappings.cda.document import V3, Document, Element, parse
 from mappings.cda.narrative.elements import ROWS
 from mappings.fhir.narrative import narrative_fault
+from mappings.xml_parser import parser
 
 H = f"{{{V3}}}"
 STRUCDOC = (

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from mappings.cda.document import SDTC, V3, XSI_TYPE, Document, Element, parse, parser, short, type_of
+from mappings.cda.document import SDTC, V3, XSI_TYPE, Document, Element, parse, short, type_of
 from mappings.cda.errors import UnreadableDocument
 from mappings.cda.place import XmlPlace
+from mappings.xml_parser import parser
 from tests.mappings.cda.documents import DECLARED, in_section, minimal, wrapped
 
 ENTRY = "<entry><observation><code code='c'/><value value='1'/></observation></entry>"

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from mappings.cda.document import Document, Element, parse, parser
+from mappings.cda.document import Document, Element, parse
 from mappings.cda.errors import UnreadableDocument
 from mappings.cda.narrative import NO_NARRATIVE, Headers, anchor, block, from_xhtml, plain_text, table, to_xhtml
 from mappings.cda.narrative.elements import CONTEXTS, FROM_XHTML, ROWS, STYLES, around
 from mappings.fhir.narrative import ALLOWED, narrative_fault
 from mappings.fhir.narrative import XHTML as XHTML_NAMESPACE
+from mappings.xml_parser import parser
 from tests.mappings.cda.documents import wrapped
 from tests.mappings.cda.narratives import H, context, document, fits, squeezed, text_of, visible
 
