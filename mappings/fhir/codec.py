@@ -124,7 +124,7 @@ def check_bytes(data: bytes, limits: Limits = RESOURCE) -> Json:
         raise _refuse("structure", "is not a JSON object")
     if _is_small(data, limits) and _encoder.encode(value) == data:
         return value
-    members = _measure(value, limits, long=len(data) > limits.max_string)  # 3
+    members = measure(value, limits, long=len(data) > limits.max_string)  # 3
     if _names_at_most(data) != members and _names(data) != members:  # 4
         raise BytesError(tuple(_duplicates(data)))
     return value
@@ -162,6 +162,12 @@ def _decode_strictly(data: bytes, limits: Limits) -> Any:
         raise _refuse("value", "has a number that is too long or too large") from exc
     except msgspec.DecodeError as exc:
         raise _refuse("structure", "is not JSON") from exc
+
+
+def read_number(text: str, limits: Limits = RESOURCE) -> int | Decimal | msgspec.Raw:
+    """What JSON would make of this number, which must have JSON's syntax. Raises BytesError beyond the limits."""
+    found: int | Decimal | msgspec.Raw = _decode_strictly(text.encode(), limits)
+    return found
 
 
 _DIGITS = bytes(ord("0") if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
@@ -204,8 +210,11 @@ def is_deeper(root: Any, levels: int) -> bool:
     return True
 
 
-def _measure(root: Json, limits: Limits, *, long: bool) -> int:
-    """Count the members of all objects, level by level, and hold depth, strings and integers to their limits."""
+def measure(root: Json, limits: Limits, *, long: bool) -> int:
+    """Count the members of all objects, level by level, and hold depth, strings and integers to their limits.
+
+    `long` says that a string may be beyond its limit. Raises BytesError.
+    """
     members = 0
     above, below_zero = 10**limits.max_lexeme, -(10 ** (limits.max_lexeme - 1))  # a minus is a character, too
     level: list[Any] = [root]
