@@ -13,6 +13,7 @@ from typing import Any
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
 from adapter.api.call import Answer, Call
+from adapter.api.operations.served import of_type
 from adapter.api.parameters import check_read_parameters
 from mappings.fhir.codec import decode, encode
 from mappings.fhir.schema import Param, schema
@@ -79,6 +80,7 @@ def _resources() -> Iterable[dict[str, Any]]:
             "conditionalUpdate": False,
             "conditionalDelete": "not-supported",
             "searchParam": [_param(param) for param in _params(name)],
+            "operation": [{"name": one.name, "definition": one.canonical} for one in of_type(name)],
         }
 
 

@@ -18,6 +18,7 @@ from adapter.api.health import livez, readyz
 from adapter.api.history import history
 from adapter.api.hl7v2 import receive
 from adapter.api.log import checkpoint, tile
+from adapter.api.operations.validate import validate_instance, validate_type
 from adapter.api.read import read
 from adapter.api.search import search_compartment, search_type
 from adapter.api.vread import vread
@@ -26,7 +27,10 @@ from adapter.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One row: `discloses` means that a body must come from the gate, `authenticated` that a token is needed."""
+    """One row: `discloses` means that a body must come from the gate, `authenticated` that a token is needed.
+
+    `operation` is the name behind the dollar sign, where it is one.
+    """
 
     name: str
     methods: tuple[str, ...]
@@ -34,6 +38,7 @@ class Interaction:
     handler: Handler
     discloses: bool = True
     authenticated: bool = True
+    operation: str = ""
 
 
 # The most asked for stand first; a literal path stands before a pattern that would take it.
@@ -44,6 +49,10 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type),
     Interaction("vread", ("GET",), "/fhir/{type}/{id}/_history/{version}", vread),
     Interaction("history-instance", ("GET",), "/fhir/{type}/{id}/_history", history),
+    Interaction(
+        "validate-instance", ("GET", "POST"), "/fhir/{type}/{id}/$validate", validate_instance, operation="validate"
+    ),
+    Interaction("validate", ("POST",), "/fhir/{type}/$validate", validate_type, discloses=False, operation="validate"),
     Interaction("search-compartment", ("GET",), "/fhir/Patient/{id}/{type}", search_compartment),
     Interaction("search-compartment", ("POST",), "/fhir/Patient/{id}/{type}/_search", search_compartment),
     Interaction("create", ("POST",), "/fhir/Consent", create),

@@ -5,6 +5,7 @@ from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
 from adapter.api.routes import TABLE
 from mappings.fhir.codec import decode, encode
+from mappings.fhir.schema import schema
 from mappings.fhir.validate import validate
 from tests.adapter.api.conftest import Json, Node, consent, observation, patient
 
@@ -27,8 +28,23 @@ def test_every_interaction_of_the_table_is_claimed(statement: Json) -> None:
     claimed = {
         interaction["code"] for resource in statement["rest"][0]["resource"] for interaction in resource["interaction"]
     }
-    routed = {row.name for row in TABLE if row.path.startswith("/fhir/") and row.name != "capabilities"}
+    interactions = [row for row in TABLE if row.path.startswith("/fhir/") and not row.operation]
+    routed = {row.name for row in interactions if row.name != "capabilities"}
     assert claimed == (routed - {"search-compartment"})
+
+
+def test_every_operation_of_the_table_is_claimed_where_it_stands(statement: Json) -> None:
+    claimed = {
+        (resource["type"], operation["name"])
+        for resource in statement["rest"][0]["resource"]
+        for operation in resource.get("operation", ())
+    }
+    routed = set[tuple[str, str]]()
+    for row in TABLE:
+        if row.operation:
+            type_ = row.path.split("/")[2]
+            routed |= {(kind, row.operation) for kind in (schema().resource_types if type_ == "{type}" else [type_])}
+    assert claimed == routed
 
 
 async def test_every_claimed_interaction_answers(node: Node, statement: Json) -> None:

@@ -1,0 +1,1 @@
+"""FHIR operations (`$name`), one file each. http://hl7.org/fhir/R4/operations.html"""

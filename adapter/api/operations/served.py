@@ -1,0 +1,39 @@
+"""Which operations there are, at which types and levels: what the capability page claims.
+
+Everything else about them (canonical, parameters) stands in the standard's definition, in the compiled schema.
+"""
+
+from dataclasses import dataclass
+
+from mappings.fhir.schema import Operation, schema
+
+EVERY_TYPE = "Resource"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An operation at a type, by the name behind the dollar sign, with its canonical."""
+
+    name: str
+    type: str
+    canonical: str
+
+
+def definition(type_: str, name: str) -> Operation:
+    """The standard's definition. KeyError for an operation that R4 does not have."""
+    for found in schema().operations(type_):
+        if found.code == name:
+            return found
+    raise KeyError(name)
+
+
+def _standard(name: str, type_: str) -> Served:
+    return Served(name, type_, definition(type_, name).url)
+
+
+SERVED: tuple[Served, ...] = (_standard("validate", EVERY_TYPE),)
+
+
+def of_type(type_: str) -> list[Served]:
+    """Those that the capability page names at a type."""
+    return [one for one in SERVED if one.type in (type_, EVERY_TYPE)]

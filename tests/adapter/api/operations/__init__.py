@@ -1,0 +1,1 @@
+"""The operations, through a whole node."""
