@@ -3,7 +3,7 @@
 Members stand in the canonical order, so a Bundle is as canonical as what it holds. http://hl7.org/fhir/R4/bundle.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,10 @@ Links = Sequence[tuple[str, str]]
 _METHODS = {"c": ("POST", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
 
 
-def searchset(released: Released, base: str, links: Links, outcome: bytes = b"") -> bytes:
-    """The page of a search; `outcome` says what was left out of it."""
+def searchset(released: Released, base: str, links: Links, outcome: bytes, body: Callable[[Disclosed], bytes]) -> bytes:
+    """The page of a search, each resource in the form that `body` gives it; `outcome` says what was left out."""
     entries = [
-        b'{"fullUrl":%s,"resource":%s,"search":{"mode":"match"}}' % (_text(f"{base}/{item.type}/{item.id}"), item.body)
+        b'{"fullUrl":%s,"resource":%s,"search":{"mode":"match"}}' % (_text(f"{base}/{item.type}/{item.id}"), body(item))
         for item in released.items
     ]
     if outcome:

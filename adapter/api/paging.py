@@ -57,11 +57,12 @@ def page_of(call: Call, pairs: Pairs) -> Page:
 
 
 def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:
-    """`self` of this page, and `next` where another follows."""
+    """`self` and `first`, the query as it was read; and `next` where another page follows."""
     services, place = call.services, _place(call)
     address = services.base + place.removeprefix("/fhir")
     query = urlencode(page.query)
-    found = [("self", f"{address}?{query}" if query else address)]
+    start = f"{address}?{query}" if query else address
+    found = [("self", start), ("first", start)]
     if end is not None:
         expires = int(call.now.timestamp()) + LIFE_S
         txn = end.txn if page.txn is None else page.txn

@@ -8,6 +8,7 @@ from adapter.access.disclose import Disclosed, Found, Released
 from adapter.api.call import Answer, Call
 from adapter.api.conditions import is_unmodified, version_headers
 from adapter.api.parameters import check_read_parameters, resource_id, resource_type
+from adapter.api.shape import SHAPES, asked_of, shaped
 from adapter.errors import Gone
 from adapter.store import resources
 from adapter.store.resources import Sealed
@@ -16,7 +17,8 @@ from adapter.store.resources import Sealed
 async def read(call: Call) -> Answer:
     """Answer with the current version."""
     kind, logical_id = resource_type(call), resource_id(call)
-    check_read_parameters(call.pairs)
+    check_read_parameters(call.pairs, SHAPES)
+    results = asked_of(kind, call.pairs)
     org = call.services.keyring.organisation()
     released = await call.services.gate.disclose(
         call.ask("access.read", "read", kind, "r", f"{kind}/{logical_id}"),
@@ -27,7 +29,7 @@ async def read(call: Call) -> Answer:
         raise Gone("this resource was deleted", code="deleted")
     if is_unmodified(item, call.header(b"if-none-match"), call.header(b"if-modified-since")):
         return Answer(304, headers=version_headers(item), released=released)
-    return resource_answer(item, released)
+    return Answer(200, shaped(item, results), version_headers(item), released=released)
 
 
 def resource_answer(item: Disclosed, released: Released, status: int = 200) -> Answer:

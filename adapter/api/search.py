@@ -24,6 +24,7 @@ from adapter.api.call import MAX_FORM_BYTES, Answer, Call, Pairs, parse_pairs
 from adapter.api.outcome import outcome
 from adapter.api.paging import End, Page, links, page_of
 from adapter.api.parameters import resource_id, resource_type
+from adapter.api.shape import shaped
 from adapter.errors import BadRequest, IssueItem, UnsupportedMedia
 from adapter.services import Services
 from adapter.store import planner
@@ -31,7 +32,7 @@ from adapter.store.planner import Asking
 from mappings.fhir.search import Criterion, Query, matcher, parse, sort_key
 
 FORM = "application/x-www-form-urlencoded"
-SERVED = frozenset({"_count", "_sort", "_total"})
+SERVED = frozenset({"_count", "_elements", "_sort", "_summary", "_total"})
 OWN_PATIENT = frozenset({"patient", "subject"})
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
@@ -50,6 +51,8 @@ async def _search(call: Call, kind: str, patient: str | None) -> Answer:
     services = call.services
     page = page_of(call, await _pairs(call))
     query = _query(call, kind, page)  # 1
+    if query.results.summary == "count":
+        page = replace(page, count=0)
     released = await services.gate.disclose(  # 3
         call.ask("access.search", "search-type", kind, "s", f"{kind}?{_digest(call.path, page.query)}"),
         lambda conn: _find(conn, services, query, Asking(call.now, services.zone), page, patient),
@@ -57,7 +60,10 @@ async def _search(call: Call, kind: str, patient: str | None) -> Answer:
     )
     end = End(released.items[-1].rid, len(released.items), released.txn) if released.more else None
     shown = replace(page, query=tuple(query.applied))
-    body = bundle.searchset(released, services.base, links(call, shown, end), _left_out(query))  # 4
+    relations, results = links(call, shown, end), query.results
+    body = bundle.searchset(  # 4
+        released, services.base, relations, _left_out(query), lambda item: shaped(item, results)
+    )
     return Answer(200, body, released=released)
 
 

@@ -4,8 +4,10 @@ A version that is a delete marker is 410; one that never was is 404, like one th
 """
 
 from adapter.api.call import Answer, Call
+from adapter.api.conditions import version_headers
 from adapter.api.parameters import check_read_parameters, resource_id, resource_type, version_number
-from adapter.api.read import found, resource_answer
+from adapter.api.read import found
+from adapter.api.shape import SHAPES, asked_of, shaped
 from adapter.errors import Gone
 from adapter.store import resources
 
@@ -13,7 +15,8 @@ from adapter.store import resources
 async def vread(call: Call) -> Answer:
     """Answer with one stored version."""
     kind, logical_id, number = resource_type(call), resource_id(call), version_number(call)
-    check_read_parameters(call.pairs)
+    check_read_parameters(call.pairs, SHAPES)
+    results = asked_of(kind, call.pairs)
     org = call.services.keyring.organisation()
     released = await call.services.gate.disclose(
         call.ask("access.read", "vread", kind, "r", f"{kind}/{logical_id}"),
@@ -22,4 +25,4 @@ async def vread(call: Call) -> Answer:
     item = released.items[0]
     if item.op == "d":
         raise Gone("this version is a deletion", code="deleted")
-    return resource_answer(item, released)
+    return Answer(200, shaped(item, results), version_headers(item), released=released)

@@ -2,7 +2,7 @@
 
 It is the only judge; every index is a pre-filter whose hits come here. `matcher` compiles a query once for many
 resources. A zone for dates that name none, the time `ap` measures from, and the way to what a chain follows are
-arguments. Units are compared by code unless `units` can convert UCUM.
+arguments. Amounts in UCUM are compared across units, any other by the code of their unit.
 Source: FHIR R4 search.html §3.1.1.4; where it leaves room: strings without marks and punctuation, codes without
 regard to case unless their system says otherwise (fhir.md §4 of the design).
 """
@@ -45,14 +45,13 @@ from mappings.fhir.search_values import (
     Value,
 )
 from mappings.fhir.temporal import Interval
+from mappings.terminology.ucum_scale import scale
 
 UCUM: Final = "http://unitsofmeasure.org"
 TENTH: Final = Decimal("0.1")
 
 Resolve: TypeAlias = Callable[[str], Json | None]
 Test: TypeAlias = Callable[[Value], bool]
-# (amount, UCUM code) -> the same in canonical units; None where it is no UCUM code
-Units: TypeAlias = Callable[[Decimal, str], "tuple[Decimal, str] | None"]
 
 
 class Setting(NamedTuple):
@@ -60,24 +59,19 @@ class Setting(NamedTuple):
 
     now: int  # nanoseconds, as `temporal.instant`
     zone: tzinfo
-    units: Units | None
 
 
-def match(
-    query: Query, resource: Json, resolve: Resolve, *, now: datetime, zone: tzinfo, units: Units | None = None
-) -> bool:
+def match(query: Query, resource: Json, resolve: Resolve, *, now: datetime, zone: tzinfo) -> bool:
     """Whether the resource is found; for more than one resource, `matcher` reads the query once."""
-    return matcher(query, resolve, now=now, zone=zone, units=units)(resource)
+    return matcher(query, resolve, now=now, zone=zone)(resource)
 
 
-def matcher(
-    query: Query, resolve: Resolve, *, now: datetime, zone: tzinfo, units: Units | None = None
-) -> Callable[[Json], bool]:
+def matcher(query: Query, resolve: Resolve, *, now: datetime, zone: tzinfo) -> Callable[[Json], bool]:
     """A query as a predicate. `resolve` gives what a reference points to (`Type/id` or a URL), or None; chains ask.
 
     References are compared as they stand: who knows several ids of one resource puts them all into the query.
     """
-    setting = Setting(temporal.instant(now), zone, units)
+    setting = Setting(temporal.instant(now), zone)
     tests = [_criterion(query.type, criterion, setting, resolve) for criterion in query.criteria]
 
     def found(resource: Json) -> bool:
@@ -143,7 +137,7 @@ def _test(operand: Operand, criterion: Criterion, setting: Setting) -> Test:
         case Number():
             return _number_test(operand)
         case Quantity():
-            return _quantity_test(operand, setting)
+            return _quantity_test(operand)
         case Reference():
             return _reference_test(operand)
         case Uri(uri=uri):
@@ -330,7 +324,7 @@ def _number_test(operand: Number) -> Test:
     return lambda value: isinstance(value, NumberValue) and rule(Span(value.low, value.high), amount, margin)
 
 
-def _quantity_test(operand: Quantity, setting: Setting) -> Test:
+def _quantity_test(operand: Quantity) -> Test:
     number = operand.number
     rule = _AMOUNT_RULES[number.prefix]
 
@@ -339,9 +333,7 @@ def _quantity_test(operand: Quantity, setting: Setting) -> Test:
             return False
         if _same_unit(operand, value):
             return rule(Span(value.low, value.high, value.above, value.below), number.value, number.margin)
-        if setting.units is None or operand.system != UCUM or value.system != UCUM:
-            return False
-        return _converted(operand, value, setting.units)
+        return operand.system == UCUM == value.system and _converted(operand, value)
 
     return test
 
@@ -352,17 +344,16 @@ def _same_unit(operand: Quantity, value: QuantityValue) -> bool:
     return operand.code is None or operand.code in (value.code, value.unit)
 
 
-def _converted(operand: Quantity, value: QuantityValue, units: Units) -> bool:
-    """The comparison in canonical units; the margin grows and shrinks with its amount."""
-    number = operand.number
-    asked = units(number.value, operand.code or "")
-    margin = units(number.margin, operand.code or "")
-    sides = [None if side is None else units(side, value.code or "") for side in (value.low, value.high)]
-    said = next((side for side in sides if side is not None), None)
-    if asked is None or margin is None or said is None or said[1] != asked[1]:
+def _converted(operand: Quantity, value: QuantityValue) -> bool:
+    """The comparison in one unit, without rounding: each side is multiplied by its part of the ratio of the two."""
+    asked, said = scale(operand.code or ""), scale(value.code or "")
+    if asked is None or said is None or asked.dimension != said.dimension:
         return False
-    low, high = (None if side is None else side[0] for side in sides)
-    return _AMOUNT_RULES[number.prefix](Span(low, high, value.above, value.below), asked[0], margin[0])
+    ratio, number = asked.factor / said.factor, operand.number
+    mine, theirs = Decimal(ratio.numerator), Decimal(ratio.denominator)
+    low, high = (None if side is None else WIDE.multiply(side, theirs) for side in (value.low, value.high))
+    span = Span(low, high, value.above, value.below)
+    return _AMOUNT_RULES[number.prefix](span, WIDE.multiply(number.value, mine), WIDE.multiply(number.margin, mine))
 
 
 # --- reference, composite ---------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class OfType:
 
 @dataclass(frozen=True, slots=True)
 class InSet:
-    """`:in`: the codes of a value set, by system."""
+    """`:in`, `:above` and `:below`: the codes of a value set or of a branch of one system's tree, by system."""
 
     codes: Mapping[str, frozenset[str]]
 
@@ -176,12 +176,14 @@ def read_text(text: str) -> Operand:
 
 
 def read_token(text: str, modifier: str, base: str) -> Operand:
-    """A token, or what `:in` and `:of-type` take in its place."""
+    """A token, or what `:in`, `:of-type`, `:above` and `:below` take in its place."""
     if modifier == "in":
         return _value_set(_given(text))
     parts = split(text, "|")
     if modifier == "of-type":
         return _of_type(parts)
+    if modifier in ("above", "below"):
+        return _branch(parts, modifier)
     if len(parts) > 2:
         raise SearchError("invalid", "expected system|code")
     if len(parts) == 1:
@@ -208,6 +210,28 @@ def _value_set(url: str) -> Operand:
     if codes is None:
         raise SearchError("not-supported", "no value set of that URL here")
     return InSet(codes)
+
+
+def _branch(parts: list[str], modifier: str) -> Operand:
+    """A code with all that stand above or below it in the tree of its system, where we hold that tree."""
+    if len(parts) != 2 or not all(parts):
+        raise SearchError("not-supported", "expected system|code: a tree belongs to a system")
+    system, code = map(unescape, parts)
+    parents = schema().parents.get(system)
+    if parents is None:
+        raise SearchError("not-supported", "the tree of that code system is not here")
+    if modifier == "above":
+        return InSet({system: _upwards(parents, code)})
+    return InSet({system: frozenset({code, *(one for one in parents if code in _upwards(parents, one))})})
+
+
+def _upwards(parents: Mapping[str, str], code: str) -> frozenset[str]:
+    """A code and its ancestors."""
+    found: set[str] = set()
+    while code and code not in found:
+        found.add(code)
+        code = parents.get(code, "")
+    return frozenset(found)
 
 
 # --- string, uri ------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ MAX_CHAIN: Final = 2  # references followed
 REFUSED: Final = frozenset({"_text", "_content", "_filter", "_query", "_list", "_has", "near", "phonetic"})
 
 MODIFIERS: Final[Mapping[str, frozenset[str]]] = {
-    "token": frozenset({"not", "text", "in", "of-type"}),
+    "token": frozenset({"above", "below", "not", "text", "in", "of-type"}),
     "string": frozenset({"contains", "exact"}),
     "reference": frozenset({"identifier"}),  # and every type the parameter may point to
     "uri": frozenset({"below", "above"}),
@@ -132,7 +132,7 @@ def _param(type_: str, code: str) -> Param:
 
 
 def _check_modifier(param: Param, modifier: str) -> None:
-    allowed = MODIFIERS.get(param.type, frozenset()) | {"missing"}
+    allowed = MODIFIERS.get(param.type, frozenset()) | (frozenset() if param.type == "composite" else {"missing"})
     if modifier not in allowed and not (param.type == "reference" and modifier in targets(param)):
         raise _Unsupported(f"{param.code}: no such modifier for a {param.type} parameter")
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from mappings.fhir.schema import schema
 from mappings.fhir.search_operands import SearchError, split
+from mappings.fhir.summary import is_element
 
 SORTABLE: Final = frozenset({"string", "date", "token", "number"})
 SUMMARIES: Final = frozenset({"true", "false", "text", "data", "count"})
 TOTALS: Final = {"none": "none", "estimate": "estimate", "accurate": "accurate", "count": "accurate"}
-_ELEMENT: Final = re.compile(r"[A-Za-z]+(?:\.[A-Za-z]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,16 @@ def read_results(type_: str, pairs: Iterable[tuple[str, str]]) -> Results:
             results = RESULT_PARAMETERS[code](results, type_, value, bool(modifier))
         except SearchError as exc:
             raise SearchError(exc.code, f"{code}: {exc}", name) from exc
+    _agree(results)
     return results
+
+
+def _agree(results: Results) -> None:
+    """Raises SearchError for two that cannot both be had."""
+    if results.summary not in (None, "false") and results.elements:
+        raise SearchError("invalid", "_elements: not together with _summary", "_elements")
+    if results.summary == "text" and (results.include or results.revinclude):
+        raise SearchError("invalid", "_summary: text is not had together with included resources", "_summary")
 
 
 def _count(results: Results, type_: str, value: str, iterate: bool) -> Results:
@@ -120,7 +129,7 @@ def _summary(results: Results, type_: str, value: str, iterate: bool) -> Results
 
 def _elements(results: Results, type_: str, value: str, iterate: bool) -> Results:
     names = split(value, ",")
-    if not all(map(_ELEMENT.fullmatch, names)):
+    if not all(is_element(type_, name) for name in names):
         raise SearchError("invalid", "expected names of elements")
     return replace(results, elements=(*results.elements, *(name.removeprefix(f"{type_}.") for name in names)))
 

@@ -123,8 +123,10 @@ BAD = {
     "Observation?patient=p1&shoe-size=43": "not-supported",
     "Observation?patient=p1&code:below=2160-0": "not-supported",
     "Observation?patient=p1&_include=Observation:encounter": "not-supported",
-    "Observation?patient=p1&_summary=true": "not-supported",
-    "Observation?patient=p1&_elements=code": "not-supported",
+    "Observation?patient=p1&_summary=some": "invalid",
+    "Observation?patient=p1&_elements=colour": "invalid",
+    "Observation?patient=p1&_elements=code&_summary=data": "invalid",
+    "Observation?patient=p1&code:below=http://loinc.org|2160-0": "not-supported",
     "Observation?patient=p1&encounter.status=finished": "not-supported",
     "Observation?patient=p1&subject.name=Muster": "not-supported",
     "Observation?patient=p1&_text=x": "not-supported",
@@ -241,11 +243,45 @@ async def test_the_self_link_says_what_was_searched(node: Node) -> None:
     await fill(node)
     async with node.client() as ward:
         found = await bundle(ward, f"/fhir/Observation?patient=p1&code={quote('http://loinc.org|2160-0')}&_format=json")
-    (link,) = found["link"]
+    link, first = found["link"]
+    assert first == {"relation": "first", "url": link["url"]}
     expected = f"{node.services.base}/Observation?patient=p1&code=http%3A%2F%2Floinc.org%7C2160-0"
     assert (link["relation"], link["url"]) == ("self", expected)
     urls = {entry["fullUrl"] for entry in found["entry"]}
     assert urls == {f"{node.services.base}/Observation/{name}" for name in ("o1", "o2")}
+
+
+@pytest.mark.parametrize("asked", ["_summary=true", "_elements=status", "_summary=text"])
+async def test_less_of_a_resource_is_marked_as_less(node: Node, asked: str) -> None:
+    await node.put(patient(), observation("o1", note=[{"text": "a word"}]))
+    async with node.client() as ward:
+        found = await bundle(ward, f"/fhir/Observation?patient=p1&{asked}")
+        (entry,) = found["entry"]
+        read = decode((await ward.get(f"/fhir/Observation/o1?{asked}")).content)
+        vread = decode((await ward.get(f"/fhir/Observation/o1/_history/1?{asked}")).content)
+        whole = decode((await ward.get("/fhir/Observation/o1?_summary=false")).content)
+        assert (await ward.get("/fhir/Observation/o1?_summary=count")).status_code == 400
+        assert (await ward.get("/fhir/Observation/o1?_elements=colour")).status_code == 400
+    assert entry["resource"] == read == vread
+    assert entry["resource"]["meta"]["tag"][-1]["code"] == "SUBSETTED"
+    assert "note" not in entry["resource"]
+    assert "note" in whole
+
+
+async def test_a_summary_that_counts_shows_nothing_else(node: Node) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        found = await bundle(ward, "/fhir/Observation?patient=p1&_summary=count")
+    assert (found["total"], ids(found), next_of(node, found)) == (3, [], "")
+
+
+async def test_amounts_are_found_in_another_unit(node: Node) -> None:
+    ucum = "http://unitsofmeasure.org"
+    amount = {"value": 5, "unit": "mg/dL", "system": ucum, "code": "mg/dL"}
+    await node.put(patient(), observation("o1", valueQuantity=amount))
+    async with node.client() as ward:
+        assert ids(await bundle(ward, f"/fhir/Observation?patient=p1&value-quantity=0.05|{ucum}|g/L")) == ["o1"]
+        assert ids(await bundle(ward, f"/fhir/Observation?patient=p1&value-quantity=gt0.05|{ucum}|g/L")) == []
 
 
 async def test_one_event_holds_the_lines_of_a_page(node: Node) -> None:

@@ -109,6 +109,12 @@ SERVICE_REQUEST = b"""{
   "occurrenceTiming": {"event": ["2025-03-06", "2025-03-05T08:00:00Z", "2025-03-05"]}
 }"""
 
+STAY = b"""{
+  "resourceType": "Encounter", "id": "e1", "status": "finished",
+  "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
+  "subject": {"reference": "Patient/anna"}, "period": {"start": "2025-03-01", "end": "2025-03-05"}
+}"""
+
 RESOURCES: dict[str, Json] = {
     name: decode(data)
     for name, data in {
@@ -122,5 +128,6 @@ RESOURCES: dict[str, Json] = {
         "charge": CHARGE,
         "flag": FLAG,
         "service-request": SERVICE_REQUEST,
+        "stay": STAY,
     }.items()
 }

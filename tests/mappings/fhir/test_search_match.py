@@ -18,6 +18,7 @@ from tests.mappings.fhir.samples import RESOURCES
 
 NOW = datetime(2025, 3, 14, 12, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
+ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 KNOWN = {
     "Patient/anna": RESOURCES["patient"],
     "Organization/1": {"resourceType": "Organization", "id": "1", "name": "Stadtklinik"},
@@ -53,6 +54,12 @@ TABLE = [
     ("observation", "status=urn:x|final", False),
     ("observation", "status:in=http://hl7.org/fhir/ValueSet/observation-status", True),
     ("observation", "code:in=http://hl7.org/fhir/ValueSet/observation-status", False),
+    ("stay", f"class:below={ACT}|_ActEncounterCode", True),
+    ("stay", f"class:below={ACT}|IMP", True),
+    ("stay", f"class:below={ACT}|ACUTE", False),
+    ("stay", f"class:above={ACT}|ACUTE", True),
+    ("stay", f"class:above={ACT}|_ActEncounterCode", False),
+    ("stay", f"class:below={ACT}|nothing", False),
     ("observation", "identifier=4711A", True),
     ("observation", "identifier=urn:test:orders|4711a", True),
     ("observation", "identifier:of-type=http://terminology.hl7.org/CodeSystem/v2-0203|FILL|4711a", True),
@@ -194,20 +201,25 @@ def test_codes_keep_their_case_where_their_system_does() -> None:
         assert found(quantity, ("value-concept", f"{system}|mg")) is same
 
 
-def test_ucum_amounts_are_converted_by_the_units_that_are_handed_in() -> None:
-    def units(amount: Decimal, code: str) -> tuple[Decimal, str] | None:
-        factor = {"mg/dL": Decimal("0.01"), "g/L": Decimal(1)}.get(code)
-        return None if factor is None else (amount * factor, "g/L")
-
-    def converted(asked: str) -> bool:
-        query = parse("Observation", [("value-quantity", asked)])
-        return match(query, RESOURCES["observation"], KNOWN.get, now=NOW, zone=UTC, units=units)
-
-    assert converted("0.015|http://unitsofmeasure.org|g/L")
-    assert not converted("0.016|http://unitsofmeasure.org|g/L")
-    assert converted("gt0.01|http://unitsofmeasure.org|g/L")
-    assert not converted("0.015|http://unitsofmeasure.org|mol/L")
-    assert not converted("0.015|urn:x|g/L")
+@pytest.mark.parametrize(
+    ("asked", "same"),  # the value is 1.50 mg/dL
+    [
+        ("0.015|http://unitsofmeasure.org|g/L", True),
+        ("0.016|http://unitsofmeasure.org|g/L", False),
+        ("15|http://unitsofmeasure.org|mg/L", True),
+        ("gt0.01|http://unitsofmeasure.org|g/L", True),
+        ("ge0.015|http://unitsofmeasure.org|g/L", True),
+        ("gt0.015|http://unitsofmeasure.org|g/L", False),
+        ("ap0.016|http://unitsofmeasure.org|g/L", True),
+        ("ne1|http://unitsofmeasure.org|kg/L", True),
+        ("0.015|http://unitsofmeasure.org|mol/L", False),
+        ("0.015|http://unitsofmeasure.org|G/L", False),
+        ("0.015|urn:x|g/L", False),
+        ("0.015||g/L", False),
+    ],
+)
+def test_ucum_amounts_are_compared_across_units(asked: str, same: bool) -> None:
+    assert found(RESOURCES["observation"], ("value-quantity", asked)) is same
 
 
 # --- dates against sets of days ---------------------------------------------------------------------------------------

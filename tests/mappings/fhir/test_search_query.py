@@ -147,9 +147,9 @@ def test_more_pairs_than_a_search_may_have_are_refused() -> None:
 
 
 def test_lenient_handling_names_what_it_leaves_out_and_forgives_no_value() -> None:
-    pairs = [("colour", "red"), ("code:above", "x"), ("_has:A:b:c", "x"), ("status", "final")]
+    pairs = [("colour", "red"), ("code:sounds", "x"), ("_has:A:b:c", "x"), ("status", "final")]
     query = parse("Observation", pairs, lenient=True)
-    assert query.dropped == ("colour", "code:above", "_has:A:b:c")
+    assert query.dropped == ("colour", "code:sounds", "_has:A:b:c")
     assert query.applied == (("status", "final"),)
     assert len(query.criteria) == 1
     with pytest.raises(SearchError):
@@ -217,6 +217,9 @@ def test_results_tell_which_were_asked() -> None:
         ("_include:recurse", "Observation:subject", "not-supported"),
         ("_summary", "short", "invalid"),
         ("_elements", "", "invalid"),
+        ("_elements", "colour", "invalid"),
+        ("_elements", "Colour.code", "invalid"),
+        ("_elements", "code.coding", "invalid"),
         ("_total", "some", "invalid"),
         ("_pretty", "yes", "invalid"),
     ],
@@ -225,6 +228,12 @@ def test_a_bad_result_parameter_is_refused(name: str, value: str, code: str) -> 
     with pytest.raises(SearchError) as refused:
         parse("Observation", [(name, value)])
     assert (refused.value.code, refused.value.parameter) == (code, name)
+
+
+@pytest.mark.parametrize("other", [("_elements", "code"), ("_include", "Observation:subject")])
+def test_a_text_summary_stands_alone(other: tuple[str, str]) -> None:
+    with pytest.raises(SearchError, match="together"):
+        parse("Observation", [("_summary", "text"), other])
 
 
 def test_a_result_parameter_that_cannot_add_up_is_given_once() -> None:
