@@ -14,6 +14,10 @@ from mappings.fhir.codec import encode
 
 Links = Sequence[tuple[str, str]]
 
+_CERTAIN = (  # http://hl7.org/fhir/R4/extension-match-grade.html
+    b'{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/match-grade","valueCode":"certain"}],'
+    b'"mode":"match","score":1.0}'
+)
 _METHODS = {"c": ("POST", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
 
 
@@ -26,6 +30,17 @@ def searchset(released: Released, base: str, links: Links, outcome: bytes, body:
     if outcome:
         entries.append(b'{"resource":%s,"search":{"mode":"outcome"}}' % outcome)
     return _bundle("searchset", entries, links, released.total)
+
+
+def matches(released: Released, base: str, links: Links, outcome: bytes = b"") -> bytes:
+    """The answer of `$match`: each entry is certain."""
+    entries = [
+        b'{"fullUrl":%s,"resource":%s,"search":%s}' % (_text(f"{base}/{item.type}/{item.id}"), item.body, _CERTAIN)
+        for item in released.items
+    ]
+    if outcome:
+        entries.append(b'{"resource":%s,"search":{"mode":"outcome"}}' % outcome)
+    return _bundle("searchset", entries, links, len(released.items))
 
 
 def history(released: Released, base: str, links: Links) -> bytes:

@@ -31,7 +31,10 @@ def _standard(name: str, type_: str) -> Served:
     return Served(name, type_, definition(type_, name).url)
 
 
-SERVED: tuple[Served, ...] = (_standard("validate", EVERY_TYPE),)
+SERVED: tuple[Served, ...] = (
+    _standard("validate", EVERY_TYPE),
+    _standard("match", "Patient"),
+)
 
 
 def of_type(type_: str) -> list[Served]:
