@@ -28,12 +28,12 @@ from mappings.terminology.concept_map import ConceptMap
 Json = dict[str, Any]
 Key = tuple[str, ...]
 
-PROFESSIONALS: Final = frozenset({"Practitioner", "PractitionerRole"})
-PROVIDERS: Final = PROFESSIONALS | {"Organization"}
-HELPERS: Final = PROFESSIONALS | {"RelatedPerson"}
-PEOPLE: Final = HELPERS | {"Patient"}
-SIGNERS: Final = PEOPLE | {"Organization"}
-ANYONE: Final = SIGNERS | {"Device"}
+PROFESSIONALS: Final[frozenset[str]] = frozenset({"Practitioner", "PractitionerRole"})
+PROVIDERS: Final[frozenset[str]] = PROFESSIONALS | {"Organization"}
+HELPERS: Final[frozenset[str]] = PROFESSIONALS | {"RelatedPerson"}
+PEOPLE: Final[frozenset[str]] = HELPERS | {"Patient"}
+SIGNERS: Final[frozenset[str]] = PEOPLE | {"Organization"}
+ANYONE: Final[frozenset[str]] = SIGNERS | {"Device"}
 
 _ROLES: Final = (
     "assignedAuthor", "assignedEntity", "assignedCustodian", "relatedEntity", "associatedEntity", "intendedRecipient",
