@@ -7,7 +7,7 @@ repetitions. Source: design chapters HL7 v2 §16, CDA §16.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,22 +42,20 @@ class WrittenFile:
 
 def write_file(source: Path, target: Path, message: str, receiver: Receiver, at: datetime) -> WrittenFile:
     """Write one file's message; a failure is a result, not an exception."""
-    try:
+
+    def write() -> WrittenFile:
         data = source.read_bytes()
         made = to_v2(_resources(data), message, receiver, control_id=control_id(data, message), at=at)
         put_whole(target, made.data)
-    except MappingError as exc:
-        return WrittenFile(source, target, failure=str(exc))
-    except OSError as exc:
-        return WrittenFile(source, target, failure=exc.strerror or type(exc).__name__)
-    except OURS as exc:
-        return WrittenFile(source, target, failure=f"a fault of the program: {whereabouts(exc)}")
-    return _told(WrittenFile(source, target), made)
+        return _told(WrittenFile(source, target), made)
+
+    return _tried(source, target, write)
 
 
 def write_document(source: Path, target: Path, kind: Kind, profile: Profile) -> WrittenFile:
     """Write one document Bundle as CDA; a failure is a result, not an exception."""
-    try:
+
+    def write() -> WrittenFile:
         found = check_bytes(source.read_bytes(), TRANSACTION)
         if found.get("resourceType") != "Bundle" or found.get("type") != "document":
             raise OutboundError("no document: expected a Bundle of type document")
@@ -65,13 +63,20 @@ def write_document(source: Path, target: Path, kind: Kind, profile: Profile) -> 
             raise OutboundError(fault)
         made = compose(found, kind, profile)
         put_whole(target, made.data)
+        return WrittenFile(source, target, made.data.count(b"<entry "), _lines(made.issues), made.left)
+
+    return _tried(source, target, write)
+
+
+def _tried(source: Path, target: Path, write: Callable[[], WrittenFile]) -> WrittenFile:
+    try:
+        return write()
     except MappingError as exc:
         return WrittenFile(source, target, failure=str(exc))
     except OSError as exc:
         return WrittenFile(source, target, failure=exc.strerror or type(exc).__name__)
     except OURS as exc:
         return WrittenFile(source, target, failure=f"a fault of the program: {whereabouts(exc)}")
-    return WrittenFile(source, target, made.data.count(b"<entry "), _lines(made.issues), made.left)
 
 
 def _lines(issues: tuple[Issue, ...]) -> tuple[str, ...]:

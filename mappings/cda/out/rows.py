@@ -23,10 +23,10 @@ from mappings.cda.out.settings import KINDS
 from mappings.cda.out.targets import Target, parse_target
 from mappings.cda.out.writers import WRITERS, fits
 from mappings.cda.out.writing import Writer
-from mappings.fhir.fhirpath import Compiled, FhirpathError, compile
+from mappings.fhir.fhirpath import Compiled
+from mappings.outbound.cells import compiled, vocabulary_of
 from mappings.outbound.errors import OutboundError
-from mappings.outbound.vocabulary import backwards
-from mappings.terminology.concept_map import ConceptMap, MapError, load
+from mappings.terminology.concept_map import ConceptMap
 
 ROWS = Path(__file__).parent.parent / "entries" / "out"
 TEMPLATES = Path(__file__).with_name("templates.csv")
@@ -125,9 +125,9 @@ def _row(raw: dict[str, str], stem: str, faults: list[str]) -> Row | None:
         faults.append(f"{where}: no source")
     if raw["value"].startswith("@") and raw["value"] not in CONSTANTS:
         faults.append(f"{where}: no value {raw['value']}")
-    vocab = _vocab(raw["vocab"], where, faults)
-    source, when = (_compiled(raw[name], where, faults) if raw[name] else None for name in ("source", "when"))
-    says = [_compiled(each, where, faults) for each in raw["says"].split(";") if each.strip()]
+    vocab = vocabulary_of(raw["vocab"], where, faults)
+    source, when = (compiled(raw[name], where, faults) if raw[name] else None for name in ("source", "when"))
+    says = [compiled(each, where, faults) for each in raw["says"].split(";") if each.strip()]
     if len(faults) > before or target is None:
         return None
     flavor = raw["value"].removeprefix(_NULL) if raw["value"].startswith(_NULL) else ""
@@ -142,25 +142,6 @@ def _target(text: str, where: str, faults: list[str]) -> Target | None:
     try:
         return parse_target(text)
     except ValueError as exc:
-        faults.append(f"{where}: {exc}")
-        return None
-
-
-def _vocab(name: str, where: str, faults: list[str]) -> ConceptMap | None:
-    if not name:
-        return None
-    try:
-        backwards(name)
-        return load(name)
-    except (MapError, OutboundError) as exc:
-        faults.append(f"{where}: {exc}")
-        return None
-
-
-def _compiled(text: str, where: str, faults: list[str]) -> Compiled | None:
-    try:
-        return compile(text)
-    except FhirpathError as exc:
         faults.append(f"{where}: {exc}")
         return None
 

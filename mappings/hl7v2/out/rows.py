@@ -25,13 +25,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mappings.fhir.fhirpath import Compiled, FhirpathError, compile
+from mappings.fhir.fhirpath import Compiled, compile
 from mappings.hl7v2.out import grammar
 from mappings.hl7v2.out.writers import WRITERS
 from mappings.hl7v2.out.writing import Writer
+from mappings.outbound.cells import compiled, vocabulary_of
 from mappings.outbound.errors import OutboundError
-from mappings.outbound.vocabulary import backwards
-from mappings.terminology.concept_map import ConceptMap, MapError, load
+from mappings.terminology.concept_map import ConceptMap
 
 _FOLDER = Path(__file__).parent
 _COLUMNS = ["id", "field", "versions", "source", "when", "type", "vocab", "value", "says", "note"]
@@ -127,10 +127,10 @@ def _steps(
     for entry in entries:
         if entry.get("in", "") != inside:
             continue
-        each = _compiled(entry.get("each", "$this"), f"{name}: {entry['map']}", faults)
+        each = compiled(entry.get("each", "$this"), f"{name}: {entry['map']}", faults)
         below = _steps(entries, entry["id"], maps, name, faults) if "id" in entry else ()
         where = f"{name}: {entry['map']}"
-        unless = _compiled(entry["unless"], where, faults) if "unless" in entry else None
+        unless = compiled(entry["unless"], where, faults) if "unless" in entry else None
         versions = _versions(entry.get("versions", ""), where, faults)
         numbers = entry.get("fewest", 0), entry.get("most", 0), entry.get("once", False)
         always = entry.get("always", "fewest" in entry)
@@ -171,9 +171,9 @@ def _row(raw: dict[str, str], stem: str, faults: list[str]) -> Row | None:
         faults.append(f"{where}: no value {raw['value']}")
     if bool(raw["value"]) != (raw["type"] == "=") or bool(raw["source"]) == (raw["type"] == "="):
         faults.append(f"{where}: a constant has a value, everything else a source")
-    vocab = _vocab(raw["vocab"], where, faults)
-    source, when = (_compiled(raw[name], where, faults) if raw[name] else None for name in ("source", "when"))
-    says = [_compiled(each, where, faults) for each in raw["says"].split(";") if each.strip()]
+    vocab = vocabulary_of(raw["vocab"], where, faults)
+    source, when = (compiled(raw[name], where, faults) if raw[name] else None for name in ("source", "when"))
+    says = [compiled(each, where, faults) for each in raw["says"].split(";") if each.strip()]
     if len(faults) > before:
         return None
     return Row(where, number, versions, source, when, writer, vocab, raw["value"], tuple(filter(None, says)))
@@ -187,22 +187,3 @@ def _versions(text: str, where: str, faults: list[str]) -> frozenset[str]:
         return frozenset()
     low, high = map(grammar.VERSIONS.index, ends)
     return frozenset(grammar.VERSIONS[low : high + 1])
-
-
-def _vocab(name: str, where: str, faults: list[str]) -> ConceptMap | None:
-    if not name:
-        return None
-    try:
-        backwards(name)
-        return load(name)
-    except (MapError, OutboundError) as exc:
-        faults.append(f"{where}: {exc}")
-        return None
-
-
-def _compiled(text: str, where: str, faults: list[str]) -> Compiled | None:
-    try:
-        return compile(text)
-    except FhirpathError as exc:
-        faults.append(f"{where}: {exc}")
-        return None
