@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.access.refusals import WINDOW_S
 from adapter.api import outcome
-from adapter.api.call import Answer, refusal, respond
+from adapter.api.call import Answer, presented_answer, refusal, respond
+from adapter.api.presentation import asked_of_framework
 from adapter.api.routes import allowed, routes
 from adapter.errors import ChartbridgeError
 from adapter.services import Services
@@ -60,7 +61,8 @@ def create_app(services: Services) -> FastAPI:
         if status == 405:
             allow = (b"allow", allowed(request.url.path, known).encode())
             answer = Answer(answer.status, answer.body, (*answer.headers, allow))
-        return _Refusal(answer, services.entropy(16).hex())
+        presentation = asked_of_framework(dict(request.scope["headers"]), request.scope["query_string"])
+        return _Refusal(await presented_answer(answer, presentation), services.entropy(16).hex())
 
     app.add_exception_handler(HTTPException, framework_refusal)
     app.add_exception_handler(Exception, framework_refusal)

@@ -18,17 +18,18 @@ from datetime import datetime
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from adapter.access.audit import Kind
 from adapter.access.disclose import Ask, Released
 from adapter.access.identity import Actor
 from adapter.access.scopes import Letter
 from adapter.api import outcome
-from adapter.api.content import MEDIA_TYPE, negotiate
+from adapter.api.content import MEDIA_TYPE
+from adapter.api.encoding import unpacked
+from adapter.api.presentation import PLAIN, Presentation, asked, presented
 from adapter.errors import BadRequest, ChartbridgeError, Throttled, TooLarge, Unauthorised, Unavailable
 from adapter.services import Services
 from mappings.errors import MappingError
+from mappings.fhir.xml import Unwritable
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -45,7 +46,7 @@ BODY_S = 60.0  # for the whole body, however slowly it drips
 RETRY_AFTER_S = {429: b"60", 503: b"1", 409: b"1"}
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-_ALWAYS: tuple[Header, ...] = ((b"vary", b"Accept, Authorization"), (b"cache-control", b"no-store"))
+_ALWAYS: tuple[Header, ...] = ((b"cache-control", b"no-store"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Answer:
     media_type: str = MEDIA_TYPE
     released: Released | None = field(default=None, repr=False)
     refs: tuple[str, ...] = ()  # of the entries that this answer rests on, where they are others than the release's
+    vary: bytes = b"Accept, Authorization"
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Call:
     receive: Receive
     _actor: Actor | None = None
     _pairs: Pairs | None = None
+    presentation: Presentation = PLAIN
 
     @property
     def actor(self) -> Actor:
@@ -110,17 +113,22 @@ class Call:
             self.received,
         )
 
+    def ask_presentation(self, form: Pairs = ()) -> None:
+        """Note how the answer is to look, by the URL, a form and the headers. Raises NotAcceptable."""
+        self.presentation = asked(self.headers, (self.pairs if self.raw_query else ()) + form)
+
     async def body(self, limit: int, spill: int = 0) -> bytes:
-        """The request's body. Raises TooLarge beyond `limit` bytes, before more of it is kept; BadRequest when late.
+        """The request's body, unpacked. Raises TooLarge beyond `limit` bytes, before more is kept; BadRequest if late.
 
         `spill`: how many bytes more are read and dropped first, for a client that is refused while it still sends sees
         a connection that broke, and no answer.
         """
         try:
             async with asyncio.timeout(BODY_S):
-                return await self._read(limit, spill)
+                data = await self._read(limit, spill)
         except TimeoutError as exc:
             raise BadRequest("the body did not arrive in time", code="body-late") from exc
+        return await unpacked(data, self.header(b"content-encoding"), limit)
 
     async def _read(self, limit: int, spill: int) -> bytes:
         chunks: list[bytes] = []
@@ -175,24 +183,34 @@ class FhirEndpoint:
             answer = refusal(error)
         except MappingError as error:
             answer = refusal(outcome.from_mapping(error))
+        if self._fhir and answer.body:
+            answer = await presented_answer(answer, call.presentation)
         await respond(send, answer, call.request_id, head=call.method == "HEAD")
 
     async def _answer(self, call: Call, scope: Scope) -> Answer:
-        if len(call.raw_query) > MAX_QUERY_BYTES:
-            raise BadRequest("the query is too long")
+        unpresentable = self._ask_presentation(call)
         if self._authenticated:
             client = scope.get("client")
             address = client[0] if client else ""
             call._actor = self._services.identities.actor(call.header(b"authorization"), address)
             self._services.gate.admit(call._actor)
-        if self._fhir:
-            negotiate(call.header(b"accept"), _last(call, "_format") if "_format" in call.raw_query else None)
+        if unpresentable is not None:
+            raise unpresentable
         answer = await self._handler(call)
         if self._discloses and answer.body and answer.released is None:
             raise RuntimeError("a body that did not come from the gate")
-        if self._fhir and answer.body and "_pretty" in call.raw_query and _last(call, "_pretty") == "true":
-            answer = replace(answer, body=msgspec.json.format(answer.body, indent=2))
         return answer
+
+    def _ask_presentation(self, call: Call) -> ChartbridgeError | None:
+        """The form comes first, for a refusal has it too; why there is none is told to those who may ask."""
+        if len(call.raw_query) > MAX_QUERY_BYTES:
+            return BadRequest("the query is too long")
+        try:
+            if self._fhir:
+                call.ask_presentation()
+        except ChartbridgeError as error:
+            return error
+        return None
 
     def _call(self, scope: Scope, receive: Receive) -> Call:
         headers: dict[bytes, bytes] = {}
@@ -217,25 +235,43 @@ class FhirEndpoint:
         return self._services.entropy(16).hex()
 
 
-def _last(call: Call, name: str) -> str | None:
-    found = [value for key, value in call.pairs if key == name]
-    return found[-1] if found else None
-
-
 def refusal(error: ChartbridgeError) -> Answer:
     """An error as its answer; the same error is the same bytes."""
     headers: list[Header] = []
     if isinstance(error, Unauthorised):
         challenge = b"Bearer" if error.code == "token-missing" else b'Bearer error="invalid_token"'
         headers.append((b"www-authenticate", challenge))
+    if error.code == "body-encoding" and error.status_hint == 415:
+        headers.append((b"accept-encoding", b"gzip"))
     if isinstance(error, Throttled | Unavailable) or error.status_hint in RETRY_AFTER_S:
         headers.append((b"retry-after", RETRY_AFTER_S.get(error.status_hint, b"1")))
     return Answer(error.status_hint, outcome.of_error(error), tuple(headers))
 
 
+async def presented_answer(answer: Answer, presentation: Presentation) -> Answer:
+    """An answer in FHIR JSON as it was asked for. What XML cannot hold is 406, in JSON; 406 and 415 are JSON always."""
+    if answer.media_type != MEDIA_TYPE:
+        return answer
+    if answer.status in (406, 415):
+        presentation = replace(presentation, form=PLAIN.form)
+    try:
+        made = await presented(answer.body, presentation)
+    except Unwritable as error:
+        answer = refusal(outcome.from_mapping(error))
+        made = await presented(answer.body, replace(presentation, form=PLAIN.form))
+    headers = (*answer.headers, (b"content-encoding", b"gzip")) if made.gzip else answer.headers
+    vary = b"Accept, Accept-Encoding, Authorization" if made.varies else answer.vary
+    return replace(answer, body=made.body, media_type=made.media_type, headers=headers, vary=vary)
+
+
 async def respond(send: Send, answer: Answer, request_id: str, *, head: bool = False) -> None:
     """Send an answer with the headers that every answer has."""
-    headers: list[Header] = [*_ALWAYS, (b"x-request-id", request_id.encode()), *answer.headers]
+    headers: list[Header] = [
+        (b"vary", answer.vary),
+        *_ALWAYS,
+        (b"x-request-id", request_id.encode()),
+        *answer.headers,
+    ]
     if answer.body:
         digest = base64.b64encode(hashlib.sha256(answer.body).digest())
         headers.append((b"content-type", answer.media_type.encode()))

@@ -48,7 +48,7 @@ def statement(base: str, name: str, at: datetime) -> bytes:
             "date": at.isoformat(timespec="seconds"),
             "kind": "instance",
             "fhirVersion": "4.0.1",
-            "format": ["application/fhir+json", "json"],
+            "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
             "software": {"name": "Chartbridge", "version": version("chartbridge")},
             "implementation": {"description": name, "url": base},
             "rest": [{"mode": "server", "security": _security(), "resource": list(_resources())}],

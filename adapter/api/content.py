@@ -1,63 +1,104 @@
-"""Content negotiation: which form the asker wants, and whether we have it.
+"""Content negotiation: which form the asker wants, and which one a body has.
 
 `_format` beats `Accept`. JSON is asked for as `application/fhir+json`, `application/json`, `text/json`,
-`application/json+fhir`, `json`, any type, or nothing at all; `fhirVersion` must be 4.0 where it stands, `charset`
-UTF-8. XML is known and not served yet: 406. Bodies that come in are JSON under the same names (415 otherwise).
+`application/json+fhir`, `json`, any type, or nothing at all; XML under the same names with xml. `fhirVersion` must be
+4.0 where it stands, `charset` UTF-8: a range with another is as if it were not there. Of what is left the greatest
+weight wins; of equal weights a range that names its form, then the first. Bodies have the same names (415 otherwise).
 
-Source: FHIR R4 §3.1.0.1.11 (content types and encodings), RFC 9110 §12.5.1; fhir chapter §12.
+Source: FHIR R4 §3.1.0.1.11 (content types and encodings), RFC 9110 §12.4.2 (weights), §12.5.1; fhir chapter §12.
 """
 
+import re
+from enum import Enum
 from functools import lru_cache
 
 from adapter.errors import NotAcceptable, UnsupportedMedia
 
-FHIR_JSON = "application/fhir+json"
-MEDIA_TYPE = f"{FHIR_JSON}; charset=utf-8"
-JSON_NAMES = frozenset({FHIR_JSON, "application/json", "text/json", "application/json+fhir", "json"})
+
+class Form(Enum):
+    """The two forms of a resource, by the media type that answers name."""
+
+    JSON = "application/fhir+json"
+    XML = "application/fhir+xml"
+
+    @property
+    def media_type(self) -> str:
+        return f"{self.value}; charset=utf-8"
+
+
+MEDIA_TYPE = Form.JSON.media_type
+FORM_OF = {
+    name.format(form.name.lower()): form
+    for form in Form
+    for name in ("application/fhir+{}", "application/{}", "text/{}", "application/{}+fhir", "{}")
+}
 WILD = frozenset({"*/*", "application/*", "*"})
 MAX_HEADER_CHARS = 2048  # of an Accept header; bounds what we parse
+_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
-def negotiate(accept: str | None, asked_format: str | None) -> None:
-    """Raises NotAcceptable unless the answer may be FHIR JSON, the one form there is."""
+def negotiate(accept: str | None, asked_format: str | None) -> Form:
+    """The form of the answer. Raises NotAcceptable where it is neither JSON nor XML."""
     if asked_format is not None:
-        wanted = asked_format.replace(" ", "+")  # a bare + in a query string arrives as a blank
-        if _media_type(wanted) is None:
-            raise _not_acceptable()
-    elif accept and not _accepts_json(accept):
-        raise _not_acceptable()
+        name, _, parameters = asked_format.partition(";")
+        wanted = _range(f"{name.strip().replace(' ', '+')};{parameters}")  # a bare + in a query arrives as a blank
+        found = FORM_OF.get(wanted[0]) if wanted is not None and wanted[1] > 0 else None
+    else:
+        found = _accepted(accept) if accept else Form.JSON
+    if found is None:
+        raise NotAcceptable("the answer can only be JSON or XML of FHIR 4.0 in UTF-8", code="format")
+    return found
 
 
 @lru_cache(maxsize=256)
-def _accepts_json(accept: str) -> bool:
+def _accepted(accept: str) -> Form | None:
+    """The form that a header likes best. What names a form speaks for it; only without that do wild cards."""
     if len(accept) > MAX_HEADER_CHARS:
-        return False
-    return any(_media_type(part, wild=True) is not None for part in accept.split(",") if part.strip())
-
-
-def _media_type(text: str, *, wild: bool = False) -> str | None:
-    """The media type of one range when it is JSON of R4 in UTF-8 and its weight is not 0."""
-    name, *parameters = (part.strip().lower() for part in text.split(";"))
-    if name not in JSON_NAMES and not (wild and name in WILD):
         return None
+    named: dict[Form, float] = {}
+    wild: float | None = None
+    for text in accept.split(","):
+        if (read := _range(text)) is None:
+            continue
+        name, weight = read
+        if name in FORM_OF:
+            named[FORM_OF[name]] = max(weight, named.get(FORM_OF[name], 0.0))
+        elif name in WILD:
+            wild = max(weight, wild or 0.0)
+    liked = named | ({form: wild for form in Form if form not in named} if wild else {})
+    best = max(liked, key=lambda form: liked[form], default=None)  # the first of the greatest: those named come first
+    return best if best is not None and liked[best] > 0 else None
+
+
+def _range(text: str) -> tuple[str, float] | None:
+    """A media range in lower case and its weight; None where it asks for another version or character set."""
+    name, *parameters = (part.strip().lower() for part in text.split(";"))
+    weight = 1.0
     for parameter in parameters:
-        key, _, value = parameter.partition("=")
-        value = value.strip().strip('"')
-        if key == "fhirversion" and value != "4.0":
+        key, _, value = (part.strip() for part in parameter.partition("="))
+        value = value.strip('"')
+        if key == "q":
+            weight = float(value) if _WEIGHT.fullmatch(value) else 0.0
+        elif (key == "fhirversion" and value != "4.0") or (key == "charset" and value not in ("utf-8", "utf8")):
             return None
-        if key == "charset" and value not in ("utf-8", "utf8"):
-            return None
-        if key == "q" and value.strip("0.") == "":
-            return None
-    return name
+    return name, weight
 
 
 @lru_cache(maxsize=64)
-def check_json_body(content_type: str | None) -> None:
-    """Raises UnsupportedMedia unless the body says that it is JSON of R4."""
-    if not content_type or len(content_type) > MAX_HEADER_CHARS or _media_type(content_type) is None:
-        raise UnsupportedMedia(f"a body must be {FHIR_JSON}", code="body-type")
+def body_form(content_type: str | None) -> Form:
+    """The form of a body. Raises UnsupportedMedia unless it says that it is JSON or XML of R4 in UTF-8."""
+    read = _range(content_type) if content_type and len(content_type) <= MAX_HEADER_CHARS else None
+    if read is None or read[0] not in FORM_OF:
+        raise UnsupportedMedia(f"a body must be {Form.JSON.value} or {Form.XML.value}", code="body-type")
+    return FORM_OF[read[0]]
 
 
-def _not_acceptable() -> NotAcceptable:
-    return NotAcceptable(f"the answer can only be {FHIR_JSON} of FHIR 4.0", code="format")
+@lru_cache(maxsize=256)
+def takes_gzip(accept_encoding: str | None) -> bool:
+    """Whether an answer is to be gzip (RFC 9110 §12.5.3): no less liked than identity, by name or as any coding."""
+    if not accept_encoding or len(accept_encoding) > MAX_HEADER_CHARS:
+        return False
+    weights = dict(read for text in accept_encoding.split(",") if (read := _range(text)) is not None)
+    named = [weights[name] for name in ("gzip", "x-gzip") if name in weights]
+    weight = max(named or [weights.get("*", 0.0)])
+    return weight > 0 and weight >= weights.get("identity", 0.0)

@@ -73,8 +73,9 @@ async def _pairs(call: Call) -> Pairs:
         return call.pairs
     if (call.header(b"content-type") or "").partition(";")[0].strip().lower() != FORM:
         raise UnsupportedMedia(f"a search is posted as {FORM}", code="body-type")
-    form = await call.body(MAX_FORM_BYTES)
-    return call.pairs + parse_pairs(form.decode("latin-1"))
+    form = parse_pairs((await call.body(MAX_FORM_BYTES)).decode("latin-1"))
+    call.ask_presentation(form)
+    return call.pairs + form
 
 
 def _query(call: Call, kind: str, page: Page) -> Query:
