@@ -183,7 +183,8 @@ class Gate:
         judgement = ask.actor.scopes.judge(ask.type, ask.letter)
         if not judgement.permitted:  # 1
             await self.refuse_scope(ask)
-        read = self._together.read if ask.kind == "access.read" else self._store.read
+        short = ask.kind == "access.read" and arrange is None  # a read of one version; a record of hundreds is none
+        read = self._together.read if short else self._store.read
         for _ in range(TRIES):
             gathered = await self._keyring.retrying(
                 read, lambda conn: self._gather(conn, ask, judgement, find, arrange)
@@ -208,11 +209,13 @@ class Gate:
         if any(adopted.ref in refs for adopted in self._house.policies.values()):
             await self._house.refresh()
 
-    def _narrowed(self, ask: Ask, judgement: Judgement, matches: Matches | None) -> Matches | None:
+    def _narrowed(self, ask: Ask, kind: str, judgement: Judgement, matches: Matches | None) -> Matches | None:
         """The predicate on plaintext: the search's own, and one of the granular scopes where there are only such."""
+        if not judgement.permitted:
+            return _nothing_fits
         if not judgement.queries:
             return matches
-        allowed = self._house.scope_matchers(ask.type, judgement.queries, ask.now)
+        allowed = self._house.scope_matchers(kind, judgement.queries, ask.now)
         return lambda resource: (matches is None or matches(resource)) and any(one(resource) for one in allowed)
 
     def _gather(
@@ -220,7 +223,9 @@ class Gate:
     ) -> _Gathered:
         """Steps 2 to 8, in the reader's thread. Raises NeedKeys, and is run again with them."""
         found = find(conn)
-        matches = self._narrowed(ask, judgement, found.matches)
+        within = {ask.type: self._narrowed(ask, ask.type, judgement, found.matches)}
+        for kind in {sealed.type for sealed in found.sealed} - within.keys():  # a record holds many types
+            within[kind] = self._narrowed(ask, kind, ask.actor.scopes.judge(kind, ask.letter), found.matches)
         behind_of = {sealed.owner for sealed in found.sealed}
         facts = {owner: owners.patients(conn, self._org, owner) for owner in behind_of}  # 2
         self._need_keys(facts)
@@ -231,7 +236,7 @@ class Gate:
             behind = facts[sealed.owner]
             if any(one.erased for one in behind):
                 continue
-            opened = self._open(sealed, ask, matches)  # 4
+            opened = self._open(sealed, ask, within[sealed.type])  # 4
             if opened is None:
                 continue
             if permits[sealed.owner] and (ask.actor.own or sealed.type not in PRIVATE):  # 5
@@ -402,6 +407,11 @@ class Gate:
         except (ChartbridgeError, LedgerError):
             self.refusals.put_back(taken)
             raise
+
+
+def _nothing_fits(resource: Json) -> bool:
+    """The predicate of a type that no scope covers."""
+    return False
 
 
 class House:

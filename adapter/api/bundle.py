@@ -43,6 +43,16 @@ def matches(released: Released, base: str, links: Links, outcome: bytes = b"") -
     return _bundle("searchset", entries, links, len(released.items))
 
 
+def record(released: Released, base: str, links: Links, *, nobodys: int) -> bytes:
+    """A page of a patient's record; what belongs to nobody (owner `nobodys`) is included for what refers to it."""
+    entries = [
+        b'{"fullUrl":%s,"resource":%s,"search":{"mode":"%s"}}'
+        % (_text(f"{base}/{item.type}/{item.id}"), item.body, b"include" if item.owner == nobodys else b"match")
+        for item in released.items
+    ]
+    return _bundle("searchset", entries, links, released.total)
+
+
 def history(released: Released, base: str, links: Links) -> bytes:
     """The page of a history, newest first; a deletion is an entry without a resource."""
     return _bundle("history", [_version(item, base) for item in released.items], links, released.total)

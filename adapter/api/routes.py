@@ -18,6 +18,7 @@ from adapter.api.health import livez, readyz
 from adapter.api.history import history
 from adapter.api.hl7v2 import receive
 from adapter.api.log import checkpoint, tile
+from adapter.api.operations.everything import everything
 from adapter.api.operations.match import match
 from adapter.api.operations.validate import validate_instance, validate_type
 from adapter.api.read import read
@@ -50,6 +51,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type),
     Interaction("vread", ("GET",), "/fhir/{type}/{id}/_history/{version}", vread),
     Interaction("history-instance", ("GET",), "/fhir/{type}/{id}/_history", history),
+    Interaction("everything", ("GET", "POST"), "/fhir/Patient/{id}/$everything", everything, operation="everything"),
     Interaction("match", ("POST",), "/fhir/Patient/$match", match, operation="match"),
     Interaction(
         "validate-instance", ("GET", "POST"), "/fhir/{type}/{id}/$validate", validate_instance, operation="validate"

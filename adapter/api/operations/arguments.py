@@ -65,11 +65,19 @@ def _from_url(call: Call, known: dict[str, OperationParameter]) -> Iterator[tupl
         kind = _known(known, name, "").type or ""
         if kind not in PRIMITIVES:
             raise _refused("", "stands in a Parameters body, not in the URL")
-        yield name, _primitive(kind, BOOLEANS.get(text) if kind == "boolean" else _number(kind, text), ""), ""
+        yield name, _primitive(kind, _read(kind, text), ""), ""
 
 
-def _number(kind: str, text: str) -> int | str:
-    return int(text) if kind == "integer" and text.isascii() and text.isdigit() and len(text) < 10 else text
+def _read(kind: str, text: str) -> bool | int | str | None:
+    """A value as the URL has it: there a number is a text, and a bare + a blank."""
+    match kind:
+        case "boolean":
+            return BOOLEANS.get(text)
+        case "integer" if text.isascii() and text.isdigit() and len(text) < 10:
+            return int(text)
+        case "instant" | "dateTime":
+            return text.replace(" ", "+")
+    return text
 
 
 def _from_body(body: Json | None, known: dict[str, OperationParameter]) -> Iterator[tuple[str, Any, str]]:

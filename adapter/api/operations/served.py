@@ -34,6 +34,7 @@ def _standard(name: str, type_: str) -> Served:
 SERVED: tuple[Served, ...] = (
     _standard("validate", EVERY_TYPE),
     _standard("match", "Patient"),
+    _standard("everything", "Patient"),
 )
 
 
