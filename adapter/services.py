@@ -87,7 +87,8 @@ def scope_matcher(base: str, zone: ZoneInfo) -> Callable[[str, str, datetime], M
             parsed = parse(resource_type, parse_qsl(query, keep_blank_values=True), base=base)
         except SearchError:
             return lambda resource: False
-        if any(criterion.chain is not None for criterion in parsed.criteria) or parsed.results.asked:
+        followed = any(one.chain is not None or one.has is not None for one in parsed.criteria)
+        if followed or parsed.results.asked:
             return lambda resource: False  # what a chain leads to passed no gate
         return matcher(parsed, lambda reference: None, now=now, zone=zone)
 

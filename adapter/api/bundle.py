@@ -23,13 +23,16 @@ _METHODS = {"c": ("POST", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
 
 def searchset(released: Released, base: str, links: Links, outcome: bytes, body: Callable[[Disclosed], bytes]) -> bytes:
     """The page of a search, each resource in the form that `body` gives it; `outcome` says what was left out."""
-    entries = [
-        b'{"fullUrl":%s,"resource":%s,"search":{"mode":"match"}}' % (_text(f"{base}/{item.type}/{item.id}"), body(item))
-        for item in released.items
-    ]
+    entries = [_found(item, base, b"match", body) for item in released.items]
+    entries += [_found(item, base, b"include", body) for item in released.included.items]
     if outcome:
         entries.append(b'{"resource":%s,"search":{"mode":"outcome"}}' % outcome)
     return _bundle("searchset", entries, links, released.total)
+
+
+def _found(item: Disclosed, base: str, mode: bytes, body: Callable[[Disclosed], bytes]) -> bytes:
+    url = _text(f"{base}/{item.type}/{item.id}")
+    return b'{"fullUrl":%s,"resource":%s,"search":{"mode":"%s"}}' % (url, body(item), mode)
 
 
 def matches(released: Released, base: str, links: Links, outcome: bytes = b"") -> bytes:

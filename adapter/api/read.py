@@ -29,7 +29,7 @@ async def read(call: Call) -> Answer:
         raise Gone("this resource was deleted", code="deleted")
     if is_unmodified(item, call.header(b"if-none-match"), call.header(b"if-modified-since")):
         return Answer(304, headers=version_headers(item), released=released)
-    return Answer(200, shaped(item, results), version_headers(item), released=released)
+    return Answer(200, shaped(item, results, kind), version_headers(item), released=released)
 
 
 def resource_answer(item: Disclosed, released: Released, status: int = 200) -> Answer:

@@ -6,20 +6,19 @@ http://hl7.org/fhir/R4/http.html#search
 3. The gate opens, matches and decides each candidate; what is left is sorted, counted and paged here.
 4. Put the page together from stored bytes.
 
-Every page is cut at the transaction of page one and passes the gate of its own moment; `total` stands on page one. Of
-chains there is one, from a resource to the identifier of its own patient: whoever may see the one may see the other.
+Every page is cut at the transaction of page one and passes the gate of its own moment; `total` stands on page one.
+What a search includes or follows to is `includes.py`'s.
 Source: fhir chapter §4, §6, §10.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from adapter.access.disclose import Arrange, Arranged, Disclosed, Found
-from adapter.api import bundle
+from adapter.access.disclose import Arrange, Arranged, Disclosed, Found, Include, Matches, Released, Sight
+from adapter.api import bundle, includes
 from adapter.api.call import MAX_FORM_BYTES, Answer, Call, Pairs, parse_pairs
 from adapter.api.outcome import outcome
 from adapter.api.paging import End, Page, links, page_of
@@ -28,12 +27,12 @@ from adapter.api.shape import shaped
 from adapter.errors import BadRequest, IssueItem, UnsupportedMedia
 from adapter.services import Services
 from adapter.store import planner
+from adapter.store.follow import Follower
 from adapter.store.planner import Asking
 from mappings.fhir.search import Criterion, Query, matcher, parse, sort_key
 
 FORM = "application/x-www-form-urlencoded"
-SERVED = frozenset({"_count", "_elements", "_sort", "_summary", "_total"})
-OWN_PATIENT = frozenset({"patient", "subject"})
+SERVED = frozenset({"_count", "_elements", "_include", "_revinclude", "_sort", "_summary", "_total"})
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -62,7 +61,7 @@ async def _search(call: Call, kind: str, patient: str | None) -> Answer:
     shown = replace(page, query=tuple(query.applied))
     relations, results = links(call, shown, end), query.results
     body = bundle.searchset(  # 4
-        released, services.base, relations, _left_out(query), lambda item: shaped(item, results)
+        released, services.base, relations, _outcomes(query, released), lambda item: shaped(item, results, kind)
     )
     return Answer(200, body, released=released)
 
@@ -84,29 +83,36 @@ def _query(call: Call, kind: str, page: Page) -> Query:
     query = parse(kind, page.query, lenient=lenient, base=call.services.base)
     if unserved := query.results.asked - SERVED:
         raise BadRequest(f"not served yet: {', '.join(sorted(unserved))}", code="search", issue="not-supported")
-    return replace(query, criteria=tuple(_chain(call, criterion) for criterion in query.criteria))
+    includes.check(query)
+    for criterion in query.criteria:
+        _check_scope(call, criterion)
+    return query
 
 
-def _chain(call: Call, criterion: Criterion) -> Criterion:
-    """A chain to the own patient's identifier, judged on Patients alone; any other is refused."""
-    if criterion.chain is None:
-        return criterion
-    target = criterion.chain.get("Patient")
-    if criterion.code not in OWN_PATIENT or target is None or target.code != "identifier":
-        raise BadRequest("this chain is not served", code="search", issue="not-supported")
-    judged = call.actor.scopes.judge("Patient", "s")
-    if not judged.permitted or judged.queries:
-        raise BadRequest("a chain needs a scope that searches Patient", code="search", issue="not-supported")
-    chain: Mapping[str, Criterion] = {"Patient": target}
-    return replace(criterion, chain=chain)
+def _check_scope(call: Call, criterion: Criterion) -> None:
+    """A chain or `_has` needs a scope that searches what it leads to; targets without one are not there."""
+    led = [criterion.has.source] if criterion.has is not None else list(criterion.chain or ())
+    if led and not any(call.actor.scopes.judge(kind, "s").permitted for kind in led):
+        raise BadRequest("no scope searches what this parameter leads to", code="search", issue="not-supported")
 
 
 def _find(conn: Connection, services: Services, query: Query, asking: Asking, page: Page, patient: str | None) -> Found:
     """Step 2, in one snapshot with the rest: the plan's query names merged patients by all their names."""
     chosen = planner.plan(conn, services.keyring, query, asking, patient)
     sealed = planner.candidates(conn, services.keyring, chosen, asking, txn=page.txn)
-    resolve = planner.resolver(conn, services.keyring)
-    return Found(sealed, matcher(chosen.query, resolve, now=asking.now, zone=asking.zone), chosen.txn)
+    follower = Follower(conn, services.keyring.organisation(), services.base, page.txn)
+
+    def follow(sight: Sight) -> tuple[Matches, Include | None]:
+        following = includes.Following(follower, sight, chosen.owners)
+        matches = matcher(
+            chosen.query, following.resolve, now=asking.now, zone=asking.zone, referrers=following.referrers
+        )
+        results = query.results
+        if not (results.include or results.revinclude):
+            return matches, None
+        return matches, lambda items: following.include(results, items)
+
+    return Found(sealed, None, chosen.txn, follow)
 
 
 def _arrange(query: Query, page: Page, services: Services) -> Arrange:
@@ -132,13 +138,17 @@ def _rest(ordered: list[Disclosed], page: Page, *, in_order: bool) -> list[Discl
     return ordered[place:]
 
 
-def _left_out(query: Query) -> bytes:
-    """What lenient handling dropped, named where the name can be shown."""
-    if not query.dropped:
-        return b""
-    names = sorted({name if _NAME.fullmatch(name) else "a parameter" for name in query.dropped})
-    text = f"left out, because not supported: {', '.join(names)}"
-    return outcome((IssueItem("not-supported", "", text, "warning"),), "search")
+def _outcomes(query: Query, released: Released) -> bytes:
+    """What the searcher has to know of the page: what lenient handling left out, and whether all is included."""
+    items = []
+    if query.dropped:
+        names = sorted({name if _NAME.fullmatch(name) else "a parameter" for name in query.dropped})
+        text = f"left out, because not supported: {', '.join(names)}"
+        items.append(IssueItem("not-supported", "", text, "warning"))
+    if released.included.incomplete:
+        text = f"more than {includes.MAX_INCLUDED} resources to include: these are not all"
+        items.append(IssueItem("incomplete", "", text, "warning"))
+    return outcome(tuple(items), "search") if items else b""
 
 
 def _digest(path: str, query: Pairs) -> str:

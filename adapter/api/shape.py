@@ -23,9 +23,12 @@ def asked_of(kind: str, pairs: Pairs) -> Results:
     return results
 
 
-def shaped(item: Disclosed, results: Results) -> bytes:
-    """The bytes of a resource in the form asked for."""
-    if not item.body or not (results.summary in SHORTER or results.elements):
+def shaped(item: Disclosed, results: Results, kind: str) -> bytes:
+    """The bytes of a resource in the form asked for. Elements without a type are those of `kind`, what was asked for:
+    what is included beside it stays whole.
+    """
+    elements = [name for name in results.elements if item.type == kind or "." in name]
+    if not item.body or not (results.summary in SHORTER or elements):
         return item.body
     resource = decode(item.body) if item.resource is None else item.resource
-    return encode(shortened(resource, results.summary, results.elements))
+    return encode(shortened(resource, results.summary, elements))

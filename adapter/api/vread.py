@@ -25,4 +25,4 @@ async def vread(call: Call) -> Answer:
     item = released.items[0]
     if item.op == "d":
         raise Gone("this version is a deletion", code="deleted")
-    return Answer(200, shaped(item, results), version_headers(item), released=released)
+    return Answer(200, shaped(item, results, kind), version_headers(item), released=released)

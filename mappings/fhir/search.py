@@ -13,7 +13,7 @@ Source: FHIR R4 search.html, by the parameters of the compiled schema.
 from mappings.fhir.search_match import asked_interval, keeps_case, match, matcher, said_interval
 from mappings.fhir.search_operands import SearchError
 from mappings.fhir.search_plan import codes, extract
-from mappings.fhir.search_query import Criterion, Query, is_searchable, parse
+from mappings.fhir.search_query import Criterion, Has, Query, is_searchable, parse, targets
 from mappings.fhir.search_results import Include, Results, Sort
 from mappings.fhir.search_sort import sort_key
 from mappings.fhir.search_text import normalise
@@ -33,6 +33,7 @@ __all__ = [
     "CompositeValue",
     "Criterion",
     "DateValue",
+    "Has",
     "Include",
     "NumberValue",
     "QuantityValue",
@@ -56,4 +57,5 @@ __all__ = [
     "parse",
     "said_interval",
     "sort_key",
+    "targets",
 ]

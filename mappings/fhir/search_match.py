@@ -7,7 +7,7 @@ Source: FHIR R4 search.html §3.1.1.4; where it leaves room: strings without mar
 regard to case unless their system says otherwise (fhir.md §4 of the design).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Final, NamedTuple, TypeAlias
@@ -31,7 +31,7 @@ from mappings.fhir.search_operands import (
     Uri,
 )
 from mappings.fhir.search_plan import extract
-from mappings.fhir.search_query import Criterion, Query
+from mappings.fhir.search_query import Criterion, Has, Query
 from mappings.fhir.search_text import normalise
 from mappings.fhir.search_values import (
     CompositeValue,
@@ -51,6 +51,8 @@ UCUM: Final = "http://unitsofmeasure.org"
 TENTH: Final = Decimal("0.1")
 
 Resolve: TypeAlias = Callable[[str], Json | None]
+# (resource, type, parameter) -> resources of the type whose parameter points to the resource
+Referrers: TypeAlias = Callable[[Json, str, str], Iterable[Json]]
 Test: TypeAlias = Callable[[Value], bool]
 
 
@@ -66,13 +68,25 @@ def match(query: Query, resource: Json, resolve: Resolve, *, now: datetime, zone
     return matcher(query, resolve, now=now, zone=zone)(resource)
 
 
-def matcher(query: Query, resolve: Resolve, *, now: datetime, zone: tzinfo) -> Callable[[Json], bool]:
+def _nobody(resource: Json, kind: str, code: str) -> Iterable[Json]:
+    return ()
+
+
+def matcher(
+    query: Query, resolve: Resolve, *, now: datetime, zone: tzinfo, referrers: Referrers = _nobody
+) -> Callable[[Json], bool]:
     """A query as a predicate. `resolve` gives what a reference points to (`Type/id` or a URL), or None; chains ask.
+    `referrers` gives what points to a resource; `_has` asks.
 
     References are compared as they stand: who knows several ids of one resource puts them all into the query.
     """
     setting = Setting(temporal.instant(now), zone)
-    tests = [_criterion(query.type, criterion, setting, resolve) for criterion in query.criteria]
+    tests = [
+        _criterion(query.type, criterion, setting, resolve)
+        if criterion.has is None
+        else _has(criterion.has, setting, resolve, referrers)
+        for criterion in query.criteria
+    ]
 
     def found(resource: Json) -> bool:
         return resource.get("resourceType") == query.type and all(test(resource) for test in tests)
@@ -111,6 +125,12 @@ def _chain(
         return False
 
     return found
+
+
+def _has(has: Has, setting: Setting, resolve: Resolve, referrers: Referrers) -> Callable[[Json], bool]:
+    """A resource is found where one that refers to it meets the rest."""
+    meets = _criterion(has.source, has.rest, setting, resolve)
+    return lambda resource: any(meets(one) for one in referrers(resource, has.source, has.code))
 
 
 def _fetched(value: Value, resolve: Resolve) -> Json | None:

@@ -28,7 +28,9 @@ MAX_OPERANDS: Final = 1_000  # alternatives of one parameter
 MAX_CHAIN: Final = 2  # references followed
 
 # Those of R4 that need more than one resource and its values: free text, sound, distance, stored lists and queries.
-REFUSED: Final = frozenset({"_text", "_content", "_filter", "_query", "_list", "_has", "near", "phonetic"})
+REFUSED: Final = frozenset({"_text", "_content", "_filter", "_query", "_list", "near", "phonetic"})
+
+HAS: Final = Param("_has", "special", None, (), (), "")
 
 MODIFIERS: Final[Mapping[str, frozenset[str]]] = {
     "token": frozenset({"above", "below", "not", "text", "in", "of-type"}),
@@ -49,18 +51,29 @@ class _Unsupported(SearchError):
 class Criterion:
     """One pair: any of its operands is enough.
 
-    With `chain` there are none here: the condition is that of the resource referred to, by its type.
+    With `chain` there are none here: the condition is that of the resource referred to, by its type. With `has` it is
+    that of a resource which refers to this one.
     """
 
     param: Param
     modifier: str  # "" for none; a resource type narrows a reference
     operands: tuple[Operand, ...]
     chain: "Mapping[str, Criterion] | None" = None
+    has: "Has | None" = None
 
     @property
     def code(self) -> str:
         """The parameter's name."""
         return self.param.code
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """`_has:source:code:…`: some resource of type `source`, whose parameter `code` points here, meets the rest."""
+
+    source: str
+    code: str
+    rest: Criterion
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,8 @@ def parse(type_: str, pairs: Iterable[tuple[str, str]], *, lenient: bool = False
 
 
 def _criterion(type_: str, name: str, value: str, base: str, depth: int = 0) -> Criterion:
+    if name.partition(":")[0] == HAS.code:
+        return _reversed(type_, name, value, base)
     head, dot, rest = name.partition(".")
     code, colon, modifier = head.partition(":")
     param = _param(type_, code)
@@ -161,6 +176,20 @@ def _composite(type_: str, param: Param, text: str, base: str) -> Operand:
         raise SearchError("invalid", f"expected {len(param.components)} components")
     kinds = [schema().params(type_)[code].type for code, _ in param.components]
     return Composite(tuple(READERS[kind](part, "", base) for kind, part in zip(kinds, parts, strict=True)))
+
+
+def _reversed(type_: str, name: str, value: str, base: str) -> Criterion:
+    """`_has:Observation:patient:code`: the rest of the name as a criterion of the type that refers."""
+    parts = name.split(":", 3)
+    if len(parts) != 4 or parts[1] not in schema().resource_types:
+        raise _Unsupported("_has: expected _has:Type:reference:parameter")
+    _, source, code, rest = parts
+    param = _param(source, code)
+    if param.type != "reference" or type_ not in targets(param):
+        raise _Unsupported("_has: no reference parameter that points here")
+    if "." in rest or rest.partition(":")[0] == HAS.code:
+        raise _Unsupported("_has: no chain follows it")
+    return Criterion(HAS, "", (), None, Has(source, code, _criterion(source, rest, value, base)))
 
 
 def _chained(param: Param, modifier: str, rest: str, value: str, base: str, depth: int) -> Criterion:

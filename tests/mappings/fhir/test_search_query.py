@@ -86,7 +86,7 @@ def test_a_value_reads_as(type_: str, name: str, value: str, operands: tuple[Ope
         ("Observation", "_filter", "x", "not-supported"),
         ("Observation", "_query", "x", "not-supported"),
         ("Observation", "_list", "x", "not-supported"),
-        ("Observation", "_has:Provenance:target:agent", "x", "not-supported"),
+        ("Observation", "_has:Provenance:agent:target", "x", "not-supported"),
         ("Location", "near", "1|2|3", "not-supported"),
         ("Patient", "phonetic", "x", "not-supported"),
         ("Observation", "code:above", "x", "not-supported"),
