@@ -30,7 +30,14 @@ MAY_OPEN_SEALED = (
     "adapter/seal/",
 )
 PUBLIC = {"capabilities", "checkpoint", "tile", "livez", "readyz"}
-NOBODYS = PUBLIC | {"hl7v2", "cda", "validate"}  # answer with nothing that is stored
+NOBODYS = PUBLIC | {
+    "hl7v2",
+    "cda",
+    "validate",
+    "translate",
+    "validate-code",
+    "expand",
+}  # answer with nothing that is stored
 
 
 def calls(name: str) -> Iterator[tuple[str, ast.Call]]:

@@ -20,6 +20,7 @@ from adapter.api.hl7v2 import receive
 from adapter.api.log import checkpoint, tile
 from adapter.api.operations.everything import everything
 from adapter.api.operations.match import match
+from adapter.api.operations.terminology import expand, translate, validate_code_of_set, validate_code_of_system
 from adapter.api.operations.validate import validate_instance, validate_type
 from adapter.api.read import read
 from adapter.api.search import search_compartment, search_type
@@ -46,6 +47,26 @@ class Interaction:
 # The most asked for stand first; a literal path stands before a pattern that would take it.
 TABLE: tuple[Interaction, ...] = (
     Interaction("capabilities", ("GET",), "/fhir/metadata", capabilities, discloses=False, authenticated=False),
+    Interaction(
+        "translate", ("GET", "POST"), "/fhir/ConceptMap/$translate", translate, discloses=False, operation="translate"
+    ),
+    Interaction(
+        "validate-code",
+        ("GET", "POST"),
+        "/fhir/CodeSystem/$validate-code",
+        validate_code_of_system,
+        discloses=False,
+        operation="validate-code",
+    ),
+    Interaction(
+        "validate-code",
+        ("GET", "POST"),
+        "/fhir/ValueSet/$validate-code",
+        validate_code_of_set,
+        discloses=False,
+        operation="validate-code",
+    ),
+    Interaction("expand", ("GET", "POST"), "/fhir/ValueSet/$expand", expand, discloses=False, operation="expand"),
     Interaction("read", ("GET",), "/fhir/{type}/{id}", read),
     Interaction("search-type", ("GET",), "/fhir/{type}", search_type),
     Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type),

@@ -1,8 +1,8 @@
 """When the care took place that a resource tells of: what `start` and `end` of `$everything` ask about.
 
-`care_dates.csv` names the search parameters that hold it, by type: the standard's own `date` of clinical resources where
-it has one, else the parameter that comes closest. A type without a row tells of no care (a Patient, an Account), and is
-in every range; so is a resource that does not say when.
+`care_dates.csv` names the search parameters that hold it, by type: the standard's own `date` of clinical resources
+where it has one, else the parameter that comes closest. A type without a row tells of no care (a Patient, an Account),
+and is in every range; so is a resource that does not say when.
 
 Source: FHIR R4 patient-operation-everything.html ("care dates, not record currency dates").
 """

@@ -202,6 +202,11 @@ class Schema:
             names=MappingProxyType(names),
         )
 
+    @property
+    def valuesets(self) -> frozenset[str]:
+        """The names of the value sets with a required binding: R4's own short, others their URL."""
+        return frozenset(self._table["valuesets"])
+
     def valueset(self, name: str) -> Mapping[str, frozenset[str]] | None:
         """System → codes of a value set with a required binding; None where the standard cannot list it."""
         if name not in self._valuesets:

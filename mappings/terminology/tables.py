@@ -44,3 +44,8 @@ def system_of(table: str, code: str) -> str | None:
     if table in _OF_COUNTRIES:
         return ISO_3166 if code in countries() else None
     return _tables().get(table, {}).get(code)
+
+
+def names() -> frozenset[str]:
+    """The tables that have codes, by their four digits."""
+    return frozenset(_tables()) | _OF_COUNTRIES

@@ -35,6 +35,10 @@ SERVED: tuple[Served, ...] = (
     _standard("validate", EVERY_TYPE),
     _standard("match", "Patient"),
     _standard("everything", "Patient"),
+    _standard("translate", "ConceptMap"),
+    _standard("validate-code", "CodeSystem"),
+    _standard("validate-code", "ValueSet"),
+    _standard("expand", "ValueSet"),
 )
 
 
