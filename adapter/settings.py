@@ -29,7 +29,7 @@ FILE = "chartbridge.toml"
 PREFIX = "CHARTBRIDGE_"
 SITE_VARIABLE = "CHARTBRIDGE_SITE"
 # environment variables of ours that are no settings
-RESERVED = frozenset({SITE_VARIABLE, "CHARTBRIDGE_CRASH_AT", "CHARTBRIDGE_CORPUS", "CHARTBRIDGE_GOLDEN"})
+RESERVED = frozenset({SITE_VARIABLE, *(PREFIX + name for name in ("CRASH_AT", "CORPUS", "GOLDEN", "NEEDS_POSTGRES"))})
 DEPTH = 4  # words of the longest setting, access.client.ID.scopes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -4,24 +4,26 @@ A unit of work is one plain function `work(conn)`, `conn` a SQLAlchemy connectio
 its frequent statements. Both may run again from the start, so a unit leaves nothing outside the transaction. While a
 unit runs, no other store is asked.
 
-What holds the store stands behind `DataStore`: a file with one writer (`sqlite.py`).
+Two engines stand behind `DataStore`: a file with one writer (`sqlite.py`), and a PostgreSQL server with several
+(`postgres.py`, loaded only where a site names a server).
 Source: fhir chapter §5, §8; architecture §4 ("async at the seams").
 """
 
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, insert, inspect, select
 
 from adapter.errors import ConfigurationError, IntegrityFault
 from adapter.store.migrating import upgrade
-from adapter.store.place import RESTORE, Place
+from adapter.store.place import RESTORE, Place, Server
 from adapter.store.sqlite import SqliteFile
 from adapter.store.statements import Hot, Row, savepoint
 from adapter.store.tables import REVISION, meta
 
-__all__ = ["RESTORE", "DataStore", "Hot", "Place", "Row", "check_current", "check_known", "savepoint"]
+__all__ = ["RESTORE", "DataStore", "Hot", "Place", "Row", "Server", "check_current", "check_known", "savepoint"]
 
 PAIRING = "pairing"
 UPGRADE = "chartbridge db upgrade"
@@ -37,6 +39,7 @@ class Engine(Protocol):
     async def read(self, work: Callable[[Connection], T]) -> T: ...
     def write_now(self, work: Callable[[Connection], T]) -> T: ...
     def read_now(self, work: Callable[[Connection], T]) -> T: ...
+    def listen(self, channel: str, wake: Callable[[], None]) -> Callable[[], None]: ...
     def close(self) -> None: ...
 
 
@@ -108,12 +111,23 @@ class DataStore:
         """`read` for a caller without an event loop."""
         return self._engine.read_now(work)
 
+    def listen(self, channel: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Let `wake` be called, in any thread, when another process has `notify`-ed; returns what ends it.
+
+        A notice may be missed while the server is away: `wake` is called when it is back.
+        """
+        return self._engine.listen(channel, wake)
+
     def close(self) -> None:
         self._engine.close()
 
 
 def _database(place: Place) -> Database:
-    return SqliteFile(place)
+    if isinstance(place, Path):
+        return SqliteFile(place)
+    from adapter.store.postgres import PostgresDatabase  # a driver that most sites do without
+
+    return PostgresDatabase(place)
 
 
 def _revision(conn: Connection, pairing: str) -> str:

@@ -102,6 +102,15 @@ def postings(resource: Json, speller: Speller) -> Postings:
     return Postings(tokens, edges)
 
 
+def identities(resource: Json) -> Iterator[str]:
+    """The names of the tokens that a search of the whole organisation finds it by: its identifiers, canonical URLs."""
+    resource_type = resource["resourceType"]
+    prefixes = _prefixes(resource_type)
+    for param, values in extract(resource_type, resource, _indexed(resource_type) & LOCATED).items():
+        for value in values:
+            yield from (prefixes[param] + text for text in spellings(value))
+
+
 @cache
 def _indexed(resource_type: str) -> frozenset[str]:
     return codes(resource_type, INDEXED_KINDS).difference(COMBINED)

@@ -114,8 +114,14 @@ _COLUMNS = "seq, feed, state, stamp, attempt, txn, fingerprint, code, at"
 
 
 def claim(conn: Connection, org: str, worker: str, lanes: Iterable[int], now: int, lease_ms: int) -> Lease:
-    """Take or keep what is free of these lanes. A new holder's token is higher than every one before it."""
-    hot, until = Hot(conn), now + lease_ms
+    """Take or keep what is free of these lanes. A new holder's token is higher than every one before it.
+
+    `now` is the worker's clock, and so is the end that it is told; where several machines share a database, the lease
+    itself runs by the database's.
+    """
+    hot = Hot(conn)
+    theirs = hot.now_ms(now)
+    until = theirs + lease_ms
     tokens: dict[int, int] = {}
     sql = """
         INSERT INTO lane(org, scheme, lane, worker, token, until) VALUES (?, ?, ?, ?, 1, ?)
@@ -126,9 +132,9 @@ def claim(conn: Connection, org: str, worker: str, lanes: Iterable[int], now: in
         RETURNING token
     """
     for lane in sorted(set(lanes)):
-        if row := hot.one(sql, (org, SCHEME, lane, worker, until, now, now)):
+        if row := hot.one(sql, (org, SCHEME, lane, worker, until, theirs, theirs)):
             tokens[lane] = int(row[0])
-    return Lease(worker, tokens, until)
+    return Lease(worker, tokens, now + lease_ms)
 
 
 def release(conn: Connection, org: str, lease: Lease) -> None:
@@ -144,10 +150,13 @@ def vacate(conn: Connection, org: str) -> None:
 
 
 def fence(conn: Connection, org: str, lease: Lease, lanes: Iterable[int]) -> None:
-    """Refuse a worker whose lease passed to another. Call it in the transaction of the effects. Raises Conflict."""
+    """Refuse a worker whose lease passed to another. Call it in the transaction of the effects. Raises Conflict.
+
+    The lanes stay as they are until that transaction ends: nobody takes one between the look and the commit.
+    """
     wanted = sorted(set(lanes))
     sql = "SELECT lane, token FROM lane WHERE org = ? AND scheme = ? AND lane IN (…)"
-    held = {row[0]: row[1] for row in Hot(conn).each_in(sql, wanted, (org, SCHEME))}
+    held = {row[0]: row[1] for row in Hot(conn).hold(sql, "lane", wanted, (org, SCHEME))}
     if any(lease.tokens.get(lane) != held.get(lane, 0) for lane in wanted):
         raise Conflict("a lane passed to another worker", code="fenced")
 
@@ -270,7 +279,8 @@ def in_state(
     wanted = sorted(states)
     sql = f"""
         SELECT {_COLUMNS} FROM message_state
-        WHERE org = ? AND state IN ({", ".join("?" * len(wanted))}) AND seq > ? AND (? IS NULL OR feed = ?)
+        WHERE org = ? AND state IN ({", ".join("?" * len(wanted))}) AND seq > ?
+        AND (CAST(? AS TEXT) IS NULL OR feed = ?)
         ORDER BY seq LIMIT ?
     """  # noqa: S608
     return [MessageState(*row) for row in Hot(conn).all(sql, (org, *wanted, after, feed, feed, limit))]

@@ -19,12 +19,11 @@ from adapter.seal.blind import keyed_id, token
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys
 from adapter.store import owners
 from adapter.store.engine import Hot, Row
-from adapter.store.tables import LOCATOR_OWNER
+from adapter.store.tables import LOCATOR_OWNER, NUMBERS
 from mappings.fhir.codec import Json, decode, encode
 
 _ROW = "SELECT rid, type, fid, owner, ver, deleted, clock FROM resource"
 _NEWEST = "SELECT ver, owner, same, body FROM version WHERE rid = ? AND body IS NOT NULL ORDER BY ver DESC LIMIT 1"
-NUMBERS = 64
 _REFERENCE = re.compile(rb'"reference":"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})["/]')
 
 
@@ -66,7 +65,7 @@ class Numbers:
 
     def draw(self) -> int:
         if self._next == self._end:
-            self._next = self._hot.draw(NUMBERS)
+            self._next = self._hot.draw()
             self._end = self._next + NUMBERS
         self._next += 1
         return self._next - 1

@@ -20,6 +20,7 @@ from adapter.store.engine import Hot, Row
 from adapter.store.unit import EventParts
 
 KIND = "outbox"
+CHANNEL = "outbox"  # on which deliverers in other processes hear that something waits
 RAISES_EPOCH = "consent."  # recording a consent's index changes who may see the patient (access chapter §9)
 _COLUMNS = "n, org, id, owner, txn, kind, rid, ver, epoch, payload"
 _encode = msgspec.msgpack.Encoder().encode
@@ -68,7 +69,11 @@ def row(
 
 
 def write(hot: Hot, rows: Sequence[Row]) -> None:
+    """Write rows, and tell whoever delivers them."""
+    if not rows:
+        return
     hot.many(f"INSERT INTO outbox({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+    hot.notify(CHANNEL)
 
 
 def pending(conn: Connection, org: str, limit: int = 1_000) -> list[Pending]:

@@ -90,7 +90,7 @@ def history(
     """Its versions, newest first; `since` in milliseconds, `before_ver` where the last page ended."""
     rid = _rid(conn, org, resource_type, logical_id)
     sql = f"{_ANY} WHERE v.rid = ? AND v.at >= ? AND v.ver < ? ORDER BY v.ver DESC LIMIT ?"
-    ceiling = before_ver if before_ver is not None else 2**62
+    ceiling = before_ver if before_ver is not None else 2**31 - 1
     return _all(Hot(conn).all(sql, (rid, since or 0, ceiling, limit)), org.org)
 
 

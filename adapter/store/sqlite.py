@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
 from adapter.store.place import RESTORE
 from adapter.store.statements import Hot, Row
+from adapter.store.tables import NUMBERS
 from ledger.store.thread import ConnectionThread, ReaderPool
 
 BUSY_MS = 5_000  # another process may hold the file for a moment: a backup, a migration
@@ -79,11 +80,11 @@ class SqliteHot(Hot, dialect="sqlite"):
             part += part[-1:] * (_padded(len(part)) - len(part))
             yield from self._raw.execute(sql.replace("(…)", _MARKS[len(part)]), [*params, *part])
 
-    def draw(self, count: int) -> int:
-        row = self.one(_DRAW, (1 + count, count))
+    def draw(self) -> int:
+        row = self.one(_DRAW, (1 + NUMBERS, NUMBERS))
         if row is None:
             raise RuntimeError("the sequence gave no number")
-        return int(row[0]) - count
+        return int(row[0]) - NUMBERS
 
 
 _DRAW = """
@@ -146,6 +147,10 @@ class SqliteEngine:
 
     def read_now(self, work: Callable[[Connection], T]) -> T:
         return self._readers.call(lambda conn: transact(conn, READ, work))
+
+    def listen(self, channel: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """A file has one process, which wakes itself."""
+        return lambda: None
 
     def close(self) -> None:
         self._readers.close()

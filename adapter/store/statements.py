@@ -2,10 +2,11 @@
 
 `Hot(conn)` is the same connection without SQLAlchemy's compiler, for statements that run many times a message:
 SQLAlchemy costs 20 µs a statement, a message writes two hundred rows. Statements are SQL that SQLite and PostgreSQL
-both read, with `?` for parameters; which class runs them is the connection's matter (`sqlite.py`).
+both read, with `?` for parameters; which class runs them is the connection's matter (`sqlite.py`, `postgres.py`).
 
 A database with one writer needs no locks of a unit's own; one with several takes them through `lock` and `hold`, and
-tells a unit that lost a race by raising `Again`, on which the engine runs the whole unit once more.
+tells a unit that lost a race by raising `Again`, on which the engine runs the whole unit once more; it says that the
+database is away by `Failed`.
 Source: fhir chapter §5, §8; architecture §4 (store).
 """
 
@@ -22,11 +23,21 @@ class Again(Exception):
     """Another writer was quicker: this unit is rolled back and runs again. Nobody but an engine catches it."""
 
 
+class Failed(Exception):
+    """The database could not: the unit is rolled back, and its caller gets `instead`. Of no kind that a unit catches
+    for one message of many: a message is not to blame."""
+
+    def __init__(self, instead: Exception) -> None:
+        super().__init__(str(instead))
+        self.instead = instead
+
+
 class Hot:
     """Raw statements on a connection's driver, `?` for parameters."""
 
     __slots__ = ()
     _kinds: ClassVar[dict[str, "type[Hot]"]] = {}
+    several: ClassVar[bool] = False  # whether others write at the same time
 
     def __init_subclass__(cls, *, dialect: str) -> None:
         Hot._kinds[dialect] = cls
@@ -58,9 +69,8 @@ class Hot:
         """Rows of `sql`, whose `IN (…)` stands last, for any number of values: a few statements, each prepared once."""
         raise NotImplementedError
 
-    def draw(self, count: int) -> int:
-        """The first of so many numbers that nobody else gets, each greater than all drawn before it. A multiple of
-        `names.NUMBERS`."""
+    def draw(self) -> int:
+        """The first of `tables.NUMBERS` numbers that nobody else gets, each greater than all drawn before it."""
         raise NotImplementedError
 
     def now_ms(self, ours: int) -> int:
@@ -70,9 +80,8 @@ class Hot:
     def lock(self, org: str, tokens: Iterable[bytes]) -> None:
         """Until this transaction ends, no other locks one of these names of the organisation."""
 
-    def hold(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> list[Row]:
-        """`each_in` on one table, whose rows nobody changes until this transaction ends; taken in the order of the
-        column that `IN` names."""
+    def hold(self, sql: str, order: str, values: Sequence[Any], params: Sequence[Any] = ()) -> list[Row]:
+        """`each_in` on one table, whose rows nobody changes until this transaction ends; taken in this order."""
         return list(self.each_in(sql, values, params))
 
     def notify(self, channel: str) -> None:

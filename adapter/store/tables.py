@@ -4,8 +4,9 @@ Nothing here is in clear that a body holds: ids are keyed, values are blind toke
 What a thief of the disk learns is tier T0 of the fhir chapter §5: who has how many of what type, when written, and the
 shape of the graph.
 
-Times are integers, milliseconds since 1970 UTC. Numbers (`rid`, `txn`) come from `sequence`, not from the database, so
-that a unit knows all of its numbers before it writes, and a number is never used twice, whatever is erased.
+Times are integers, milliseconds since 1970 UTC. Numbers (`rid`, `txn`) are drawn before a unit writes, and none is used
+twice, whatever is erased: from `sequence`, or, where several write at once and none may wait for another's commit, from
+PostgreSQL's own sequence `number`, in steps of NUMBERS.
 
 Migrations (`migrations/versions/`) are the truth for a database; a test compares them with this page.
 Source: fhir chapter §5; operations chapter §4 (messages); ledger chapter §15 (`seen`).
@@ -18,6 +19,8 @@ REVISION = "0002"  # the migration that this code needs
 
 LOCATOR_OWNER = -1  # reserved owner of T1 tokens: found by the organisation, not within one patient
 TURNED_ON_OWNER = -2  # of T4 tokens: search parameters that a site turned on
+
+NUMBERS = 64  # drawn at a time
 
 metadata = MetaData()
 

@@ -1,6 +1,6 @@
 """The commit of one unit of work: everything of it, or nothing.
 
-0. The lock: one writer and BEGIN IMMEDIATE (`engine.py`). Nothing here waits for another store; keys that are not in
+0. The locks (`locks.py`); on a file it is BEGIN IMMEDIATE. Nothing here waits for another store; keys that are not in
    memory raise NeedKeys, the caller's transaction rolls back and runs again with them.
 1. Look up all names of the unit, through aliases (`names.py`).
 2. Who is this patient: recognise known ones, give new ones an owner whose key is durable already.
@@ -29,7 +29,7 @@ from adapter.seal import envelope
 from adapter.seal.commitment import Digest, content_line, digest, same_tag, unstamped
 from adapter.seal.kek import Entropy
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys
-from adapter.store import effects, outbox, owners
+from adapter.store import effects, locks, outbox, owners
 from adapter.store.belonging import Belonging, follows
 from adapter.store.clocks import Clock, open_clock, seal_clock
 from adapter.store.engine import Hot, savepoint
@@ -67,11 +67,16 @@ ABOUT = ("subject", "patient", "beneficiary")  # elements that say whose a resou
 T = TypeVar("T")
 
 
-def commit_unit(conn: Connection, unit: Unit, keyring: Keyring, entropy: Entropy = os.urandom) -> Written:
+def commit_unit(
+    conn: Connection, unit: Unit, keyring: Keyring, entropy: Entropy = os.urandom, *, locked: bool = False
+) -> Written:
     """Write a unit inside the caller's transaction. Raises NeedKeys; Unprocessable, PreconditionFailed: wrote nothing.
 
-    A caller that goes on after a refusal wraps this in a `savepoint`, as `in_order` does.
+    A caller that goes on after a refusal wraps this in a `savepoint`, as `in_order` does. One that looks before it
+    writes, or that writes several, has taken the locks of all (`locks.take`) and says so: `locked`.
     """
+    if not locked:
+        locks.take(Hot(conn), keyring.organisation(), (unit,))
     return Commit(conn, unit, keyring, entropy).run()
 
 

@@ -1,10 +1,15 @@
 """A real site for each test, copied from one that is made once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from adapter.store.engine import DataStore, Server
+from tests import databases
 from tests.adapter import nodes
+
+PAIRING = "5" * 32
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +20,26 @@ def made_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fresh_site(made_site: Path, tmp_path: Path) -> Path:
     return nodes.copy(made_site, tmp_path / "site")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[databases.PostgresServer]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    with databases.running() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def migrated(server: databases.PostgresServer) -> Server:
+    """A database with a store's tables: migrating costs more than most tests."""
+    server.sql("CREATE DATABASE store")
+    place = Server(server.url("store"))
+    DataStore.create(place, PAIRING)
+    return place
+
+
+@pytest.fixture
+def emptied(migrated: Server) -> Server:
+    """That database with nothing in it."""
+    databases.empty(migrated)
+    return migrated

@@ -165,10 +165,10 @@ while size := read.read(4):
 async def test_a_fault_of_ours_while_sealing_costs_its_message_and_tells_no_value(
     fresh_site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def failing(commit: Callable[..., Any], conn: Any, unit: Any, *rest: Any) -> Any:
+    def failing(commit: Callable[..., Any], conn: Any, unit: Any, *rest: Any, **told: Any) -> Any:
         if unit.seq == 2:
             raise KeyError("Nr12")
-        return commit(conn, unit, *rest)
+        return commit(conn, unit, *rest, **told)
 
     monkeypatch.setattr("adapter.decision.commit_unit", partial(failing, commit_unit))
     async with node_with(fresh_site, [a08("1", "11"), a08("2", "12"), a08("3", "13")]) as node:

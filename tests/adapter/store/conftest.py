@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pytest
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.store import resources
-from adapter.store.engine import DataStore, Hot, Row
+from adapter.store.engine import DataStore, Hot, Place, Row
 from adapter.store.resources import Sealed
 from adapter.store.unit import Convert, Delete, Entry, Replace, Unit, Written
 from adapter.store.writing import commit_unit
@@ -38,7 +38,7 @@ class Site:
     store: DataStore
     keyring: Keyring
     vault: Vault
-    path: Path
+    place: Place
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await self.keyring.retrying(self.store.write, work)
@@ -73,16 +73,24 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-async def site(tmp_path: Path, template: Path) -> AsyncIterator[Site]:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty store on each database: what holds on one holds on the other."""
+    if request.param == "postgres":
+        return cast(Place, request.getfixturevalue("emptied"))
     path = tmp_path / "data.sqlite3"
-    shutil.copyfile(template, path)
-    store = DataStore.open(path, PAIRING)
+    shutil.copyfile(request.getfixturevalue("template"), path)
+    return path
+
+
+@pytest.fixture
+async def site(place: Place) -> AsyncIterator[Site]:
+    store = DataStore.open(place, PAIRING)
     vault = memory_vault()
     keyring = Keyring(Kek(KEK), vault, ORG)
     await keyring.create()
     await keyring.open()
-    yield Site(store, keyring, vault, path)
+    yield Site(store, keyring, vault, place)
     store.close()
     await vault.close()
 

@@ -43,6 +43,8 @@ TABLES = (
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("CREATE SEQUENCE number INCREMENT BY 64")
     _store()
     _index()
     _work()
@@ -52,6 +54,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for name in reversed(TABLES):
         op.drop_table(name)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP SEQUENCE number")
 
 
 def _store() -> None:

@@ -1,0 +1,352 @@
+"""The data store on a PostgreSQL server: several connections, several processes.
+
+- **Threads.** All connections of a process live on one event loop in a thread of their own. A unit of work stays
+  a plain function, in a greenlet there (`postgres_statements.py`).
+- **Writes** run READ COMMITTED and take their locks first (`locks.py`), so that every later statement sees what the
+  units before it did. What no lock covers ends in a unique key that is there already, a deadlock or a serialization
+  failure: the unit is rolled back and runs again, three times, then it is a 409 for the caller.
+- **Reads** see one snapshot (REPEATABLE READ, READ ONLY).
+- **Durable** is explicit: `synchronous_commit=on` stands in each connection's own settings, above those of role and
+  database.
+- **Away, slow or full** is Unavailable. A connection that broke or timed out is thrown away, and the next unit opens
+  another: when the server is back, so are we.
+
+Source: fhir chapter §5, §8; architecture §4; operations chapter §10 (scale-out), faults F5 to F7.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from threading import Thread
+from typing import Any, TypeVar, cast
+
+import asyncpg
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, Unavailable
+from adapter.store.place import Server
+from adapter.store.postgres_statements import FINAL, REFUSED, STATEMENTS, Driver, lost, of_core, ours
+from adapter.store.statements import Again, Failed, Hot
+
+TRIES = 3  # more, after the first
+BACKOFF_S = 0.01  # before the first of them, doubled for each next
+CONNECT_S = 3.0
+WAIT_S = 5.0  # for a free connection
+COMMAND_S = 10.0  # for the answer to one statement: a server that hangs says nothing
+REST_S = 1.0  # before a lost listener is opened again
+SETTINGS = {
+    "application_name": "chartbridge",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "statement_timeout": "8s",
+    "lock_timeout": "4s",
+    "idle_in_transaction_session_timeout": "60s",
+    "jit": "off",  # compiling a plan takes longer than any of ours runs
+}
+_PATIENT = SETTINGS | {  # of a migration
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+T = TypeVar("T")
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+class Held:
+    """One connection: SQLAlchemy's, and the driver's under it."""
+
+    def __init__(self, conn: AsyncConnection, raw: Driver) -> None:
+        self._conn, self.raw = conn, raw
+
+    @classmethod
+    async def open(cls, server: Server, settings: dict[str, str]) -> "Held":
+        """Raises Unavailable, ConfigurationError."""
+
+        async def connect() -> Any:
+            return await asyncpg.connect(
+                _dsn(server), timeout=CONNECT_S, command_timeout=None if settings is _PATIENT else COMMAND_S,
+                server_settings=settings, statement_cache_size=STATEMENTS, max_cached_statement_lifetime=0,
+            )  # fmt: skip
+
+        engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        )
+        try:
+            conn = await engine.connect()
+        except DBAPIError as exc:
+            raise _unreachable(of_core(exc)) from exc
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as exc:
+            raise _unreachable(exc) from exc
+        raw = (await conn.get_raw_connection()).driver_connection
+        return cls(conn, cast(Driver, raw))
+
+    @property
+    def usable(self) -> bool:
+        return not (self.raw.is_closed() or self.raw.is_in_transaction())
+
+    async def transact(self, begin: str, work: Callable[[Connection], T], *, final: bool = True) -> T:
+        """One transaction around `work`, begun without SQLAlchemy's knowledge, as on SQLite."""
+
+        def unit(conn: Connection) -> T:
+            conn.info.pop(FINAL, None)
+            if final:
+                conn.info[FINAL] = True
+            hot = Hot(conn)
+            hot.run(begin)
+            try:
+                result = work(conn)
+            except BaseException:
+                if not self.raw.is_closed():
+                    with suppress(Failed):
+                        hot.run("ROLLBACK")
+                raise
+            hot.run("COMMIT")
+            return result
+
+        try:
+            return await self._conn.run_sync(unit)
+        except Failed as exc:
+            raise exc.instead from exc
+        except DBAPIError as exc:
+            meant = ours(of_core(exc), final=final)
+            raise (meant.instead if isinstance(meant, Failed) else meant) from exc
+        finally:
+            if self._conn.in_transaction() and self.usable:
+                await self._conn.rollback()
+
+    async def drop(self) -> None:
+        """Close it, without a word where it hangs."""
+        if not self.usable:
+            self.raw.terminate()
+        with suppress(DBAPIError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self._conn.close()
+
+
+def _dsn(server: Server) -> str:
+    """The URL as the driver reads it: SQLAlchemy's name of the driver is nothing to it."""
+    return server.url.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def _unreachable(error: BaseException | None) -> ChartbridgeError:
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith(REFUSED):
+        return ConfigurationError(
+            f"the database server refuses this user or database (SQLSTATE {state})", hint="check store.url_file"
+        )
+    if isinstance(error, ValueError) or (isinstance(error, asyncpg.InterfaceError) and not lost(error)):
+        return ConfigurationError("the URL of the database cannot be read", hint="check store.url_file")
+    return Unavailable("the database server cannot be reached", hint="start it, or check store.url_file")
+
+
+class Pool:
+    """So many connections at most, opened when they are needed. For one loop."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._idle: list[Held] = []
+        self._slots = asyncio.Semaphore(server.connections)
+
+    async def transact(self, begin: str, work: Callable[[Connection], T]) -> T:
+        """Raises Unavailable; Conflict, when others were quicker each time."""
+        for attempt in range(TRIES + 1):
+            with suppress(Again):
+                return await self._once(begin, work, final=attempt == TRIES)
+            await asyncio.sleep(BACKOFF_S * 2**attempt * (0.5 + random.random()))  # noqa: S311 - no secret
+        raise Conflict("others write the same; try again", code="conflict")
+
+    async def _once(self, begin: str, work: Callable[[Connection], T], *, final: bool) -> T:
+        try:
+            await asyncio.wait_for(self._slots.acquire(), WAIT_S)
+        except TimeoutError as exc:
+            raise Unavailable("the data store cannot be used now (every connection is busy)") from exc
+        try:
+            held = await self._take()
+            try:
+                result = await held.transact(begin, work, final=final)
+            except BaseException as exc:
+                await self._give(held, broken=isinstance(exc, Unavailable | asyncio.CancelledError))
+                raise
+            await self._give(held)
+            return result
+        finally:
+            self._slots.release()
+
+    async def _take(self) -> Held:
+        while self._idle:
+            held = self._idle.pop()
+            if held.usable:
+                return held
+            await held.drop()
+        try:
+            return await Held.open(self._server, SETTINGS)
+        except ConfigurationError as exc:  # it could be used when we started
+            raise Unavailable(exc.text) from exc
+
+    async def _give(self, held: Held, *, broken: bool = False) -> None:
+        if broken:
+            held.raw.terminate()
+        if held.usable:
+            self._idle.append(held)
+        else:
+            await held.drop()
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().drop()
+
+
+# --- the engine ------------------------------------------------------------------------------------------------------
+
+
+class LoopThread:
+    """An event loop in a thread of its own. What it was given is finished, whoever stops waiting for it."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)))
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Finish what runs, then `last`."""
+        if self.closed:
+            last.close()
+            return
+
+        async def finish() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*others, return_exceptions=True)
+            await last
+
+        self.call(finish())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class PostgresEngine:
+    """The open database of one process."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._thread = LoopThread("data-postgres")
+        self._pool = Pool(server)
+        self._listeners: set[asyncio.Task[None]] = set()
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        return await self._thread.run(self._pool.transact(WRITE, work))
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self._thread.run(self._pool.transact(READ, work))
+
+    def write_now(self, work: Callable[[Connection], T]) -> T:
+        return self._thread.call(self._pool.transact(WRITE, work))
+
+    def read_now(self, work: Callable[[Connection], T]) -> T:
+        return self._thread.call(self._pool.transact(READ, work))
+
+    def listen(self, channel: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Let `wake` be called, in this engine's thread, for each notice, and whenever some may have been missed."""
+
+        async def begin() -> asyncio.Task[None]:
+            task = asyncio.create_task(_listen(self._server, channel, wake))
+            self._listeners.add(task)
+            task.add_done_callback(self._listeners.discard)
+            return task
+
+        task = self._thread.call(begin())
+
+        async def stop() -> None:
+            task.cancel()
+
+        return lambda: self._thread.call(stop())
+
+    def close(self) -> None:
+        async def still() -> None:
+            for task in self._listeners:
+                task.cancel()
+
+        if not self._thread.closed:
+            self._thread.call(still())
+        self._thread.close(self._pool.close())
+
+
+async def _listen(server: Server, channel: str, wake: Callable[[], None]) -> None:
+    """Hear a channel for ever; a connection that is lost is opened again."""
+    while True:
+        with suppress(ChartbridgeError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            held = await Held.open(server, SETTINGS)
+            try:
+                ended = asyncio.Event()
+                held.raw.add_termination_listener(lambda *told: ended.set())  # noqa: B023 - of this round
+                await held.raw.add_listener(channel, lambda *told: wake())
+                wake()
+                await ended.wait()
+            finally:
+                held.raw.terminate()
+                await held.drop()
+        await asyncio.sleep(REST_S)
+
+
+class PostgresDatabase:
+    """One database that holds, or is to hold, a data store: for what is done once, with nobody else there."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def make(self, work: Callable[[Connection], T]) -> T:
+        """Make the tables by `work` in an empty database. Raises ConfigurationError for one that has some."""
+
+        def empty(conn: Connection) -> T:
+            if inspect(conn).get_table_names():
+                raise ConfigurationError("the database holds tables already", hint="name an empty database")
+            return work(conn)
+
+        return self._alone(WRITE, empty, _PATIENT)
+
+    def look(self, work: Callable[[Connection], T]) -> T:
+        """Ask the database something."""
+        return self._alone(READ, work, SETTINGS)
+
+    def change(self, work: Callable[[Connection], T]) -> T:
+        """Change the database, wholly or not at all."""
+        return self._alone(WRITE, work, _PATIENT)
+
+    def serve(self, readers: int) -> PostgresEngine:
+        return PostgresEngine(self._server)
+
+    def _alone(self, begin: str, work: Callable[[Connection], T], settings: dict[str, str]) -> T:
+        """On a loop of its own: the caller may stand in one."""
+
+        async def once() -> T:
+            held = await Held.open(self._server, settings)
+            try:
+                return await held.transact(begin, work)
+            finally:
+                await held.drop()
+
+        async def nothing() -> None: ...
+
+        thread = LoopThread("data-once")
+        try:
+            return thread.call(once())
+        finally:
+            thread.close(nothing())

@@ -1,0 +1,167 @@
+"""Raw statements on PostgreSQL, and what its errors mean to a unit of work.
+
+A unit runs in a greenlet on the engine's loop (`postgres.py`); a statement hands the loop to others until its answer
+comes. Texts are those of SQLite: `?` becomes `$1`, an `IN (…)` one array, whatever its length.
+
+No text that leaves this module is the driver's: PostgreSQL puts values into its messages.
+Source: PostgreSQL 15, "Frontend/Backend Protocol", appendix A (SQLSTATE); fhir chapter §8 (advisory buckets).
+"""
+
+import functools
+import re
+import zlib
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util import await_only
+
+from adapter.errors import IntegrityFault, Unavailable
+from adapter.store.place import RESTORE
+from adapter.store.statements import Again, Failed, Hot, Row
+
+BUCKETS = 1_024  # advisory locks of one organisation
+STATEMENTS = 512  # texts that a connection keeps prepared
+FINAL = "chartbridge final try"  # key in a connection's `info`
+
+# SQLSTATEs, by PostgreSQL's appendix A
+LOST_RACE = frozenset({"40001", "40P01"})
+TAKEN = "23505"
+DAMAGED = frozenset({"XX001", "XX002"})
+REFUSED = ("28", "3D", "42501")  # who are you; no such database; not yours
+AWAY = ("08", "25006", "53", "55P03", "57", "58")  # connection, standby, resources, lock timeout, operator, system
+
+T = TypeVar("T")
+
+
+class Driver(Protocol):
+    """What is used of an asyncpg connection, which says nothing of its types."""
+
+    async def fetch(self, sql: str, *params: Any) -> list[Any]: ...
+    async def fetchrow(self, sql: str, *params: Any) -> Any: ...
+    async def execute(self, sql: str, *params: Any) -> str: ...
+    async def executemany(self, sql: str, rows: Collection[Sequence[Any]]) -> None: ...
+    async def add_listener(self, channel: str, heard: Callable[..., None]) -> None: ...
+    def add_termination_listener(self, lost: Callable[..., None]) -> None: ...
+    def is_closed(self) -> bool: ...
+    def is_in_transaction(self) -> bool: ...
+    def terminate(self) -> None: ...
+    async def close(self, *, timeout: float) -> None: ...  # noqa: ASYNC109 - the driver's own
+
+
+class PostgresHot(Hot, dialect="postgresql"):
+    """Statements on one connection, inside the greenlet of its unit. Each text is prepared once a connection."""
+
+    __slots__ = ("_final", "_raw")
+    several = True
+
+    def __init__(self, conn: Connection) -> None:
+        self._raw = driver(conn)
+        self._final = FINAL in conn.info
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        return [tuple(row) for row in self._ask(self._raw.fetch(_numbered(sql), *params))]
+
+    def one(self, sql: str, params: Sequence[Any] = ()) -> Row | None:
+        row = self._ask(self._raw.fetchrow(_numbered(sql), *params))
+        return None if row is None else tuple(row)
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        count = self._ask(self._raw.execute(_numbered(sql), *params)).rpartition(" ")[2]
+        return int(count) if count.isdecimal() else 0
+
+    def many(self, sql: str, rows: Collection[Sequence[Any]]) -> None:
+        if rows:
+            self._ask(self._raw.executemany(_numbered(sql), list(rows)))
+
+    def insert(self, into: str, rows: Sequence[Row]) -> None:
+        """The driver sends them all before it waits."""
+        if rows:
+            self.many(f"INSERT {into} VALUES ({','.join('?' * len(rows[0]))})", rows)  # noqa: S608 - our own names
+
+    def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[Row]:
+        if values:
+            yield from self.all(sql.replace("IN (…)", "= ANY(?)"), [*params, list(values)])
+
+    def draw(self) -> int:
+        row = self.one("SELECT nextval('number')")
+        if row is None:
+            raise RuntimeError("the sequence gave no number")
+        return int(row[0])
+
+    def now_ms(self, ours: int) -> int:
+        row = self.one("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        return int(row[0]) if row else ours
+
+    def lock(self, org: str, tokens: Iterable[bytes]) -> None:
+        """Buckets in rising order: whoever needs several waits for nobody who waits for him."""
+        wanted = sorted({zlib.crc32(token) % BUCKETS for token in tokens})
+        if wanted:
+            self.one(_LOCK, (zlib.crc32(org.encode()) - (1 << 31), wanted))
+
+    def hold(self, sql: str, order: str, values: Sequence[Any], params: Sequence[Any] = ()) -> list[Row]:
+        return list(self.each_in(f"{sql} ORDER BY {order} FOR UPDATE", sorted(values), params))
+
+    def notify(self, channel: str) -> None:
+        self.one("SELECT pg_notify(?, '')", (channel,))
+
+    def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await_only(answer)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            raise ours(exc, final=self._final) from exc
+
+
+_LOCK = "SELECT count(pg_advisory_xact_lock(?, bucket)) FROM unnest(?::int[]) AS bucket"
+_MARK = re.compile(r"\?(\d*)")
+
+
+@functools.lru_cache(maxsize=4 * STATEMENTS)
+def _numbered(sql: str) -> str:
+    """`$1` for each `?`; `?2` stays the second."""
+    count = 0
+
+    def mark(found: re.Match[str]) -> str:
+        nonlocal count
+        count += 1
+        return f"${found[1] or count}"
+
+    return _MARK.sub(mark, sql)
+
+
+def driver(conn: Connection) -> Driver:
+    return cast(Driver, conn.connection.driver_connection)
+
+
+def ours(error: BaseException | None, *, final: bool = False) -> Exception:
+    """What the driver says, in our words: RuntimeError is about the values, for the rest no message is to blame."""
+    state = getattr(error, "sqlstate", None) or ""
+    if state in LOST_RACE or (state == TAKEN and not final):
+        return Again()
+    if state.startswith("23"):
+        return RuntimeError("a unit of work broke a constraint of the data store")
+    if state.startswith("22") or isinstance(error, asyncpg.DataError):
+        return RuntimeError("a value does not fit the data store")
+    return Failed(_instead(error, state))
+
+
+def _instead(error: BaseException | None, state: str) -> Exception:
+    if state in DAMAGED:
+        return IntegrityFault("the data store is damaged", hint=RESTORE)
+    if state.startswith((*AWAY, *REFUSED)):
+        return Unavailable(f"the data store cannot be used now (SQLSTATE {state})")
+    if isinstance(error, OSError | TimeoutError) or (isinstance(error, asyncpg.InterfaceError) and lost(error)):
+        return Unavailable("the data store cannot be used now (no connection)")
+    return RuntimeError("a statement of the data store is wrong")
+
+
+def lost(error: asyncpg.InterfaceError) -> bool:
+    """Whether the driver means the connection, not what it was asked: it has one kind for both."""
+    return "clos" in str(error.args[0] if error.args else "")
+
+
+def of_core(error: DBAPIError) -> BaseException | None:
+    """The driver's own error, of a statement that went through SQLAlchemy."""
+    return error.orig.__cause__ if error.orig is not None else None
