@@ -51,7 +51,14 @@ def statement(base: str, name: str, at: datetime) -> bytes:
             "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
             "software": {"name": "Chartbridge", "version": version("chartbridge")},
             "implementation": {"description": name, "url": base},
-            "rest": [{"mode": "server", "security": _security(), "resource": list(_resources())}],
+            "rest": [
+                {
+                    "mode": "server",
+                    "security": _security(),
+                    "resource": list(_resources()),
+                    "interaction": [{"code": "search-system"}],
+                }
+            ],
         }
     )
     return encode(decode(built.model_dump_json(exclude_none=True).encode()))

@@ -23,7 +23,7 @@ from adapter.api.operations.match import match
 from adapter.api.operations.terminology import expand, translate, validate_code_of_set, validate_code_of_system
 from adapter.api.operations.validate import validate_instance, validate_type
 from adapter.api.read import read
-from adapter.api.search import search_compartment, search_type
+from adapter.api.search import search_compartment, search_system, search_type
 from adapter.api.vread import vread
 from adapter.services import Services
 
@@ -70,6 +70,8 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("read", ("GET",), "/fhir/{type}/{id}", read),
     Interaction("search-type", ("GET",), "/fhir/{type}", search_type),
     Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type),
+    Interaction("search-system", ("GET",), "/fhir", search_system),
+    Interaction("search-system", ("POST",), "/fhir/_search", search_system),
     Interaction("vread", ("GET",), "/fhir/{type}/{id}/_history/{version}", vread),
     Interaction("history-instance", ("GET",), "/fhir/{type}/{id}/_history", history),
     Interaction("everything", ("GET", "POST"), "/fhir/Patient/{id}/$everything", everything, operation="everything"),

@@ -7,19 +7,23 @@ http://hl7.org/fhir/R4/http.html#search
 4. Put the page together from stored bytes.
 
 Every page is cut at the transaction of page one and passes the gate of its own moment; `total` stands on page one.
-What a search includes or follows to is `includes.py`'s.
+What a search includes or follows to is `includes.py`'s. A search of several types asks each by its own plan, and
+needs a scope of each; its parameters must be known to all of them.
 Source: fhir chapter §4, §6, §10.
 """
 
 import hashlib
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
-from adapter.access.disclose import Arrange, Arranged, Disclosed, Found, Include, Matches, Released, Sight
+from adapter.access.disclose import Arrange, Arranged, Ask, Disclosed, Found, Include, Matches, Released, Sight
 from adapter.api import bundle, includes
 from adapter.api.call import MAX_FORM_BYTES, Answer, Call, Pairs, parse_pairs
+from adapter.api.explain import ROLE, Explanation
 from adapter.api.outcome import outcome
 from adapter.api.paging import End, Page, links, page_of
 from adapter.api.parameters import resource_id, resource_type
@@ -28,42 +32,61 @@ from adapter.errors import BadRequest, IssueItem, UnsupportedMedia
 from adapter.services import Services
 from adapter.store import planner
 from adapter.store.follow import Follower
-from adapter.store.planner import Asking
+from adapter.store.planner import Asking, Plan
+from adapter.store.resources import Sealed
+from mappings.fhir.codec import Json
+from mappings.fhir.schema import schema
 from mappings.fhir.search import Criterion, Query, matcher, parse, sort_key
 
 FORM = "application/x-www-form-urlencoded"
-SERVED = frozenset({"_count", "_elements", "_include", "_revinclude", "_sort", "_summary", "_total"})
+SERVED = frozenset({"_count", "_elements", "_explain", "_include", "_revinclude", "_sort", "_summary", "_total"})
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 async def search_type(call: Call) -> Answer:
     """All resources of one type that the parameters find."""
-    return await _search(call, resource_type(call), None)
+    return await _search(call, (resource_type(call),), "search-type", None)
 
 
 async def search_compartment(call: Call) -> Answer:
     """The resources of one type that belong to the patient in the path."""
-    return await _search(call, resource_type(call), resource_id(call))
+    return await _search(call, (resource_type(call),), "search-type", resource_id(call))
 
 
-async def _search(call: Call, kind: str, patient: str | None) -> Answer:
+async def search_system(call: Call) -> Answer:
+    """Resources of several types: those of `_type`; without it, of all that a scope searches."""
+    return await _search(call, (), "search-system", None)
+
+
+async def _search(call: Call, kinds: tuple[str, ...], interaction: str, patient: str | None) -> Answer:
     services = call.services
     page = page_of(call, await _pairs(call))
-    query = _query(call, kind, page)  # 1
+    queries = _queries(call, kinds, page)  # 1
+    query = queries[0]
     if query.results.summary == "count":
         page = replace(page, count=0)
-    released = await services.gate.disclose(  # 3
-        call.ask("access.search", "search-type", kind, "s", f"{kind}?{_digest(call.path, page.query)}"),
-        lambda conn: _find(conn, services, query, Asking(call.now, services.zone), page, patient),
-        arrange=_arrange(query, page, services),
-    )
+    ask = _ask(call, interaction, tuple(one.type for one in queries), page)
+    explanation = Explanation() if query.results.explain else None
+    if explanation is not None and ROLE not in call.actor.roles:
+        await services.gate.refuse_scope(ask)
+    for one in queries:
+        if not call.actor.scopes.judge(one.type, "s").permitted:
+            await services.gate.refuse_scope(ask)
+    searching = _Searching(services, queries, Asking(call.now, services.zone), page, patient, explanation)
+    released = await services.gate.disclose(ask, searching.find, arrange=_arrange(query, page, services))  # 3
     end = End(released.items[-1].rid, len(released.items), released.txn) if released.more else None
-    shown = replace(page, query=tuple(query.applied))
+    shown = replace(page, query=_applied(queries))
     relations, results = links(call, shown, end), query.results
+    outcomes = _outcomes(query, released, explanation)
     body = bundle.searchset(  # 4
-        released, services.base, relations, _outcomes(query, released), lambda item: shaped(item, results, kind)
+        released, services.base, relations, outcomes, lambda item: shaped(item, results, query.type)
     )
     return Answer(200, body, released=released)
+
+
+def _ask(call: Call, interaction: str, kinds: tuple[str, ...], page: Page) -> Ask:
+    thing = f"{','.join(kinds)}?{_digest(call.path, page.query)}"
+    return call.ask("access.search", interaction, kinds[0], "s", thing)
 
 
 async def _pairs(call: Call) -> Pairs:
@@ -77,10 +100,24 @@ async def _pairs(call: Call) -> Pairs:
     return call.pairs + form
 
 
-def _query(call: Call, kind: str, page: Page) -> Query:
-    """Step 1. Raises SearchError or BadRequest."""
+def _queries(call: Call, kinds: tuple[str, ...], page: Page) -> list[Query]:
+    """Step 1, one query for each type. Raises SearchError or BadRequest."""
+    pairs = page.query
+    if not kinds:
+        asked = [name for key, value in pairs if key == "_type" for name in value.split(",")]
+        pairs = tuple(pair for pair in pairs if pair[0] != "_type")
+        every = [kind for kind in sorted(schema().resource_types) if call.actor.scopes.judge(kind, "s").permitted]
+        kinds = tuple(dict.fromkeys(asked)) or tuple(every) or ("Patient",)
+    queries = [_query(call, kind, pairs) for kind in kinds]
+    if len({one.dropped for one in queries}) > 1:
+        raise BadRequest("a parameter is not known to each of the types", code="search", issue="not-supported")
+    return queries
+
+
+def _query(call: Call, kind: str, pairs: Pairs) -> Query:
+    """Raises SearchError or BadRequest."""
     lenient = "handling=lenient" in (call.header(b"prefer") or "").replace(" ", "").lower()
-    query = parse(kind, page.query, lenient=lenient, base=call.services.base)
+    query = parse(kind, pairs, lenient=lenient, base=call.services.base)
     if unserved := query.results.asked - SERVED:
         raise BadRequest(f"not served yet: {', '.join(sorted(unserved))}", code="search", issue="not-supported")
     includes.check(query)
@@ -96,32 +133,64 @@ def _check_scope(call: Call, criterion: Criterion) -> None:
         raise BadRequest("no scope searches what this parameter leads to", code="search", issue="not-supported")
 
 
-def _find(conn: Connection, services: Services, query: Query, asking: Asking, page: Page, patient: str | None) -> Found:
-    """Step 2, in one snapshot with the rest: the plan's query names merged patients by all their names."""
-    chosen = planner.plan(conn, services.keyring, query, asking, patient)
-    sealed = planner.candidates(conn, services.keyring, chosen, asking, txn=page.txn)
-    follower = Follower(conn, services.keyring.organisation(), services.base, page.txn)
+@dataclass(frozen=True, slots=True)
+class _Searching:
+    """Step 2, in one snapshot with the rest: a plan's query names merged patients by all their names."""
 
-    def follow(sight: Sight) -> tuple[Matches, Include | None]:
-        following = includes.Following(follower, sight, chosen.owners)
-        matches = matcher(
-            chosen.query, following.resolve, now=asking.now, zone=asking.zone, referrers=following.referrers
-        )
-        results = query.results
+    services: Services
+    queries: Sequence[Query]
+    asking: Asking
+    page: Page
+    patient: str | None
+    explanation: Explanation | None
+
+    def find(self, conn: Connection) -> Found:
+        keyring, txn = self.services.keyring, self.page.txn
+        plans = [planner.plan(conn, keyring, query, self.asking, self.patient) for query in self.queries]
+        found = [one for chosen in plans for one in self._candidates(conn, chosen)]
+        follower = Follower(conn, keyring.organisation(), self.services.base, txn)
+        found.sort(key=lambda sealed: sealed.rid)
+        return Found(found, None, plans[0].txn, lambda sight: self._follow(follower, sight, plans))
+
+    def _candidates(self, conn: Connection, chosen: Plan) -> list[Sealed]:
+        consulted: list[str] = []
+        keyring, txn = self.services.keyring, self.page.txn
+        found = planner.candidates(conn, keyring, chosen, self.asking, txn=txn, told=consulted.extend)
+        if self.explanation is not None:
+            self.explanation.planned(chosen.query.type, chosen.anchor, tuple(consulted))
+        return found
+
+    def _follow(self, follower: Follower, sight: Sight, plans: Sequence[Plan]) -> tuple[Matches, Include | None]:
+        anchored = tuple({owner: None for chosen in plans for owner in chosen.owners})
+        following, results = includes.Following(follower, sight, anchored), self.queries[0].results
+        by_type = {
+            chosen.query.type: matcher(
+                chosen.query,
+                following.resolve,
+                now=self.asking.now,
+                zone=self.asking.zone,
+                referrers=following.referrers,
+            )
+            for chosen in plans
+        }
+
+        def matches(resource: Json) -> bool:
+            return by_type[resource["resourceType"]](resource)
+
         if not (results.include or results.revinclude):
             return matches, None
         return matches, lambda items: following.include(results, items)
 
-    return Found(sealed, None, chosen.txn, follow)
-
 
 def _arrange(query: Query, page: Page, services: Services) -> Arrange:
-    sorts = query.results.sort
-    key = sort_key(query.type, sorts, services.zone) if sorts else None
+    sorts, zone = query.results.sort, services.zone
+
+    def key(item: Disclosed) -> Any:
+        return sort_key(item.type, sorts, zone)(item.resource or {})
 
     def arrange(shown: list[Disclosed]) -> Arranged:
-        ordered = shown if key is None else sorted(shown, key=lambda item: key(item.resource or {}))
-        rest = _rest(ordered, page, in_order=key is None)
+        ordered = sorted(shown, key=key) if sorts else shown
+        rest = _rest(ordered, page, in_order=not sorts)
         counts = page.first and (query.results.total != "none" or page.count == 0)
         return Arranged(rest[: page.count], len(ordered) if counts else None, len(rest) > page.count > 0)
 
@@ -138,9 +207,16 @@ def _rest(ordered: list[Disclosed], page: Page, *, in_order: bool) -> list[Discl
     return ordered[place:]
 
 
-def _outcomes(query: Query, released: Released) -> bytes:
+def _applied(queries: Sequence[Query]) -> Pairs:
+    """The query as it was read, for the links."""
+    if len(queries) == 1:
+        return queries[0].applied
+    return (("_type", ",".join(one.type for one in queries)), *queries[0].applied)
+
+
+def _outcomes(query: Query, released: Released, explanation: Explanation | None) -> bytes:
     """What the searcher has to know of the page: what lenient handling left out, and whether all is included."""
-    items = []
+    items = [] if explanation is None else explanation.items(released.looked)
     if query.dropped:
         names = sorted({name if _NAME.fullmatch(name) else "a parameter" for name in query.dropped})
         text = f"left out, because not supported: {', '.join(names)}"

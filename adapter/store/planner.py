@@ -71,13 +71,22 @@ def plan(conn: Connection, keyring: Keyring, query: Query, asking: Asking, patie
 
 
 def candidates(
-    conn: Connection, keyring: Keyring, chosen: Plan, asking: Asking, *, txn: int | None = None
+    conn: Connection,
+    keyring: Keyring,
+    chosen: Plan,
+    asking: Asking,
+    *,
+    txn: int | None = None,
+    told: Callable[[Sequence[str]], None] = lambda consulted: None,
 ) -> list[Sealed]:
-    """The rows to open, in the order of their numbers. `txn`: as they were then. Raises NeedKeys."""
+    """The rows to open, in the order of their numbers. `txn`: as they were then. `told` hears which parameters the
+    index answered. Raises NeedKeys.
+    """
     org = keyring.organisation()
     rids = chosen.rids
     if rids is None:
-        rids = _Planner(conn, keyring, chosen.query, asking).candidates(chosen.owners)
+        rids, consulted = _Planner(conn, keyring, chosen.query, asking).candidates(chosen.owners)
+        told(consulted)
         if txn is not None:
             rids = (*rids, *_changed(conn, chosen, txn))
     if txn is None:
@@ -229,19 +238,21 @@ class _Planner:
 
     # --- 2 candidates ------------------------------------------------------------------------------------------------
 
-    def candidates(self, owned: Sequence[int]) -> tuple[int, ...]:
-        """Rows of these owners that may match."""
-        postings = [found for one in self.query.criteria if (found := self._posting(one, owned)) is not None]
+    def candidates(self, owned: Sequence[int]) -> tuple[tuple[int, ...], list[str]]:
+        """Rows of these owners that may match, and the parameters by which they were found."""
+        found = [(one.code, self._posting(one, owned)) for one in self.query.criteria]
+        postings = [(code, rows) for code, rows in found if rows is not None]
         if not postings:
             sql = "SELECT rid FROM resource WHERE type = ? AND NOT deleted AND ver > 0 AND owner IN (…)"
-            return tuple(row[0] for row in self.hot.each_in(sql, owned, (self.query.type,)))
-        postings.sort(key=len)
-        left = postings[0]
-        for posting in postings[1:]:
+            return tuple(row[0] for row in self.hot.each_in(sql, owned, (self.query.type,))), []
+        postings.sort(key=lambda posting: len(posting[1]))
+        (code, left), consulted = postings[0], [postings[0][0]]
+        for code, rows in postings[1:]:
             if len(left) <= FEW:
                 break
-            left &= posting
-        return tuple(left)
+            left &= rows
+            consulted.append(code)
+        return tuple(left), consulted
 
     def _posting(self, criterion: Criterion, owned: Sequence[int]) -> set[int] | None:
         """All rows that can meet a criterion; None where the index cannot tell."""

@@ -159,6 +159,7 @@ def clients(own: Client) -> dict[str, Client]:
     return {
         "ward": ward,
         "clerk": ward.model_copy(update={"roles": ("analyst",)}),
+        "admin": ward.model_copy(update={"roles": ("clinician", "admin")}),
         "north": north,
         "south": north.model_copy(update={"identifier": "south"}),
     }

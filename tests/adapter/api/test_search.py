@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from adapter.access.refusals import SMALLEST_PAD, WINDOW_S
+from adapter.api.explain import rounded
 from adapter.errors import Unavailable
 from adapter.store.unit import Delete
 from ledger.errors import AppendFailed
@@ -282,6 +283,70 @@ async def test_amounts_are_found_in_another_unit(node: Node) -> None:
     async with node.client() as ward:
         assert ids(await bundle(ward, f"/fhir/Observation?patient=p1&value-quantity=0.05|{ucum}|g/L")) == ["o1"]
         assert ids(await bundle(ward, f"/fhir/Observation?patient=p1&value-quantity=gt0.05|{ucum}|g/L")) == []
+
+
+EVERYWHERE = {
+    "?_type=Observation,Encounter&patient=p1": ["e1", "o1", "o2", "o3"],
+    "?_type=Encounter,Observation&patient=p1&status=finished": ["e1"],
+    "?_id=o1": ["o1"],
+    "/?_id=p1,e1,x1": ["e1", "p1", "x1"],
+    "?_type=Observation&patient=p1&code=2160-0": ["o1", "o2"],
+    "?_type=Observation,Encounter&_id=e1,o1&_lastUpdated=gt2999": [],
+}
+
+
+@pytest.mark.parametrize("url", EVERYWHERE, ids=str)
+async def test_several_types_are_searched_at_once(node: Node, url: str) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        found = await bundle(ward, f"/fhir{url}")
+        form = await ward.post("/fhir/_search", content=url.partition("?")[2], headers=FORM)
+    assert sorted(ids(found)) == sorted(ids(decode(form.content))) == EVERYWHERE[url]
+    assert found["total"] == len(EVERYWHERE[url])
+
+
+async def test_several_types_share_their_pages(node: Node) -> None:
+    await fill(node)
+    seen: list[str] = []
+    async with node.client() as ward:
+        for sort in ("", "&_sort=-_id"):
+            found = await bundle(ward, f"/fhir?_type=Observation,Encounter&patient=p1&_count=3{sort}")
+            second = await bundle(ward, next_of(node, found))
+            seen = ids(found) + ids(second)
+            assert sorted(seen) == ["e1", "o1", "o2", "o3"]
+    assert seen == ["o3", "o2", "o1", "e1"]
+
+
+async def test_several_types_need_a_scope_of_each_and_parameters_of_all(node: Node) -> None:
+    await fill(node)
+    async with node.client("ward", "system/Observation.rs") as ward:
+        await bundle(ward, "/fhir?_type=Observation,Encounter&patient=p1", 403)
+        assert ids(await bundle(ward, "/fhir?_id=o1,e1,p1")) == ["o1"], "all types are those that a scope searches"
+    async with node.client("ward", "user/Nothing.rs") as nobody:
+        await bundle(nobody, "/fhir?_id=o1", 403)
+    async with node.client() as ward:
+        for url in ("?_type=Observation,Encounter&patient=p1&code=1", "?_type=Nothing&_id=1", "?_type=&_id=1"):
+            assert (await bundle(ward, f"/fhir{url}", 400))["issue"][0]["code"] == "not-supported"
+        for url in ("", "?_type=Observation,Encounter", "?_lastUpdated=gt2020"):
+            assert (await bundle(ward, f"/fhir{url}", 400))["issue"][0]["code"] == "too-costly"
+
+
+async def test_an_administrator_is_told_how_and_no_exact_number(node: Node) -> None:
+    await fill(node)
+    url = "/fhir/Observation?patient=p1&code=2160-0&date=ge2025&_explain=true"
+    async with node.client("admin") as admin, node.client() as ward:
+        found = await bundle(admin, url)
+        refused = await ward.get(url)
+        await bundle(ward, url.replace("true", "false"))
+    assert sorted(ids(found)) == ["o1", "o2"]
+    told = [issue["diagnostics"] for issue in found["entry"][-1]["resource"]["issue"]]
+    assert told == ["Observation: anchor patient, index code", "opened under 10, matched under 10, shown under 10"]
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "under 10"), (9, "under 10"), (10, "under 100"), (999, "under 1000")])
+def test_counts_are_told_to_the_next_power_of_ten(count: int, text: str) -> None:
+    assert rounded(count) == text
 
 
 async def test_one_event_holds_the_lines_of_a_page(node: Node) -> None:
