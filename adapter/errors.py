@@ -67,6 +67,7 @@ class ChartbridgeError(Exception):
         self.expression = expression
         self.hint = hint
         self.items = items
+        self.entry: int | None = None  # of a unit of several: which one was refused
 
 
 class ConfigurationError(ChartbridgeError):

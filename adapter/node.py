@@ -101,6 +101,7 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
         services = await _services(site, receipt.intakes)
         async with AsyncExitStack() as parts:
             pipeline = await _pipeline(parts, receipt, failed)
+            services.delivery.heard_by(pipeline.owed)
             background(parts, failed, site.ledger.keep_integrated(_report), "checkpoints")
             background(parts, failed, receipt.replies.run(), "replies")
             http_server.check(site.settings.http, folder)

@@ -328,6 +328,10 @@ class Pipeline:
 
     # 6. Log ----------------------------------------------------------------------------------------------------------
 
+    def owed(self) -> None:
+        """Somebody else has written what the log must hear of."""
+        self._owed.set()
+
     async def deliver(self) -> None:
         """Step 6, for ever, beside `run`."""
         while True:

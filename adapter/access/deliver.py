@@ -39,6 +39,16 @@ class Delivery:
         self, store: DataStore, ledger: Ledger, keyring: Keyring, org: str, clock: Callable[[], datetime]
     ) -> None:
         self._store, self._ledger, self._keyring, self._org, self._clock = store, ledger, keyring, org, clock
+        self._listener: Callable[[], None] | None = None
+
+    def heard_by(self, listener: Callable[[], None]) -> None:
+        """Who delivers in the background, and is told when something waits."""
+        self._listener = listener
+
+    def owed(self) -> None:
+        """Something was written that the log must hear of."""
+        if self._listener is not None:
+            self._listener()
 
     async def deliver(self, limit: int = BATCH) -> int:
         """One batch of the oldest that wait; how many were appended. Raises Unavailable when the log cannot append."""

@@ -312,6 +312,12 @@ class Gate:
         await self._refuse(ask, SHARED)
         raise Forbidden("only clients of the custodian's organisation write here", code="custodian")
 
+    async def refuse_gateway(self, ask: Ask) -> None:
+        """Record and raise Forbidden: a gateway would learn of what is hidden from the conflicts it meets."""
+        await self._keyring.load((SHARED,))
+        await self._refuse(ask, SHARED)
+        raise Forbidden("a gateway creates; it does not write into what exists", code="gateway")
+
     async def _refuse(self, ask: Ask, owner: int) -> None:
         if not self.refusals.is_first(ask, ask.thing, owner, asyncio.get_running_loop().time()):
             return
@@ -369,6 +375,12 @@ class House:
 
     def scope_matchers(self, resource_type: str, queries: Iterable[str], now: datetime) -> list[Matches]:
         return [self._matcher(resource_type, query, now) for query in queries]
+
+
+def combined(parts: Sequence[Released]) -> Released:
+    """What several releases of one request let leave, as one; of none: an answer that holds nobody's data."""
+    items = tuple(item for part in parts for item in part.items)
+    return Released(items, None, False, tuple(dict.fromkeys(ref for part in parts for ref in part.refs)))
 
 
 def references(receipts: Sequence[Receipt]) -> tuple[str, ...]:

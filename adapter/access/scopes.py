@@ -111,5 +111,9 @@ class Scopes:
             return Judgement(True)
         return Judgement(True, tuple(dict.fromkeys(scope.query for scope in fitting)))
 
+    def of_system(self) -> "Scopes":
+        """Those of the `system/` context alone: for what sees the whole organisation."""
+        return Scopes(tuple(scope for scope in self.granted if scope.context == "system"))
+
     def __str__(self) -> str:
         return " ".join(map(str, self.granted))

@@ -12,6 +12,7 @@ from typing import Any
 
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
+from adapter.api.admission import CONSENT, RENDERED
 from adapter.api.call import Answer, Call
 from adapter.api.operations.served import of_type
 from adapter.api.parameters import check_read_parameters
@@ -26,7 +27,7 @@ TIERS = {
     "T3": "within one patient, by opening what the other parameters leave",
 }
 INDEXED = frozenset({"token", "date", "reference", "uri"})
-WRITTEN = frozenset({"Consent"})
+READS = ("read", "vread", "history-instance", "search-type")
 
 
 async def capabilities(call: Call) -> Answer:
@@ -74,21 +75,28 @@ def _security() -> dict[str, Any]:
 
 def _resources() -> Iterable[dict[str, Any]]:
     for name in sorted(schema().resource_types):
-        written = name in WRITTEN
-        codes = ["read", "vread", "history-instance", "search-type", *(["create", "update"] if written else [])]
+        plain = name not in RENDERED | {CONSENT}
+        codes = [*READS, *_writes(name)]
         yield {
             "type": name,
             "interaction": [{"code": code} for code in codes],
             "versioning": "versioned",
             "readHistory": True,
-            "updateCreate": written,
-            "conditionalCreate": False,
+            "updateCreate": name not in RENDERED,
+            "conditionalCreate": plain,
             "conditionalRead": "full-support",
-            "conditionalUpdate": False,
+            "conditionalUpdate": plain,
             "conditionalDelete": "not-supported",
             "searchParam": [_param(param) for param in _params(name)],
             "operation": [{"name": one.name, "definition": one.canonical} for one in of_type(name)],
         }
+
+
+def _writes(name: str) -> tuple[str, ...]:
+    """How a type is written; what is rendered from the log is not."""
+    if name in RENDERED:
+        return ()
+    return ("create", "update") if name == CONSENT else ("create", "update", "delete")
 
 
 def _params(name: str) -> list[Param]:

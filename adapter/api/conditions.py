@@ -53,3 +53,8 @@ def is_unmodified(item: Disclosed, none_match: str | None, modified_since: str |
     if since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
     return item.at // 1000 <= since.timestamp()
+
+
+def meets(wanted: frozenset[str], version: int | None) -> bool:
+    """Whether what stands (None: nothing) is what an `If-Match` header names; `*` is anything at all."""
+    return version is not None and ("*" in wanted or str(version) in wanted)

@@ -13,7 +13,10 @@ from starlette.routing import Route
 from adapter.api.call import FhirEndpoint, Handler
 from adapter.api.capability import capabilities
 from adapter.api.cda import receive_document
-from adapter.api.consent import create, update
+from adapter.api.consent import create as create_consent
+from adapter.api.consent import update as update_consent
+from adapter.api.create import create
+from adapter.api.delete import delete
 from adapter.api.health import livez, readyz
 from adapter.api.history import history
 from adapter.api.hl7v2 import receive
@@ -24,6 +27,7 @@ from adapter.api.operations.terminology import expand, translate, validate_code_
 from adapter.api.operations.validate import validate_instance, validate_type
 from adapter.api.read import read
 from adapter.api.search import search_compartment, search_system, search_type
+from adapter.api.update import conditional_update, update
 from adapter.api.vread import vread
 from adapter.services import Services
 
@@ -82,8 +86,12 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("validate", ("POST",), "/fhir/{type}/$validate", validate_type, discloses=False, operation="validate"),
     Interaction("search-compartment", ("GET",), "/fhir/Patient/{id}/{type}", search_compartment),
     Interaction("search-compartment", ("POST",), "/fhir/Patient/{id}/{type}/_search", search_compartment),
-    Interaction("create", ("POST",), "/fhir/Consent", create),
-    Interaction("update", ("PUT",), "/fhir/Consent/{id}", update),
+    Interaction("create", ("POST",), "/fhir/Consent", create_consent),
+    Interaction("update", ("PUT",), "/fhir/Consent/{id}", update_consent),
+    Interaction("create", ("POST",), "/fhir/{type}", create),
+    Interaction("update", ("PUT",), "/fhir/{type}/{id}", update),
+    Interaction("update", ("PUT",), "/fhir/{type}", conditional_update),
+    Interaction("delete", ("DELETE",), "/fhir/{type}/{id}", delete),
     Interaction("hl7v2", ("POST",), "/hl7v2", receive, discloses=False),
     Interaction("cda", ("POST",), "/cda", receive_document, discloses=False),
     Interaction("checkpoint", ("GET",), "/log/{shard}/checkpoint", checkpoint, discloses=False, authenticated=False),

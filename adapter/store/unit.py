@@ -70,7 +70,7 @@ class Unit:
     `kind` is the type of the event that each patient's part becomes; `secret` and `clear` are its facts besides content
     and subject (a message's source digest and mapping revision, a write's actor). `who` is the feed or the client, `at`
     the clock that stamps, `seq` the journal's number of the message. `invariants`: what is written has to keep R4's
-    constraints too.
+    constraints too; `proven`: the caller has asked them of it already.
     """
 
     kind: str
@@ -84,6 +84,7 @@ class Unit:
     seq: int | None = None
     match: frozenset[str] = PATIENT_MATCH
     invariants: bool = True
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,11 @@ class Commit:
         last = [number for number, entry in enumerate(self.unit.entries) if follows(entry)]
         first = [number for number in range(len(results)) if number not in last]
         for number in (*first, *last):
-            results[number] = self._entry(self.unit.entries[number])
+            try:
+                results[number] = self._entry(self.unit.entries[number])
+            except ChartbridgeError as error:
+                error.entry = number
+                raise
         return tuple(results)
 
     def _entry(self, entry: Convert | Replace | Delete) -> Change | None:
@@ -318,7 +322,7 @@ class Commit:
             self.raise_epoch(known.owner)  # merged: what was decided under the retired owner is void, too
         ver, op = known.ver + 1, "u" if known.live else "c"
         stamped = bare | {"meta": {**bare.get("meta", {}), "versionId": str(ver), "lastUpdated": self.stamp}}
-        canonical = _canonical(stamped, invariants=self.unit.invariants)
+        canonical = _canonical(stamped, invariants=self.unit.invariants and not self.unit.proven)
         self._written(known, owner, ver, op, stamped, canonical, same)
         if clock is not None:
             known.clock = seal_clock(keys, known.fid, clock, self.entropy)

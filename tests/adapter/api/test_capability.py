@@ -77,10 +77,16 @@ async def test_every_claimed_parameter_is_known_to_the_search(statement: Json) -
             assert parameter["documentation"][:2] in ("T1", "T2", "T3")
 
 
-async def test_only_consents_are_written(statement: Json) -> None:
-    written = {
-        resource["type"]
-        for resource in statement["rest"][0]["resource"]
-        if {"code": "create"} in resource["interaction"]
-    }
-    assert written == {"Consent"}
+@pytest.mark.parametrize("code", ["create", "update", "delete"])
+async def test_what_is_claimed_to_be_written_is_and_the_rest_is_refused(node: Node, statement: Json, code: str) -> None:
+    """405 is the answer of a type that is not written; any other says that the interaction is there."""
+    for resource in statement["rest"][0]["resource"]:
+        kind = resource["type"]
+        if kind not in ("AuditEvent", "Consent", "Patient", "Binary"):
+            continue
+        async with node.client() as ward:
+            body = {"resourceType": kind}
+            method, path = {"create": ("POST", ""), "update": ("PUT", "/none"), "delete": ("DELETE", "/none")}[code]
+            answer = await ward.request(method, f"/fhir/{kind}{path}", json=body)
+        claimed = {"code": code} in resource["interaction"]
+        assert (answer.status_code != 405) is claimed

@@ -256,9 +256,10 @@ BAD: list[tuple[str, str, dict[str, str], int]] = [
     ("GET", "/fhir/Patient/p1/p2/p3/p4", {}, 404),
     ("GET", "/nothing", {}, 404),
     ("GET", "/", {}, 404),
-    ("DELETE", "/fhir/Patient/p1", {}, 405),
+    ("DELETE", "/fhir/Patient", {}, 405),
     ("PATCH", "/fhir/Consent/c1", {}, 405),
-    ("POST", "/fhir/Patient", {}, 405),
+    ("POST", "/fhir/Patient", {}, 415),
+    ("POST", "/fhir/Patient/p1", {}, 405),
     ("GET", "/fhir/Patient/p1?x=" + "y" * MAX_QUERY_BYTES, {}, 400),
     ("GET", "/fhir/Patient/p1?_format=%ff", {}, 400),
 ]

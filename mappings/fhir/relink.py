@@ -1,0 +1,89 @@
+"""Names inside a resource, replaced: references, `uri` and `url` elements, and the links of a narrative.
+
+A transaction gives its resources names that hold only inside it (`urn:uuid:…`); here they become the names that the
+server gives. `canonical` elements are left as they are, and so are `oid` and `uuid` ones, which could hold no other
+name. What is not in `names` stays. `loose_ends` tells of references that still have such a name.
+
+Source: FHIR R4 §3.1.0.11.2 (transaction processing rules).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mappings.fhir.codec import Json, encode
+from mappings.fhir.schema import schema
+
+LINKS = frozenset({"uri", "url"})
+LOCAL_NAMES = ("urn:uuid:", "urn:oid:")
+_ATTRIBUTE = re.compile(r"""(\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
+
+
+def relinked(resource: Json, names: Mapping[str, str]) -> Json:
+    """A copy under the new names; the resource itself where it holds none of the old ones."""
+    text = encode(resource)
+    if not any(name.encode() in text for name in names):
+        return resource
+    kind = resource.get("resourceType")
+    return _object(resource, kind if isinstance(kind, str) else "", names)
+
+
+def _object(node: Json, path: str, names: Mapping[str, str]) -> Json:
+    inner = node.get("resourceType")
+    path = inner if isinstance(inner, str) else path
+    known = schema().members(path) if schema().has_children(path) else {}
+    copy: Json = {}
+    for name, value in node.items():
+        element = known.get(name)
+        kind = element.names[name] if element is not None else ""
+        copy[name] = _value(value, "Reference.reference" if (path, name) == ("Reference", "reference") else kind, names)
+    return copy
+
+
+def _value(value: Any, kind: str, names: Mapping[str, str]) -> Any:
+    if type(value) is dict:
+        return _object(value, kind, names)
+    if type(value) is list:
+        return [_value(item, kind, names) for item in value]
+    if type(value) is not str:
+        return value
+    if kind == "Reference.reference":
+        name, slash, version = value.partition("/_history/")
+        return names[name] + (slash + version if not _is_local(name) else "") if name in names else value
+    if kind in LINKS:
+        return names.get(value, value)
+    return _ATTRIBUTE.sub(lambda found: _attribute(found, names), value) if kind == "xhtml" else value
+
+
+def _attribute(found: re.Match[str], names: Mapping[str, str]) -> str:
+    quote, target = found[2][0], found[2][1:-1]
+    return f"{found[1]}{quote}{names.get(target, target)}{quote}"
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith(LOCAL_NAMES)
+
+
+def loose_ends(node: Any, place: str) -> Iterator[str]:
+    """The places of references that only a transaction could have given a meaning, and did not."""
+    if type(node) is dict:
+        reference = node.get("reference")
+        if type(reference) is str and _is_local(reference):
+            yield f"{place}.reference"
+        for name, value in node.items():
+            yield from loose_ends(value, f"{place}.{name}")
+    elif type(node) is list:
+        for number, item in enumerate(node):
+            yield from loose_ends(item, f"{place}[{number}]")
+
+
+def references(node: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Every `Reference.reference` with its place."""
+    if type(node) is dict:
+        if type(reference := node.get("reference")) is str:
+            yield f"{place}.reference", reference
+        for name, value in node.items():
+            yield from references(value, f"{place}.{name}")
+    elif type(node) is list:
+        for number, item in enumerate(node):
+            yield from references(item, f"{place}[{number}]")
