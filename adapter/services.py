@@ -19,6 +19,7 @@ from adapter.access.token import TokenKey, Tokens
 from adapter.api.cursor import Cursors
 from adapter.entropy import Buffered
 from adapter.errors import IntegrityFault
+from adapter.exporting import Exports
 from adapter.inbound.intake import Intake
 from adapter.seal.keyring import Keyring
 from adapter.settings import Settings
@@ -45,6 +46,7 @@ class Services:
     keyring: Keyring
     gate: Gate
     delivery: Delivery
+    exports: Exports
     house: House
     identities: Identities
     cursors: Cursors
@@ -117,6 +119,7 @@ async def assemble(parts: Parts) -> Services:
     reader = PolicyReader(ledger)
     house = House(await reader(), reader, scope_matcher(base, zone))
     own = Organisation(settings.node.system, settings.node.identifier)
+    gate = Gate(zone=zone, store=parts.store, ledger=ledger, keyring=parts.keyring, house=house, entropy=entropy)
     return Services(
         settings=settings,
         site=parts.site,
@@ -125,15 +128,9 @@ async def assemble(parts: Parts) -> Services:
         store=parts.store,
         ledger=ledger,
         keyring=parts.keyring,
-        gate=Gate(
-            zone=zone,
-            store=parts.store,
-            ledger=ledger,
-            keyring=parts.keyring,
-            house=house,
-            entropy=entropy,
-        ),
+        gate=gate,
         delivery=Delivery(parts.store, ledger, parts.keyring, settings.node.org, parts.clock),
+        exports=Exports(parts.store, parts.keyring, gate, ledger.now, entropy),
         house=house,
         identities=Identities(Tokens(parts.token_key, base, parts.clock), settings.access.client, own),
         cursors=Cursors(parts.token_key.cursor_key(), entropy),

@@ -37,6 +37,11 @@ NOBODYS = PUBLIC | {
     "translate",
     "validate-code",
     "expand",
+    "export-patient",
+    "export-group",
+    "export-system",
+    "job",
+    "job-cancel",
 }  # answer with nothing that is stored
 
 

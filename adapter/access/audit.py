@@ -25,7 +25,7 @@ from ledger.event import Event, Requires, new_id
 from ledger.merkle import leaf_hash, root_of
 
 Entropy = Callable[[int], bytes]
-Kind = Literal["access.read", "access.search"]
+Kind = Literal["access.read", "access.search", "access.export"]
 
 NOBODY = "none"  # the committed subject of an event about nobody: hidden and absent must look alike
 NO_END = "none"  # the committed bound of a consent without one

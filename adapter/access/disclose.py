@@ -202,6 +202,16 @@ class Gate:
             return Released(*shown, gathered.included, gathered.looked)  # 10
         raise Unavailable("what this access rests on keeps changing; try again", code="basis-ended")
 
+    async def permitting(self, ask: Ask, wanted: Sequence[int]) -> frozenset[int]:
+        """Which of these owners permit an asking now: steps 2, 3 and 5, for what is prepared and not released yet."""
+
+        def work(conn: Connection) -> frozenset[int]:
+            sight = Sight(conn, ask, self._keyring, self._permits, self._house.scope_matchers)
+            sight.know(wanted)
+            return frozenset(owner for owner in wanted if sight.permits[owner] and not sight.erased(owner))
+
+        return await self._keyring.retrying(self._store.read, work)
+
     async def _forget(self, gathered: _Gathered, refs: Sequence[str]) -> None:
         """What was decided on has changed: read it again, the policies too where one of them has ended."""
         for permit in (permit for permits in gathered.permits.values() for permit in permits):

@@ -3,7 +3,7 @@
 Routes are plain ASGI endpoints (`call.py`): a FHIR read needs none of the framework's parameter machinery, which costs
 more than the rest of the read. Nor does it pass the framework's layers around it: one of them would write URLs, and
 with them identifiers of patients, into whatever telemetry a library switches on. The lifespan runs the minute's timer
-of refusals.
+of refusals, and the exports.
 
 Source: fhir chapter §7, §13; operations chapter §2 (granian serves, uvicorn in tests).
 """
@@ -84,8 +84,10 @@ def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         timer = asyncio.create_task(_tell_refusals(services))
+        services.exports.wake()  # what the last process did not finish
         yield
         timer.cancel()
+        await services.exports.close()
         await asyncio.wait({timer})
         await _tell_once(services)
 

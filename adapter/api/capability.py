@@ -14,7 +14,7 @@ from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
 from adapter.api.admission import CONSENT, RENDERED
 from adapter.api.call import Answer, Call
-from adapter.api.operations.served import of_type
+from adapter.api.operations.served import SYSTEM, of_type
 from adapter.api.parameters import check_read_parameters
 from mappings.fhir.codec import decode, encode
 from mappings.fhir.schema import Param, schema
@@ -58,6 +58,7 @@ def statement(base: str, name: str, at: datetime) -> bytes:
                     "security": _security(),
                     "resource": list(_resources()),
                     "interaction": [{"code": "search-system"}],
+                    "operation": _operations(SYSTEM),
                 }
             ],
         }
@@ -88,7 +89,7 @@ def _resources() -> Iterable[dict[str, Any]]:
             "conditionalUpdate": plain,
             "conditionalDelete": "not-supported",
             "searchParam": [_param(param) for param in _params(name)],
-            "operation": [{"name": one.name, "definition": one.canonical} for one in of_type(name)],
+            "operation": _operations(name),
         }
 
 
@@ -97,6 +98,10 @@ def _writes(name: str) -> tuple[str, ...]:
     if name in RENDERED:
         return ()
     return ("create", "update") if name == CONSENT else ("create", "update", "delete")
+
+
+def _operations(type_: str) -> list[dict[str, str]]:
+    return [{"name": one.name, "definition": one.canonical} for one in of_type(type_)]
 
 
 def _params(name: str) -> list[Param]:

@@ -22,6 +22,14 @@ from adapter.api.history import history
 from adapter.api.hl7v2 import receive
 from adapter.api.log import checkpoint, tile
 from adapter.api.operations.everything import everything
+from adapter.api.operations.export import (
+    cancel_job,
+    export_group,
+    export_patients,
+    export_system,
+    job_file,
+    job_status,
+)
 from adapter.api.operations.match import match
 from adapter.api.operations.terminology import expand, translate, validate_code_of_set, validate_code_of_system
 from adapter.api.operations.validate import validate_instance, validate_type
@@ -36,7 +44,7 @@ from adapter.services import Services
 class Interaction:
     """One row: `discloses` means that a body must come from the gate, `authenticated` that a token is needed.
 
-    `operation` is the name behind the dollar sign, where it is one.
+    `operation` is the name behind the dollar sign, where it is one; `negotiates`: the answer is FHIR, in JSON or XML.
     """
 
     name: str
@@ -46,6 +54,7 @@ class Interaction:
     discloses: bool = True
     authenticated: bool = True
     operation: str = ""
+    negotiates: bool = True
 
 
 # The most asked for stand first; a literal path stands before a pattern that would take it.
@@ -71,6 +80,16 @@ TABLE: tuple[Interaction, ...] = (
         operation="validate-code",
     ),
     Interaction("expand", ("GET", "POST"), "/fhir/ValueSet/$expand", expand, discloses=False, operation="expand"),
+    Interaction(
+        "export-patient", ("GET",), "/fhir/Patient/$export", export_patients, discloses=False, operation="export"
+    ),
+    Interaction(
+        "export-group", ("GET",), "/fhir/Group/{id}/$export", export_group, discloses=False, operation="export"
+    ),
+    Interaction("export-system", ("GET",), "/fhir/$export", export_system, discloses=False, operation="export"),
+    Interaction("job", ("GET",), "/fhir/job/{id}", job_status, discloses=False, negotiates=False),
+    Interaction("job-cancel", ("DELETE",), "/fhir/job/{id}", cancel_job, discloses=False, negotiates=False),
+    Interaction("job-file", ("GET",), "/fhir/job/{id}/{file}", job_file, negotiates=False),
     Interaction("read", ("GET",), "/fhir/{type}/{id}", read),
     Interaction("search-type", ("GET",), "/fhir/{type}", search_type),
     Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type),
@@ -119,7 +138,7 @@ def routes(services: Services, table: Sequence[Interaction] = TABLE) -> list[Rou
                 row.handler,
                 authenticated=row.authenticated,
                 discloses=row.discloses,
-                fhir=row.path.startswith("/fhir"),
+                fhir=row.path.startswith("/fhir") and row.negotiates,
             ),
             methods=row.methods,
             name=row.name,

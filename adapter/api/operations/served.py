@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from mappings.fhir.schema import Operation, schema
 
 EVERY_TYPE = "Resource"
+SYSTEM = ""
+BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"  # FHIR Bulk Data Access IG 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An operation at a type, by the name behind the dollar sign, with its canonical."""
+    """An operation at a type (SYSTEM: at none), by the name behind the dollar sign, with its canonical."""
 
     name: str
     type: str
@@ -39,9 +41,12 @@ SERVED: tuple[Served, ...] = (
     _standard("validate-code", "CodeSystem"),
     _standard("validate-code", "ValueSet"),
     _standard("expand", "ValueSet"),
+    Served("export", "Patient", f"{BULK}patient-export"),
+    Served("export", "Group", f"{BULK}group-export"),
+    Served("export", SYSTEM, f"{BULK}export"),
 )
 
 
 def of_type(type_: str) -> list[Served]:
     """Those that the capability page names at a type."""
-    return [one for one in SERVED if one.type in (type_, EVERY_TYPE)]
+    return [one for one in SERVED if one.type in (type_, EVERY_TYPE if type_ else SYSTEM)]

@@ -29,7 +29,7 @@ def test_every_interaction_of_the_table_is_claimed(statement: Json) -> None:
         interaction["code"] for resource in statement["rest"][0]["resource"] for interaction in resource["interaction"]
     }
     claimed |= {interaction["code"] for interaction in statement["rest"][0]["interaction"]}
-    interactions = [row for row in TABLE if row.path.startswith("/fhir") and not row.operation]
+    interactions = [row for row in TABLE if row.path.startswith("/fhir") and row.negotiates and not row.operation]
     routed = {row.name for row in interactions if row.name != "capabilities"}
     assert claimed == (routed - {"search-compartment"})
 
@@ -39,11 +39,11 @@ def test_every_operation_of_the_table_is_claimed_where_it_stands(statement: Json
         (resource["type"], operation["name"])
         for resource in statement["rest"][0]["resource"]
         for operation in resource.get("operation", ())
-    }
+    } | {("", operation["name"]) for operation in statement["rest"][0]["operation"]}
     routed = set[tuple[str, str]]()
     for row in TABLE:
         if row.operation:
-            type_ = row.path.split("/")[2]
+            type_ = row.path.split("/")[2].partition("$")[0]
             routed |= {(kind, row.operation) for kind in (schema().resource_types if type_ == "{type}" else [type_])}
     assert claimed == routed
 

@@ -1,0 +1,156 @@
+"""Bulk exports in the background: who permits it is put into segments, owner by owner, until all are through.
+
+One task of the process works on one job at a time, a batch of owners in one transaction, and notes with it how far it
+is: after a restart it goes on there. The gate decides each owner for the client that asked; nothing is opened, nothing
+leaves, so no event is due yet: files pass the gate when they are fetched. A log or store that cannot be used now leaves
+the job as it is, and the next look at it wakes the task again.
+
+Finished jobs are kept for a day. Source: fhir chapter §10 (bulk); FHIR Bulk Data Access IG 2.0 (export).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from adapter.access.disclose import Gate
+from adapter.access.identity import Actor, Organisation
+from adapter.access.scopes import Scopes, parse
+from adapter.access.sight import Ask
+from adapter.errors import OURS, ChartbridgeError, Unavailable, whereabouts
+from adapter.seal.envelope import NONCE_BYTES
+from adapter.seal.keyring import SHARED, Keyring
+from adapter.store import exports
+from adapter.store.engine import DataStore
+from adapter.store.exports import DONE, FAILED, RUNNING, Job, Segment, Who
+
+log = structlog.get_logger()
+
+LIFE = timedelta(days=1)
+BATCH = 50  # owners in one transaction
+
+
+class Exports:
+    """The exports of one node. All its methods are for one event loop."""
+
+    def __init__(
+        self,
+        store: DataStore,
+        keyring: Keyring,
+        gate: Gate,
+        clock: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._store, self._keyring, self._gate, self._clock, self._entropy = store, keyring, gate, clock, entropy
+        self._org = keyring.org
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._again = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """Stop where it is; the next start goes on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                await self._clear()
+                for job_id in await self._store.read(lambda conn: exports.running(conn, self._org)):
+                    await self._run(job_id)
+        except ChartbridgeError as error:
+            log.warning("export.waits", kind=type(error).__name__)
+
+    async def _clear(self) -> None:
+        before = int((self._clock() - LIFE).timestamp() * 1000)
+
+        old = await self._store.read(lambda conn: exports.expired(conn, self._org, before))
+        for job_id in old:
+            await self._store.write(partial(exports.drop, org=self._org, job_id=job_id))
+
+    async def _run(self, job_id: bytes) -> None:
+        """One job to its end, unless it is cancelled or taken over."""
+        stamp = await self._store.write(lambda conn: exports.claim(conn, self._org, job_id))
+        if stamp is None:
+            return
+        try:
+            while await self._step(job_id, stamp):
+                pass
+        except Unavailable:
+            raise
+        except (*OURS, ChartbridgeError) as error:
+            log.error("export.failed", where=whereabouts(error))
+            await self._end(job_id, stamp, FAILED)
+
+    async def _step(self, job_id: bytes, stamp: int) -> bool:
+        """The next owners; False after the last."""
+        keys = self._keyring.owner(SHARED)
+        kept = await self._store.read(lambda conn: exports.find(conn, keys, self._org, job_id))
+        if kept is None or kept.state != RUNNING or kept.stamp != stamp:
+            return False
+        batch = await self._store.read(lambda conn: exports.next_owners(conn, self._org, kept.job, BATCH))
+        if not batch:
+            await self._end(job_id, stamp, DONE)
+            return False
+        permitting = await self._gate.permitting(_ask(kept.job, self._clock()), batch)
+        return await self._keyring.retrying(
+            self._store.write, lambda conn: self._keep(conn, job_id, stamp, batch, permitting)
+        )
+
+    def _keep(
+        self, conn: Connection, job_id: bytes, stamp: int, batch: Sequence[int], permitting: frozenset[int]
+    ) -> bool:
+        """The segments of a batch, with the job's place behind it; False where somebody else has the job now."""
+        keys = self._keyring.owner(SHARED)
+        kept = exports.find(conn, keys, self._org, job_id)
+        if kept is None or kept.stamp != stamp:
+            return False
+        job = kept.job
+        for owner in batch:
+            rids = exports.rows_of(conn, job, owner) if owner in permitting else {}
+            if rids:
+                segment = Segment(exports.epochs(conn, self._org, owner), rids)
+                number = job.add({kind: len(found) for kind, found in rids.items()})
+                owner_keys, nonce = self._keyring.owner(owner), self._entropy(NONCE_BYTES)
+                exports.add_segment(conn, owner_keys, self._org, job_id, number, owner, segment, job.at, nonce)
+        job.last, job.done = batch[-1], job.done + len(batch)
+        return exports.save(conn, keys, self._org, job_id, stamp, job, RUNNING, self._entropy(NONCE_BYTES))
+
+    async def _end(self, job_id: bytes, stamp: int, state: str) -> None:
+        keys = self._keyring.owner(SHARED)
+
+        def work(conn: Connection) -> None:
+            kept = exports.find(conn, keys, self._org, job_id)
+            if kept is not None and kept.stamp == stamp:
+                exports.save(conn, keys, self._org, job_id, stamp, kept.job, state, self._entropy(NONCE_BYTES))
+
+        await self._store.write(work)
+
+
+def who_of(actor: Actor) -> Who:
+    """An actor as a job keeps it."""
+    asked = actor.organisation
+    return Who(
+        actor.client_id, asked.system, asked.value, actor.own, tuple(sorted(actor.roles)), str(actor.scopes),
+        actor.purposes, actor.address, actor.jti,
+    )  # fmt: skip
+
+
+def _ask(job: Job, now: datetime) -> Ask:
+    """The asking that each owner is decided for."""
+    who = job.who
+    actor = Actor(
+        who.client, Organisation(who.system, who.value), who.own, frozenset(who.roles), Scopes(parse(who.scopes)),
+        who.purposes, "", who.jti, who.address,
+    )  # fmt: skip
+    return Ask(actor, "access.export", "export", "Patient", "r", "export", job.request, "", now.astimezone(UTC), 0.0)

@@ -1,0 +1,223 @@
+"""Bulk exports as they are kept: a job and its segments, rows of the table `job`.
+
+- the job (`kind` export): what was asked for and how far it is, sealed under the organisation's shared key
+- a segment (`kind` export-segment): one owner's part, sealed under her key: which resources, and the epoch at which she
+  permitted it. The resources stay where they are sealed already; a file is read from their versions as of the job's
+  transaction. Without her key nothing of a segment opens.
+
+A job's id is 16 random bytes; a segment's is the job's and its number, so that a job's segments are one range. `stamp`
+is the fence: who goes on with a job raises it, and whoever held it before writes no more.
+Source: fhir chapter §5 (table job), §10 (bulk).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+from sqlalchemy import Connection
+
+from adapter.seal import envelope
+from adapter.seal.envelope import BodyKeys
+from adapter.seal.keyring import OrganisationKeys
+from adapter.store import owners, resources
+from adapter.store.engine import Hot
+from adapter.store.resources import Sealed
+
+EXPORT, SEGMENT = "export", "export-segment"
+RUNNING, DONE, FAILED = "running", "done", "failed"
+FILE_RESOURCES = 5_000  # in one file of the output; one owner's part is never cut
+NUMBER_BYTES = 4
+
+Level = Literal["patient", "group", "system"]
+
+
+class Who(msgspec.Struct, frozen=True):
+    """Who asked, as the gate decides by: it is asked again while the export is made."""
+
+    client: str
+    system: str
+    value: str
+    own: bool
+    roles: tuple[str, ...]
+    scopes: str
+    purposes: tuple[str, ...]
+    address: str
+    jti: str
+
+
+class File(msgspec.Struct):
+    """A file of the output: one type, out of the segments `first` to `last`."""
+
+    type: str
+    first: int
+    last: int
+    count: int
+
+
+class Job(msgspec.Struct):
+    """What was asked, and how far it is. `members`: the owners of a group; `last`: the owner that was done last."""
+
+    who: Who
+    request: str
+    level: Level
+    types: tuple[str, ...]
+    since: int
+    txn: int
+    at: int
+    members: tuple[int, ...] | None
+    total: int
+    last: int = -1
+    done: int = 0
+    segments: int = 0
+    files: list[File] = []
+
+    def add(self, counts: dict[str, int]) -> int:
+        """Note the next segment, which holds so many of each type; its number."""
+        number, self.segments = self.segments, self.segments + 1
+        for kind, count in counts.items():
+            open_ = next((one for one in self.files if one.type == kind and one.count < FILE_RESOURCES), None)
+            if open_ is None:
+                self.files.append(File(kind, number, number, count))
+            else:
+                open_.last, open_.count = number, open_.count + count
+        return number
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One owner's part: the epochs of every patient behind it, and the rows by type."""
+
+    epochs: tuple[tuple[int, int], ...]
+    rids: dict[str, tuple[int, ...]]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A job's row."""
+
+    id: bytes
+    state: str
+    stamp: int
+    job: Job
+
+
+_JOB = msgspec.msgpack.Decoder(Job)
+_SEGMENT = msgspec.msgpack.Decoder(Segment)
+
+
+def begin(conn: Connection, keys: BodyKeys, org: str, job_id: bytes, job: Job, nonce: bytes) -> None:
+    """Keep a new job."""
+    sql = "INSERT INTO job(id, org, owner, kind, state, stamp, at, payload) VALUES (?, ?, NULL, ?, ?, 0, ?, ?)"
+    Hot(conn).run(sql, (job_id, org, EXPORT, RUNNING, job.at, _sealed_job(keys, org, job_id, job, nonce)))
+
+
+def find(conn: Connection, keys: BodyKeys, org: str, job_id: bytes) -> Kept | None:
+    """A job by its id."""
+    sql = "SELECT id, state, stamp, payload FROM job WHERE id = ? AND org = ? AND kind = ?"
+    row = Hot(conn).one(sql, (job_id, org, EXPORT))
+    if row is None:
+        return None
+    plain = envelope.unseal_record(keys, org, EXPORT, job_id, row[3])
+    return Kept(row[0], row[1], row[2], _JOB.decode(plain))
+
+
+def running(conn: Connection, org: str) -> list[bytes]:
+    """The jobs that are not finished, oldest first."""
+    sql = "SELECT id FROM job WHERE org = ? AND kind = ? AND state = ? ORDER BY at, id"
+    return [row[0] for row in Hot(conn).all(sql, (org, EXPORT, RUNNING))]
+
+
+def claim(conn: Connection, org: str, job_id: bytes) -> int | None:
+    """Go on with a job: from now on nobody else does. Its stamp; None where it is finished or gone."""
+    sql = "UPDATE job SET stamp = stamp + 1 WHERE id = ? AND org = ? AND kind = ? AND state = ? RETURNING stamp"
+    row = Hot(conn).one(sql, (job_id, org, EXPORT, RUNNING))
+    return None if row is None else int(row[0])
+
+
+def save(
+    conn: Connection, keys: BodyKeys, org: str, job_id: bytes, stamp: int, job: Job, state: str, nonce: bytes
+) -> bool:
+    """Note how far a job is; False where it was cancelled, or another goes on with it."""
+    sql = "UPDATE job SET state = ?, payload = ? WHERE id = ? AND org = ? AND stamp = ? AND state = ?"
+    values = (state, _sealed_job(keys, org, job_id, job, nonce), job_id, org, stamp, RUNNING)
+    return Hot(conn).run(sql, values) == 1
+
+
+def drop(conn: Connection, org: str, job_id: bytes) -> None:
+    """Forget a job and its segments."""
+    low, high = _range(job_id, 0, 2**32 - 1)
+    hot = Hot(conn)
+    hot.run("DELETE FROM job WHERE org = ? AND kind = ? AND id >= ? AND id <= ?", (org, SEGMENT, low, high))
+    hot.run("DELETE FROM job WHERE org = ? AND kind = ? AND id = ?", (org, EXPORT, job_id))
+
+
+def expired(conn: Connection, org: str, before: int) -> list[bytes]:
+    """Jobs that were asked for before then."""
+    return [
+        row[0]
+        for row in Hot(conn).all("SELECT id FROM job WHERE org = ? AND kind = ? AND at < ?", (org, EXPORT, before))
+    ]
+
+
+def next_owners(conn: Connection, org: str, job: Job, limit: int) -> list[int]:
+    """The owners that come next, in the order of their numbers; 0 is what belongs to nobody."""
+    if job.members is not None:
+        return [owner for owner in job.members if owner > job.last][:limit]
+    sql = "SELECT owner FROM owner WHERE org = ? AND erased_at IS NULL AND owner > ? ORDER BY owner LIMIT ?"
+    found = [row[0] for row in Hot(conn).all(sql, (org, job.last, limit))]
+    return [0, *found] if job.level == "system" and job.last < 0 else found
+
+
+def count_owners(conn: Connection, org: str) -> int:
+    row = Hot(conn).one("SELECT count(*) FROM owner WHERE org = ? AND erased_at IS NULL", (org,))
+    return int(row[0]) if row else 0
+
+
+def rows_of(conn: Connection, job: Job, owner: int) -> dict[str, tuple[int, ...]]:
+    """The rows of an owner that the job wants, by type. Which of them stood at its transaction is seen when they are
+    read."""
+    sql = "SELECT type, rid FROM resource WHERE owner = ? AND ver > 0 AND updated >= ? AND (NOT deleted OR txn > ?)"
+    found: dict[str, list[int]] = {}
+    for kind, rid in Hot(conn).all(f"{sql} ORDER BY type, rid", (owner, job.since, job.txn)):
+        if kind in job.types:
+            found.setdefault(kind, []).append(rid)
+    return {kind: tuple(rids) for kind, rids in found.items()}
+
+
+def add_segment(
+    conn: Connection, keys: BodyKeys, org: str, job_id: bytes, number: int, owner: int, segment: Segment, at: int,
+    nonce: bytes,
+) -> None:  # fmt: skip
+    """Keep one owner's part, under her key."""
+    segment_id = job_id + number.to_bytes(NUMBER_BYTES, "big")
+    payload = envelope.seal_record(keys, org, SEGMENT, segment_id, msgspec.msgpack.encode(segment), nonce)
+    sql = "INSERT INTO job(id, org, owner, kind, state, stamp, at, payload) VALUES (?, ?, ?, ?, ?, 0, ?, ?)"
+    Hot(conn).run(sql, (segment_id, org, owner, SEGMENT, DONE, at, payload))
+
+
+def segments(conn: Connection, org: str, job_id: bytes, file: File) -> list[tuple[int, bytes, bytes]]:
+    """Owner, id and sealed part of each that a file is made of; of those who were erased since: none."""
+    low, high = _range(job_id, file.first, file.last)
+    sql = "SELECT owner, id, payload FROM job WHERE org = ? AND kind = ? AND id >= ? AND id <= ? ORDER BY id"
+    found = [(int(row[0]), bytes(row[1]), bytes(row[2])) for row in Hot(conn).all(sql, (org, SEGMENT, low, high))]
+    return [one for one in found if not any(facts.erased for facts in owners.patients(conn, org, one[0]))]
+
+
+def opened(keys: BodyKeys, org: str, segment_id: bytes, payload: bytes) -> Segment:
+    return _SEGMENT.decode(envelope.unseal_record(keys, org, SEGMENT, segment_id, payload))
+
+
+def epochs(conn: Connection, org: str, owner: int) -> tuple[tuple[int, int], ...]:
+    """The epoch of every patient behind an owner: when one has moved, what she permitted is over."""
+    return tuple((facts.owner, facts.epoch) for facts in owners.patients(conn, org, owner))
+
+
+def versions(conn: Connection, org: OrganisationKeys, rids: Sequence[int], job: Job) -> Iterable[Sealed]:
+    """These resources as they stood at the job's transaction."""
+    return [one for one in resources.as_of(conn, org, rids, job.txn) if one.at >= job.since]
+
+
+def _range(job_id: bytes, first: int, last: int) -> Iterator[bytes]:
+    return (job_id + number.to_bytes(NUMBER_BYTES, "big") for number in (first, last))
+
+
+def _sealed_job(keys: BodyKeys, org: str, job_id: bytes, job: Job, nonce: bytes) -> bytes:
+    return envelope.seal_record(keys, org, EXPORT, job_id, msgspec.msgpack.encode(job), nonce)
