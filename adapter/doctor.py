@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from adapter.data_place import data_place
 from adapter.errors import ChartbridgeError, ConfigurationError, IntegrityFault
 from adapter.inbound import journal_table
 from adapter.inbound.feed import Feed, load_feeds
@@ -30,7 +31,7 @@ from adapter.settings import FILE, Settings, load
 from adapter.site import now
 from adapter.store import outbox
 from adapter.store.check import check_owners
-from adapter.store.engine import DataStore
+from adapter.store.engine import DataStore, Place
 from adapter.store.tables import REVISION
 from ledger.errors import AppendFailed, IntegrityError, LedgerError, VerificationError
 from ledger.integrate import load_edge
@@ -182,7 +183,7 @@ async def _stores(look: _Examination, settings: Settings) -> None:
     folder, pairing = look.folder, settings.node.pairing
     look.run("journal", lambda: _journal(folder / settings.store.journal, pairing))
     opened: list[DataStore] = []
-    look.run("data store", lambda: _data(folder / settings.store.path, pairing, opened))
+    look.run("data store", lambda: _data(data_place(folder, settings), pairing, opened))
     try:
         await look.run_async("log and vault", lambda: _log_and_vault(look, settings, opened))
     finally:
@@ -198,8 +199,8 @@ def _journal(path: Path, pairing: str) -> str:
         connection.close()
 
 
-def _data(path: Path, pairing: str, into: list[DataStore]) -> str:
-    into.append(DataStore.open(path, pairing, 1))
+def _data(place: Place, pairing: str, into: list[DataStore]) -> str:
+    into.append(DataStore.open(place, pairing, 1))
     return f"migration {REVISION}"
 
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from adapter.access.identity import Organisation
 from adapter.access.openings import Opener
 from adapter.access.replay import Replayed, Source, replay
+from adapter.data_place import data_place
 from adapter.errors import NotFound, Unavailable, UsageError
 from adapter.lock import is_served
 from adapter.seal.kek import Kek
@@ -166,7 +167,7 @@ async def replay_site(folder: Path) -> Replayed:
     """Decide every permit of a site's log again."""
     async with viewing(folder) as view, AsyncExitStack() as stack:
         settings, keys = view.settings, await opener(view)
-        store = DataStore.open(folder / settings.store.path, settings.node.pairing, 1)
+        store = DataStore.open(data_place(folder, settings), settings.node.pairing, 1)
         stack.callback(store.close)
         own = Organisation(settings.node.system, settings.node.identifier)
         zone = ZoneInfo(settings.node.zone)

@@ -136,6 +136,12 @@ async def _pipeline(stack: AsyncExitStack, receipt: Receipt, failed: asyncio.Fut
         receipt.replies.wake,
     )  # fmt: skip
     pipeline = Pipeline(parts)
+    loop = asyncio.get_running_loop()
+
+    def owes() -> None:
+        loop.call_soon_threadsafe(pipeline.owes)
+
+    stack.callback(site.store.listen(outbox.CHANNEL, owes))
     await pipeline.start()
 
     async def changed() -> None:

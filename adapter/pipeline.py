@@ -99,6 +99,10 @@ class Pipeline:
         """A row came into the journal, or a message was sent round again."""
         self._woken.set()
 
+    def owes(self) -> None:
+        """Something waits for the log, that another process wrote."""
+        self._owed.set()
+
     @property
     def waiting(self) -> int:
         """Messages taken and not committed."""

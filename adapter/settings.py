@@ -1,9 +1,9 @@
 """A site's configuration: one frozen `Settings`, from `chartbridge.toml`, the environment and flags.
 
 Order: flag, environment (`CHARTBRIDGE_HTTP__PORT=8081`), TOML, default. An unknown key is an error that names the
-nearest known one. Secrets stand in files of their own, named by `*_file`; no value here is secret, so the whole may be
-printed. Feeds and profiles are files of their own (`feeds/*.toml`, `profiles/NAME/profile.toml`). Paths are relative to
-the site.
+nearest known one. Secrets stand in files of their own, named by `*_file`; the one that the environment may hold,
+`store.url`, shows itself to nobody, so the whole may be printed. Feeds and profiles are files of their own
+(`feeds/*.toml`, `profiles/NAME/profile.toml`). Paths are relative to the site.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -79,6 +79,9 @@ class Store(Section):
     path: Path = Path("data.sqlite3")
     journal: Path = Path("journal.sqlite3")
     readers: int = Field(default=2, ge=1, le=32)
+    url_file: Path | None = Field(default=None, description="holds the URL of a PostgreSQL database for the data store")
+    url: SecretStr = Field(default=SecretStr(""), description="that URL itself; in the environment only")
+    connections: int = Field(default=8, ge=1, le=200, description="to that database, of one process")
 
 
 class Vault(Section):
@@ -192,10 +195,18 @@ def parse(text: str, *over: dict[str, Any]) -> Settings:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigurationError(f"{FILE} is not TOML: {exc}", hint=f"edit {FILE}") from exc
+    if "url" in (values["store"] if isinstance(values.get("store"), dict) else ()):
+        raise ConfigurationError("store.url is a secret and stands in no TOML", hint="name a file: store.url_file")
     try:
         return Settings(**functools.reduce(_merged, over, values))
     except ValidationError as exc:
         raise ConfigurationError(_explain(exc), hint=f"edit {FILE}") from exc
+
+
+def url_of_environment() -> dict[str, Any]:
+    """What a site that is being made takes from the environment: where its data shall lie, which no file may say."""
+    url = os.environ.get(f"{PREFIX}STORE__URL")
+    return {"store": {"url": url}} if url else {}
 
 
 def _environment() -> dict[str, Any]:

@@ -24,13 +24,14 @@ from pathlib import Path
 
 from adapter.access import audit, policy, token
 from adapter.crash import crash_point
+from adapter.data_place import data_place
 from adapter.entropy import Buffered
 from adapter.errors import ConfigurationError
 from adapter.files import sync_folder, write_private
 from adapter.inbound import journal_table
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
-from adapter.settings import FILE, Settings, load, parse
+from adapter.settings import FILE, Settings, load, parse, url_of_environment
 from adapter.store.check import check_log, check_owners
 from adapter.store.engine import DataStore
 from ledger.event import Types, rule, types
@@ -80,12 +81,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def create(folder: Path, *, org: str, name: str, http_port: int = 8080, mllp_port: int = 2575) -> Path:
-    """A new site in `folder`, which must be empty or absent; its path."""
+def create(
+    folder: Path, *, org: str, name: str, http_port: int = 8080, mllp_port: int = 2575, url_file: Path | None = None
+) -> Path:
+    """A new site in `folder`, which must be empty or absent; its path. `url_file` names the database of its data."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError("the folder is not empty", hint="name a new folder")
-    configuration = _configuration(org, name, secrets.token_hex(16), {"http": http_port, "mllp": mllp_port})
-    settings = parse(configuration)  # before anything is written
+    configuration = _configuration(org, name, secrets.token_hex(16), {"http": http_port, "mllp": mllp_port}, url_file)
+    settings = parse(configuration, url_of_environment())  # before anything is written
+    data_place(folder, settings)
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     folder.chmod(PRIVATE)
     folder = folder.resolve()
@@ -117,7 +121,7 @@ def _make_stores(folder: Path, settings: Settings) -> None:
     create_vault(folder / settings.vault.path, pairing)
     create_log(folder / settings.ledger.path, pairing, origin(settings))
     journal_table.create(folder / settings.store.journal, pairing)
-    DataStore.create(folder / settings.store.path, pairing)
+    DataStore.create(data_place(folder, settings), pairing)
 
 
 async def _open_log(folder: Path, settings: Settings) -> None:
@@ -137,7 +141,7 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
     """Open and check the stores of a site; close them afterwards."""
     settings = load(folder, **flags)
     async with AsyncExitStack() as stack:
-        store = DataStore.open(folder / settings.store.path, settings.node.pairing, settings.store.readers)
+        store = DataStore.open(data_place(folder, settings), settings.node.pairing, settings.store.readers)
         stack.callback(store.close)
         vault = await _vault(stack, folder, settings)
         keyring = Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org)
@@ -181,7 +185,7 @@ async def adopt_policies(site: Site, adopted: policy.Policies) -> bool:
     return bool(changes)
 
 
-def _configuration(org: str, name: str, pairing: str, ports: dict[str, int]) -> str:
+def _configuration(org: str, name: str, pairing: str, ports: dict[str, int], url_file: Path | None) -> str:
     quoted = {"org": _quote(org), "name": _quote(name)}
     system = _quote(f"urn:uuid:{uuid.uuid4()}")
     return f"""# {FILE}: docs/settings.md explains each key.
@@ -197,7 +201,7 @@ pairing = "{pairing}"       # ties the four stores together: never change it
 [http]
 host = "127.0.0.1"
 port = {ports["http"]}
-
+{_store(url_file)}
 [ledger]
 name = "localhost/{org}"
 shard = "{now().year}"
@@ -214,6 +218,10 @@ roles = ["clinician"]
 scopes = "system/*.rs system/Consent.cu"
 purposes = ["TREAT"]
 """
+
+
+def _store(url_file: Path | None) -> str:
+    return f"\n[store]\nurl_file = {_quote(str(url_file.resolve()))}\n" if url_file else ""
 
 
 def _feed(org: str, port: int) -> str:

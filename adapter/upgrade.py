@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapter.crash import crash_point
+from adapter.data_place import data_place
 from adapter.errors import ChartbridgeError, IntegrityFault
 from adapter.inbound import journal_table
 from adapter.lock import lock
 from adapter.settings import Settings, load
-from adapter.store.engine import RESTORE, UPGRADE, DataStore, check_known
+from adapter.store.engine import RESTORE, UPGRADE, DataStore, Place, check_known
 from adapter.store.migrating import missing
 from adapter.store.tables import REVISION
 from ledger import vault
@@ -89,7 +90,7 @@ def upgrade(folder: Path, tell: Callable[[str], None] = lambda text: None, *, dr
 def _stands(folder: Path, settings: Settings) -> Iterator[Stand]:
     pairing = settings.node.pairing
     yield _stand("journal", journal_table.REVISION, lambda: _journal(folder / settings.store.journal, pairing))
-    yield _stand("data", REVISION, lambda: _data(folder / settings.store.path, pairing))
+    yield _stand("data", REVISION, lambda: _data(data_place(folder, settings), pairing))
     yield _stand("vault", ONLY, lambda: _form(folder / settings.vault.path, pairing, vault.KIND, vault.SCHEMA))
     yield _stand("log", ONLY, lambda: _form(folder / settings.ledger.path, pairing, log.KIND, log.SCHEMA))
 
@@ -108,8 +109,8 @@ def _journal(path: Path, pairing: str) -> Stand:
     return Stand("", found, "", () if found == journal_table.REVISION else (PARTS,))
 
 
-def _data(path: Path, pairing: str) -> Stand:
-    found = DataStore.revision(path, pairing)
+def _data(place: Place, pairing: str) -> Stand:
+    found = DataStore.revision(place, pairing)
     check_known("the data store", found, REVISION)
     return Stand("", found, "", tuple(one.brings for one in missing(found)))
 
@@ -130,7 +131,7 @@ def _upgrade_journal(folder: Path, settings: Settings) -> None:
 
 
 def _upgrade_data(folder: Path, settings: Settings) -> None:
-    DataStore.upgrade(folder / settings.store.path, settings.node.pairing)
+    DataStore.upgrade(data_place(folder, settings), settings.node.pairing)
 
 
 _UPGRADES: dict[str, Callable[[Path, Settings], None]] = {"journal": _upgrade_journal, "data": _upgrade_data}

@@ -22,11 +22,14 @@ def init(
     folder: Annotated[Path, typer.Argument(help="The new site's folder.")],
     org: Annotated[str, typer.Option(help="Short name of the organisation.")] = "hospital",
     name: Annotated[str, typer.Option(help="Its name as people read it.")] = "Hospital",
+    store_url_file: Annotated[
+        Path | None, typer.Option(help="File with the URL of an empty PostgreSQL database for the data store.")
+    ] = None,
 ) -> None:
     """Make a new site: configuration, generated keys, empty stores, one feed, one client."""
     from adapter.site import create
 
-    site = create(folder, org=org, name=name)
+    site = create(folder, org=org, name=name, url_file=store_url_file)
     emit("chartbridge.init/1", {"site": str(site)}, f"site made in {site}\nnext: chartbridge --site {site} serve")
 
 
