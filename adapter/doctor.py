@@ -21,11 +21,11 @@ from adapter.data_place import data_place
 from adapter.errors import ChartbridgeError, ConfigurationError, IntegrityFault
 from adapter.inbound import journal_table
 from adapter.inbound.feed import Feed, load_feeds
+from adapter.kek_files import Keks
 from adapter.key_list import key_files
 from adapter.ledger_view import LogView, viewing
 from adapter.lock import is_served
 from adapter.profiles import find_profile
-from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import FILE, Settings, load
 from adapter.site import now
@@ -206,7 +206,7 @@ def _data(place: Place, pairing: str, into: list[DataStore]) -> str:
 
 async def _log_and_vault(look: _Examination, settings: Settings, opened: list[DataStore]) -> str:
     async with viewing(look.folder) as view:
-        keyring = Keyring(Kek.load(look.folder / settings.keys.kek_file), view.vault, settings.node.org)
+        keyring = Keyring(Keks(look.folder / settings.keys.kek_file), view.vault, settings.node.org)
 
         async def unwrapped() -> str:
             await keyring.open()

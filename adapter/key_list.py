@@ -9,8 +9,8 @@ from pathlib import Path
 
 from adapter.access import token
 from adapter.errors import ChartbridgeError
+from adapter.kek_files import load_kek
 from adapter.ledger_view import viewing
-from adapter.seal.kek import Kek
 from adapter.settings import load
 from adapter.site import origin
 from ledger.errors import LedgerError
@@ -37,7 +37,7 @@ def key_files(folder: Path) -> list[Row]:
         return token.load(path).key.thumbprint()[:16]
 
     readers: dict[str, tuple[str, Path, Callable[[Path], str]]] = {
-        "kek": ("AES-256, wraps keys", keys.kek_file, lambda path: Kek.load(path).id),
+        "kek": ("AES-256, wraps keys", keys.kek_file, lambda path: load_kek(path).id),
         "log": ("Ed25519, signs checkpoints", keys.log_file, log_id),
         "token": ("ES256, signs tokens", keys.token_file, token_id),
     }
@@ -59,9 +59,11 @@ async def list_keys(folder: Path) -> list[Row]:
     async with viewing(folder) as view:
         wrapped = await view.vault.org_keys(view.settings.node.org)
         subjects = await view.vault.present(view.settings.node.org)
+        by = await view.vault.wrapped_by(view.settings.node.org)
     for kind, key in sorted(wrapped.items()):
         rows.append(_vaulted(kind, f"under {key.kek_id}"))
     rows.append(_vaulted("subjects", f"{len(subjects)} rows"))
+    rows += [_vaulted("all", f"{count} under {kek_id}") for kek_id, count in by.items()]
     return rows
 
 

@@ -17,8 +17,8 @@ from adapter.access.openings import Opener
 from adapter.access.replay import Replayed, Source, replay
 from adapter.data_place import data_place
 from adapter.errors import NotFound, Unavailable, UsageError
+from adapter.kek_files import Keks
 from adapter.lock import is_served
-from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import Settings, load
 from adapter.site import EVENT_TYPES, now, open_site, origin
@@ -158,7 +158,7 @@ def moment(text: str) -> str:
 
 async def opener(view: LogView) -> Opener:
     """What opens this log's details: the organisation's keys."""
-    keyring = Keyring(Kek.load(view.folder / view.settings.keys.kek_file), view.vault, view.settings.node.org)
+    keyring = Keyring(Keks(view.folder / view.settings.keys.kek_file), view.vault, view.settings.node.org)
     await keyring.open()
     return Opener(view.vault, keyring, view.signer.name, ZoneInfo(view.settings.node.zone))
 

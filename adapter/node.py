@@ -33,6 +33,7 @@ from adapter.lock import lock
 from adapter.pipeline import Parts as PipelineParts
 from adapter.pipeline import Pipeline
 from adapter.receiving import Receipt, background, open_journal
+from adapter.rotation import Rotation
 from adapter.services import Parts, Services, assemble
 from adapter.site import Site, adopt_policies, now, open_site
 from adapter.store import messages, outbox
@@ -108,6 +109,7 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
             await parts.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
             await receipt.open(parts)
             background(parts, failed, receipt.watch(), "feeds")
+            background(parts, failed, Rotation(site.keks, site.vault, site.ledger, site.org).watch(), "rotation")
             yield Node(site, services, journal, pipeline, receipt, failed)
         await _sign_last(site)
 

@@ -29,6 +29,7 @@ from adapter.entropy import Buffered
 from adapter.errors import ConfigurationError
 from adapter.files import sync_folder, write_private
 from adapter.inbound import journal_table
+from adapter.kek_files import Keks
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import FILE, Settings, load, parse, url_of_environment
@@ -61,6 +62,7 @@ class Site:
     folder: Path
     settings: Settings
     vault: Vault
+    keks: Keks
     keyring: Keyring
     store: DataStore
     log: LogStore
@@ -128,7 +130,7 @@ async def _open_log(folder: Path, settings: Settings) -> None:
     """Steps 5 and 6 of making."""
     async with AsyncExitStack() as stack:
         vault = await _vault(stack, folder, settings)
-        await Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org).create()
+        await Keyring(Keks(folder / settings.keys.kek_file), vault, settings.node.org).create()
         ledger = await _ledger(stack, folder, settings, vault, *await _log(stack, folder, settings))
         adopted = policy.changes({}, policy.documents(settings.access))
         events = audit.policy_events(adopted, settings.node.org, now(), os.urandom)
@@ -144,14 +146,15 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
         store = DataStore.open(data_place(folder, settings), settings.node.pairing, settings.store.readers)
         stack.callback(store.close)
         vault = await _vault(stack, folder, settings)
-        keyring = Keyring(Kek.load(folder / settings.keys.kek_file), vault, settings.node.org)
+        keks = Keks(folder / settings.keys.kek_file)
+        keyring = Keyring(keks, vault, settings.node.org)
         await keyring.open()
         await check_owners(store, vault, settings.node.org)
         log, signer = await _log(stack, folder, settings)
         ledger = await _ledger(stack, folder, settings, vault, log, signer)
         await check_log(store, ledger, settings.node.org)
         token_key = token.load(folder / settings.keys.token_file)
-        yield Site(folder, settings, vault, keyring, store, log, signer, ledger, token_key)
+        yield Site(folder, settings, vault, keks, keyring, store, log, signer, ledger, token_key)
 
 
 async def _vault(stack: AsyncExitStack, folder: Path, settings: Settings) -> Vault:

@@ -57,6 +57,54 @@ class WrappedKey:
     wrapped: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a wrapped key stands, which its wrapping is bound to: the table's part, `subject`, `message` or the kind
+    of an organisation's own; the row as it is bound; the generation. In the order in which they are gone through."""
+
+    part: str
+    kind: str
+    bound: bytes
+    gen: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedAt:
+    """A wrapped key, where it stands, and under which KEK."""
+
+    place: Place
+    kek_id: str
+    wrapped: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What takes the place of a wrapped key that is still under `old`."""
+
+    place: Place
+    old: str
+    new: str
+    wrapped: bytes = field(repr=False)
+
+
+# How each part of the vault is gone through for another KEK. A row number is bound as 8 bytes, which sort as it does.
+_OTHERWISE = {
+    "message": """SELECT 'message', key_id, 1, kek_id, wrapped FROM message_key
+        WHERE org = :org AND kek_id <> :kek AND key_id > :bound ORDER BY key_id LIMIT :most""",
+    "org": """SELECT kind, "row", gen, kek_id, wrapped FROM org_key
+        WHERE org = :org AND kek_id <> :kek AND kind > :kind ORDER BY kind LIMIT :most""",
+    "subject": """SELECT 'subject', "row", gen, kek_id, wrapped FROM subject
+        WHERE org = :org AND kek_id <> :kek AND destroyed_at IS NULL AND ("row", gen) > (:row, :gen)
+        ORDER BY "row", gen LIMIT :most""",
+}
+_REWRAP = {
+    "message": "UPDATE message_key SET wrapped = :wrapped, kek_id = :new WHERE org = :org AND key_id = :bound",
+    "org": "UPDATE org_key SET wrapped = :wrapped, kek_id = :new WHERE org = :org AND kind = :kind",
+    "subject": """UPDATE subject SET wrapped = :wrapped, kek_id = :new
+        WHERE org = :org AND "row" = :row AND gen = :gen AND destroyed_at IS NULL""",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Detail:
     """A sealed detail of one event (16-byte id); `at` is when it was last offered, Unix milliseconds."""
@@ -182,6 +230,58 @@ class Vault:
         def work(connection: sqlite3.Connection) -> None:
             with transaction(connection):
                 connection.executemany("DELETE FROM message_key WHERE key_id = ?", rows)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        await self._write(work)
+
+    async def wrapped_otherwise(self, org: str, kek_id: str, after: Place | None, most: int) -> list[WrappedAt]:
+        """Keys that another KEK than this one wraps, in the order of their places, behind `after`; at most so many."""
+
+        def work(connection: sqlite3.Connection) -> list[WrappedAt]:
+            found: list[WrappedAt] = []
+            for part, sql in sorted(_OTHERWISE.items()):
+                if after is not None and part < after.part:
+                    continue
+                begun = after if after is not None and after.part == part else Place(part, "", b"", 0)
+                number = int.from_bytes(begun.bound, "big") if begun.bound and part != "message" else -1
+                named = {"org": org, "kek": kek_id, "bound": begun.bound, "kind": begun.kind, "row": number}
+                rows = connection.execute(sql, {**named, "gen": begun.gen, "most": most - len(found)})
+                for kind, row, gen, by, wrapped in rows:
+                    bound = row if part == "message" else int(row).to_bytes(8, "big")
+                    found.append(WrappedAt(Place(part, kind, bound, gen), by, wrapped))
+            return found
+
+        return await self._read(work)
+
+    async def wrapped_by(self, org: str) -> dict[str, int]:
+        """How many keys each KEK wraps."""
+        sql = """SELECT kek_id, count(*) FROM (SELECT kek_id FROM subject WHERE org = :org AND destroyed_at IS NULL
+            UNION ALL SELECT kek_id FROM org_key WHERE org = :org
+            UNION ALL SELECT kek_id FROM message_key WHERE org = :org) GROUP BY kek_id ORDER BY kek_id"""
+        return dict(await self._read(lambda connection: connection.execute(sql, {"org": org}).fetchall()))
+
+    async def rewrap(self, org: str, changes: Sequence[Rewrapped]) -> int:
+        """Put wrapped keys in place, all in one transaction; how many. One that was destroyed, dropped or changed since
+        it was read stays as it is."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            count = 0
+            with transaction(connection):
+                for each in changes:
+                    place = each.place
+                    row = int.from_bytes(place.bound, "big") if place.part != "message" else 0
+                    named = {"org": org, "kind": place.kind, "bound": place.bound, "row": row, "gen": place.gen}
+                    values = {**named, "old": each.old, "new": each.new, "wrapped": each.wrapped}
+                    count += connection.execute(f"{_REWRAP[place.part]} AND kek_id = :old", values).rowcount
+                self._step("rotate.written")
+            return count
+
+        return await self._write(work)
+
+    async def truncate(self) -> None:
+        """Empty the WAL: what was overwritten in the file would live on in it."""
+
+        def work(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
         await self._write(work)

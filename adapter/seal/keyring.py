@@ -1,4 +1,4 @@
-"""The keys of one organisation: the KEK from its file, what it wraps in the vault, and what is derived from that.
+"""The keys of one organisation: the KEK of its site, what it wraps in the vault, and what is derived from that.
 
     KEK ─ wraps ─▶ DEK[owner] ─ HKDF ─▶ body key · index key · commitment key
         ─ wraps ─▶ locator key, identity key (one each, never rotated)
@@ -13,6 +13,7 @@ vault before; a pair that is drawn and not used is harmless.
 Source: architecture §6; fhir chapter §5.
 """
 
+import asyncio
 import os
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from adapter.errors import Gone, IntegrityFault, Unavailable
 from adapter.seal.blind import Mac, mac
 from adapter.seal.commitment import BODY, COMMITMENT, INDEX, derive
-from adapter.seal.kek import KEY_BYTES, NONCE_BYTES, WRONG_VAULT, Entropy, Kek
+from adapter.seal.kek import KEY_BYTES, NONCE_BYTES, WRONG_VAULT, Entropy, Wrapper
 from ledger.errors import IntegrityError, LedgerError
 from ledger.vault import Vault, WrappedKey
 
@@ -90,7 +91,7 @@ class MessageKey:
 class Keyring:
     """One organisation's keys. `open` first; then any thread may ask, only coroutines load."""
 
-    def __init__(self, kek: Kek, vault: Vault, org: str, entropy: Entropy = os.urandom, cache: int = CACHE) -> None:
+    def __init__(self, kek: Wrapper, vault: Vault, org: str, entropy: Entropy = os.urandom, cache: int = CACHE) -> None:
         self.org = org
         self._kek, self._vault, self._entropy, self._size = kek, vault, entropy, cache
         self._owners: OrderedDict[int, OwnerKeys] = OrderedDict()
@@ -112,7 +113,8 @@ class Keyring:
             rows = await self._vault.org_keys(self.org)
         if LOCATOR not in rows or IDENTITY not in rows:
             raise IntegrityFault("the vault holds no keys of this organisation", hint=WRONG_VAULT)
-        locator, identity = (self._unwrapped(kind, rows[kind]) for kind in (LOCATOR, IDENTITY))
+        kinds = (LOCATOR, IDENTITY)
+        locator, identity = await self._worked(lambda: [self._unwrapped(kind, rows[kind]) for kind in kinds])
         self._organisation = OrganisationKeys(self.org, mac(locator), identity)
         await self.load((SHARED,))
         return self._organisation
@@ -168,11 +170,13 @@ class Keyring:
             return
         found: dict[int, dict[int, bytes]] = {}
         with _vault_faults():
-            for row in await self._vault.subjects(self.org, sorted(wanted)):
-                found.setdefault(row.row, {})[row.gen] = self._unwrapped(SUBJECT, row)
+            rows = await self._vault.subjects(self.org, sorted(wanted))
+            deks = await self._worked(lambda: [self._unwrapped(SUBJECT, row) for row in rows])
+            for row, dek in zip(rows, deks, strict=True):
+                found.setdefault(row.row, {})[row.gen] = dek
             if absent := wanted - found.keys():
                 await self._refuse(absent)
-        opened = [self._owner_keys(owner, deks) for owner, deks in found.items()]
+        opened = [self._owner_keys(owner, by_gen) for owner, by_gen in found.items()]
         with self._lock:
             for keys in opened:
                 self._keep(keys)
@@ -191,7 +195,7 @@ class Keyring:
         fresh = [(self._new_number(), self._entropy(KEY_BYTES)) for _ in range(count)]
         if fresh:
             if self._durable:
-                rows = [self._wrapped(SUBJECT, owner, dek) for owner, dek in fresh]
+                rows = await self._worked(lambda: [self._wrapped(SUBJECT, owner, dek) for owner, dek in fresh])
                 with _vault_faults():
                     await self._vault.add_subjects(self.org, rows)
             self._stock.extend(self._owner_keys(owner, {1: dek}) for owner, dek in fresh)
@@ -214,11 +218,12 @@ class Keyring:
     async def new_message_keys(self, count: int) -> list[MessageKey]:
         """Fresh keys for journal bodies, durable in the vault when this returns."""
         keys = [MessageKey(self._entropy(KEY_ID_BYTES), self._entropy(KEY_BYTES)) for _ in range(count)]
-        wrap = self._kek.wrap
-        rows = [
-            (key.key_id, self._kek.id, wrap(self.org, MESSAGE, key.key_id, 1, key.key, self._entropy(NONCE_BYTES)))
-            for key in keys
-        ]
+        kek = self._kek.current()
+
+        def wrapped(key: MessageKey) -> bytes:
+            return kek.wrap(self.org, MESSAGE, key.key_id, 1, key.key, self._entropy(NONCE_BYTES))
+
+        rows = await self._worked(lambda: [(key.key_id, kek.id, wrapped(key)) for key in keys])
         with _vault_faults():
             await self._vault.add_message_keys(self.org, rows)
         return keys
@@ -227,10 +232,17 @@ class Keyring:
         """The keys of journal bodies that still have one; a pruned or erased one is absent."""
         with _vault_faults():
             rows = await self._vault.message_keys(self.org, key_ids)
-        return {
-            key_id: self._kek.unwrap(self.org, MESSAGE, key_id, 1, kek_id, wrapped)
-            for key_id, (kek_id, wrapped) in rows.items()
-        }
+        unwrap = self._kek.unwrap
+        return await self._worked(
+            lambda: {
+                key_id: unwrap(self.org, MESSAGE, key_id, 1, kek_id, wrapped)
+                for key_id, (kek_id, wrapped) in rows.items()
+            }
+        )
+
+    async def _worked(self, work: Callable[[], T]) -> T:
+        """What the KEK does for us: at once, but beside the loop where a device does it."""
+        return await asyncio.to_thread(work) if self._kek.current().remote else work()
 
     def _keep(self, keys: OwnerKeys) -> None:
         self._owners[keys.owner] = keys
@@ -246,8 +258,9 @@ class Keyring:
         return OwnerKeys(self.org, owner, newest, index, commitment, ciphers)
 
     def _wrapped(self, kind: str, row: int, key: bytes) -> WrappedKey:
-        wrapped = self._kek.wrap(self.org, kind, _row(row), 1, key, self._entropy(NONCE_BYTES))
-        return WrappedKey(row=row, gen=1, kek_id=self._kek.id, wrapped=wrapped)
+        kek = self._kek.current()  # once: a rotation may come between
+        wrapped = kek.wrap(self.org, kind, _row(row), 1, key, self._entropy(NONCE_BYTES))
+        return WrappedKey(row=row, gen=1, kek_id=kek.id, wrapped=wrapped)
 
     def _unwrapped(self, kind: str, row: WrappedKey) -> bytes:
         return self._kek.unwrap(self.org, kind, _row(row.row), row.gen, row.kek_id, row.wrapped)

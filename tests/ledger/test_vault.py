@@ -8,7 +8,7 @@ import pytest
 
 from ledger.errors import ConflictError, IntegrityError
 from ledger.store.file import open_file
-from ledger.vault import Detail, Vault, VaultError, WrappedKey, create_vault, open_vault
+from ledger.vault import Detail, Place, Rewrapped, Vault, VaultError, WrappedKey, create_vault, open_vault
 from tests.ledger.conftest import ORG, PAIRING, Ticking
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
@@ -178,3 +178,44 @@ async def test_a_vault_that_fails_says_so_and_names_no_path(tmp_path: Path) -> N
     assert str(tmp_path) not in str(caught.value)
     other.close()
     await vault.close()
+
+
+async def _under_others(vault: Vault, most: int) -> list[Place]:
+    """Every place with a key that `kek-2` does not wrap, a page after the other."""
+    found: list[Place] = []
+    while rows := await vault.wrapped_otherwise(ORG, "kek-2", found[-1] if found else None, most):
+        assert len(rows) <= most
+        found += [row.place for row in rows]
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 100])
+async def test_what_another_kek_wraps_is_gone_through_once_however_large_a_page(vault: Vault, most: int) -> None:
+    await vault.add_subjects(ORG, [key(0), key(7), key(7, 2), key(2**52 - 1), WrappedKey(9, 1, "kek-2", b"new")])
+    await vault.add_subjects("other", [key(3)])
+    await vault.add_subjects(ORG, [key(8)])
+    await vault.destroy_subject(ORG, 8, AT)
+    for kind in ("identity", "locator"):
+        await vault.add_org_key(ORG, kind, key(0))
+    await vault.add_message_keys(ORG, [(bytes([n]) * 16, "kek-1", b"m") for n in (0, 1, 255)])
+    found = await _under_others(vault, most)
+    assert found == sorted(set(found))
+    numbered = [place for place in found if place.part != "message"]
+    assert [(place.kind, int.from_bytes(place.bound, "big"), place.gen) for place in numbered] == [
+        ("identity", 0, 1), ("locator", 0, 1), ("subject", 0, 1), ("subject", 7, 1), ("subject", 7, 2),
+        ("subject", 2**52 - 1, 1),
+    ]  # fmt: skip
+    assert [place.bound for place in found if place.part == "message"] == [bytes([n]) * 16 for n in (0, 1, 255)]
+    assert await vault.wrapped_by(ORG) == {"kek-1": 9, "kek-2": 1}
+
+
+async def test_a_key_is_wrapped_again_only_where_it_is_as_it_was_read(vault: Vault) -> None:
+    await vault.add_subjects(ORG, [key(7), key(8), key(9)])
+    rows = await vault.wrapped_otherwise(ORG, "kek-2", None, 10)
+    changes = [Rewrapped(row.place, row.kek_id, "kek-2", b"again") for row in rows]
+    await vault.destroy_subject(ORG, 8, AT)
+    assert await vault.rewrap(ORG, changes[:2]) == 1
+    assert await vault.rewrap(ORG, changes) == 1, "one was done before, one is destroyed"
+    assert await vault.rewrap("other", changes) == 0
+    assert await vault.subjects(ORG, [7, 8, 9]) == [WrappedKey(row, 1, "kek-2", b"again") for row in (7, 9)]
+    assert await vault.destroyed(ORG) == {8}

@@ -1,0 +1,127 @@
+"""Rotation of the key that wraps keys: every wrapped key of a site goes under the next one, while the node serves.
+
+1. The next key stands in `keys/kek.next` (`kek_files.py`). From here on it wraps what is new; both unwrap.
+2. Every wrapped key of the vault under another one is unwrapped and wrapped again, batch by batch, each a transaction
+   that changes a row only if it is still as it was read. Keys that were destroyed meanwhile stay so.
+3. Again until none is left.
+4. The log gets `key.rotated`, once: its id follows from the two keys and the time of the file.
+5. The file takes its place; the key before is kept beside it, for backups of the vault need it.
+
+Killed anywhere, it is run again and goes on: what is done is seen in the vault, not kept in a file. The node carries it
+out; with the node stopped the command does, under the site's lock. What does not unwrap stays as it is and keeps the
+rotation from ending: nothing is lost to it, and the rest is done.
+
+Source: ledger chapter §5 (`key.rotated`), §16 (KEK: re-wrap by `kek_id` in the background, resumable).
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from adapter.crash import crash_point
+from adapter.errors import ChartbridgeError, IntegrityFault
+from adapter.kek_files import Keks
+from adapter.seal.kek import NONCE_BYTES, WRONG_VAULT, Wrapping
+from ledger.errors import LedgerError
+from ledger.event import Event, new_id
+from ledger.log import Ledger
+from ledger.vault import Rewrapped, Vault, WrappedAt
+
+log = structlog.get_logger()
+
+BATCH = 256  # keys a transaction: a few milliseconds of the vault's writer
+WATCH_S = 1.0
+SETTLE_S = 0.2  # a key that was wrapped a moment before the rotation began may be on its way into the vault
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What was done: the ids of the keys, and how many keys were wrapped again."""
+
+    old: str
+    new: str
+    count: int
+
+
+class Rotation:
+    """The rotation of one site, whenever one is under way."""
+
+    def __init__(self, keks: Keks, vault: Vault, ledger: Ledger, org: str) -> None:
+        self._keks, self._vault, self._ledger, self._org = keks, vault, ledger, org
+
+    async def watch(self) -> None:
+        """Carry out what is begun, for as long as the node serves. What fails now is tried again.
+
+        First comes what another process may have wrapped with the key before, while that was replaced.
+        """
+        swept = False
+        while True:
+            try:
+                if not swept:
+                    await self._pass(self._keks.current())
+                    swept = True
+                if done := await self.run():
+                    log.info("keys.rotated", old=done.old, new=done.new, count=done.count)
+            except (ChartbridgeError, LedgerError) as error:
+                log.error("keys.rotation_waits", kind=type(error).__name__, text=str(error))
+            await asyncio.sleep(WATCH_S)
+
+    async def run(self) -> Rotated | None:
+        """Steps 1 to 5, where a rotation is under way. Raises ChartbridgeError, LedgerError: run it again."""
+        if not self._keks.look():  # 1
+            return None
+        old, new = self._keks.stands(), self._keks.current()
+        count = await self._passes(new)  # 2, 3
+        await asyncio.sleep(SETTLE_S)
+        count += await self._passes(new)
+        await self._vault.truncate()
+        crash_point("rotate.wrapped")
+        await self._record(old.id, new.id)  # 4
+        crash_point("rotate.recorded")
+        self._keks.finish(crash_point)  # 5
+        return Rotated(old.id, new.id, count)
+
+    async def _passes(self, new: Wrapping) -> int:
+        count = 0
+        while done := await self._pass(new):
+            count += done
+        return count
+
+    async def _pass(self, new: Wrapping) -> int:
+        """How many keys one way through the vault wrapped again. Raises IntegrityFault after it for what stays."""
+        count, faults, after = 0, 0, None
+        while rows := await self._vault.wrapped_otherwise(self._org, new.id, after, BATCH):
+            changes, faulty = await asyncio.to_thread(self._wrapped_again, rows, new)
+            count += await self._vault.rewrap(self._org, changes)
+            faults += faulty
+            after = rows[-1].place
+            crash_point("rotate.batch")
+        if faults:
+            raise IntegrityFault(f"wrapped keys that do not unwrap: {faults}", hint=WRONG_VAULT)
+        return count
+
+    def _wrapped_again(self, rows: Sequence[WrappedAt], new: Wrapping) -> tuple[list[Rewrapped], int]:
+        changes: list[Rewrapped] = []
+        faulty = 0
+        for row in rows:
+            where = (self._org, row.place.kind, row.place.bound, row.place.gen)
+            try:
+                key = self._keks.unwrap(*where, row.kek_id, row.wrapped)
+            except IntegrityFault:
+                faulty += 1
+                continue
+            wrapped = new.wrap(*where, key, os.urandom(NONCE_BYTES))
+            changes.append(Rewrapped(row.place, row.kek_id, new.id, wrapped))
+        return changes, faulty
+
+    async def _record(self, old: str, new: str) -> None:
+        begun = self._keks.coming.stat().st_mtime
+        seed = hashlib.sha256(f"key.rotated\0{self._org}\0{old}\0{new}".encode()).digest()
+        event_id = new_id(datetime.fromtimestamp(begun, UTC), lambda size: seed[:size])
+        clear = {"role": "kek", "old": old, "new": new}
+        await self._ledger.append([Event("key.rotated", event_id, self._org, clear=clear)])
