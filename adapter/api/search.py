@@ -163,6 +163,7 @@ class _Searching:
     def _follow(self, follower: Follower, sight: Sight, plans: Sequence[Plan]) -> tuple[Matches, Include | None]:
         anchored = tuple({owner: None for chosen in plans for owner in chosen.owners})
         following, results = includes.Following(follower, sight, anchored), self.queries[0].results
+        plan_of = {chosen.query.type: chosen for chosen in plans}
         by_type = {
             chosen.query.type: matcher(
                 chosen.query,
@@ -175,7 +176,8 @@ class _Searching:
         }
 
         def matches(resource: Json) -> bool:
-            return by_type[resource["resourceType"]](resource)
+            kind = resource["resourceType"]
+            return plan_of[kind].holds(resource) and by_type[kind](resource)
 
         if not (results.include or results.revinclude):
             return matches, None

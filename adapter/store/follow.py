@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from adapter.seal.blind import keyed_id
 from adapter.seal.keyring import SHARED, OrganisationKeys
 from adapter.store import owners, resources
+from adapter.store.edges import pointing
 from adapter.store.engine import Hot
 from adapter.store.index import OWNER_SAYS
 from adapter.store.resources import Sealed
@@ -56,8 +57,7 @@ class Follower:
             sql = "SELECT rid FROM resource WHERE type = ? AND owner IN (…)"
             found = {row[0] for row in self._hot.each_in(sql, among, (kind,))}
         else:
-            sql = "SELECT src FROM edge WHERE param = ? AND dst IN (…)"
-            found = {row[0] for row in self._hot.each_in(sql, [one.rid for one in targets], (param,))}
+            found = set(pointing(self._hot, kind, param, [(one.rid, one.owner) for one in targets], among))
         if self._txn is not None:
             sql = "SELECT rid FROM resource WHERE type = ? AND txn > ? AND owner IN (…)"
             found.update(row[0] for row in self._hot.each_in(sql, among, (kind, self._txn)))

@@ -23,11 +23,13 @@ from adapter.seal.blind import keyed_id, name_of, token, token_of
 from adapter.seal.keyring import Keyring, NeedKeys, OrganisationKeys
 from adapter.store import owners, resources
 from adapter.store.cover import cover
+from adapter.store.edges import pointing
 from adapter.store.engine import Hot
 from adapter.store.index import COMBINED, LOCATED, NAME_AND_BIRTH, OWNER_SAYS, says_system
 from adapter.store.resources import Sealed
 from adapter.store.tables import LOCATOR_OWNER
 from mappings.fhir.codec import Json, decode
+from mappings.fhir.compartments import compartment_references
 from mappings.fhir.schema import schema
 from mappings.fhir.search import Criterion, Query, SearchError, asked_interval, codes, normalise
 from mappings.fhir.search_operands import Date, Operand, Reference, Text, Token, Uri
@@ -42,6 +44,8 @@ class Plan:
     """How a query is answered. `owners` are searched through the index; `rids`, where not None, are all there is.
 
     `query` is the one to match: its references name merged patients by all their names. `txn` is where pages are cut.
+    `compartment`: the names of the patient in the path, of whom a match has to speak; `others` are rows that belong to
+    other patients and may speak of her.
     """
 
     query: Query
@@ -49,6 +53,12 @@ class Plan:
     owners: tuple[int, ...]
     rids: tuple[int, ...] | None
     txn: int
+    compartment: frozenset[str] = frozenset()
+    others: tuple[int, ...] = ()
+
+    def holds(self, resource: Json) -> bool:
+        """Whether a resource lies in the compartment of the path, where there is one."""
+        return not self.compartment or not self.compartment.isdisjoint(compartment_references(resource))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,11 @@ def plan(conn: Connection, keyring: Keyring, query: Query, asking: Asking, patie
         raise SearchError("too-costly", "name a patient, an identifier or an id")
     name, owned, rids = chosen
     newest = Hot(conn).one("SELECT coalesce(max(txn), 0) FROM txn")
-    return Plan(planner.expanded(owned), name, owned, rids, int(newest[0]) if newest else 0)
+    txn = int(newest[0]) if newest else 0
+    if patient is None:
+        return Plan(planner.expanded(owned), name, owned, rids, txn)
+    names, others = planner.compartment(patient, owned)
+    return Plan(planner.expanded(owned), name, owned, rids, txn, names, others)
 
 
 def candidates(
@@ -87,6 +101,7 @@ def candidates(
     if rids is None:
         rids, consulted = _Planner(conn, keyring, chosen.query, asking).candidates(chosen.owners)
         told(consulted)
+        rids = (*rids, *chosen.others)
         if txn is not None:
             rids = (*rids, *_changed(conn, chosen, txn))
     if txn is None:
@@ -227,10 +242,28 @@ class _Planner:
         """The query with each reference to a merged patient under all of her names."""
         if len(owned) < 2:
             return self.query
+        names = self._names(owned)
+        return replace(self.query, criteria=tuple(_with_names(one, names) for one in self.query.criteria))
+
+    def compartment(self, patient: str, owned: Sequence[int]) -> tuple[frozenset[str], tuple[int, ...]]:
+        """All names of the patient, each `Patient/id`, and the rows that point to her without being hers: what she did
+        for others.
+        """
+        names = {patient, *self._names(owned)}
+        fids = [keyed_id(self.org.locate, "Patient", name) for name in sorted(names)]
+        targets = [row[0] for row in self.hot.each_in("SELECT rid FROM resource WHERE fid IN (…)", fids)]
+        found: dict[int, None] = {}
+        for param in schema().compartment("Patient").get(self.query.type, ()):
+            if param not in OWNER_SAYS:
+                sql = "SELECT src FROM edge WHERE param = ? AND dst IN (…)"
+                found.update((row[0], None) for row in self.hot.each_in(sql, targets, (param,)))
+        return frozenset(f"Patient/{name}" for name in names), tuple(found)
+
+    def _names(self, owned: Sequence[int]) -> set[str]:
+        """The ids of the Patients that belong to these owners."""
         patients = resources.of_type(self.conn, self.org, owned, "Patient")
         self._load(one.owner for one in patients)
-        names = {decode(one.open(self.keyring.owner(one.owner)))["id"] for one in patients}
-        return replace(self.query, criteria=tuple(_with_names(one, names) for one in self.query.criteria))
+        return {decode(one.open(self.keyring.owner(one.owner)))["id"] for one in patients}
 
     def _load(self, wanted: Iterable[int]) -> None:
         if missing := self.keyring.missing(wanted):
@@ -280,7 +313,7 @@ class _Planner:
             case Uri():
                 return self._tokens(params, [asked.uri], owned)
             case Reference(id=str()):
-                return self._edges(params, asked)
+                return self._edges(params, asked, owned)
         return None
 
     def _tokens(self, params: Sequence[str], spellings: Iterable[str], owned: Sequence[int]) -> list[int]:
@@ -294,17 +327,15 @@ class _Planner:
             found += [row[0] for row in self.hot.each_in(sql, toks, (owner,))]
         return found
 
-    def _edges(self, params: Sequence[str], asked: Reference) -> list[int]:
-        """Whatever points to it, or to what its name stands for."""
+    def _edges(self, params: Sequence[str], asked: Reference, owned: Sequence[int]) -> list[int]:
+        """What points to it, or to what its name stands for."""
         types = [asked.type] if asked.type else self._targets(params)
         fids = [keyed_id(self.org.locate, kind, asked.id or "") for kind in types]
-        targets = [row[0] for row in self.hot.each_in("SELECT rid FROM resource WHERE fid IN (…)", fids)]
-        targets += [row[0] for row in self.hot.each_in("SELECT rid FROM alias WHERE fid IN (…)", fids)]
-        found: list[int] = []
-        for param in params:
-            sql = "SELECT src FROM edge WHERE param = ? AND dst IN (…)"
-            found += [row[0] for row in self.hot.each_in(sql, targets, (param,))]
-        return found
+        targets = list(self.hot.each_in("SELECT rid, owner FROM resource WHERE fid IN (…)", fids))
+        aliased = "SELECT r.rid, r.owner FROM alias a JOIN resource r ON r.rid = a.rid WHERE a.fid IN (…)"
+        targets += self.hot.each_in(aliased, fids)
+        known = [(rid, owner) for rid, owner in targets]
+        return [rid for param in params for rid in pointing(self.hot, self.query.type, param, known, owned)]
 
     def _targets(self, params: Sequence[str]) -> list[str]:
         known = schema().params(self.query.type)

@@ -36,7 +36,7 @@ PLACES: dict[str, dict[str, tuple[str, list[str], str | None]]] = {
         "method": ("token", ["method"], None),
         "value-concept": ("token", ["valueCodeableConcept"], None),
         "identifier": ("token", ["identifier"], None),
-        "value-string": ("string", ["valueString"], None),
+        "value-string": ("string", ["valueString", "valueCodeableConcept.text"], None),
         "value-quantity": ("quantity", ["valueQuantity"], None),
         "component-value-quantity": ("quantity", ["component.valueQuantity"], None),
         "combo-value-quantity": ("quantity", ["valueQuantity", "component.valueQuantity"], None),

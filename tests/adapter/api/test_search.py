@@ -305,6 +305,27 @@ async def test_several_types_are_searched_at_once(node: Node, url: str) -> None:
     assert found["total"] == len(EVERYWHERE[url])
 
 
+async def test_a_compartment_holds_what_speaks_of_the_patient(node: Node) -> None:
+    """Her own results, and those that she made of others; not what merely lies under her key."""
+    hers: Json = {"performer": [{"reference": "Patient/p1"}]}
+    trail = {"resourceType": "Provenance", "id": "v1", "recorded": "2026-03-04T10:00:00Z"}
+    agent = {"agent": [{"who": {"display": "x"}}]}
+    await fill(node)
+    kern: Json = {"performer": [{"reference": "Practitioner/d1"}]}
+    await node.put({"resourceType": "Practitioner", "id": "d1"})
+    await node.put(observation("o4", **kern), observation("x4", of="p2", **kern))
+    await node.put(observation("x3", of="p2", **hers), trail | agent | {"target": [{"reference": "Observation/o1"}]})
+    async with node.client() as ward, node.client("north") as north:
+        assert sorted(ids(await bundle(ward, "/fhir/Patient/p1/Observation"))) == ["o1", "o2", "o3", "o4", "x3"]
+        assert ids(await bundle(ward, "/fhir/Patient/p1/Observation?subject=Patient/p2")) == ["x3"]
+        assert ids(await bundle(ward, "/fhir/Patient/p1/Provenance")) == []
+        assert ids(await bundle(ward, "/fhir/Patient/p1/Observation?performer=d1")) == ["o4"], "and not x4, of p2"
+        assert ids(await bundle(ward, "/fhir/Provenance?_id=v1")) == ["v1"]
+        assert ids(await bundle(ward, "/fhir/Patient/p1/Patient")) == ["p1"]
+        await ward.post("/fhir/Consent", json=consent())
+        assert sorted(ids(await bundle(north, "/fhir/Patient/p1/Observation"))) == ["o1", "o2", "o3", "o4"]
+
+
 async def test_several_types_share_their_pages(node: Node) -> None:
     await fill(node)
     seen: list[str] = []
