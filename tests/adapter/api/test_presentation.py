@@ -237,6 +237,7 @@ async def test_a_hostile_body_is_refused_with_its_place_and_nothing_is_written(
         (gzip.compress(b"a") + gzip.compress(b"b"), 1_000, BadRequest),
         (b"", 1_000, BadRequest),
     ],
+    ids=["a bomb", "over the limit", "two streams", "nothing"],
 )
 def test_what_is_unpacked_stays_within_its_limits(packed: bytes, limit: int, refusal: type[Exception]) -> None:
     with pytest.raises(refusal):
