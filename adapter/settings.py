@@ -11,7 +11,7 @@ import functools
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -29,9 +29,15 @@ FILE = "chartbridge.toml"
 PREFIX = "CHARTBRIDGE_"
 SITE_VARIABLE = "CHARTBRIDGE_SITE"
 # environment variables of ours that are no settings
-RESERVED = frozenset({SITE_VARIABLE, *(PREFIX + name for name in ("CRASH_AT", "CORPUS", "GOLDEN", "NEEDS_POSTGRES"))})
+RESERVED = frozenset(
+    {SITE_VARIABLE, *(PREFIX + name for name in ("CRASH_AT", "CORPUS", "GOLDEN", "NEEDS_POSTGRES", "TOOLS"))}
+)
 DEPTH = 4  # words of the longest setting, access.client.ID.scopes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+Canonical = Annotated[str, Field(pattern=r"^(https?://|urn:)[^\s|]+(\|[^\s|]+)?$")]  # FHIR R4 datatypes.html#canonical
+Web = Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
 
 
 class Section(BaseModel):
@@ -71,6 +77,12 @@ class Http(Section):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     proxy: bool = Field(default=False, description="a proxy in front ends TLS")
+    instantiates: tuple[Canonical, ...] = Field(
+        default=(), description="statements that the CapabilityStatement claims to fulfil, by their canonical URL"
+    )
+    implementation_guide: tuple[Canonical, ...] = Field(
+        default=(), description="implementation guides that it claims to follow, by their canonical URL"
+    )
 
 
 class Store(Section):
@@ -127,6 +139,8 @@ class Access(Section):
     inside: Literal["deny", "treatment", "all", "break-glass"] = "treatment"
     across: Literal["deny", "treatment", "all", "break-glass"] = "deny"
     token_s: int = Field(default=300, ge=1, le=3600, description="life of a token")
+    token_url: Web = Field(default="", description="where clients get tokens, for them to discover; empty: nowhere")
+    authorize_url: Web = Field(default="", description="where people permit a client, for it to discover")
     client: dict[str, Client] = Field(default_factory=dict)
 
 

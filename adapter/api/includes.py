@@ -29,8 +29,13 @@ def check(query: Query) -> None:
     """Raises SearchError for what would search the population."""
     sources = [one.has.source for one in query.criteria if one.has is not None]
     sources += [rule.source for rule in query.results.revinclude]
-    if not ownable(query.type) and any(map(ownable, sources)):
+    if not all(answerable(query.type, source) for source in sources):
         raise SearchError("too-costly", "what refers to this belongs to every patient: begin with one of them")
+
+
+def answerable(kind: str, source: str) -> bool:
+    """Whether what refers to a type from another one can be looked for in one compartment."""
+    return ownable(kind) or not ownable(source)
 
 
 class Following:

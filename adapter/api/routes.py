@@ -1,16 +1,16 @@
 """The route table: every address of the API, what answers it, and what it owes.
 
-The capability page, the permission tests and `tests/test_gate.py` read this table; a route that is not here does not
-exist. An address under `/fhir` with a trailing slash is the same address.
+The capability page, the OpenAPI document, the permission tests and `tests/test_gate.py` read this table; a route that
+is not here does not exist. An address under `/fhir` with a trailing slash is the same address.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from starlette.routing import Route
 
-from adapter.api.call import FhirEndpoint, Handler
+from adapter.api.admission import CONSENT, RENDERED
+from adapter.api.call import FhirEndpoint
 from adapter.api.capability import capabilities
 from adapter.api.cda import receive_document
 from adapter.api.consent import create as create_consent
@@ -20,6 +20,7 @@ from adapter.api.delete import delete
 from adapter.api.health import livez, readyz
 from adapter.api.history import history
 from adapter.api.hl7v2 import receive
+from adapter.api.interaction import Interaction
 from adapter.api.log import checkpoint, tile
 from adapter.api.operations.everything import everything
 from adapter.api.operations.export import (
@@ -34,32 +35,20 @@ from adapter.api.operations.match import match
 from adapter.api.operations.terminology import expand, translate, validate_code_of_set, validate_code_of_system
 from adapter.api.operations.validate import validate_instance, validate_type
 from adapter.api.read import read
-from adapter.api.search import search_compartment, search_system, search_type
+from adapter.api.search import FORM, search_compartment, search_system, search_type
 from adapter.api.update import conditional_update, update
 from adapter.api.vread import vread
+from adapter.api.well_known import well_known
 from adapter.services import Services
 
-
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """One row: `discloses` means that a body must come from the gate, `authenticated` that a token is needed.
-
-    `operation` is the name behind the dollar sign, where it is one; `negotiates`: the answer is FHIR, in JSON or XML.
-    """
-
-    name: str
-    methods: tuple[str, ...]
-    path: str
-    handler: Handler
-    discloses: bool = True
-    authenticated: bool = True
-    operation: str = ""
-    negotiates: bool = True
-
+ELSEWHERE = RENDERED | {CONSENT}  # read from the log; written in a way of its own
 
 # The most asked for stand first; a literal path stands before a pattern that would take it.
 TABLE: tuple[Interaction, ...] = (
-    Interaction("capabilities", ("GET",), "/fhir/metadata", capabilities, discloses=False, authenticated=False),
+    Interaction(
+        "capabilities", ("GET",), "/fhir/metadata", capabilities(lambda: TABLE), discloses=False, authenticated=False
+    ),
+    Interaction("well-known", ("GET",), "/fhir/.well-known/{page}", well_known, discloses=False, authenticated=False),
     Interaction(
         "translate", ("GET", "POST"), "/fhir/ConceptMap/$translate", translate, discloses=False, operation="translate"
     ),
@@ -92,9 +81,9 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("job-file", ("GET",), "/fhir/job/{id}/{file}", job_file, negotiates=False),
     Interaction("read", ("GET",), "/fhir/{type}/{id}", read),
     Interaction("search-type", ("GET",), "/fhir/{type}", search_type),
-    Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type),
+    Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type, takes=(FORM,)),
     Interaction("search-system", ("GET",), "/fhir", search_system),
-    Interaction("search-system", ("POST",), "/fhir/_search", search_system),
+    Interaction("search-system", ("POST",), "/fhir/_search", search_system, takes=(FORM,)),
     Interaction("vread", ("GET",), "/fhir/{type}/{id}/_history/{version}", vread),
     Interaction("history-instance", ("GET",), "/fhir/{type}/{id}/_history", history),
     Interaction("everything", ("GET", "POST"), "/fhir/Patient/{id}/$everything", everything, operation="everything"),
@@ -104,13 +93,15 @@ TABLE: tuple[Interaction, ...] = (
     ),
     Interaction("validate", ("POST",), "/fhir/{type}/$validate", validate_type, discloses=False, operation="validate"),
     Interaction("search-compartment", ("GET",), "/fhir/Patient/{id}/{type}", search_compartment),
-    Interaction("search-compartment", ("POST",), "/fhir/Patient/{id}/{type}/_search", search_compartment),
+    Interaction(
+        "search-compartment", ("POST",), "/fhir/Patient/{id}/{type}/_search", search_compartment, takes=(FORM,)
+    ),
     Interaction("create", ("POST",), "/fhir/Consent", create_consent),
     Interaction("update", ("PUT",), "/fhir/Consent/{id}", update_consent),
-    Interaction("create", ("POST",), "/fhir/{type}", create),
-    Interaction("update", ("PUT",), "/fhir/{type}/{id}", update),
-    Interaction("update", ("PUT",), "/fhir/{type}", conditional_update),
-    Interaction("delete", ("DELETE",), "/fhir/{type}/{id}", delete),
+    Interaction("create", ("POST",), "/fhir/{type}", create, without=ELSEWHERE, conditional=True),
+    Interaction("update", ("PUT",), "/fhir/{type}/{id}", update, without=ELSEWHERE),
+    Interaction("update", ("PUT",), "/fhir/{type}", conditional_update, without=ELSEWHERE),
+    Interaction("delete", ("DELETE",), "/fhir/{type}/{id}", delete, without=ELSEWHERE),
     Interaction("hl7v2", ("POST",), "/hl7v2", receive, discloses=False),
     Interaction("cda", ("POST",), "/cda", receive_document, discloses=False),
     Interaction("checkpoint", ("GET",), "/log/{shard}/checkpoint", checkpoint, discloses=False, authenticated=False),
@@ -138,7 +129,7 @@ def routes(services: Services, table: Sequence[Interaction] = TABLE) -> list[Rou
                 row.handler,
                 authenticated=row.authenticated,
                 discloses=row.discloses,
-                fhir=row.path.startswith("/fhir") and row.negotiates,
+                fhir=row.fhir and row.negotiates,
             ),
             methods=row.methods,
             name=row.name,

@@ -1,80 +1,203 @@
-"""The capability page claims what there is, and all of it. FHIR R4 CapabilityStatement; fhir chapter §11."""
+"""The capability page claims what there is, and all of it: every claim is called. FHIR R4 CapabilityStatement; fhir
+chapter §11.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
+from adapter.api import includes
+from adapter.api.capability import OAUTH_URIS
+from adapter.api.capability import statement as made
+from adapter.api.interaction import Interaction
 from adapter.api.routes import TABLE
+from adapter.services import Services, base_url
+from adapter.settings import Settings, load
 from mappings.fhir.codec import decode, encode
-from mappings.fhir.schema import schema
+from mappings.fhir.schema import Param, schema
+from mappings.fhir.search import parse
 from mappings.fhir.validate import validate
-from tests.adapter.api.conftest import Json, Node, consent, observation, patient
+from tests.adapter.api.conftest import Json, Node, consent, observation, patient, start
+
+VALIDATOR = Path(os.environ.get("CHARTBRIDGE_TOOLS", Path(__file__).parents[4] / "shared/tools")) / "validate"
+KINDS = ("Patient", "Observation", "Organization")  # one path serves all types: a few stand for them
+TERMINOLOGY = ("CodeSystem", "ConceptMap", "ValueSet")
+SEARCHED = ("Patient", "Observation", "Consent", "DocumentReference", "MedicationRequest", "Encounter", "ValueSet")
+SAMPLE = {"token": "x", "string": "x", "date": "2026", "number": "1", "quantity": "1", "uri": "urn:x", "reference": "x"}
+# How each interaction of R4 is called, at a type and an id that are not there, and what says that it is there.
+CALLS: dict[str, tuple[str, str, set[int]]] = {
+    "read": ("GET", "/fhir/{kind}/none", {404}),
+    "vread": ("GET", "/fhir/{kind}/none/_history/1", {404}),
+    "history-instance": ("GET", "/fhir/{kind}/none/_history", {404}),
+    "history-type": ("GET", "/fhir/{kind}/_history", {200}),
+    "history-system": ("GET", "/fhir/_history", {200}),
+    "search-type": ("GET", "/fhir/{kind}?_id=none", {200}),
+    "search-system": ("GET", "/fhir?_type={kind}&_id=none", {200}),
+    "create": ("POST", "/fhir/{kind}", {201, 422}),
+    "update": ("PUT", "/fhir/{kind}/made", {201, 422}),
+    "patch": ("PATCH", "/fhir/{kind}/none", {404, 415}),
+    "delete": ("DELETE", "/fhir/{kind}/none", {204, 404}),
+    "batch": ("POST", "/fhir", {200, 400}),
+    "transaction": ("POST", "/fhir", {200, 400}),
+}
+MAX_BYTES = 1_000_000  # what a client can be asked to read
 
 
-@pytest.fixture
-async def statement(node: Node) -> Json:
+def rest(statement: Json) -> Json:
+    found: Json = statement["rest"][0]
+    return found
+
+
+def resources(statement: Json) -> Iterator[Json]:
+    yield from rest(statement)["resource"]
+
+
+def codes(claims: Json) -> set[str]:
+    return {interaction["code"] for interaction in claims.get("interaction", ())}
+
+
+@pytest.fixture(scope="session")
+def statement(empty_site: Path) -> Json:
+    """Made as a node makes it, once for all tests."""
+    settings = load(empty_site)
+    services = SimpleNamespace(settings=settings, base=base_url(settings), started=datetime(2026, 3, 4, tzinfo=UTC))
+    return decode(made(cast(Services, services), TABLE))
+
+
+async def test_it_is_served_to_everybody_in_canonical_bytes(node: Node, statement: Json) -> None:
     async with node.bare() as nobody:
         answer = await nobody.get("/fhir/metadata")
     assert answer.status_code == 200
     assert encode(decode(answer.content)) == answer.content
+    assert len(answer.content) < MAX_BYTES
     CapabilityStatement.model_validate_json(answer.content)
-    return decode(answer.content)
+    assert decode(answer.content) | {"date": statement["date"]} == statement
 
 
 def test_it_is_valid_by_our_own_schema(statement: Json) -> None:
     assert [fault for fault in validate(statement) if fault.severity == "error"] == []
 
 
-def test_every_interaction_of_the_table_is_claimed(statement: Json) -> None:
-    claimed = {
-        interaction["code"] for resource in statement["rest"][0]["resource"] for interaction in resource["interaction"]
-    }
-    claimed |= {interaction["code"] for interaction in statement["rest"][0]["interaction"]}
-    interactions = [row for row in TABLE if row.path.startswith("/fhir") and row.negotiates and not row.operation]
-    routed = {row.name for row in interactions if row.name != "capabilities"}
-    assert claimed == (routed - {"search-compartment"})
+@pytest.mark.conformance
+@pytest.mark.skipif(not VALIDATOR.exists() or shutil.which("java") is None, reason="no official validator here")
+def test_it_is_valid_by_the_official_validator(statement: Json, tmp_path: Path) -> None:
+    (tmp_path / "statement.json").write_bytes(encode(statement))
+    done = subprocess.run([VALIDATOR, "--level", "error", tmp_path], capture_output=True, text=True, check=False)  # noqa: S603
+    assert "resources 1, errors 0" in done.stdout
+
+
+def test_every_interaction_of_the_table_is_claimed_and_no_other(statement: Json) -> None:
+    known = codes(rest(statement)).union(*map(codes, resources(statement)))
+    standard = set[str]()
+    for valueset in ("type-restful-interaction", "system-restful-interaction"):
+        standard = standard.union(*(schema().valueset(valueset) or {}).values())
+    named = {row.name for row in TABLE if row.fhir and row.negotiates and not row.operation}
+    assert known == named & standard
+    assert named - standard == {"capabilities", "well-known", "search-compartment"}
 
 
 def test_every_operation_of_the_table_is_claimed_where_it_stands(statement: Json) -> None:
     claimed = {
         (resource["type"], operation["name"])
-        for resource in statement["rest"][0]["resource"]
+        for resource in resources(statement)
         for operation in resource.get("operation", ())
-    } | {("", operation["name"]) for operation in statement["rest"][0]["operation"]}
-    routed = set[tuple[str, str]]()
-    for row in TABLE:
-        if row.operation:
-            type_ = row.path.split("/")[2].partition("$")[0]
-            routed |= {(kind, row.operation) for kind in (schema().resource_types if type_ == "{type}" else [type_])}
-    assert claimed == routed
+    }
+    claimed |= {("", operation["name"]) for operation in rest(statement).get("operation", ())}
+    rows = [row for row in TABLE if row.operation]
+    assert claimed == {(kind, row.operation) for row in rows for kind in row.types or ("",)}
+
+
+def test_a_row_that_comes_is_claimed_and_one_that_goes_is_not(node: Node) -> None:
+    """Nothing is listed by hand: the statement follows the table."""
+    patch = Interaction("patch", ("PATCH",), "/fhir/Observation/{id}", TABLE[0].handler, takes=("application/x+json",))
+    create = Interaction("create", ("POST",), "/fhir/{type}", TABLE[0].handler, conditional=True)
+    kept = [row for row in TABLE if row.name not in ("vread", "create", "patch")]
+    told = decode(made(node.services, (*kept, patch, create)))
+    claims = {resource["type"]: resource for resource in resources(told)}
+    assert told["patchFormat"] == ["application/x+json"]
+    assert "patch" in codes(claims["Observation"])
+    assert "patch" not in codes(claims["Patient"])
+    assert claims["Patient"]["conditionalCreate"] is True
+    assert (claims["Patient"]["versioning"], claims["Patient"]["readHistory"]) == ("no-version", False)
+    assert not any("vread" in codes(resource) for resource in resources(told))
 
 
 async def test_every_claimed_interaction_answers(node: Node, statement: Json) -> None:
-    await node.put(patient(), observation("o1"))
     async with node.client() as ward:
-        for resource in statement["rest"][0]["resource"]:
-            kind = resource["type"]
-            for code in (interaction["code"] for interaction in resource["interaction"]):
-                path = {
-                    "read": f"/fhir/{kind}/none",
-                    "vread": f"/fhir/{kind}/none/_history/1",
-                    "history-instance": f"/fhir/{kind}/none/_history",
-                }.get(code)
-                if path is None or kind not in ("Observation", "Patient", "Binary"):
-                    continue  # one path serves all types: three stand for them, and keep the client under its limit
-                assert (await ward.get(path)).status_code == 404
-        made = await ward.post("/fhir/Consent", json=consent())
-        assert made.status_code == 201
-        again = await ward.put(f"/fhir/Consent/{decode(made.content)['id']}", json=decode(made.content))
-        assert again.status_code == 200
+        for code in sorted(codes(rest(statement))):
+            await call(ward, code, "Patient")
+        for resource in resources(statement):
+            if resource["type"] in KINDS:
+                for code in sorted(codes(resource)):
+                    await call(ward, code, resource["type"])
 
 
-async def test_every_claimed_parameter_is_known_to_the_search(statement: Json) -> None:
-    from mappings.fhir.search import is_searchable
+async def call(client: Any, code: str, kind: str) -> None:
+    method, path, expected = CALLS[code]
+    body = None if method in ("GET", "DELETE") else {"resourceType": kind, "id": "made"}
+    answer = await client.request(method, path.format(kind=kind), json=body)
+    assert answer.status_code in expected, (code, kind, answer.text)
 
-    for resource in statement["rest"][0]["resource"]:
+
+async def test_consents_are_written_as_is_claimed(node: Node, statement: Json) -> None:
+    await node.put(patient())
+    claims = next(resource for resource in resources(statement) if resource["type"] == "Consent")
+    assert {"create", "update"} <= codes(claims)
+    async with node.client() as ward:
+        first = await ward.post("/fhir/Consent", json=consent())
+        again = await ward.put(f"/fhir/Consent/{decode(first.content)['id']}", json=decode(first.content))
+    assert (first.status_code, again.status_code) == (201, 200)
+
+
+async def test_every_claimed_operation_answers(node: Node, statement: Json) -> None:
+    """With nothing to work on: what answers names a parameter, a body or a header, not an address or a method."""
+    claimed = [("", one["name"]) for one in rest(statement).get("operation", ())]
+    for resource in resources(statement):
+        if resource["type"] in (*KINDS, *TERMINOLOGY, "Group"):
+            claimed += [(resource["type"], one["name"]) for one in resource.get("operation", ())]
+    async with node.client() as ward:
+        for kind, name in claimed:
+            assert any([await operated(ward, path, name) for path in (kind, f"{kind}/none")]), (kind, name)
+
+
+async def operated(client: Any, path: str, name: str) -> bool:
+    address = "/".join(part for part in ("/fhir", path, f"${name}") if part)
+    answers = [await client.get(address), await client.post(address, json={"resourceType": "Parameters"})]
+    return any(answer.status_code in (200, 400, 422) or unfound(answer) for answer in answers)
+
+
+def unfound(answer: Any) -> bool:
+    """404 of an operation, which says that the resource is not there; the framework says it of the address."""
+    return bool(answer.status_code == 404 and decode(answer.content)["issue"][0]["code"] == "not-found")
+
+
+@pytest.mark.parametrize("kind", SEARCHED)
+async def test_every_claimed_parameter_can_be_searched_by(node: Node, statement: Json, kind: str) -> None:
+    claims = next(resource for resource in resources(statement) if resource["type"] == kind)
+    async with node.client() as ward:
+        for parameter in claims["searchParam"]:
+            value = sample(kind, schema().params(kind)[parameter["name"]])
+            answer = await ward.get(f"/fhir/{kind}", params={"_id": "none"} | {parameter["name"]: value})
+            assert answer.status_code == 200, (kind, parameter["name"], answer.text)
+
+
+def test_every_claimed_parameter_of_every_type_parses_and_names_its_tier(statement: Json) -> None:
+    for resource in resources(statement):
+        kind = resource["type"]
         for parameter in resource["searchParam"]:
-            assert is_searchable(resource["type"], parameter["name"])
-            assert parameter["documentation"][:2] in ("T1", "T2", "T3")
+            param = schema().params(kind)[parameter["name"]]
+            assert (parameter["type"], parameter["definition"]) == (param.type, param.url)
+            assert parse(kind, [(param.code, sample(kind, param))]).criteria
+            assert parameter["documentation"][:4] in ("T0: ", "T1: ", "T2: ", "T3: ")
 
 
 @pytest.mark.parametrize("code", ["create", "update", "delete"])
@@ -88,5 +211,67 @@ async def test_what_is_claimed_to_be_written_is_and_the_rest_is_refused(node: No
             body = {"resourceType": kind}
             method, path = {"create": ("POST", ""), "update": ("PUT", "/none"), "delete": ("DELETE", "/none")}[code]
             answer = await ward.request(method, f"/fhir/{kind}{path}", json=body)
-        claimed = {"code": code} in resource["interaction"]
+        claimed = code in codes(resource)
         assert (answer.status_code != 405) is claimed
+
+
+def sample(kind: str, param: Param) -> str:
+    parts: Sequence[str] = [schema().params(kind)[code].type for code, _ in param.components] or [param.type]
+    return "$".join(SAMPLE[part] for part in parts)
+
+
+def test_every_claimed_include_is_one_that_a_search_takes(statement: Json) -> None:
+    for resource in resources(statement):
+        kind = resource["type"]
+        for name, claimed in (("_include", "searchInclude"), ("_revinclude", "searchRevInclude")):
+            for value in resource.get(claimed, ()):
+                includes.check(parse(kind, [(name, value)]))
+
+
+async def test_claimed_includes_are_followed(node: Node, statement: Json) -> None:
+    await node.put(patient(), observation("o1"))
+    claims = {resource["type"]: resource for resource in resources(statement)}
+    assert "Observation:subject" in claims["Observation"]["searchInclude"]
+    assert "Observation:subject" in claims["Patient"]["searchRevInclude"]
+    assert "Observation:performer" not in claims["Practitioner"]["searchRevInclude"]  # it would search everybody's
+    async with node.client() as ward:
+        forward = await ward.get("/fhir/Observation?_id=o1&_include=Observation:subject")
+        back = await ward.get("/fhir/Patient?_id=p1&_revinclude=Observation:subject")
+    for answer in (forward, back):
+        assert [entry["search"]["mode"] for entry in decode(answer.content)["entry"]] == ["match", "include"]
+
+
+async def test_what_a_site_configures_is_told(empty_site: Path, tmp_path: Path) -> None:
+    """Guides, statements and token addresses; a site that names none tells of none."""
+    guide, server = "http://hl7.org/fhir/uv/ips/ImplementationGuide/hl7.fhir.uv.ips|2.0.0", "urn:oid:2.999.7"
+
+    def change(settings: Settings) -> Settings:
+        http = settings.http.model_copy(update={"implementation_guide": (guide,), "instantiates": (server,)})
+        urls = {"token_url": "https://id.example/token", "authorize_url": "https://id.example/authorize"}
+        return settings.model_copy(update={"http": http, "access": settings.access.model_copy(update=urls)})
+
+    async with AsyncExitStack() as stack:
+        node = await start(stack, empty_site, tmp_path / "told", change)
+        told = decode(made(node.services, TABLE))
+        async with node.bare() as nobody:
+            page = decode((await nobody.get("/fhir/.well-known/smart-configuration")).content)
+    assert (told["implementationGuide"], told["instantiates"]) == ([guide], [server])
+    [extension] = rest(told)["security"]["extension"]
+    assert extension["url"] == OAUTH_URIS
+    assert {part["url"]: part["valueUri"] for part in extension["extension"]} == {
+        "authorize": "https://id.example/authorize",
+        "token": "https://id.example/token",
+    }
+    assert page["token_endpoint"] == "https://id.example/token"
+    assert page["authorization_endpoint"] == "https://id.example/authorize"
+
+
+async def test_a_site_without_a_token_endpoint_tells_of_none(node: Node, statement: Json) -> None:
+    assert "extension" not in rest(statement)["security"]
+    assert statement.keys().isdisjoint({"implementationGuide", "instantiates"})
+    async with node.bare() as nobody:
+        answers = [
+            await nobody.get(f"/fhir/.well-known/{page}") for page in ("smart-configuration", "openid-configuration")
+        ]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert all(decode(answer.content)["resourceType"] == "OperationOutcome" for answer in answers)
