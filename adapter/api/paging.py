@@ -57,7 +57,7 @@ def page_of(call: Call, pairs: Pairs) -> Page:
 
 
 def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:
-    """`self` and `first`, the query as it was read; and `next` where another page follows."""
+    """`self` and `first`, the query as it was read; and `next`, alike, where another page follows."""
     services, place = call.services, _place(call)
     address = services.base + place.removeprefix("/fhir")
     query = urlencode(page.query)
@@ -68,7 +68,8 @@ def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:
         txn = end.txn if page.txn is None else page.txn
         cursor = Cursor(place, page.query, txn, end.last, page.seen + end.items, expires)
         sealed = services.cursors.seal(cursor, call.actor.client_id)
-        found.append(("next", f"{address}?_cursor={sealed}"))
+        parameters = call.presentation.parameters
+        found.append(("next", f"{address}?_cursor={sealed}" + (f"&{parameters}" if parameters else "")))
     return found
 
 

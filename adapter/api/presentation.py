@@ -9,7 +9,7 @@ Source: FHIR R4 §3.1.0.1.11, §3.1.0.1.12 (`_pretty`); RFC 9110 §12.5.5 (Vary)
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -24,11 +24,12 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How one answer is to look."""
+    """How one answer is to look. `parameters` asked for it, as a link to another page repeats them."""
 
     form: Form = Form.JSON
     pretty: bool = False
     gzip: bool = False
+    parameters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,16 @@ class Presented:
 
 
 PLAIN = Presentation()
+PARAMETERS = ("_format", "_pretty")
 
 
 def asked(headers: Mapping[bytes, bytes], pairs: Pairs) -> Presentation:
     """What headers and parameters ask for; of a parameter that stands twice the last. Raises NotAcceptable."""
     values = dict(pairs)
     form = negotiate(_text(headers, b"accept"), values.get("_format"))
-    return Presentation(form, values.get("_pretty") == "true", takes_gzip(_text(headers, b"accept-encoding")))
+    gzip = takes_gzip(_text(headers, b"accept-encoding"))
+    parameters = urlencode([(name, values[name]) for name in PARAMETERS if name in values])
+    return Presentation(form, values.get("_pretty") == "true", gzip, parameters)
 
 
 def asked_of_framework(headers: Mapping[bytes, bytes], query: bytes) -> Presentation:

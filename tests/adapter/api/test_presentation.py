@@ -112,6 +112,19 @@ async def test_what_xml_cannot_hold_is_refused_in_json(node: Node) -> None:
         assert (await ward.get("/fhir/Patient/p1")).status_code == 200
 
 
+@pytest.mark.parametrize("asked", ["_format=xml&_pretty=true", "_format=application/fhir%2Bxml"])
+async def test_the_next_page_looks_like_the_one_before(node: Node, asked: str) -> None:
+    """A client follows the link as it is, without the header or parameter that it asked for the first page with."""
+    await node.put(patient(), observation("o1"), observation("o2"))
+    async with node.client() as ward:
+        first = await ward.get(f"/fhir/Observation?patient=p1&_count=1&{asked}")
+        (url,) = (link["url"] for link in from_xml(first.content)["link"] if link["relation"] == "next")
+        second = await ward.get(url.removeprefix(node.services.base.removesuffix("/fhir")))
+    assert second.headers["content-type"] == Form.XML.media_type
+    assert (b"\n  <" in second.content) == ("_pretty" in asked)
+    assert len(from_xml(second.content)["entry"]) == 1
+
+
 def digest(body: bytes) -> str:
     return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
 
