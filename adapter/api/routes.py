@@ -72,20 +72,19 @@ TABLE: tuple[Interaction, ...] = (
     Interaction(
         "export-patient", ("GET",), "/fhir/Patient/$export", export_patients, discloses=False, operation="export"
     ),
-    Interaction(
-        "export-group", ("GET",), "/fhir/Group/{id}/$export", export_group, discloses=False, operation="export"
-    ),
-    Interaction("export-system", ("GET",), "/fhir/$export", export_system, discloses=False, operation="export"),
     Interaction("job", ("GET",), "/fhir/job/{id}", job_status, discloses=False, negotiates=False),
-    Interaction("job-cancel", ("DELETE",), "/fhir/job/{id}", cancel_job, discloses=False, negotiates=False),
-    Interaction("job-file", ("GET",), "/fhir/job/{id}/{file}", job_file, negotiates=False),
     Interaction("read", ("GET",), "/fhir/{type}/{id}", read),
+    Interaction("export-system", ("GET",), "/fhir/$export", export_system, discloses=False, operation="export"),
     Interaction("search-type", ("GET",), "/fhir/{type}", search_type),
     Interaction("search-type", ("POST",), "/fhir/{type}/_search", search_type, takes=(FORM,)),
     Interaction("search-system", ("GET",), "/fhir", search_system),
     Interaction("search-system", ("POST",), "/fhir/_search", search_system, takes=(FORM,)),
     Interaction("vread", ("GET",), "/fhir/{type}/{id}/_history/{version}", vread),
     Interaction("history-instance", ("GET",), "/fhir/{type}/{id}/_history", history),
+    Interaction(
+        "export-group", ("GET",), "/fhir/Group/{id}/$export", export_group, discloses=False, operation="export"
+    ),
+    Interaction("job-file", ("GET",), "/fhir/job/{id}/{file}", job_file, negotiates=False),
     Interaction("everything", ("GET", "POST"), "/fhir/Patient/{id}/$everything", everything, operation="everything"),
     Interaction("match", ("POST",), "/fhir/Patient/$match", match, operation="match"),
     Interaction(
@@ -101,6 +100,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("create", ("POST",), "/fhir/{type}", create, without=ELSEWHERE, conditional=True),
     Interaction("update", ("PUT",), "/fhir/{type}/{id}", update, without=ELSEWHERE),
     Interaction("update", ("PUT",), "/fhir/{type}", conditional_update, without=ELSEWHERE),
+    Interaction("job-cancel", ("DELETE",), "/fhir/job/{id}", cancel_job, discloses=False, negotiates=False),
     Interaction("delete", ("DELETE",), "/fhir/{type}/{id}", delete, without=ELSEWHERE),
     Interaction("hl7v2", ("POST",), "/hl7v2", receive, discloses=False),
     Interaction("cda", ("POST",), "/cda", receive_document, discloses=False),
