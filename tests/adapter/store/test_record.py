@@ -1,0 +1,71 @@
+"""One patient's rows in one order, and who may be the one described: on each database. Fhir chapter §5, §10."""
+
+from adapter.store import matching, record, resources
+from adapter.store.record import HERS, NAMED, NOBODYS, PATIENT, Line
+from mappings.fhir.codec import Json
+from tests.adapter.store.conftest import MRN, Site, gone, observation, patient, put
+
+
+async def lines(site: Site, name: str = "ana") -> list[Line]:
+    org = site.keyring.organisation()
+
+    def read(conn):  # type: ignore[no-untyped-def]
+        found = resources.current(conn, org, "Patient", name)
+        assert found is not None
+        return record.lines(conn, org, found)
+
+    found: list[Line] = await site.read(read)
+    return found
+
+
+async def fill(site: Site) -> None:
+    await site.commit(
+        put({"resourceType": "Practitioner", "id": "kaya"}),
+        put(
+            {
+                "resourceType": "PractitionerRole",
+                "id": "ward",
+                "practitioner": {"reference": "Practitioner/kaya"},
+            }
+        ),
+        put(patient("ana", "1")),
+        put(patient("ben", "2")),
+        put(observation("a1", performer=[{"reference": "PractitionerRole/ward"}])),
+        put(observation("b1", of="ben")),
+        put(observation("b2", of="ben", performer=[{"reference": "Patient/ana"}])),
+    )
+
+
+async def test_a_record_is_in_the_order_of_whose_it_is(site: Site) -> None:
+    await fill(site)
+    found = [(one.rank, one.type) for one in await lines(site)]
+    assert found[:3] == [(PATIENT, "Patient"), (HERS, "Observation"), (NAMED, "Observation")]
+    assert sorted(found[3:]) == [(NOBODYS, "Practitioner"), (NOBODYS, "PractitionerRole")]
+
+
+async def test_what_is_deleted_is_a_row_and_is_not_opened(site: Site) -> None:
+    await fill(site)
+    before = await site.read(record.newest)
+    await site.commit(gone("Observation", "a1"))
+    org, rows = site.keyring.organisation(), await lines(site)
+    now = await site.read(lambda conn: record.sealed(conn, org, rows, None))
+    then = await site.read(lambda conn: record.sealed(conn, org, rows, before))
+    (deleted,) = [one.rid for one in rows if one.deleted]
+    assert deleted not in [one.rid for one in now]
+    assert [one.rid for one in then] == [one.rid for one in rows]
+    assert all(one.body is not None for one in then)
+
+
+async def test_candidates_of_a_match_come_by_identifier_and_by_name_with_birth(site: Site) -> None:
+    named = {"name": [{"family": "Muster"}], "birthDate": "1970-05-17"}
+    await site.commit(put(patient("ana", "1", **named)), put(patient("ben", "2")))
+    org = site.keyring.organisation()
+
+    async def found(asked: Json) -> int:
+        return len(await site.read(lambda conn: matching.candidates(conn, org, asked)))
+
+    assert await found({"identifier": [{"system": MRN, "value": "1"}]}) == 1
+    assert await found({"identifier": [{"system": MRN, "value": "1"}, {"system": MRN, "value": "2"}]}) == 2
+    assert await found(named) == 1
+    assert await found({"identifier": [{"system": MRN, "value": "9"}]}) == 0
+    assert await found({}) == 0
