@@ -114,6 +114,8 @@ PATHS = [
     "/fhir/Observation?patient=p1",
     "/fhir/Patient/p1/Observation",
     "/fhir/Patient?identifier=MR-p1",
+    "/fhir/Patient/p1/$everything",
+    "/fhir/Patient/p1/$validate",
 ]
 
 

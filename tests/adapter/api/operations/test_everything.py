@@ -80,6 +80,24 @@ async def test_what_another_patients_record_says_of_her_is_hers_too_and_has_both
     assert await node.kinds(before) == ["access.read"] * 3  # hers, the other's, and what belongs to nobody
 
 
+async def test_another_patient_whom_her_record_names_is_no_part_of_it(node: Node) -> None:
+    await fill(node)
+    await node.put(observation("o3", focus=[{"reference": "Patient/p2"}, {"reference": "Observation/x1"}]))
+    async with node.client() as ward:
+        found = names(await page(ward, RECORD))
+    assert "Observation/o3" in found
+    assert not {"Patient/p2", "Observation/x1"} & set(found)
+
+
+async def test_who_may_see_staff_and_not_her_sees_no_staff_of_hers(node: Node) -> None:
+    """What belongs to nobody would tell that there is a record."""
+    await fill(node)
+    async with node.client("clerk") as clerk:
+        assert (await clerk.get("/fhir/Practitioner/d1")).status_code == 200
+        for query in ("", "?_type=Practitioner", "?_count=0"):
+            await page(clerk, RECORD + query, 404)
+
+
 async def test_one_event_for_her_holds_every_line_and_precedes_the_answer(node: Node) -> None:
     written = await node.put(patient("p1"), observation("o1"), observation("o2"))
     owner = written.results[0].owner  # type: ignore[union-attr]

@@ -142,6 +142,8 @@ async def test_who_was_erased_is_in_no_file(node: Node) -> None:
         await node.services.store.write(
             lambda conn: Hot(conn).run("UPDATE owner SET erased_at = 1 WHERE owner = ?", (first[0],))
         )
+        await node.opened.vault.destroy_subject(node.services.keyring.org, first[0], datetime.now(UTC))
+        node.services.keyring.forget(first[0])
         assert [len(ids) for ids in (await fetch(ward, found)).values()] == [1, 1]
 
 
