@@ -14,7 +14,7 @@ Source: fhir chapter §4, §6, §10.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,6 +111,9 @@ def _queries(call: Call, kinds: tuple[str, ...], page: Page) -> list[Query]:
     queries = [_query(call, kind, pairs) for kind in kinds]
     if len({one.dropped for one in queries}) > 1:
         raise BadRequest("a parameter is not known to each of the types", code="search", issue="not-supported")
+    for sort in queries[0].results.sort:
+        if len({schema().params(kind)[sort.code].type for kind in kinds}) > 1:
+            raise BadRequest("the types cannot be sorted together by that", code="search", issue="not-supported")
     return queries
 
 
@@ -187,8 +190,12 @@ class _Searching:
 def _arrange(query: Query, page: Page, services: Services) -> Arrange:
     sorts, zone = query.results.sort, services.zone
 
+    keys: dict[str, Callable[[Json], Any]] = {}
+
     def key(item: Disclosed) -> Any:
-        return sort_key(item.type, sorts, zone)(item.resource or {})
+        if item.type not in keys:
+            keys[item.type] = sort_key(item.type, sorts, zone)
+        return keys[item.type](item.resource or {})
 
     def arrange(shown: list[Disclosed]) -> Arranged:
         ordered = sorted(shown, key=key) if sorts else shown

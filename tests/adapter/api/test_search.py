@@ -346,6 +346,8 @@ async def test_several_types_need_a_scope_of_each_and_parameters_of_all(node: No
     async with node.client("ward", "user/Nothing.rs") as nobody:
         await bundle(nobody, "/fhir?_id=o1", 403)
     async with node.client() as ward:
+        mixed = "/fhir?_type=Immunization,Medication&_id=1&_sort=lot-number"
+        assert (await bundle(ward, mixed, 400))["issue"][0]["code"] == "not-supported"
         for url in ("?_type=Observation,Encounter&patient=p1&code=1", "?_type=Nothing&_id=1", "?_type=&_id=1"):
             assert (await bundle(ward, f"/fhir{url}", 400))["issue"][0]["code"] == "not-supported"
         for url in ("", "?_type=Observation,Encounter", "?_lastUpdated=gt2020"):
