@@ -30,7 +30,7 @@ from adapter.store import locks, messages, replies
 from adapter.store.engine import Hot
 from adapter.store.messages import Step
 from adapter.store.replies import Owed
-from adapter.store.unit import Convert, Unit, Written
+from adapter.store.unit import Convert, Entry, Unit, Written
 from adapter.store.writing import commit_unit, in_order
 from mappings.errors import MappingError
 
@@ -90,19 +90,19 @@ class Decider:
         def refused(conn: Connection, number: int, error: ChartbridgeError | MappingError) -> str:
             return self._refused(works[number], at, conn, error)
 
-        self._lock(works, at, conn)
+        self._lock(works, conn)
         return in_order(conn, [partial(self._apply, work, at) for work in works], refused)
 
-    def _lock(self, works: Sequence[Work], at: datetime, conn: Connection) -> None:
+    def _lock(self, works: Sequence[Work], conn: Connection) -> None:
         """The locks of all, before the first SAVEPOINT. What cannot be read is refused in its turn."""
         hot = Hot(conn)
         if hot.several:
-            units = list[Unit]()
+            entries = list[Entry]()
             for work in works:
                 if work.answer is not None and work.answer.failure is None:
                     with suppress(wire.BadAnswer):
-                        units.append(self._unit(work, at, work.answer))
-            locks.take(hot, self._keyring.organisation(), units)
+                        entries += map(Convert, wire.resources(work.answer))
+            locks.take(hot, self._keyring.organisation(), entries)
 
     def _apply(self, work: Work, at: datetime, conn: Connection) -> str:
         row, org = work.row, self._org
@@ -125,18 +125,8 @@ class Decider:
             raise SealFailed("a fault of the program, not of the message") from exc
 
     def _effects(self, conn: Connection, at: datetime, work: Work, answer: wire.Answer) -> str:
-        row = work.row
-        unit = self._unit(work, at, answer)
-        written = work.written = commit_unit(conn, unit, self._keyring, self._draw, locked=True)
-        why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)
-        step = self._to(row, messages.MAPPED, why, txn=written.txn or None, took_us=work.took_us)
-        messages.done(conn, self._org, step, _ms(at), logged_too=not written.events)
-        self._owe(conn, at, row, step)
-        return messages.MAPPED
-
-    def _unit(self, work: Work, at: datetime, answer: wire.Answer) -> Unit:
         row, feed = work.row, self.feeds.get(work.row.feed)
-        return Unit(
+        unit = Unit(
             kind="transform.cda" if answer.document else "transform.hl7v2",
             who=row.feed,
             at=at,
@@ -147,6 +137,12 @@ class Decider:
             seq=row.seq,
             invariants=feed is not None and feed.policy.invariants,
         )
+        written = work.written = commit_unit(conn, unit, self._keyring, self._draw, locked=True)
+        why = _summary([*answer.issues, *(wire.WireIssue(i.code, "", i.type, "") for i in written.issues)], row.issues)
+        step = self._to(row, messages.MAPPED, why, txn=written.txn or None, took_us=work.took_us)
+        messages.done(conn, self._org, step, _ms(at), logged_too=not written.events)
+        self._owe(conn, at, row, step)
+        return messages.MAPPED
 
     def _refused(self, work: Work, at: datetime, conn: Connection, error: ChartbridgeError | MappingError) -> str:
         """What the store would not take: quarantined, with its own reason."""

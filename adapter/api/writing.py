@@ -34,8 +34,9 @@ from adapter.errors import (
     Unprocessable,
 )
 from adapter.services import Services
-from adapter.store import resources
+from adapter.store import locks, resources
 from adapter.store.criteria import opened, search
+from adapter.store.engine import Hot
 from adapter.store.resources import Sealed
 from adapter.store.unit import Change, Delete, Entry, Replace, Unit
 from adapter.store.writing import commit_unit
@@ -120,6 +121,7 @@ class _Writing:
 
     def work(self, conn: Connection) -> tuple[Done, ...]:
         """Steps 1 to 4. Run again after NeedKeys."""
+        self._lock(conn)
         names: dict[str, str] = {}
         wishes, stands = [], []
         for number, wish in enumerate(self._wishes):  # 1
@@ -134,6 +136,14 @@ class _Writing:
                 self._allowed(wish, standing)
         _check_identities([wish for wish, standing in zip(wishes, stands, strict=True) if not _met(wish, standing)])
         return self._commit(conn, wishes, stands, names)  # 4
+
+    def _lock(self, conn: Connection) -> None:
+        """Before the first look: what is written under another id than the client's is locked by its criteria."""
+        criteria = [wish.criteria for wish in self._wishes if wish.criteria is not None]
+        entries = [
+            Delete(wish.type, wish.id) if wish.resource is None else Replace(wish.resource) for wish in self._wishes
+        ]
+        locks.take(Hot(conn), self._org, entries, [*criteria, *self._references.values()])
 
     def _find(self, conn: Connection, query: Query) -> list[tuple[Sealed, str]]:
         return search(conn, self._keyring, query, self._at, self._services.zone)
@@ -211,7 +221,7 @@ class _Writing:
         secret = {"actor": self._client_id}
         unit = Unit(KIND, self._client_id, self._at, tuple(entries), secret=secret, proven=True)
         try:
-            written = commit_unit(conn, unit, self._keyring)
+            written = commit_unit(conn, unit, self._keyring, locked=True)
         except ChartbridgeError as error:
             error.entry = None if error.entry is None else of[error.entry]
             raise

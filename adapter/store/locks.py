@@ -13,38 +13,61 @@ Source: fhir chapter §8.
 
 from collections.abc import Iterable, Iterator
 
-from adapter.seal.blind import keyed_id
+from adapter.seal.blind import keyed_id, name_of
 from adapter.seal.keyring import OrganisationKeys
 from adapter.store import owners
-from adapter.store.index import identities
+from adapter.store.index import LOCATED, OWNER_SAYS, identities
 from adapter.store.names import references
 from adapter.store.statements import Hot
-from adapter.store.unit import Convert, Delete, Unit
+from adapter.store.unit import Convert, Delete, Entry
 from mappings.fhir.codec import Json
+from mappings.fhir.search import Query
+from mappings.fhir.search_operands import Reference, Token, Uri
 
 
-def take(hot: Hot, org: OrganisationKeys, units: Iterable[Unit], criteria: Iterable[str] = ()) -> None:
-    """Lock all that these units may decide on. `criteria` are the names of tokens (`blind.name_of`) asked for."""
+def take(hot: Hot, org: OrganisationKeys, entries: Iterable[Entry], criteria: Iterable[Query] = ()) -> None:
+    """Lock all that writing these entries, where these criteria are met or not, may decide on."""
     if not hot.several:
         return
-    names, bodies = set[str](), list[Json]()
-    for unit in units:
-        for entry in unit.entries:
-            if isinstance(entry, Delete):
-                names.add(f"{entry.type}/{entry.id}")
-                continue
-            body = entry.mapped.body if isinstance(entry, Convert) else entry.resource
-            bodies.append(body)
-            names.add(f"{body['resourceType']}/{body['id']}")
-    tokens = {*_tokens(org, bodies, criteria), *(_fid(org, name) for name in names)}
-    hot.lock(org.org, tokens)
+    names, bodies, tokens = set[str](), list[Json](), set[str]()
+    for query in criteria:
+        tokens |= set(_asked(query))
+        names |= set(_named(query))
+    for entry in entries:
+        if isinstance(entry, Delete):
+            names.add(f"{entry.type}/{entry.id}")
+            continue
+        body = entry.mapped.body if isinstance(entry, Convert) else entry.resource
+        bodies.append(body)
+        tokens |= set(identities(body))
+        names.add(f"{body['resourceType']}/{body['id']}")
+    macs = (org.locate(name.encode()) for name in tokens)
+    hot.lock(org.org, {*macs, *(_fid(org, name) for name in names)})
     _hold_patients(hot, org, names | references(*bodies))
 
 
-def _tokens(org: OrganisationKeys, bodies: Iterable[Json], criteria: Iterable[str]) -> Iterator[bytes]:
-    for body in bodies:
-        yield from (org.locate(name.encode()) for name in identities(body))
-    yield from (org.locate(name.encode()) for name in criteria)
+def _asked(query: Query) -> Iterator[str]:
+    """The names of tokens that the criteria ask for. Of an identifier its value, whatever its system: content that has
+    it is found by the value alone, too."""
+    for criterion in query.criteria:
+        patient = criterion.chain.get("Patient") if criterion.chain and criterion.code in OWNER_SAYS else None
+        kind, one = ("Patient", patient) if patient is not None else (query.type, criterion)
+        if one.code in LOCATED:
+            for operand in one.operands:
+                if isinstance(operand, Token) and operand.code:
+                    yield name_of(kind, one.code, operand.code.casefold())
+                elif isinstance(operand, Uri):
+                    yield name_of(kind, one.code, operand.uri)
+
+
+def _named(query: Query) -> Iterator[str]:
+    """The resources that the criteria name: by id, and the patients."""
+    for criterion in query.criteria:
+        for operand in criterion.operands:
+            if criterion.code == "_id" and isinstance(operand, Token) and operand.code:
+                yield f"{query.type}/{operand.code}"
+            elif criterion.code in OWNER_SAYS and isinstance(operand, Reference) and operand.id:
+                yield f"{operand.type or 'Patient'}/{operand.id}"
 
 
 def _fid(org: OrganisationKeys, reference: str) -> bytes:

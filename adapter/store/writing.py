@@ -76,7 +76,7 @@ def commit_unit(
     writes, or that writes several, has taken the locks of all (`locks.take`) and says so: `locked`.
     """
     if not locked:
-        locks.take(Hot(conn), keyring.organisation(), (unit,))
+        locks.take(Hot(conn), keyring.organisation(), unit.entries)
     return Commit(conn, unit, keyring, entropy).run()
 
 

@@ -29,12 +29,19 @@ from adapter.store.statements import Again
 from adapter.store.tables import LOCATOR_OWNER, NUMBERS, meta, metadata
 from adapter.store.unit import Replace, Unit
 from adapter.store.writing import commit_unit
+from mappings.fhir.search import Query
+from mappings.fhir.search_query import parse
 from tests import databases
 from tests.adapter.store.conftest import AT, MRN, ORG, PAIRING, Site, observation, patient, put, told
 
 pytestmark = pytest.mark.postgres
 
 WAIT_S = 20.0
+
+
+def asked(criteria: str) -> Query:
+    """What a client writes behind `Patient?`."""
+    return parse("Patient", [tuple(pair.split("=", 1)) for pair in criteria.split("&")])  # type: ignore[misc]
 
 
 @pytest.fixture(params=["postgres"])
@@ -267,14 +274,13 @@ async def test_of_64_that_create_unless_it_is_there_one_does(site: Site) -> None
     others = [DataStore.open(site.place, PAIRING) for _ in range(3)]
     keyring = site.keyring
     org = keyring.organisation()
-    criterion = name_of("Patient", "identifier", f"{MRN}|7")
-    tok = token_of(org.locate(criterion.encode()))
+    tok = token_of(org.locate(name_of("Patient", "identifier", f"{MRN}|7").encode()))
 
     def create(n: int) -> Callable[[Connection], bool]:
         def work(conn: Connection) -> bool:
             unit = Unit("resource.written", "client", AT, (Replace(patient(f"p{n}", "7")),))
             hot = Hot(conn)
-            locks.take(hot, org, (unit,), (criterion,))
+            locks.take(hot, org, unit.entries, (asked(f"identifier={MRN}|7"),))
             if hot.one("SELECT 1 FROM token WHERE owner = ? AND tok = ?", (LOCATOR_OWNER, tok)):
                 return False
             commit_unit(conn, unit, keyring, locked=True)
@@ -298,7 +304,7 @@ async def test_a_plain_create_and_a_conditional_one_cannot_both_win(site: Site) 
 
     def plain(conn: Connection) -> None:
         unit = Unit("resource.written", "client", AT, (Replace(patient("ana", "7")),))
-        locks.take(Hot(conn), org, (unit,))
+        locks.take(Hot(conn), org, unit.entries)
         locked.set()
         while not go.is_set():
             Hot(conn).one("SELECT pg_sleep(0.01)")
@@ -306,7 +312,7 @@ async def test_a_plain_create_and_a_conditional_one_cannot_both_win(site: Site) 
 
     def conditional(conn: Connection) -> int:
         hot = Hot(conn)
-        locks.take(hot, org, (), (name_of("Patient", "identifier", "7"),))  # without a system: it holds all the same
+        locks.take(hot, org, (), (asked("identifier=7"),))  # without a system: it holds all the same
         return len(hot.all("SELECT 1 FROM resource WHERE type = 'Patient'"))
 
     await site.keyring.restock()
