@@ -146,3 +146,12 @@ def empty(place: Server) -> None:
         Hot(conn).run("; ".join([*gone, *anew]))
 
     PostgresDatabase(place).change(work)
+
+
+def pair(place: Server, pairing: str) -> None:
+    """Let a store belong to the site of this pairing id."""
+
+    def work(conn: Connection) -> None:
+        Hot(conn).run("UPDATE meta SET value = ? WHERE key = 'pairing'", (pairing,))
+
+    PostgresDatabase(place).change(work)

@@ -1,7 +1,7 @@
 """A whole node in a temporary folder: real stores, vault, log and keys; and clients that speak HTTP to it."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,10 +17,13 @@ from adapter.access import token
 from adapter.access.token import Grant
 from adapter.api.app import create_app
 from adapter.services import Parts, Services, assemble
-from adapter.settings import Client, Settings
+from adapter.settings import Client, Settings, load
+from adapter.store.place import Server
 from adapter.store.unit import Entry, Replace, Unit, Written
 from adapter.store.writing import commit_unit
 from ledger.event import decode
+from tests import databases
+from tests.adapter.conftest import PAIRING
 
 Json = dict[str, Any]
 
@@ -169,6 +172,20 @@ def clients(own: Client) -> dict[str, Client]:
 def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One fresh site, made once and copied for each test."""
     return site.create(tmp_path_factory.mktemp("site") / "node", org="stadtklinik", name="Stadtklinik Test")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def both(request: pytest.FixtureRequest, empty_site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For a module whose tests run on both databases (`usefixtures`): the node's data lies on the one or the other."""
+    if request.param == "sqlite":
+        yield
+        return
+    place: Server = request.getfixturevalue("emptied")
+    databases.pair(place, load(empty_site).node.pairing)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("CHARTBRIDGE_STORE__URL", place.url)
+        yield
+    databases.pair(place, PAIRING)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from tests.adapter.api.conftest import Json, Node, consent, decode_json, observa
 from tests.adapter.api.test_create import code_of
 from tests.adapter.api.test_server import on_granian
 
+pytestmark = pytest.mark.usefixtures("both")
+
 SYSTEM = "urn:oid:2.999.1.1"
 
 

@@ -8,6 +8,8 @@ import pytest
 from adapter.api.prefer import returned
 from tests.adapter.api.conftest import Json, Node, consent, decode_json, observation, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 
 def code_of(answer: httpx.Response) -> str:
     found: str = decode_json(answer.content)["issue"][0]["details"]["coding"][0]["code"]

@@ -18,6 +18,8 @@ from mappings.fhir.codec import decode, encode
 from mappings.fhir.validate import validate
 from tests.adapter.api.conftest import Node, consent, observation, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 
 async def test_a_read_answers_with_the_stored_bytes_and_their_headers(node: Node) -> None:
     await node.put(patient(), observation("o1", valueQuantity={"value": Decimal("1.50"), "unit": "mg/dL"}))
