@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapter import tuning
-from adapter.bench import api, conversion, documents, end_to_end, ledger, mllp, probes
+from adapter.bench import api, conversion, documents, end_to_end, forms, ledger, mllp, probes
 from adapter.bench.figure import Figure, number
 from adapter.cli.console import OPTIONS, emit, progress
 from adapter.errors import UsageError
@@ -24,6 +24,7 @@ WIDTH = 240  # columns of the table on a narrower terminal: a line that wraps is
 AREAS: dict[str, Callable[[Path, float], list[Figure]]] = {
     conversion.AREA: lambda folder, seconds: conversion.measure(2 * seconds),
     documents.AREA: lambda folder, seconds: documents.measure(2 * seconds),
+    forms.AREA: lambda folder, seconds: forms.measure(seconds),
     probes.AREA: probes.measure,
     mllp.AREA: mllp.measure,
     end_to_end.AREA: end_to_end.measure,

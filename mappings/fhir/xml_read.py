@@ -13,7 +13,7 @@ Source: FHIR R4 4.0.1 §2.6.1 (XML); XML 1.0 §2.8; fhir chapter §3.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from lxml import etree
@@ -138,39 +138,50 @@ class _Reader:
 
     def _members(self, el: etree._Element, path: str, node: Json) -> None:
         """Attributes and child elements of one path, into `node`. The hot loop."""
-        for attribute, text in el.items():
-            if attribute in _slots.attributes[path]:
-                node[attribute] = text
-            else:
-                self._fault(el, "structure", "has an attribute that is none of this type")
-        self._check_text(el, el.text)
+        if attributes := el.items():
+            self._attributes(el, path, attributes, node)
+        if (blank := el.text) is not None:
+            self._check_text(el, blank)
         slots, last = _slots.of(path), -1
         for child in el:
-            if (tail := child.tail) is not None:
-                self._check_text(el, tail)
+            if (blank := child.tail) is not None:
+                self._check_text(el, blank)
             slot = slots.get(child.tag)
             if slot is None:
                 self._fault(child, "structure", "is not an element of this type")
                 continue
-            name, kind, place, many = slot.name, slot.kind, slot.place, slot.many
+            name, kind, place, many, primitive, text, _ = slot
             if place > last:
                 last = place
             elif place < last or not many:
                 self._fault(child, "structure", "is out of order" if place < last else "stands more than once")
-            if slot.primitive:
-                if slot.text and len(found := child.items()) == 1 and found[0][0] == "value" and child.text is None:
-                    if not len(child):  # a value and nothing else, as most are
-                        node[name] = found[0][1]
-                        continue
+            if text:
+                found = child.items()
+                if len(found) == 1 and found[0][0] == "value" and child.text is None and not len(child):
+                    node[name] = found[0][1]  # a value and nothing else, as most are
+                    continue
+            if primitive:
                 self._primitive(child, slot, node)
                 continue
-            value = self._inner(child) if kind == "Resource" else self._object(child, kind)
+            if kind == "Resource":
+                value = self._inner(child)
+            else:
+                value = {}
+                self._members(child, kind, value)
             if not many:
                 node[name] = value
             elif name in node:
                 node[name].append(value)
             else:
                 node[name] = [value]
+
+    def _attributes(self, el: etree._Element, path: str, attributes: Iterable[tuple[str, str]], node: Json) -> None:
+        allowed = _slots.attributes[path]
+        for name, value in attributes:
+            if name in allowed:
+                node[name] = value
+            else:
+                self._fault(el, "structure", "has an attribute that is none of this type")
 
     def _inner(self, el: etree._Element) -> Json:
         """The resource that stands alone in `contained` or `resource`."""
@@ -231,6 +242,8 @@ class _Reader:
         elif kind == "decimal":
             if _NUMBER.fullmatch(text):
                 return self._number(el, text)
+        elif text.isascii() and text.isdigit() and text[0] != "0" and len(text) < 10:
+            return int(text)
         elif _INTEGER.fullmatch(text):
             return self._number(el, text.removeprefix("+"))
         self._fault(el, "value", f"is not {kind}")

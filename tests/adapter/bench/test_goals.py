@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from adapter.bench import api, ledger, mllp, probes, table
+from adapter.bench import api, forms, ledger, mllp, probes, table
 from adapter.bench.figure import Figure, Probe, number
 from adapter.bench.load import Outcome
 from adapter.bench.probes import Latencies
@@ -34,6 +34,12 @@ def test_one_connection_is_held_against_the_disk(rate: int, probe: float, reache
 )
 def test_the_lower_of_two_goals_counts(rate: int, probe: float, reached: bool) -> None:
     assert mllp._hundred(outcome(rate), fsync(probe)).reached is reached
+
+
+@pytest.mark.parametrize(("ms", "reached"), [(0.2, True), (0.21, False)])
+def test_a_form_is_held_against_its_budget_of_four_kilobytes(ms: float, reached: bool) -> None:
+    assert forms._figure("x", ms, 0.05).reached is reached
+    assert forms._ms(1_000, 8_192) == 0.5
 
 
 def test_a_thousand_connections_need_all_three() -> None:
