@@ -46,7 +46,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
 async def export_patients(call: Call) -> Answer:
-    """`GET /fhir/Patient/$export`: the compartments of all patients."""
+    """`GET /fhir/Patient/$export`: all that lies under the key of a patient."""
     return await _begin(call, "patient", None)
 
 
@@ -58,7 +58,7 @@ async def export_system(call: Call) -> Answer:
 
 
 async def export_group(call: Call) -> Answer:
-    """`GET /fhir/Group/id/$export`: the compartments of its members."""
+    """`GET /fhir/Group/id/$export`: the same, of its active members."""
     logical_id, org = resource_id(call), call.services.keyring.organisation()
     _check(call)
     released = await call.services.gate.disclose(
@@ -91,7 +91,7 @@ def _owners(conn: Connection, call: Call, names: Sequence[str]) -> tuple[int, ..
 
 async def _begin(call: Call, level: Level, members: tuple[int, ...] | None) -> Answer:
     services, query = call.services, _check(call)
-    types = await _types(call, query, level)
+    types = await _types(call, query)
     since = one(query, "_since")
     keys, job_id = services.keyring.owner(SHARED), services.entropy(ID_BYTES)
     at = int(call.now.timestamp() * 1000)
@@ -130,18 +130,17 @@ def _check(call: Call) -> Pairs:
     return query
 
 
-async def _types(call: Call, query: Pairs, level: Level) -> tuple[str, ...]:
+async def _types(call: Call, query: Pairs) -> tuple[str, ...]:
     """What the export holds: the types asked for, each with its scope, or all that the scopes cover."""
-    compartment = set(schema().compartment("Patient"))
-    every = schema().resource_types if level == "system" else compartment | {"Patient"}
+    every = schema().resource_types
     named = {kind.strip() for name, value in query if name == "_type" for kind in value.split(",")}
-    if not named <= schema().resource_types:
+    if not named <= every:
         raise BadRequest("_type names no resource type of R4", code="parameter", issue="value")
     scopes = call.actor.scopes
     covered = {kind for kind in named or every if scopes.judge(kind, "r").permitted}
     if not covered or named - covered:
         await call.services.gate.refuse_scope(_ask(call, "Patient", "$export"))
-    return tuple(sorted(covered & every - (frozenset() if call.actor.own else PRIVATE)))
+    return tuple(sorted(covered - (frozenset() if call.actor.own else PRIVATE)))
 
 
 def _request(call: Call) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from adapter.errors import Unavailable
 from adapter.exporting import Exports
 from adapter.store import exports
 from adapter.store.engine import Hot
@@ -243,6 +244,53 @@ async def test_a_restart_goes_on_where_the_last_process_stopped(node: Node, monk
         async with node.app.router.lifespan_context(node.app):
             found = await manifest(ward, job)
         assert await fetch(ward, found) == {"Patient": ["p1", "p2"], "Observation": ["o1", "o2"]}
+
+
+async def test_a_store_that_cannot_be_used_only_delays_an_export(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(node)
+    step, failed = Exports._step, asyncio.Event()
+
+    async def away(self: Exports, job_id: bytes, stamp: int) -> bool:
+        failed.set()
+        raise Unavailable("the data store cannot be used now")
+
+    monkeypatch.setattr(Exports, "_step", away)
+    async with node.client() as ward:
+        job = await begin(ward)
+        await failed.wait()
+        assert (await ward.get(job)).status_code == 202
+        monkeypatch.setattr(Exports, "_step", step)
+        assert (await fetch(ward, await manifest(ward, job)))["Patient"] == ["p1", "p2"]
+
+
+async def test_a_fault_of_the_program_ends_the_export_and_says_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(self: Exports, job_id: bytes, stamp: int) -> bool:
+        raise RuntimeError("MR-p1")
+
+    monkeypatch.setattr(Exports, "_step", breaks)
+    await fill(node)
+    async with node.client() as ward:
+        job = await begin(ward)
+        for _ in range(500):
+            if (answer := await ward.get(job)).status_code != 202:
+                break
+            await asyncio.sleep(0.01)
+        assert answer.status_code == 500
+        assert decode(answer.content)["issue"][0]["details"]["coding"][0]["code"] == "export-failed"
+        assert b"MR-p1" not in answer.content
+        assert (await ward.delete(job)).status_code == 202
+
+
+async def test_an_export_is_kept_for_a_day(node: Node) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        job = await begin(ward)
+        await manifest(ward, job)
+        await node.services.store.write(lambda conn: Hot(conn).run("UPDATE job SET at = at - 86400001"))
+        second = await begin(ward)
+        await manifest(ward, second)
+        assert (await ward.get(job)).status_code == 404
+        assert (await ward.get(second)).status_code == 200
 
 
 async def test_files_are_cut_and_together_hold_all(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,16 @@ async def test_bytes_that_are_no_json_are_an_outcome_too(node: Node) -> None:
         await issues(ward, "/fhir/Patient/$validate", 415, content=b"x", headers={"Content-Type": "text/plain"})
 
 
+async def test_xml_is_judged_like_json(node: Node) -> None:
+    headers = {"Content-Type": "application/fhir+xml"}
+    body = '<Patient xmlns="http://hl7.org/fhir"><gender value="queen"/></Patient>'
+    async with node.client() as ward:
+        found = await issues(ward, "/fhir/Patient/$validate", content=body, headers=headers)
+        assert errors(found) == [("code-invalid", "Patient.gender")]
+        for bad in ("<Patient", "<Patient/>", body.replace("gender", "nickname")):
+            assert errors(await issues(ward, "/fhir/Patient/$validate", content=bad, headers=headers))
+
+
 async def test_another_type_than_the_addresss_is_an_error(node: Node) -> None:
     async with node.client() as ward:
         found = await issues(ward, "/fhir/Observation/$validate", json=patient())
