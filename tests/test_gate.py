@@ -29,7 +29,7 @@ MAY_OPEN_SEALED = (
     "adapter/api/consent.py",
     "adapter/seal/",
 )
-PUBLIC = {"capabilities", "well-known", "checkpoint", "tile", "livez", "readyz"}
+PUBLIC = {"capabilities", "well-known", "openapi", "checkpoint", "tile", "livez", "readyz"}
 NOBODYS = PUBLIC | {
     "hl7v2",
     "cda",

@@ -22,6 +22,7 @@ from adapter.api.history import history
 from adapter.api.hl7v2 import receive
 from adapter.api.interaction import Interaction
 from adapter.api.log import checkpoint, tile
+from adapter.api.openapi import openapi
 from adapter.api.operations.everything import everything
 from adapter.api.operations.export import (
     cancel_job,
@@ -48,6 +49,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction(
         "capabilities", ("GET",), "/fhir/metadata", capabilities(lambda: TABLE), discloses=False, authenticated=False
     ),
+    Interaction("openapi", ("GET",), "/openapi.json", openapi(lambda: TABLE), discloses=False, authenticated=False),
     Interaction("well-known", ("GET",), "/fhir/.well-known/{page}", well_known, discloses=False, authenticated=False),
     Interaction(
         "translate", ("GET", "POST"), "/fhir/ConceptMap/$translate", translate, discloses=False, operation="translate"
