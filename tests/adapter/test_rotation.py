@@ -105,8 +105,10 @@ async def test_no_old_wrapping_is_left_in_the_vaults_files(site: Path) -> None:
     with sqlite3.connect(site / "vault" / "vault.sqlite3") as conn:
         wrappings = [row[0] for row in conn.execute("SELECT wrapped FROM subject")]
     conn.close()
-    await rotate(site, "", "test")
-    left = b"".join(path.read_bytes() for path in (site / "vault").iterdir())
+    async with open_site(site) as opened:  # still open: closing it would empty the WAL
+        opened.keks.begin("")
+        await Rotation(opened.keks, opened.vault, opened.ledger, opened.org).run()
+        left = b"".join(path.read_bytes() for path in (site / "vault").iterdir())
     assert [wrapped for wrapped in wrappings if wrapped in left] == []
 
 

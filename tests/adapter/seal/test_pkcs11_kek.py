@@ -167,12 +167,19 @@ class _Away:
     decrypt = encrypt
 
 
-def test_a_device_that_is_away_is_no_damaged_vault_and_is_asked_again(folder: Path) -> None:
+def test_a_device_that_is_away_is_no_damaged_vault_and_is_asked_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kek = open_kek(tokens.uri("hospital", "one"), folder)
     wrapped = kek.wrap(ORG, "subject", ROW, 1, b"k" * 32, b"n" * 12)
     kek.cipher._key = _Away()
     with pytest.raises(Unavailable, match="cannot be used now"):
         kek.wrap(ORG, "subject", ROW, 1, b"k" * 32, b"n" * 12)
+    with monkeypatch.context() as patched:
+        patched.setattr(kek.cipher, "_open", _Away)
+        kek.cipher._key = _Away()
+        with pytest.raises(Unavailable, match="cannot be used now"):
+            kek.unwrap(ORG, "subject", ROW, 1, kek.id, wrapped)
     assert kek.unwrap(ORG, "subject", ROW, 1, kek.id, wrapped) == b"k" * 32
 
 
