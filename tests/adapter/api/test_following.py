@@ -80,6 +80,7 @@ SHOWN: dict[str, tuple[Iterable[str], Iterable[str]]] = {
 }
 
 
+@pytest.mark.usefixtures("both")
 @pytest.mark.parametrize("url", SHOWN, ids=str)
 async def test_a_search_follows_references_both_ways(node: Node, url: str) -> None:
     await fill(node)
@@ -259,6 +260,7 @@ async def test_many_patients_can_be_followed_to_whose_keys_are_not_in_memory(nod
         assert ids(chained) == ["o1"]
 
 
+@pytest.mark.usefixtures("both")
 async def test_a_later_page_follows_what_stood_at_page_one(node: Node) -> None:
     await node.put(patient(), stay("e1"), *(observation(f"o{n}", encounter=to("Encounter/e1")) for n in range(4)))
     asked = "/fhir/Observation?patient=p1&encounter.status=finished&_include=Observation:encounter&_count=2"

@@ -29,7 +29,7 @@ from tests.adapter.api.population import (
     population,
 )
 
-SEARCHES = int(os.environ.get("SEARCHES", "300"))
+SEARCHES = int(os.environ.get("SEARCHES", "200"))
 SEED = int(os.environ.get("SEARCH_SEED", "20250304"))
 OPEN = ("Patient/p0", "Patient/p1", "Patient/p2")  # whose consents let north in
 
@@ -100,6 +100,7 @@ async def filled(node: Node) -> list[Json]:
     return found
 
 
+@pytest.mark.usefixtures("both")
 async def test_generated_searches_equal_a_matcher_that_looks_at_everything(node: Node) -> None:
     dice = random.Random(SEED)
     stored = await filled(node)
