@@ -6,11 +6,13 @@ is not here does not exist. An address under `/fhir` with a trailing slash is th
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 
 from adapter.api.admission import CONSENT, RENDERED
-from adapter.api.call import FhirEndpoint
+from adapter.api.batch import interact
+from adapter.api.call import Answer, Call, FhirEndpoint
 from adapter.api.capability import capabilities
 from adapter.api.cda import receive_document
 from adapter.api.consent import create as create_consent
@@ -40,6 +42,7 @@ from adapter.api.search import FORM, search_compartment, search_system, search_t
 from adapter.api.update import conditional_update, update
 from adapter.api.vread import vread
 from adapter.api.well_known import well_known
+from adapter.errors import MethodNotAllowed, NotFound
 from adapter.services import Services
 
 ELSEWHERE = RENDERED | {CONSENT}  # read from the log; written in a way of its own
@@ -104,6 +107,8 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("update", ("PUT",), "/fhir/{type}", conditional_update, without=ELSEWHERE),
     Interaction("job-cancel", ("DELETE",), "/fhir/job/{id}", cancel_job, discloses=False, negotiates=False),
     Interaction("delete", ("DELETE",), "/fhir/{type}/{id}", delete, without=ELSEWHERE),
+    Interaction("transaction", ("POST",), "/fhir", lambda call: interact(call, dispatch)),
+    Interaction("batch", ("POST",), "/fhir", lambda call: interact(call, dispatch)),  # the same: the Bundle says which
     Interaction("hl7v2", ("POST",), "/hl7v2", receive, discloses=False),
     Interaction("cda", ("POST",), "/cda", receive_document, discloses=False),
     Interaction("checkpoint", ("GET",), "/log/{shard}/checkpoint", checkpoint, discloses=False, authenticated=False),
@@ -138,6 +143,28 @@ def routes(services: Services, table: Sequence[Interaction] = TABLE) -> list[Rou
         )
         for row in table
     ]
+
+
+async def dispatch(call: Call) -> Answer:
+    """What answers a request inside a request (`inner.py`): the first row that takes it, as outside."""
+    known = False
+    for row, pattern in _patterns():
+        if (found := pattern.match(call.path)) is None:
+            continue
+        known = True
+        if call.method in row.methods or (call.method == "HEAD" and "GET" in row.methods):
+            call.params = found.groupdict()
+            return await row.handler(call)
+    if known:
+        raise MethodNotAllowed("this address does not know the method")
+    raise NotFound("there is nothing at this address")
+
+
+@cache
+def _patterns() -> tuple[tuple[Interaction, re.Pattern[str]], ...]:
+    """The rows that an entry of a Bundle may ask for; a Bundle inside a Bundle is none, nor what is no FHIR."""
+    rows = (row for row in TABLE if row.path.startswith("/fhir/") and row.negotiates)
+    return tuple((row, compile_path(row.path)[0]) for row in rows)
 
 
 def allowed(path: str, known: Sequence[Route]) -> str:

@@ -16,14 +16,16 @@ from mappings.fhir.schema import schema
 
 LINKS = frozenset({"uri", "url"})
 LOCAL_NAMES = ("urn:uuid:", "urn:oid:")
+FEW = 32  # names that are looked for before a walk; of more, some will be there
 _ATTRIBUTE = re.compile(r"""(\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
 
 
 def relinked(resource: Json, names: Mapping[str, str]) -> Json:
     """A copy under the new names; the resource itself where it holds none of the old ones."""
-    text = encode(resource)
-    if not any(name.encode() in text for name in names):
-        return resource
+    if len(names) <= FEW:
+        text = encode(resource)
+        if not any(name.encode() in text for name in names):
+            return resource
     kind = resource.get("resourceType")
     return _object(resource, kind if isinstance(kind, str) else "", names)
 

@@ -1,0 +1,340 @@
+"""batch and transaction: order, names, conditions, all or nothing, faults at their places. fhir chapter §9."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.adapter.api.conftest import Json, Node, consent, decode_json, observation, patient
+from tests.adapter.api.test_conditional import SYSTEM, count
+from tests.adapter.api.test_create import code_of
+
+A, B = "urn:uuid:aaaaaaaa-0000-4000-8000-000000000001", "urn:uuid:aaaaaaaa-0000-4000-8000-000000000002"
+
+
+def bundle(*entries: Json, kind: str = "transaction") -> Json:
+    return {"resourceType": "Bundle", "type": kind, "entry": list(entries)}
+
+
+def entry(method: str, url: str, resource: Json | None = None, full_url: str | None = None, **more: Any) -> Json:
+    made: Json = {"request": {"method": method, "url": url} | more}
+    if full_url is not None:
+        made["fullUrl"] = full_url
+    return made | ({"resource": resource} if resource is not None else {})
+
+
+def bare(resource: Json) -> Json:
+    return {name: value for name, value in resource.items() if name != "id"}
+
+
+async def post(client: httpx.AsyncClient, body: Json, **headers: str) -> httpx.Response:
+    return await client.post("/fhir", json=body, headers=headers)
+
+
+def statuses(answer: httpx.Response) -> list[str]:
+    return [one["response"]["status"] for one in decode_json(answer.content)["entry"]]
+
+
+def places(answer: httpx.Response) -> list[str]:
+    return [place for issue in decode_json(answer.content)["issue"] for place in issue.get("expression", ())]
+
+
+async def test_names_of_the_bundle_become_names_of_the_server(node: Node) -> None:
+    """References, uri elements and the links of narratives; whichever comes first."""
+    about = bare(observation("x", of="?")) | {
+        "subject": {"reference": A},
+        "derivedFrom": [{"reference": B}],
+        "implicitRules": B,
+        "text": {
+            "status": "generated",
+            "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{A}">who</a></div>',
+        },
+    }
+    other = bare(observation("y")) | {"subject": {"reference": A}}
+    del about["implicitRules"]
+    about["extension"] = [{"url": "urn:example:about", "valueUri": B}, {"url": "urn:example:a", "valueCanonical": B}]
+    sent = bundle(
+        entry("POST", "Observation", about, "urn:uuid:aaaaaaaa-0000-4000-8000-000000000003"),
+        entry("POST", "Observation", other, B),
+        entry("POST", "Patient", bare(patient("x")), A),
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+        assert (answer.status_code, statuses(answer)) == (200, ["201"] * 3)
+        made = [one["response"]["location"].split("/")[-4:-2] for one in decode_json(answer.content)["entry"]]
+        first, second, person = ("/".join(one) for one in made)
+        stored = (await ward.get(f"/fhir/{first}")).json()
+    assert stored["subject"] == {"reference": person}
+    assert stored["derivedFrom"] == [{"reference": second}]
+    assert f'href="{person}"' in stored["text"]["div"]
+    assert [one.get("valueUri", one.get("valueCanonical")) for one in stored["extension"]] == [second, B]
+
+
+async def test_25_resources_are_one_commit_and_one_event_for_their_patient(node: Node) -> None:
+    await node.put(patient())
+    entries = [entry("POST", "Observation", bare(observation("x", when=f"2026-01-{day:02}"))) for day in range(1, 26)]
+
+    async def txns() -> int:
+        found = await node.services.store.read(lambda conn: conn.exec_driver_sql("SELECT count(*) FROM txn").scalar())
+        assert isinstance(found, int)
+        return found
+
+    before, log = await txns(), node.services.ledger.size
+    async with node.client() as ward:
+        answer = await post(ward, bundle(*entries))
+    assert statuses(answer) == ["201"] * 25
+    assert await txns() == before + 1
+    await node.services.delivery.deliver()
+    assert await node.kinds(log) == ["resource.written"]
+
+
+async def test_the_order_is_delete_post_put_get_and_the_answer_stands_as_it_was_asked(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    sent = bundle(
+        entry("GET", "Observation/o2"),
+        entry("PUT", "Observation/o2", observation("o2")),
+        entry("POST", "Observation", bare(observation("x"))),
+        entry("DELETE", "Observation/o1"),
+        entry("GET", "Observation?patient=p1"),
+        entry("GET", "Observation/o1"),
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+    assert statuses(answer) == ["200", "201", "201", "204", "200", "410"]
+    found = decode_json(answer.content)["entry"]
+    assert found[0]["resource"]["id"] == "o2"
+    assert found[4]["resource"]["total"] == 2
+    assert "resource" not in found[1]
+    assert found[5]["response"]["outcome"]["resourceType"] == "OperationOutcome"
+
+
+async def test_bodies_are_shown_to_whoever_asks_and_may_read(node: Node) -> None:
+    await node.put(patient())
+    sent = bundle(entry("POST", "Observation", bare(observation("x"))))
+    async with node.client() as ward, node.client("ward", "system/*.cu") as writer:
+        shown = await post(ward, sent, Prefer="return=representation")
+        told = await post(ward, sent, Prefer="return=OperationOutcome")
+        blind = await post(writer, sent, Prefer="return=representation")
+    assert decode_json(shown.content)["entry"][0]["resource"]["resourceType"] == "Observation"
+    assert "x-ledger-index" in shown.headers
+    assert decode_json(told.content)["entry"][0]["response"]["outcome"]["resourceType"] == "OperationOutcome"
+    assert "resource" not in decode_json(blind.content)["entry"][0]
+
+
+async def test_a_conditional_create_that_matches_gives_its_name_to_the_others(node: Node) -> None:
+    await node.put(patient())
+    who = f"identifier={SYSTEM}|MR-p1"
+    sent = bundle(
+        entry("POST", "Patient", bare(patient("x")), A, ifNoneExist=who),
+        entry("POST", "Observation", bare(observation("x")) | {"subject": {"reference": A}}),
+        entry("POST", "Observation", bare(observation("y")) | {"subject": {"reference": f"Patient?{who}"}}),
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+        assert statuses(answer) == ["200", "201", "201"]
+        found = (await ward.get("/fhir/Observation?patient=p1")).json()
+    assert found["total"] == 2
+    assert {one["resource"]["subject"]["reference"] for one in found["entry"]} == {"Patient/p1"}
+    assert await count(node, "Patient") == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "status", "code"),
+    [
+        ("Patient?identifier=nobody", 412, "unmatched"),
+        ("Patient?gender=female", 412, "criteria"),
+        ("Observation?patient=p1", 422, "invalid-resource"),
+        ("Nobody?identifier=x", 400, "bad-request"),
+        ("urn:uuid:aaaaaaaa-0000-4000-8000-00000000dead", 400, "loose-reference"),
+    ],
+)
+async def test_a_reference_that_means_nothing_refuses_the_whole(
+    node: Node, reference: str, status: int, code: str
+) -> None:
+    sent = bundle(
+        entry("POST", "Patient", bare(patient("x"))),
+        entry("POST", "Observation", bare(observation("x")) | {"subject": {"reference": reference}}),
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+    assert (answer.status_code, code_of(answer)) == (status, code)
+    assert (await count(node, "Patient"), await count(node, "Observation")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("second", "status", "code", "place"),
+    [
+        (
+            entry("POST", "Patient", {"resourceType": "Patient", "gender": "?"}),
+            422,
+            "invalid-resource",
+            ".resource.gender",
+        ),
+        (entry("POST", "Observation", {"resourceType": "Patient"}), 400, "bad-request", ".resource"),
+        (entry("POST", "Nothing", {"resourceType": "Nothing"}), 404, "type-unknown", ""),
+        (entry("POST", "Consent", consent()), 405, "read-only", ""),
+        (entry("PUT", "Patient/a", patient("b")), 400, "id-differs", ".resource.id"),
+        (entry("PUT", "Patient", patient("b")), 400, "criteria-missing", ""),
+        (entry("PUT", "Patient/p1", patient("p1"), ifMatch='W/"7"'), 412, "version", ""),
+        (entry("DELETE", "Patient?identifier=x"), 405, "method-not-allowed", ""),
+        (entry("DELETE", "Patient/never"), 404, "not-found", ""),
+        (entry("PATCH", "Patient/p1", {"resourceType": "Binary"}), 400, "entry-method", ""),
+        (entry("POST", "Patient"), 400, "bad-request", ""),
+        ({"request": {"method": "POST"}}, 400, "bad-request", ".request"),
+        ({}, 400, "bad-request", ".request"),
+        (entry("PUT", "Patient/x", patient("x"), A), 400, "duplicate", ""),
+        (entry("PUT", "Patient/first", patient("first")), 400, "duplicate", ""),
+        (entry("POST", "http://elsewhere.example/Patient", patient("x")), 400, "bad-request", ".request.url"),
+    ],
+)
+async def test_one_wrong_entry_refuses_the_whole_and_is_named(
+    node: Node, second: Json, status: int, code: str, place: str
+) -> None:
+    await node.put(patient())
+    first = entry("PUT", "Patient/first", patient("first"), A)
+    async with node.client() as ward:
+        answer = await post(ward, bundle(first, second))
+    assert (answer.status_code, code_of(answer)) == (status, code)
+    assert places(answer) == [f"Bundle.entry[1]{place}"]
+    assert await count(node, "Patient") == 1
+
+
+async def test_equal_criteria_are_refused(node: Node) -> None:
+    one = entry("POST", "Patient", bare(patient("x")), ifNoneExist="identifier=MR-x")
+    async with node.client() as ward:
+        answer = await post(ward, bundle(one, one))
+    assert (answer.status_code, code_of(answer)) == (400, "duplicate")
+    assert await count(node, "Patient") == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"resourceType": "Bundle", "type": "collection"}, 400),
+        ({"resourceType": "Patient"}, 400),
+        ({"resourceType": "Bundle", "type": "batch", "entry": {}}, 400),
+        ({"resourceType": "Bundle", "type": "batch", "entry": [1]}, 400),
+        (
+            {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": "x"}}] * 5001},
+            413,
+        ),
+        ({"resourceType": "Bundle", "type": "transaction"}, 200),
+    ],
+)
+async def test_what_is_no_bundle_of_requests_is_refused(node: Node, body: Json, status: int) -> None:
+    async with node.client() as ward:
+        assert (await post(ward, body)).status_code == status
+
+
+async def test_each_kind_of_write_needs_its_scope(node: Node) -> None:
+    await node.put(patient())
+    sent = bundle(
+        entry("POST", "Observation", bare(observation("x"))), entry("PUT", "Patient/p1", patient(family="Neu"))
+    )
+    async with node.client("ward", "system/Observation.cruds") as ward, node.client("north") as north:
+        answer = await post(ward, sent)
+        foreign = await post(north, sent)
+    assert (answer.status_code, code_of(answer), places(answer)) == (403, "scope", ["Bundle.entry[1]"])
+    assert (foreign.status_code, code_of(foreign)) == (403, "custodian")
+    assert await count(node, "Observation") == 0
+
+
+async def test_what_is_hidden_is_not_deleted_and_answers_like_what_is_absent(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward:
+        assert (await ward.post("/fhir/Consent", json=consent("deny", to=None))).status_code == 201
+        hidden = await post(ward, bundle(entry("DELETE", "Observation/o1")))
+        absent = await post(ward, bundle(entry("DELETE", "Observation/o9")))
+    assert (hidden.status_code, hidden.content) == (404, absent.content)
+    assert await count(node, "Observation") == 1
+
+
+async def test_300_new_patients_find_their_keys(node: Node) -> None:
+    entries = [entry("POST", "Patient", bare(patient(f"x{number}"))) for number in range(300)]
+    async with node.client() as ward:
+        answer = await post(ward, bundle(*entries))
+    assert Counter(statuses(answer)) == {"201": 300}
+    assert await count(node, "Patient") == 300
+
+
+async def test_cycles_are_no_trouble(node: Node) -> None:
+    await node.put(patient())
+    first = bare(observation("x")) | {"hasMember": [{"reference": B}]}
+    second = bare(observation("y")) | {"derivedFrom": [{"reference": A}]}
+    async with node.client() as ward:
+        answer = await post(
+            ward, bundle(entry("POST", "Observation", first, A), entry("POST", "Observation", second, B))
+        )
+    assert statuses(answer) == ["201", "201"]
+
+
+async def test_parallel_transactions_with_one_condition_make_one_patient(node: Node) -> None:
+    sent = bundle(
+        entry("POST", "Patient", bare(patient("x")), A, ifNoneExist=f"identifier={SYSTEM}|MR-x"),
+        entry("POST", "Observation", bare(observation("x")) | {"subject": {"reference": A}}),
+    )
+    async with node.client() as ward:
+        answers = await asyncio.gather(*(post(ward, sent) for _ in range(32)))
+    assert Counter(statuses(answer)[0] for answer in answers) == {"201": 1, "200": 31}
+    assert (await count(node, "Patient"), await count(node, "Observation")) == (1, 32)
+
+
+# --- batch ------------------------------------------------------------------------------------------------------------
+
+
+async def test_each_entry_of_a_batch_stands_alone(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    sent = bundle(
+        entry("POST", "Observation", bare(observation("x"))),
+        entry("POST", "Observation", {"resourceType": "Observation"}),
+        entry("GET", "Observation/o1"),
+        entry("GET", "Observation/none"),
+        entry("PUT", "Patient/p1", patient(family="Neu"), ifMatch='W/"9"'),
+        entry("DELETE", "Observation/o1"),
+        entry("GET", "Observation?patient=p1&_summary=count"),
+        entry("POST", "Consent", consent()),
+        entry("POST", "", {"resourceType": "Bundle"}),
+        entry("GET", "Patient/p1", ifNoneMatch='W/"1"'),
+        kind="batch",
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+    assert answer.status_code == 200
+    assert statuses(answer) == ["201", "422", "200", "404", "412", "204", "200", "201", "404", "304"]
+    body = decode_json(answer.content)
+    assert (body["type"], body["entry"][2]["resource"]["id"]) == ("batch-response", "o1")
+    assert body["entry"][1]["response"]["outcome"]["issue"][0]["expression"][0].startswith("Observation")
+
+
+async def test_each_entry_of_a_batch_has_its_own_event(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    before = node.services.ledger.size
+    sent = bundle(
+        entry("GET", "Observation/o1"), entry("GET", "Patient/p1"), entry("GET", "Patient/none"), kind="batch"
+    )
+    async with node.client() as ward:
+        await post(ward, sent)
+    assert await node.kinds(before) == ["access.read", "access.read", "access.denied"]
+
+
+async def test_links_between_the_entries_of_a_batch_are_refused(node: Node) -> None:
+    sent = bundle(
+        entry("POST", "Patient", bare(patient("x")), A),
+        entry("POST", "Observation", bare(observation("x")) | {"subject": {"reference": A}}, B),
+        kind="batch",
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+    assert statuses(answer) == ["201", "400"]
+
+
+async def test_a_read_after_the_commit_that_cannot_be_recorded_is_503_alone(node: Node) -> None:
+    await node.put(patient())
+    sent = bundle(entry("POST", "Observation", bare(observation("x"))), entry("GET", "Patient/p1"))
+    async with node.client() as ward:
+        await node.services.ledger.close()
+        answer = await post(ward, sent)
+    assert (answer.status_code, statuses(answer)) == (200, ["201", "503"])
+    assert b"Muster" not in answer.content
