@@ -1,7 +1,7 @@
 """A process that commits one unit and is killed at the point that the environment names (`adapter/crash.py`).
 
 `python -m tests.adapter.store.committer DATA VAULT PAIRING COUNT` commits units of two resources each, one transaction
-a unit, that have no state yet, and prints the number of each once its commit has returned.
+a unit, that have no state yet, and prints the number of each once its commit has returned. DATA is a path or a URL.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
-from adapter.store.engine import DataStore
+from adapter.store.engine import DataStore, Place, Server
 from adapter.store.messages import Step, done, unseen
 from adapter.store.unit import Unit
 from adapter.store.writing import commit_unit
@@ -19,7 +19,7 @@ from ledger.vault import open_vault
 from tests.adapter.store.conftest import KEK, ORG, observation, patient, told
 
 
-async def main(data: Path, vault_path: Path, pairing: str, count: int) -> None:
+async def main(data: Place, vault_path: Path, pairing: str, count: int) -> None:
     store, vault = DataStore.open(data, pairing), open_vault(vault_path, pairing)
     keyring = Keyring(Kek(KEK), vault, ORG)
     await keyring.open()
@@ -41,4 +41,5 @@ async def main(data: Path, vault_path: Path, pairing: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+    where = Server(sys.argv[1]) if "://" in sys.argv[1] else Path(sys.argv[1])
+    asyncio.run(main(where, Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
