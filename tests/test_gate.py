@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from adapter.api import app as app_module
 from adapter.api import routes as routes_module
 from adapter.api.call import Answer, Call
-from adapter.api.routes import TABLE, Interaction
+from adapter.api.interaction import Interaction
+from adapter.api.routes import TABLE
 from tests.adapter.api import conftest as api
 from tests.adapter.api.conftest import Node, consent, empty_site, observation, patient, start
 
