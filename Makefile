@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test native bench bench-peers figures lint types golden schema crash fuzz clean
+.PHONY: demo test native bench bench-peers figures lint types golden schema crash fuzz schemathesis clean
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,13 @@ FUZZ_SECONDS ?= 60
 fuzz: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+# The OpenAPI document against a server, for longer than in the tests.
+SCHEMATHESIS_SECONDS ?= 600
+schemathesis: export SCHEMATHESIS_SECONDS := $(SCHEMATHESIS_SECONDS)
+schemathesis: export SCHEMATHESIS_EXAMPLES := 200
+schemathesis: $(READY)
+	$(BIN)/pytest tests/adapter/clients/test_schemathesis.py
 
 # The packages with their hot path compiled to C, in build/native; again only where a source changed.
 native: $(READY)
