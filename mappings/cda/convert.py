@@ -14,6 +14,7 @@ from operator import attrgetter
 
 from mappings import finishing
 from mappings.cda.compose import compose
+from mappings.cda.datatypes.nulls import tell_strange
 from mappings.cda.document import Element, Limits, parse
 from mappings.cda.domains import entry_reference, personal
 from mappings.cda.header import instant, patient_key, patient_role, read_header
@@ -44,6 +45,7 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
     entry_reference.settle(walk)
     compose(walk, sections)
     finishing.finish(walk)
+    tell_strange(walk)
     personal.follow(walk)
     walk.release()
     return Conversion(

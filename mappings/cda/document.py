@@ -138,12 +138,24 @@ class Kids(dict[Element, dict[str, list[Element]]]):
 class Document:
     """One ClinicalDocument. It keeps every element alive, so that they can be keys and keep what lxml found of them."""
 
-    __slots__ = ("_elements", "_ordinals", "_paths", "digest", "encoding", "ids", "issues", "kids", "raw", "root")
+    __slots__ = (
+        "_elements",
+        "_ordinals",
+        "_paths",
+        "digest",
+        "encoding",
+        "flavored",
+        "ids",
+        "issues",
+        "kids",
+        "raw",
+        "root",
+    )
 
     def __init__(
-        self, raw: bytes, elements: list[Element], named: list[Element], encoding: str, issues: list[Issue]
+        self, raw: bytes, elements: list[Element], names: list[list[str]], encoding: str, issues: list[Issue]
     ) -> None:
-        """`named`: those of the elements that have an ID."""
+        """`names`: of the attributes of each element."""
         self.raw = raw
         self.digest = hashlib.sha256(raw).digest()
         self.root = elements[0]
@@ -153,7 +165,8 @@ class Document:
         self._elements = elements
         self._ordinals: dict[Element, str] = {}
         self._paths: dict[Element, str] = {}
-        self.ids = self._index_ids(named)
+        self.ids = self._index_ids([el for el, own in zip(elements, names, strict=True) if "ID" in own])
+        self.flavored = [el for el, own in zip(elements, names, strict=True) if "nullFlavor" in own]
 
     def may_hold(self, words: Collection[str]) -> bool:
         """Whether any of these ASCII words can stand in the document; False is sure, for neither another encoding nor a
@@ -310,8 +323,8 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _checked(elements: list[Element], huge: bool, limits: Limits) -> list[Element]:
-    """The elements that have an ID, once the limits hold that only the tree can tell."""
+def _checked(elements: list[Element], huge: bool, limits: Limits) -> list[list[str]]:
+    """The names of each element's attributes, once the limits hold that only the tree can tell."""
     if len(elements) > limits.elements:
         raise UnreadableDocument("over-limit", text=f"more than {limits.elements} elements")
     names = [el.keys() for el in elements]
@@ -324,7 +337,7 @@ def _checked(elements: list[Element], huge: bool, limits: Limits) -> list[Elemen
             depths[el] = depth = 1 if above is None else depths[above] + 1
             if depth > limits.depth:
                 raise UnreadableDocument("over-limit", text=f"elements more than {limits.depth} deep")
-    return [el for el, own in zip(elements, names, strict=True) if "ID" in own]
+    return names
 
 
 def _unreadable(error: etree.XMLSyntaxError) -> UnreadableDocument:

@@ -252,6 +252,16 @@ def is_valued(found: Any) -> bool:
     return any(name not in ("nullFlavor", XSI_TYPE) and value.strip() for name, value in found.items())
 
 
+def same(one: Element, other: Element) -> bool:
+    """Whether two elements say the same, to the letter but for blanks around."""
+    return (
+        one.attrib == other.attrib
+        and (one.text or "").strip() == (other.text or "").strip()
+        and len(one) == len(other)
+        and all(map(same, one, other))
+    )
+
+
 def first_code(found: Collection[Any]) -> str:
     """The code of the first that has one, "" where none has."""
     for each in found:

@@ -11,7 +11,17 @@ import re
 from typing import Any
 
 from mappings.cda import named
-from mappings.cda.paths import STATEMENTS, PathRef, all_null, any_valued, first_code, path_grammar, reader
+from mappings.cda.paths import (
+    STATEMENTS,
+    PathRef,
+    all_null,
+    any_valued,
+    first_code,
+    is_valued,
+    path_grammar,
+    reader,
+    same,
+)
 from mappings.rows import runtime
 from mappings.rows.emit import WHEN_NOTHING, Emitter, Fact
 from mappings.rows.language import Language
@@ -160,7 +170,12 @@ class PathEmitter(Emitter):
         with self.out.block("for q in r:"):
             self._stand(fact, *fact.sources)
             self._read(fact, "q")
-            self.out.put("if x is not None: break")
+            with self.out.block("if x is not None:"):
+                if not all(map(_attribute, fact.sources)):
+                    several = len(fact.sources) > 1
+                    every = ", ".join(self.names.found(ref) for ref in fact.sources) if several else "r"
+                    self.out.put(f"if len(r) > 1: tell_others(q, {every}, ctx=ctx)")
+                self.out.put("break")
         if fact.default == WHEN_NOTHING:
             if fact.primitive:
                 self.out.put(f"if type(x) is tuple and x[0] is None: x = ({fact.constant}, x[1])")
@@ -252,6 +267,15 @@ class PathEmitter(Emitter):
         return "ctx.node, 0, 0"
 
 
+def tell_others(taken: Any, *alternatives: Any, ctx: Any) -> None:
+    """Of several elements where FHIR takes one, those that say something else than the one taken are told of; an
+    alternative path is another wording of it."""
+    beside = next((found for found in alternatives if taken in found), ())
+    for other in beside:
+        if other is not taken and type(other) is not str and is_valued(other) and not same(other, taken):
+            ctx.issue("extra-value", other)
+
+
 def _attribute(ref: PathRef) -> bool:
     return ref.steps[-1].name.startswith("@")
 
@@ -278,5 +302,6 @@ def language() -> Language:
             "push_primitive": runtime.push_primitive,
             "put_primitive": runtime.put_primitive,
             "source_code": runtime.source_code,
+            "tell_others": tell_others,
         },
     )

@@ -30,6 +30,10 @@ _OF_ENTRIES = frozenset({"realmCode", "templateId", "typeId"})  # what else an e
 _STATEMENT_TAGS = tuple(f"{{{V3}}}{name}" for name in sorted(STATEMENTS))
 _SAID = DENIALS | {"false", "0"}
 _WRAPPERS = frozenset({"act", "organizer"})
+# HL7 v3 ActMood: what happened, is intended, ordered, proposed, promised, booked, aimed at. A definition, a criterion
+# and an option say none of it.
+_MOODS = frozenset({"", "EVN", "INT", "RQO", "PRP", "PRMS", "ARQ", "APT", "GOL"})
+_NO_GOALS = frozenset({"substanceAdministration", "supply"})
 _EMPTY_REASON = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
 # nullFlavor of a section → why it is empty
 _EMPTY = {"NI": "unavailable", "UNK": "unavailable", "NAV": "unavailable", "NASK": "notasked", "MSK": "withheld"}
@@ -174,6 +178,8 @@ class Walk(Assembly):
         self.domain, handler = self._handler(el, tag, domain)
         if el.get("negationInd", "false").strip().casefold() not in _SAID:
             self.refuse(el, "negationInd is neither true nor false")
+        elif self._is_mere_thought(el, tag):
+            self.refuse(el, "of a mood that neither states nor orders")
         elif handler is None:
             self.inside(el, domain)
         elif self.negated and not handler.negation:
@@ -201,6 +207,11 @@ class Walk(Assembly):
             return domain, None
         kind = BY_CLASS.get(tag, "")
         return kind, HANDLERS.get(kind)
+
+    @staticmethod
+    def _is_mere_thought(el: Element, tag: str) -> bool:
+        mood = el.get("moodCode", "").strip()
+        return mood not in _MOODS or (mood == "GOL" and tag in _NO_GOALS)
 
     def _says_more_of_another(self, el: Element) -> bool:
         """A reaction, a status, a severity on its own: of no kind but an observation, whatever its template says."""

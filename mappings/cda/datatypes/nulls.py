@@ -51,6 +51,16 @@ def flavor_of(node: "Element | str", ctx: "Context") -> Flavor | None:
     return found
 
 
+def tell_strange(ctx: "Context") -> None:
+    """The flavors of a document that are none and that no row has come across, each at its place."""
+    strange = [el for el in ctx.doc.flavored if (el.get("nullFlavor") or "").strip().upper() not in flavors()]
+    told = {each.place for each in ctx.issues if each.code == "bad-null-flavor"} if strange else set()
+    ctx.row = ""
+    for el in strange:
+        if ctx.doc.place(el) not in told:
+            ctx.issue("bad-null-flavor", el)
+
+
 def absent_reason(node: "Element | str", ctx: "Context") -> str | None:
     """The code of data-absent-reason that its flavor means, whatever the flavor; None where it has none."""
     found = flavor_of(node, ctx)

@@ -68,7 +68,7 @@ def as_statements(data: bytes) -> Conversion:
 
 # mood, status, negation -----------------------------------------------------------------------------------------------
 
-MOODS = [("EVN", "plan"), ("INT", "order"), ("RQO", "order"), ("PRP", "proposal"), ("PRMS", "plan"), ("XYZ", "plan")]
+MOODS = [("EVN", "plan"), ("INT", "order"), ("RQO", "order"), ("PRP", "proposal"), ("PRMS", "plan")]
 STATUSES = [
     ("active", "active"), ("completed", "completed"), ("aborted", "stopped"), ("suspended", "on-hold"),
     ("held", "on-hold"), ("cancelled", "cancelled"), ("new", "draft"), ("nullified", "entered-in-error"),

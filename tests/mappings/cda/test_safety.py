@@ -253,3 +253,58 @@ def test_an_end_of_what_was_never_there_is_none(inner: str, status: str, end: st
     found = one(of_sections((PROBLEMS, ended)), "Condition")
     assert not [name for name in found if "abatement" in name]
     assert not broken(found)
+
+
+@pytest.mark.parametrize("mood", ["EVN.CRT", "DEF", "OPT", "GOL", "invented"])
+def test_a_criterion_a_definition_and_an_option_are_no_order(mood: str) -> None:
+    product = (
+        '<manufacturedProduct><manufacturedMaterial><code code="314076" codeSystem="2.16.840.1.113883.6.88"/>'
+        "</manufacturedMaterial></manufacturedProduct>"
+    )
+    supply = (
+        f'<entry><supply classCode="SPLY" moodCode="{mood}"><statusCode code="active"/><product>{product}</product>'
+        "</supply></entry>"
+    )
+    for entry in (drug().replace('moodCode="INT"', f'moodCode="{mood}"'), supply):
+        done = of_sections((MEDICATIONS, entry))
+        assert {m.body["resourceType"] for m in done.resources}.isdisjoint(
+            {"MedicationRequest", "MedicationStatement", "MedicationDispense", "DeviceRequest", "Immunization"}
+        )
+        assert [each.outcome for each in done.tally] == ["unsupported"]
+        assert "unsupported-statement" in codes(done)
+
+
+SECOND_SUBSTANCE = (
+    '<participant typeCode="CSM"><participantRole classCode="MANU"><playingEntity classCode="MMAT">'
+    '<code code="{}" codeSystem="2.16.840.1.113883.6.88"/></playingEntity></participantRole></participant>'
+)
+
+
+@pytest.mark.parametrize(
+    ("section", "inner", "told"),
+    [
+        (ALLERGIES, SECOND_SUBSTANCE.format("7980") + SECOND_SUBSTANCE.format("1191"), 1),
+        (ALLERGIES, SECOND_SUBSTANCE.format("7980") * 2, 0),
+        (PROBLEMS, HYPERTENSION + HYPERTENSION.replace("38341003", "44054006"), 1),
+        (PROBLEMS, HYPERTENSION + '<value xsi:type="CD" nullFlavor="UNK"/>', 0),
+    ],
+)
+def test_a_second_value_where_fhir_takes_one_is_told_of(section: str, inner: str, told: int) -> None:
+    done = of_sections((section, observation(inner, code="ASSERTION")))
+    assert codes(done).count("extra-value") == told
+
+
+@pytest.mark.parametrize("flavor", ["20200101", "Hypertension"])
+def test_what_is_written_into_a_null_flavor_is_told_of_wherever_it_stands(flavor: str) -> None:
+    null = f'nullFlavor="{flavor}"'
+    for inner, where in (
+        (f'<value xsi:type="CD" {null}/>', PROBLEMS),
+        (f"{HYPERTENSION}<methodCode {null}/>", PROBLEMS),
+        (f'<value xsi:type="PQ" {null}/>', RESULTS),
+    ):
+        done = of_sections((where, observation(inner)))
+        assert codes(done).count("bad-null-flavor") == 1
+    timed = observation(HYPERTENSION).replace('<low value="2015"/>', f"<low {null}/>")
+    assert codes(of_sections((PROBLEMS, timed))).count("bad-null-flavor") == 1
+    known = observation('<value xsi:type="PQ" nullFlavor="NAV"/>')
+    assert "bad-null-flavor" not in codes(of_sections((RESULTS, known)))
