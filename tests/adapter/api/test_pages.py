@@ -11,13 +11,22 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import compile_path
 
+from adapter.api.routes import TABLE
 from mappings.fhir.codec import decode
 from tests.adapter.api.conftest import Json, Node, observation, patient
 
 PAGES = sorted((Path(__file__).parents[3] / "docs" / "api").glob("*.md"))
 BLOCK = re.compile(r"^```http\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ANY = "…"
+# Interactions that no page replays, and why.
+WITHOUT = {
+    "export-group": "as export-patient",
+    "export-system": "as export-patient",
+    "job-cancel": "the page's export is finished when its job is asked for",
+    "validate-instance": "as validate",
+}
 
 
 def exchanges(page: Path) -> Iterator[tuple[str, str]]:
@@ -85,6 +94,28 @@ async def check(client: httpx.AsyncClient, request: str, answer: str) -> httpx.R
     else:
         assert not text or same(text, got.text.strip())
     return got
+
+
+def shown() -> set[str]:
+    """The names of the interactions that some page asks for."""
+    found = set[str]()
+    for page in PAGES:
+        for request, _ in exchanges(page):
+            method, _, url = parts(request)[0].partition(" ")
+            path = url.partition("?")[0].replace("{content-location}", "/fhir/job/1")
+            rows = [row for row in TABLE if method.replace("HEAD", "GET") in row.methods]
+            found |= {row.name for row in rows if compile_path(row.path)[0].match(path)}
+    return found
+
+
+def test_every_interaction_has_an_example_on_some_page() -> None:
+    """A row that comes needs a page, or a reason here."""
+    assert {row.name for row in TABLE if row.fhir} - shown() == WITHOUT.keys()
+
+
+def test_every_page_is_named_on_the_first() -> None:
+    named = set(re.findall(r"\]\(([a-z]+\.md)\)", (PAGES[0].parent / "README.md").read_text("utf-8")))
+    assert named == {page.name for page in PAGES} - {"README.md"}
 
 
 def test_a_page_that_says_something_else_is_found_out() -> None:
