@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mappings.cda import narrative
+from mappings.cda.absence import absence_of
 from mappings.cda.assemble import Assembly
 from mappings.cda.document import V3, Document, Element, short
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
@@ -30,6 +31,7 @@ _OF_ENTRIES = frozenset({"realmCode", "templateId", "typeId"})  # what else an e
 _STATEMENT_TAGS = tuple(f"{{{V3}}}{name}" for name in sorted(STATEMENTS))
 _SAID = DENIALS | {"false", "0"}
 _WRAPPERS = frozenset({"act", "organizer"})
+_CODED = (f"{{{V3}}}code", f"{{{V3}}}value")
 # HL7 v3 ActMood: what happened, is intended, ordered, proposed, promised, booked, aimed at. A definition, a criterion
 # and an option say none of it.
 _MOODS = frozenset({"", "EVN", "INT", "RQO", "PRP", "PRMS", "ARQ", "APT", "GOL"})
@@ -178,6 +180,8 @@ class Walk(Assembly):
         self.domain, handler = self._handler(el, tag, domain)
         if el.get("negationInd", "false").strip().casefold() not in _SAID:
             self.refuse(el, "negationInd is neither true nor false")
+        elif self.negated and self._denies_absence(el):
+            self.refuse(el, "a known absence, denied")
         elif self._is_mere_thought(el, tag):
             self.refuse(el, "of a mood that neither states nor orders")
         elif handler is None:
@@ -207,6 +211,11 @@ class Walk(Assembly):
             return domain, None
         kind = BY_CLASS.get(tag, "")
         return kind, HANDLERS.get(kind)
+
+    def _denies_absence(self, el: Element) -> bool:
+        """Whether what is denied is that there is none of something: nobody knows what its writer meant."""
+        absence = absence_of(el.iter(*_CODED), self)
+        return absence is not None and absence.said == "known"
 
     @staticmethod
     def _is_mere_thought(el: Element, tag: str) -> bool:

@@ -9,6 +9,7 @@ Source: HL7 v3 datatypes R1, PQ, INT, REAL, MO, IVL, RTO; FHIR R4 Quantity, Rang
 
 import csv
 import re
+from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mappings.cda.document import Element
 
 _UNITS = Path(__file__).with_name("units.csv")
-_PQ = frozenset({"@value", "@unit", "@nullFlavor", "translation", "low", "high", "center"})
+_PQ = frozenset({"@value", "@unit", "@nullFlavor", "translation", "low", "high", "center", "width"})
 _INT = frozenset({"@value", "@nullFlavor", "low", "high", "center"})
 _RTO = frozenset({"numerator", "denominator", "@nullFlavor"})
 _PQ_TRANSLATION = values.STRUCTURE + "iso21090-PQ-translation"
@@ -160,7 +161,7 @@ def measure(node: "Element", ctx: "Context") -> Measure:
     kids = ctx.kids[node]
     if "numerator" in kids or "denominator" in kids:
         return Measure(ratio=ratio(node, ctx))
-    if "low" in kids or "high" in kids:
+    if "low" in kids or "high" in kids or "width" in kids:
         found = _interval(kids, ctx)
         if found is not _NOTHING:
             return found
@@ -172,7 +173,7 @@ def measure(node: "Element", ctx: "Context") -> Measure:
 def _interval(kids: dict[str, list["Element"]], ctx: "Context") -> Measure:
     """Both ends are a Range, one is a Quantity with its comparator, equal ones are a point."""
     low_node, high_node = (kids[name][0] if name in kids else None for name in ("low", "high"))
-    low, high = _end(low_node, ctx), _end(high_node, ctx)
+    low, high = _ends(kids, ctx)
     if low is not None and high is not None:
         low.pop("comparator", None)
         high.pop("comparator", None)
@@ -189,6 +190,33 @@ def _interval(kids: dict[str, list["Element"]], ctx: "Context") -> Measure:
     if high is not None:
         return Measure({**high, "comparator": "<" if _exclusive(high_node) else "<="})
     return _NOTHING
+
+
+def _ends(kids: dict[str, list["Element"]], ctx: "Context") -> tuple[Json | None, Json | None]:
+    """Low and high; the one that is missing by way of the width, both by center and width."""
+    low, high, center, width = (
+        _end(kids[name][0] if name in kids else None, ctx) for name in ("low", "high", "center", "width")
+    )
+    if width is None or (low is not None and high is not None):
+        return low, high
+    by = decimal(width["value"])
+    if low is not None and _alike(low, width):
+        return low, _moved(low, by)
+    if high is not None and _alike(high, width):
+        return _moved(high, -by), high
+    if low is None and high is None and center is not None and _alike(center, width):
+        return _moved(center, -by / 2), _moved(center, by / 2)
+    ctx.issue("extra-value", kids["width"][0], "a width that computes no end")
+    return low, high
+
+
+def _alike(one: Json, other: Json) -> bool:
+    """Whether two amounts can be added: plain ones of the same unit."""
+    return all(one.get(name) == other.get(name) for name in ("code", "unit", "comparator")) and "comparator" not in one
+
+
+def _moved(amount: Json, by: Decimal) -> Json:
+    return {**amount, "value": number(str(decimal(amount["value"]) + by))}
 
 
 def _end(node: "Element | None", ctx: "Context") -> Json | None:
@@ -212,7 +240,7 @@ def ratio(node: "Element", ctx: "Context") -> Json | None:
 def as_range(node: "Element", ctx: "Context") -> Json | None:
     """An interval that may be open; None for what is none."""
     kids = ctx.kids[node] if len(node) else {}
-    low, high = (_end(kids[name][0], ctx) if name in kids else None for name in ("low", "high"))
+    low, high = _ends(kids, ctx)
     for end in (low, high):
         if end is not None:
             end.pop("comparator", None)

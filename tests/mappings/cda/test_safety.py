@@ -308,3 +308,19 @@ def test_what_is_written_into_a_null_flavor_is_told_of_wherever_it_stands(flavor
     assert codes(of_sections((PROBLEMS, timed))).count("bad-null-flavor") == 1
     known = observation('<value xsi:type="PQ" nullFlavor="NAV"/>')
     assert "bad-null-flavor" not in codes(of_sections((RESULTS, known)))
+
+
+@pytest.mark.parametrize(
+    ("section", "code"), [(ALLERGIES, "716186003"), (PROBLEMS, "160245001"), (MEDICATIONS, "787481004")]
+)
+def test_that_a_known_absence_is_denied_is_understood_by_nobody(section: str, code: str) -> None:
+    value = f'<value xsi:type="CD" code="{code}" {SNOMED}/>'
+    entry = observation(value, own=DENIED, code="ASSERTION")
+    if section == MEDICATIONS:
+        entry = drug(DENIED).replace("<statusCode", f'<code code="{code}" {SNOMED}/><statusCode')
+    done = of_sections((section, entry))
+    assert [each.outcome for each in done.tally] == ["unsupported"]
+    assert "unsupported-statement" in codes(done)
+    assert all(
+        code not in str(m.body) for m in done.resources if m.body["resourceType"] not in {"Composition", "Binary"}
+    )

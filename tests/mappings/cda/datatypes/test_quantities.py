@@ -168,6 +168,12 @@ ONE, TWO = {"value": "1", **ucum_unit("mg")}, {"value": "2", **ucum_unit("mg")}
         (LOW + '<high nullFlavor="NA"/>', {"valueQuantity": {**ONE, "comparator": ">="}}),
         (LOW + '<high value="1" unit="mg"/>', {"valueQuantity": ONE}),
         ('<center value="1" unit="mg"/>', {"valueQuantity": ONE}),
+        (LOW + '<width value="1" unit="mg"/>', {"valueRange": {"low": ONE, "high": TWO}}),
+        (HIGH + '<width value="1" unit="mg"/>', {"valueRange": {"low": ONE, "high": TWO}}),
+        (
+            '<center value="1.5" unit="mg"/><width value="1" unit="mg"/>',
+            {"valueRange": {"low": {**ONE, "value": "1.0"}, "high": {**TWO, "value": "2.0"}}},
+        ),
         ('<low nullFlavor="NINF"/><high nullFlavor="PINF"/>', None),
         ("<low/><high/>", None),
     ],
@@ -185,6 +191,13 @@ def test_ends_win_over_a_value_beside_them() -> None:
 
 def test_an_excluded_end_of_a_range_is_told() -> None:
     found = read("IVL_PQ[value]", f'<value>{LOW}<high value="2" unit="mg" inclusive="false"/></value>')
+    assert found.codes == ["extra-value"]
+
+
+@pytest.mark.parametrize("width", ['<width value="1" unit="g"/>', '<width value="1"/>'])
+def test_a_width_that_computes_no_end_is_told(width: str) -> None:
+    found = read("IVL_PQ[value]", f"<value>{LOW}{width}</value>")
+    assert plain(found.value) == {"valueQuantity": {**ONE, "comparator": ">="}}
     assert found.codes == ["extra-value"]
 
 
