@@ -105,6 +105,11 @@ def test_every_interaction_of_the_table_is_claimed_and_no_other(statement: Json)
     assert named - standard == {"capabilities", "well-known", "search-compartment"}
 
 
+def test_what_patches_says_its_formats(statement: Json) -> None:
+    """A row that patches names in `takes` what it reads, and the statement says it."""
+    assert ("patchFormat" in statement) is any(row.name == "patch" for row in TABLE)
+
+
 def test_every_operation_of_the_table_is_claimed_where_it_stands(statement: Json) -> None:
     claimed = {
         (resource["type"], operation["name"])
