@@ -8,6 +8,8 @@
   lines are not one sender's to drop
 - older than what is stored: fills absent elements only (`late-event`); the event's own effect (`own`) applies even
   late, unless a later event of the same axis is stored
+- a document that is only named (what replaces it says so) is of whoever has it: another patient's stays what it is, and
+  one that was replaced before it came is superseded
 - a `stub` creates what is not there and changes nothing; `state` replaces, under the ranks of `statuses.py`
 - where the start of one statement and the end of another contradict each other (per-1), the start stands and the end's
   text beside it (`contradiction`), as within one message
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _NO_CONTENT = [{"attachment": absent("unknown")}]  # of a document that was only told of
+_REPLACED = "superseded"
 Clock = Mapping[str, str]  # axis → event time; "" is the whole resource, `own:status` an event's own effect
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
@@ -75,6 +78,8 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
     late = event_time(mapped.at) < event_time(clock.get("", ""))
     if moved and late:
         return Settled(None, dict(clock), (issue("late-event"),))
+    if moved and mapped.mode == "update" and _is_told_of(mapped.body):
+        return Settled(None, dict(clock), (issue("other-patient"),))
     if moved:
         fresh = _with_labels(mapped.body, old, mapped.body, mapped.clear)
         return Settled(fresh, _advance({}, mapped), (issue("other-patient"),))
@@ -91,6 +96,9 @@ def settle(old: Json | None, mapped: "Mapped", clock: Clock, *, moved: bool = Fa
             body = {**body, "text": old["text"]}  # the same words link to where they were said first: no new version
         if body is not None and kind == "DocumentReference":
             body = _with_relations(old, body)
+            replaced = _is_told_of(old) and old.get("status") == _REPLACED
+            if replaced and body.get("status") == "current":  # before it came, whatever the dates say
+                body = {**body, "status": _REPLACED}
         return Settled(body and _with_labels(body, old, mapped.body, mapped.clear), _advance(clock, mapped), issues)
     body, issues = _update(old, mapped)
     issues += _of_another_drug(old, mapped.body) if kind in _OF_A_DRUG else ()
@@ -105,6 +113,11 @@ def _with_extensions_that_count(old: Json, mapped: "Mapped") -> "Mapped":
     counting = [each for each in mapped.body["extension"] if f"extension({each.get('url')})" not in held]
     body = {name: value for name, value in mapped.body.items() if name != "extension"}
     return replace(mapped, body=body | ({"extension": counting} if counting else {}))
+
+
+def _is_told_of(body: Json) -> bool:
+    """Whether another document, or a notification, only names a document."""
+    return body["resourceType"] == "DocumentReference" and body.get("content") == _NO_CONTENT
 
 
 def _advance(clock: Clock, mapped: "Mapped") -> dict[str, str]:

@@ -6,10 +6,9 @@ what stands around them. Pure: ids, time and profile arrive with the profile and
 Identity of a statement: patient, map, its id, what it is about (`makes.csv`), when it began, its mood. The id alone
 would merge different facts, for real generators reuse it; the whole content would make each change of status a
 duplicate. Said twice in one document: equal facts are one resource, different ones are told apart by what they say,
-never by position.
+all of them and never by position (`twins.py`).
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -61,8 +60,15 @@ class Made:
         self.el = el
         self.body: Json = {"resourceType": kind, "id": id_}
         self.filled: list[str] = []
+        self.own: tuple[str, ...] = ()  # what applies though a later document is stored
         self.key: Key = ()
+        self.make: Make | None = None  # of a statement
         self.stated = False  # by a statement, not met on the way
+        self.also: tuple[Element, ...] = ()  # other statements that say the same
+
+    def said_by(self) -> tuple[Element, ...]:
+        """The elements that state it, in no order that counts."""
+        return self.also if self.el is None else (self.el, *self.also)
 
 
 class Assembly(Context):
@@ -77,6 +83,7 @@ class Assembly(Context):
         self.composition = ""  # its id, once somebody links to it
         self.made: list[Made] = []
         self.by_ref: dict[str, Made] = {}
+        self.twins: dict[str, list[Made]] = {}  # what else has the identity of a resource, and says something else
         self.outcomes: dict[Element, Outcome] = {}
         self.patient: Made | None = None
         self.encounter: Made | None = None
@@ -132,19 +139,22 @@ class Assembly(Context):
         if self.negated:
             key = (*key, "denied")  # what is denied is another statement than what is said, in any order of arrival
         made = Made(kind, self.identities.make(kind, key), make.mode, len(self.made), el)
-        made.key = key
+        made.key, made.make = key, make
+        mark = self.trace.told_of(made.ref) if self.trace is not None and made.ref in self.by_ref else 0
         self._fill(name, el, made, also)
         known = self.by_ref.get(made.ref)
-        if known is not None and known.mode == "stub" and not known.stated:
+        if known is None:
+            return self.stated(self._add(made), el, "mapped")
+        if known.mode == "stub" and not known.stated:
             self._take_over(known, made)
             return self.stated(known, el, "mapped")
-        if known is not None and self._agree(known.body, made.body):
-            _unite(known, made)
-            return self.stated(known, el, "merged")
-        if known is not None:
-            self.issue("id-reused", el)
-            return self._apart(made, el)
-        return self.stated(self._add(made), el, "mapped")
+        for each in (known, *self.twins.get(made.ref, ())):
+            if self._agree(each.body, made.body):
+                _unite(each, made)
+                self._traced_from(mark, made.ref, each.ref)
+                return self.stated(each, el, "merged")
+        self.issue("id-reused", el)
+        return self._apart(made, el, mark)
 
     def _fill(self, name: str, el: Element, made: Made, also: Callable[[Json], None] | None) -> None:
         outer, self.builder = self.builder, made
@@ -183,26 +193,20 @@ class Assembly(Context):
         address = f"Composition/{self.composition}#{anchor(self.prefix, part.get('ID', ''))}"
         return {"extension": [{"url": NARRATIVE_LINK, "valueUrl": address}]}
 
-    def _apart(self, made: Made, el: Element) -> Made:
-        """What shares the identity of another statement and says something else: told apart by what it says."""
-        values = [each for tag in ("value", "text") for each in self.kids[el].get(tag, ())] if len(el) else []
-        said = [el.get("negationInd", ""), *(lexeme_of(each) for each in values)]
-        for more in (said, [*said, repr(_comparable(made.body))]):
-            digest = hashlib.sha256("\x1f".join(more).encode("utf-8", "surrogatepass")).hexdigest()
-            id_ = self.identities.make(made.type, (*made.key, digest))
-            known = self.by_ref.get(f"{made.type}/{id_}")
-            if known is None:
-                renamed = Made(made.type, id_, made.mode, made.first, el)
-                renamed.body = made.body
-                renamed.body["id"] = id_
-                renamed.filled = made.filled
-                if self.trace is not None:
-                    self.trace.rename({made.ref: (renamed.ref, "")})
-                return self.stated(self._add(renamed), el, "mapped")
-            if self._agree(known.body, made.body):
-                _unite(known, made)
-                return self.stated(known, el, "merged")
-        return self.stated(self.by_ref[f"{made.type}/{id_}"], el, "merged")
+    def _apart(self, made: Made, el: Element, mark: int) -> Made:
+        """What shares the identity of another statement and says something else, under a name for the time being."""
+        others = self.twins.setdefault(made.ref, [])
+        plain, made.id = made.ref, self.identities.make(made.type, (*made.key, "twin", str(len(others))))
+        made.ref = f"{made.type}/{made.id}"
+        made.body["id"] = made.id
+        others.append(made)
+        self._traced_from(mark, plain, made.ref)
+        return self.stated(self._add(made), el, "mapped")
+
+    def _traced_from(self, mark: int, old: str, new: str) -> None:
+        """What was traced of a resource since the mark is another's."""
+        if self.trace is not None and old != new:
+            self.trace.split(old, mark, new)
 
     def _take_over(self, known: Made, made: Made) -> None:
         """A resource that was only referred to until now is stated."""
@@ -257,11 +261,12 @@ class Assembly(Context):
         return "", ""
 
     def _core(self, make: Make, el: Element) -> Key:
-        about = self._first(make.core, el)
-        start = self._first(make.start, el)
+        about = self.first_of(make.core, el)
+        start = self.first_of(make.start, el)
         return about, start, el.get("moodCode", "")
 
-    def _first(self, readers: tuple[Reader, ...], el: Element) -> str:
+    def first_of(self, readers: tuple[Reader, ...], el: Element) -> str:
+        """What the first of these paths that leads to anything contributes to an identity."""
         for read in readers:
             for found in read(el, self):
                 if text := self.identifying(found):
@@ -278,13 +283,18 @@ class Assembly(Context):
         return self._numbered.get(number, [])
 
     def identifying(self, found: Any) -> str:
-        """What an element contributes to an identity: system and code, else its value, else its text."""
+        """What an element contributes to an identity: system and code, else its value, else its first translation with
+        a code, else its text. Several at once contribute all that they say, in no order."""
         if isinstance(found, str):
             return found
+        if isinstance(found, tuple):
+            return "\x1f".join(sorted({self.identifying(each) for each in found} - {""}))
         if code := (found.get("code") or "").strip():
             return f"{found.get('codeSystem', '')}|{code}"
         if value := (found.get("value") or "").strip():
             return value
+        if len(found) and (translated := _translated(found)):
+            return translated
         for each in self.kids[found].get("originalText", (found,)):
             for reference in self.kids[each].get("reference", ()):
                 told, self.issues = self.issues, []
@@ -294,7 +304,7 @@ class Assembly(Context):
                     return _normal(text)
             if text := _normal("".join(each.itertext())):
                 return text
-        return _normal(found.get("displayName") or "")
+        return _normal(found.get("displayName") or _translated(found, "displayName"))
 
     # what is met on the way -------------------------------------------------------------------------------------------
 
@@ -359,6 +369,8 @@ def _unite(one: Made, other: Made) -> None:
     """Two statements of the same: categories, notes and identifiers of both, the rest of whichever says it. They have
     one body from then on: what waits for a reference of either finds it there."""
     known, more, other.body = one.body, other.body, one.body
+    if other.el is not None:
+        one.also = (*one.also, other.el)
     for name, value in more.items():
         if name not in known:
             known[name] = value
@@ -366,12 +378,23 @@ def _unite(one: Made, other: Made) -> None:
             known[name] += [each for each in value if each not in known[name]]
 
 
+def _translated(el: Element, name: str = "code") -> str:
+    """The first translation of a code, at any depth, that has a code; or another attribute."""
+    for each in el.iterchildren("{*}translation"):
+        if text := (each.get(name) or "").strip():
+            return f"{each.get('codeSystem', '')}|{text}" if name == "code" else text
+        if deeper := _translated(each, name):
+            return deeper
+    return ""
+
+
 def number_in(node: Element) -> Key:
     """Root and extension of an id."""
     return (node.get("root") or "").strip().lower(), (node.get("extension") or "").strip()
 
 
-def _comparable(body: Json) -> Mapping[str, Any]:
+def comparable(body: Json) -> Mapping[str, Any]:
+    """What a statement says, apart from what is of the section that says it."""
     return {name: body[name] for name in sorted(body) if name not in _OF_THE_SECTION and name != "id"}
 
 

@@ -5,7 +5,7 @@ known id takes the place of the earlier one. `makes.csv` says what identifies th
 
     map     the table's name
     mode    state, update, stub: how it is joined with what is stored (`mappings/merge.py`)
-    core    paths of what the statement is about: its code, else its text, is part of the identity
+    core    paths of what the statement is about: its code, else its text, is part of the identity; of `path[*]` all
     start   paths of when it began, part of the identity too
 
 Source: design of identities: a statement's id alone is no identity, for real generators reuse it.
@@ -118,7 +118,12 @@ def _mode(name: str) -> Mode:
 
 
 def _readers(text: str) -> tuple[Reader, ...]:
-    return tuple(reader(ref) for ref in parse_paths(text))
+    return tuple(_together(reader(ref)) if ref.all else reader(ref) for ref in parse_paths(text))
+
+
+def _together(read: Reader) -> Reader:
+    """What a path leads to, as one."""
+    return lambda statement, ctx: [tuple(read(statement, ctx))]
 
 
 def used(maps: CompiledRows) -> Any:

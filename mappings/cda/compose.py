@@ -2,7 +2,8 @@
 made which statement.
 
 - the original is kept as it came: a Binary of the very bytes, which the DocumentReference shows with SHA-1 and size
-- a document is known by ClinicalDocument/id, so that one which replaces it names it though it never came here
+- a document is known by its patient and ClinicalDocument/id: one which replaces it names it though it never came here,
+  and none of another patient's reaches it
 - a replaced document is superseded, as in HL7 v2 (`hl7v2/rules/documents.py`)
 - one Provenance for the document, one for each other (author, time), with what they wrote
 
@@ -86,19 +87,24 @@ def section_title(ctx: Any) -> str | None:
 # the original ---------------------------------------------------------------------------------------------------------
 
 
-def document_key(ids: Collection[Element], walk: Any) -> Key | None:
-    """What identifies a document: the first of its ids that names it."""
+def document_number(ids: Collection[Element], walk: Any) -> Key | None:
+    """System and value of a document's number: the first of its ids that names it."""
     for each in ids:
         body = ii_identifier(each, walk)
         if body is not None and "value" in body:
-            return "document", body.get("system", ""), body["value"]
+            return body.get("system", ""), body["value"]
     return None
+
+
+def _document_key(number: Key, walk: Any) -> Key:
+    """What identifies a document: whose it is, and its number."""
+    return "document", walk.patient.id, *number
 
 
 def _original(walk: Any, root: Element) -> Any:
     """The DocumentReference to the bytes, and the documents it relates to."""
-    own = document_key(walk.kids[root].get("id", ()), walk) or ("document", "", walk.doc.digest.hex())
-    made = walk.place_one("DocumentReference", own, "state", root)
+    own = document_number(walk.kids[root].get("id", ()), walk) or ("", walk.doc.digest.hex())
+    made = walk.place_one("DocumentReference", _document_key(own, walk), "state", root)
     walk.fill("header.DocumentReference", root, made)
     made.body["content"] = [_content(walk, made), *unstructured.content(walk, made)]
     tell(walk, "original", made, "content", root)
@@ -184,19 +190,20 @@ def _related(walk: Any, root: Element, own: Key) -> Iterator[Json]:
         code = known.get((related.get("typeCode") or "").strip())
         for parent in walk.kids[related].get("parentDocument", ()):
             ids = walk.kids[parent].get("id", [])
-            key = document_key(ids, walk)
-            if code is None or key is None or key == own:
+            named = document_number(ids, walk)
+            if code is None or named is None or named == own:
                 continue
-            reference = {"reference": _parent(walk, parent, key, replaced=code.code == _REPLACES)}
+            reference = {"reference": _parent(walk, parent, named, replaced=code.code == _REPLACES)}
             number = next((ii_identifier(each, walk) for each in ids), None)
             yield {"code": code.code, "target": reference | ({"identifier": number} if number else {})}
 
 
-def _parent(walk: Any, parent: Element, key: Key, *, replaced: bool) -> str:
-    """The other document, as much as is known of it: superseded where it was replaced, else as it is stored."""
-    made = walk.place_one("DocumentReference", key, "stub", parent)
+def _parent(walk: Any, parent: Element, number: Key, *, replaced: bool) -> str:
+    """The other document of the patient, as much as is known of it: superseded where it was replaced, whatever the date
+    of what replaces it; else as it is stored."""
+    made = walk.place_one("DocumentReference", _document_key(number, walk), "stub", parent)
     fresh: Json = {
-        "masterIdentifier": values.present(system=key[1], value=key[2]) if key[1] else {"value": key[2]},
+        "masterIdentifier": values.present(system=number[0] or None, value=number[1]),
         "status": "current",
         "subject": {"reference": walk.patient.ref},
         "content": [{"attachment": values.absent("unknown")}],
@@ -207,6 +214,7 @@ def _parent(walk: Any, parent: Element, key: Key, *, replaced: bool) -> str:
     if replaced:
         made.mode, made.body["status"] = "update", "superseded"
         made.filled = ["content", "masterIdentifier", "subject"]
+        made.own = ("status",)
     reference: str = made.ref
     return reference
 

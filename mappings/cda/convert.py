@@ -50,7 +50,7 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
     walk.release()
     return Conversion(
         resources=tuple(
-            Mapped(made.body, made.mode, (), tuple(made.filled), (), walk.at, (max(made.first, 0),), None)
+            Mapped(made.body, made.mode, (), tuple(made.filled), made.own, walk.at, (max(made.first, 0),), None)
             for made in sorted(walk.made, key=_FIRST)
         ),
         effects=(),

@@ -66,6 +66,16 @@ class DocumentTrace(Trace):
                 path = f"{CONTAINED}{index}].{step.path}" if step.path else f"{CONTAINED}{index}]"
                 self.steps.append(replace(step, resource=resource, path=path))
 
+    def told_of(self, resource: str) -> int:
+        """How many facts of a resource there are by now."""
+        return sum(step.resource == resource for step in self.steps)
+
+    def split(self, resource: str, mark: int, other: str) -> None:
+        """But for the first `mark` ones, the facts of a resource are another's."""
+        for index, step in enumerate(self.steps):
+            if step.resource == resource and (mark := mark - 1) < 0:
+                self.steps[index] = replace(step, resource=other)
+
     def _taken(self, kind: str, body: Json) -> list[TraceStep]:
         """The facts that wait for a body, or for one with the same content, no longer."""
         read, name = self._waiting.get(kind, ({}, ""))

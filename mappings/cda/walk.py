@@ -20,6 +20,7 @@ from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
 from mappings.cda.paths import DENIALS, STATEMENTS, code_of, denied, has_template
 from mappings.cda.sections import Section, section_of
 from mappings.cda.templates import templates
+from mappings.cda.twins import tell_apart
 from mappings.fhir import values
 
 Json = dict[str, Any]
@@ -69,6 +70,7 @@ class Walk(Assembly):
                 self.refuse(el, "out of place")
         for link in self.later:
             link()
+        tell_apart(self, found)
         return [each for each in found if each]
 
     def _section(self, el: Element) -> Json:

@@ -72,12 +72,16 @@ def _stated(walk: Walk, el: Element) -> Made:
     different things under one number are two."""
     key = encounters.key_of(el, walk)
     known = walk.by_ref.get(f"Encounter/{walk.identities.make('Encounter', key)}")
-    if known is None or known.stated:
+    if known is None or (known.stated and known is not walk.encounter):
         return walk.state(_MAP, el, key=key)
+    told = len(walk.issues)
     made = walk.fill(_MAP, el, Made(known.type, known.id, "state", len(walk.made), el))
     if _contradict(known.body, made.body):
         walk.issue("id-reused", el)
         return walk.state(_MAP, el, key=(*key, "other", made.body["period"]["start"]))
+    if known.stated:  # listed before, too
+        del walk.issues[told:]
+        return walk.state(_MAP, el, key=key)
     _complete(known, made)
     if known.mode == "stub":
         known.mode, known.el = "state", el

@@ -7,6 +7,7 @@ from adapter.store.unit import Unit
 from adapter.store.writing import commit_unit
 from mappings.convert import Mode, Repoint
 from mappings.fhir.codec import Json
+from mappings.fhir.values import absent
 from tests.adapter.store.conftest import AT, Site, observation, patient, told
 
 EARLY, LATER = "2026-03-04T09:00:00Z", "2026-03-05T09:00:00Z"
@@ -85,3 +86,22 @@ async def test_what_is_moved_on_purpose_keeps_what_it_is(site: Site) -> None:
     await site.write(lambda conn: commit_unit(conn, unit, site.keyring))
     body = await site.body("Encounter", "e1")
     assert (body["subject"], body["period"]) == ({"reference": "Patient/ben"}, {"start": "2026"})
+
+
+async def test_a_document_that_only_is_named_stays_its_patients(site: Site) -> None:
+    """What replaces or notifies of a document knows nothing of it: another patient's stays what it is."""
+
+    def letter(of: str, status: str, **attachment: object) -> Json:
+        return {
+            "resourceType": "DocumentReference",
+            "id": "d1",
+            "status": status,
+            "subject": {"reference": f"Patient/{of}"},
+            "content": [{"attachment": attachment or absent("unknown")}],
+        }
+
+    await say(site, letter("ana", "current", title="Hers"))
+    assert await say(site, letter("ben", "superseded"), mode="update", at=LATER) == {"other-patient"}
+    body = await site.body("DocumentReference", "d1")
+    assert (body["subject"], body["status"]) == ({"reference": "Patient/ana"}, "current")
+    assert body["content"] == [{"attachment": {"title": "Hers"}}]
