@@ -2,6 +2,7 @@
 
 - a Period that ends before it begins (per-1): clocks of two systems write them every day. The start stands, the end's
   text stays beside it
+- a condition that is over before it began: two elements of FHIR, else the same
 - an amount with a comparator where FHIR holds plain amounts only (sqty-1): its text stays
 - details of an order that does not say what it orders (prr-1): what it orders is absent, for a reason
 - an organization's address or telephone at home (org-2, org-3): whose it is says no use
@@ -26,7 +27,7 @@ from mappings.fhir.codec import decimal
 from mappings.fhir.contained import strings
 from mappings.fhir.primitives import PRIMITIVES
 from mappings.fhir.schema import Element, schema
-from mappings.hl7v2.periods import straighten
+from mappings.hl7v2.periods import reversed_, straighten
 from mappings.issues import issue
 
 _SHAPES = 8_192  # remembered, a kind and its members' names; a feed's rows make a few dozen of each
@@ -98,6 +99,8 @@ def _put_right(kind: str, body: Json, filled: list[str]) -> list[str]:
         filled.append(one_end)
     if kind == "Organization" and _nobodys_home(body):
         codes.append("contradiction")
+    if kind == "Condition" and _over_first(body):
+        codes.append("contradiction")
     return codes
 
 
@@ -122,6 +125,7 @@ class _Plan(NamedTuple):
 # With one of these members more is asked of a resource than its names tell.
 _MORE: Final[Mapping[str, frozenset[str]]] = {
     "Appointment": frozenset({"resourceType"}),
+    "Condition": frozenset({"abatementDateTime", "abatementPeriod"}),
     "Organization": frozenset({"telecom", "address"}),
     "ServiceRequest": frozenset({"orderDetail"}),
 }
@@ -196,6 +200,21 @@ def _nobodys_home(body: Json) -> bool:
     for each in at_home:
         del each["use"]
     return bool(at_home)
+
+
+def _over_first(body: Json) -> bool:
+    """Takes the end out of a condition that ends before it begins, and leaves its text beside; whether it had to."""
+    start = body.get("onsetDateTime") or body.get("onsetPeriod", {}).get("start")
+    holder, name = (
+        (body, "abatementDateTime") if "abatementDateTime" in body else (body.get("abatementPeriod", {}), "end")
+    )
+    end = holder.get(name)
+    if not start or not end or not reversed_(start, end):
+        return False
+    del holder[name]
+    if f"_{name}" not in holder:
+        values.put(holder, name, None, values.lexeme(end))
+    return True
 
 
 def _without_orphans(body: Json) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from mappings.convert import Conversion
 from mappings.fhir.validate import validate
+from mappings.fhir.values import lexeme
 from tests.mappings.hl7v2.messages import MR, Store, bodies, codes, convert, header, mapped, obx, one, segment
 
 NUMBER = "PRB1^HOSP^2.999.1.30^ISO"
@@ -79,6 +80,16 @@ def test_an_active_problem_has_no_end() -> None:
     conversion = ppr(prb(f9="20250303", f14="active"))
     assert "abatementDateTime" not in one(conversion, "Condition")
     assert "contradiction" in codes(conversion)
+
+
+def test_a_problem_that_is_over_before_it_began_keeps_its_start() -> None:
+    conversion = ppr(prb(f9="20250303", f16="20250401"))
+    problem = one(conversion, "Condition")
+    assert (problem["onsetDateTime"], code_of(problem, "clinicalStatus")) == ("2025-04-01", "resolved")
+    assert "abatementDateTime" not in problem
+    assert problem["_abatementDateTime"] == {"extension": [lexeme("2025-03-03")]}
+    assert "contradiction" in codes(conversion)
+    assert validate(problem) == ()
 
 
 def test_a_problem_that_is_active_again_loses_its_end() -> None:
