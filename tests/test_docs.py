@@ -63,6 +63,14 @@ def test_readme_targets_stand_in_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
+def test_what_is_written_from_fhir_is_not_called_missing() -> None:
+    absent = README.partition("## Not in this version")[2]
+    assert "from FHIR" not in absent, "`convert --to` writes HL7 v2 and CDA"
+    assert "FHIR writes" not in absent, "the API writes every type"
+    (row,) = [line for line in README.splitlines() if "docs/outbound.md" in line]
+    assert "HL7 v2 and CDA from FHIR" in row
+
+
 def test_ci_calls_the_test_command_of_the_readme() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text("utf-8")
     assert "`make test`" in README

@@ -176,6 +176,13 @@ def stored(*conversions: Conversion) -> dict[str, Json]:
 OLD, NEW = "20260301120000+0100", "20260302120000+0100"
 
 
+def test_the_reference_of_a_number_shows_its_latest_document() -> None:
+    first, later = version("D-1", OLD), version("D-1", NEW, title="<title>Later</title>")
+    for order in ((first, later), (later, first)):
+        (shown,) = stored(*order).values()
+        assert shown["content"][0]["attachment"]["url"] == f"Binary/{one(later, 'Binary')['id']}"
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "status"),
     [("RPLC", "replaces", "superseded"), ("APND", "appends", "current"), ("XFRM", "transforms", "current")],
