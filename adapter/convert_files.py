@@ -1,8 +1,9 @@
 """Files to FHIR Bundles, with no store: what `chartbridge convert` does.
 
-A folder's files keep their path below it; a file keeps its name. Two inputs for one target are refused before anything
-is written. A file that cannot be converted costs only itself. Line ends are the reader's to understand: bytes are
-converted as they lie there.
+A folder's files keep their path below it; a file keeps its name. What lies in a folder and is neither a message nor a
+document is left out, and told of (`file_kinds.py`); a file that is named is converted, or fails. Two inputs for one
+target are refused before anything is written. A file that cannot be converted costs only itself. Line ends are the
+reader's to understand: bytes are converted as they lie there.
 
 Of a batch, or of several messages in a row, each becomes a Bundle of its own: they are statements whose order counts.
 `night.hl7` with 12 messages becomes the folder `night.hl7/` with `01.json` to `12.json`. A CDA document is one whatever
@@ -13,8 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from adapter.errors import OURS, TooLarge, UsageError, whereabouts
+from adapter.file_kinds import is_convertible, is_writable
 from adapter.files import put_whole
 from adapter.inbound.batch import Part, split
 from mappings.bundle import Kind, bundle, usual
@@ -44,16 +47,28 @@ class Converted:
         return f"{self.source}#{self.message}" if self.message else str(self.source)
 
 
-def plan(arguments: Sequence[Path], out: Path, suffix: str = "") -> list[tuple[Path, Path]]:
-    """Pairs of input and target. Raises UsageError: an input is missing, two have one target, or there is none.
+class Plan(NamedTuple):
+    """Pairs of input and target, and the files of folders that are left out."""
+
+    pairs: list[tuple[Path, Path]]
+    left_out: list[Path]
+
+
+def plan(arguments: Sequence[Path], out: Path, suffix: str = "") -> Plan:
+    """What is to be converted. Raises UsageError: an input is missing, two have one target, or there is none.
 
     What lies in `out` already is no input: the same command may be given twice. A target is the file's name with
-    `.json` behind it, or with `suffix` in place of its own.
+    `.json` behind it, or with `suffix` in place of its own, which is for FHIR files.
     """
     pairs: dict[Path, Path] = {}
+    left_out: list[Path] = []
     written = out.resolve()
-    for source, below in _files(arguments):
+    is_meant = is_writable if suffix else is_convertible
+    for source, below, named in _files(arguments):
         if source.resolve().is_relative_to(written):
+            continue
+        if not named and not is_meant(source):
+            left_out.append(source)
             continue
         target = out / (below.with_suffix(suffix) if suffix else f"{below}.json")
         if target in pairs:
@@ -61,16 +76,17 @@ def plan(arguments: Sequence[Path], out: Path, suffix: str = "") -> list[tuple[P
         pairs[target] = source
     if not pairs:
         raise UsageError("no file to convert", hint="name files, or folders of them")
-    return [(source, target) for target, source in pairs.items()]
+    return Plan([(source, target) for target, source in pairs.items()], left_out)
 
 
-def _files(arguments: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+def _files(arguments: Sequence[Path]) -> Iterator[tuple[Path, Path, bool]]:
+    """(file, its path below what was named, whether it was named itself)."""
     for argument in arguments:
         if argument.is_file():
-            yield argument, Path(argument.name)
+            yield argument, Path(argument.name), True
         elif argument.is_dir():
             for file in sorted(path for path in argument.rglob("*") if path.is_file()):
-                yield file, file.relative_to(argument)
+                yield file, file.relative_to(argument), False
         else:
             raise UsageError(f"no such file or folder: {argument}")
 

@@ -73,8 +73,9 @@ def convert(
     kind = next((known for known in KINDS if known == bundle), None)
     if bundle and kind is None:
         raise UsageError(f"no kind of Bundle {bundle}", hint=", ".join(KINDS))
-    pairs = plan(files, out)
+    pairs, left_out = plan(files, out)
     loaded = read_profile(profile)
+    _tell(left_out, "neither a message nor a document")
     taken = frozenset(target for _, target in pairs)
     done = [one for source, target in pairs for one in convert_file(source, target, loaded, kind, taken, now())]
     for result in done:
@@ -108,16 +109,22 @@ def _write(files: list[Path], out: Path, to: str, receiver: Path | None, profile
         if receiver is not None:
             raise UsageError("a document has no receiver", hint="--profile says under which names it is written")
         used = read_profile(profile)
-        return _report(
-            [write_document(source, target, kind, used) for source, target in plan(files, out, ".xml")], "entries"
-        )
+        pairs, left_out = plan(files, out, ".xml")
+        _tell(left_out, "no FHIR")
+        return _report([write_document(source, target, kind, used) for source, target in pairs], "entries")
     try:
         found = read_receiver(receiver) if receiver is not None else Receiver.of(read_profile(profile))
     except OutboundError as exc:
         raise UsageError(str(exc)) from exc
-    return _report(
-        [write_file(source, target, to, found, now()) for source, target in plan(files, out, ".hl7")], "segments"
-    )
+    pairs, left_out = plan(files, out, ".hl7")
+    _tell(left_out, "no FHIR")
+    return _report([write_file(source, target, to, found, now()) for source, target in pairs], "segments")
+
+
+def _tell(left_out: list[Path], what: str) -> None:
+    """Files of folders that nobody can have meant."""
+    for file in left_out:
+        progress(f"{file}: left out, {what}")
 
 
 def _report(done: "list[WrittenFile]", parts: str) -> int:

@@ -33,11 +33,11 @@ def inbox(tmp_path: Path) -> Path:
 
 def test_a_folders_files_keep_their_path_and_a_file_its_name(inbox: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert plan([inbox], out) == [
+    assert plan([inbox], out).pairs == [
         (inbox / "a.hl7", out / "a.hl7.json"),
         (inbox / "ward" / "b.hl7", out / "ward" / "b.hl7.json"),
     ]
-    assert plan([inbox / "ward" / "b.hl7"], out) == [(inbox / "ward" / "b.hl7", out / "b.hl7.json")]
+    assert plan([inbox / "ward" / "b.hl7"], out).pairs == [(inbox / "ward" / "b.hl7", out / "b.hl7.json")]
 
 
 def test_two_inputs_for_one_target_are_refused_before_anything_is_written(inbox: Path, tmp_path: Path) -> None:
@@ -57,10 +57,54 @@ def test_nothing_to_convert_is_a_wrong_call(tmp_path: Path) -> None:
 
 def test_results_of_an_earlier_run_are_no_input(inbox: Path) -> None:
     out = inbox / "out"
-    pairs = plan([inbox], out)
+    pairs = plan([inbox], out).pairs
     for source, target in pairs:
         assert not convert_file(source, target, PROFILE, "collection").failure
-    assert plan([inbox], out) == pairs
+    assert plan([inbox], out).pairs == pairs
+
+
+HEAD = b"MSH|^~\\&|"
+NEITHER = [
+    ("LICENSE", b"Apache License\n"), ("README.md", b"# Messages\n\nMSH is a segment\n"), ("empty", b""),
+    ("scan.pdf", b"%PDF-1.7\n"), ("CDA.xsl", b"<?xml version='1.0'?><!-- a --><xsl:stylesheet xmlns:xsl='x'/>"),
+    ("schema.xml", "<schema>ClinicalDocument</schema>".encode("utf-16")),
+    ("index.html", b"<!DOCTYPE html><html><body></body></html>"),
+]  # fmt: skip
+MEANT = [
+    ("message", HEAD), ("noted.txt", b"received at 8:00\n" + HEAD), ("night", b"\x0bBHS|^~\\&|"),
+    ("wide", "MSH|^~\\&|".encode("utf-16")), ("hello.hl7", b"hello"), ("empty.xml", b""), ("torn.xml", b"<"),
+    ("torn", b"<ClinicalDocument><"), ("no-namespace", b"<ClinicalDocument/>"), ("prefixed", b"<n1:ClinicalDocument"),
+    ("dtd", b"<!DOCTYPE x [<!ENTITY e SYSTEM 'f'>]><ClinicalDocument>&e;</ClinicalDocument>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "data"), NEITHER, ids=[name for name, _ in NEITHER])
+def test_what_is_neither_message_nor_document_is_left_out_of_a_folder(
+    inbox: Path, tmp_path: Path, name: str, data: bytes
+) -> None:
+    (inbox / name).write_bytes(data)
+    found = plan([inbox, inbox / "ward"], tmp_path / "out")
+    assert [source.name for source, _ in found.pairs] == ["a.hl7", "b.hl7", "b.hl7"]
+    assert found.left_out == [inbox / name]
+    assert plan([inbox / name], tmp_path / "out").pairs == [(inbox / name, tmp_path / "out" / f"{name}.json")], "named"
+
+
+@pytest.mark.parametrize(("name", "data"), MEANT, ids=[name for name, _ in MEANT])
+def test_what_is_broken_is_not_left_out(inbox: Path, tmp_path: Path, name: str, data: bytes) -> None:
+    (inbox / name).write_bytes(data)
+    found = plan([inbox], tmp_path / "out")
+    assert inbox / name in [source for source, _ in found.pairs]
+    assert found.left_out == []
+
+
+def test_a_folder_of_fhir_is_its_json(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, data in (("a.json", b""), ("bundle", b"\n{"), ("LICENSE", b"Apache"), ("receiver.toml", b"version = 1")):
+        (folder / name).write_bytes(data)
+    found = plan([folder], tmp_path / "out", ".hl7")
+    assert [source.name for source, _ in found.pairs] == ["a.json", "bundle"]
+    assert [source.name for source in found.left_out] == ["LICENSE", "receiver.toml"]
 
 
 def test_a_bundle_is_written_whole_with_nothing_beside_it(inbox: Path, tmp_path: Path) -> None:

@@ -44,6 +44,19 @@ def test_convert_ends_with_0_8_1_or_2(plain: Command, tmp_path: Path) -> None:
     assert json.loads((out / "adt-a01-admission.hl7.json").read_bytes())["resourceType"] == "Bundle"
 
 
+def test_convert_tells_what_it_leaves_out_of_a_folder(plain: Command, tmp_path: Path) -> None:
+    inbox, out = tmp_path / "in", tmp_path / "out"
+    inbox.mkdir()
+    (inbox / "a.hl7").write_bytes(ADMISSION.read_bytes())
+    (inbox / "LICENSE").write_text("Apache License", "utf-8")
+    ended = plain("convert", "--out", out, inbox, json=True)
+    assert (ended.code, [one["file"] for one in ended.objects()]) == (0, [str(inbox / "a.hl7")])
+    assert f"{inbox / 'LICENSE'}: left out, neither a message nor a document" in ended.err
+    assert plain("convert", "--out", out, inbox, inbox / "LICENSE").code == 8, "what is named is meant"
+    (inbox / "torn").write_bytes(b"<ClinicalDocument>")
+    assert plain("convert", "--out", out, inbox).code == 8
+
+
 def test_a_list_names_states_and_no_content(command: Command) -> None:
     listed = command("msg", "list", json=True).objects()
     assert [(one["seq"], one["state"]) for one in listed] == [
