@@ -23,7 +23,7 @@ from adapter.access.disclose import Ask, Released
 from adapter.access.identity import Actor
 from adapter.access.scopes import Letter
 from adapter.api import outcome
-from adapter.api.content import MEDIA_TYPE
+from adapter.api.content import MEDIA_TYPE, PATCHES
 from adapter.api.encoding import unpacked
 from adapter.api.presentation import PLAIN, Presentation, asked, presented
 from adapter.errors import BadRequest, ChartbridgeError, Throttled, TooLarge, Unauthorised, Unavailable
@@ -243,6 +243,8 @@ def refusal(error: ChartbridgeError) -> Answer:
         headers.append((b"www-authenticate", challenge))
     if error.code == "body-encoding" and error.status_hint == 415:
         headers.append((b"accept-encoding", b"gzip"))
+    if error.code == "patch-type":
+        headers.append((b"accept-patch", ", ".join(PATCHES).encode()))
     if isinstance(error, Throttled | Unavailable) or error.status_hint in RETRY_AFTER_S:
         headers.append((b"retry-after", RETRY_AFTER_S.get(error.status_hint, b"1")))
     return Answer(error.status_hint, outcome.of_error(error), tuple(headers))

@@ -32,6 +32,8 @@ FORM_OF = {
     for form in Form
     for name in ("application/fhir+{}", "application/{}", "text/{}", "application/{}+fhir", "{}")
 }
+JSON_PATCH = "application/json-patch+json"
+PATCHES = (JSON_PATCH, "application/merge-patch+json", Form.JSON.value, "application/json")  # all but the first merge
 WILD = frozenset({"*/*", "application/*", "*"})
 MAX_HEADER_CHARS = 2048  # of an Accept header; bounds what we parse
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
@@ -91,6 +93,15 @@ def body_form(content_type: str | None) -> Form:
     if read is None or read[0] not in FORM_OF:
         raise UnsupportedMedia(f"a body must be {Form.JSON.value} or {Form.XML.value}", code="body-type")
     return FORM_OF[read[0]]
+
+
+@lru_cache(maxsize=64)
+def patch_type(content_type: str | None) -> str:
+    """The media type of a patch, in lower case. Raises UnsupportedMedia unless it is one of `PATCHES`, in UTF-8."""
+    read = _range(content_type) if content_type and len(content_type) <= MAX_HEADER_CHARS else None
+    if read is None or read[0] not in PATCHES:
+        raise UnsupportedMedia(f"a patch must be one of {', '.join(PATCHES)}", code="patch-type")
+    return read[0]
 
 
 @lru_cache(maxsize=256)

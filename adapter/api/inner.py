@@ -4,6 +4,7 @@ An entry is a call of its own: its own scopes, its own pass of the gate, its own
 becomes an entry of the answer. http://hl7.org/fhir/R4/http.html#trules
 """
 
+import base64
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -72,8 +73,8 @@ def request_of(number: int, entry: Json, base: str) -> Request:
 
 def inner_call(call: Call, asked: Request) -> Call:
     """The call that an entry makes: who asks and when is the outer's, the rest its own."""
-    body = b"" if asked.resource is None else encode(asked.resource)
-    headers = {b"content-type": MEDIA_TYPE.encode(), **asked.conditions}
+    media_type, body = _body(asked)
+    headers = {b"content-type": media_type, **asked.conditions}
     if (prefer := call.headers.get(b"prefer")) is not None:
         headers[b"prefer"] = prefer
 
@@ -92,6 +93,20 @@ def inner_call(call: Call, asked: Request) -> Call:
         _pairs=None,
         presentation=PLAIN,
     )
+
+
+def _body(asked: Request) -> tuple[bytes, bytes]:
+    """The media type and bytes of an entry's body; those of a patch stand inside a Binary, or it is a merge object."""
+    resource = asked.resource
+    if resource is None:
+        return MEDIA_TYPE.encode(), b""
+    if asked.method == "PATCH" and isinstance(resource, dict) and resource.get("resourceType") == "Binary":
+        kind, data = resource.get("contentType"), resource.get("data")
+        try:
+            return str(kind).encode("ascii", "replace"), base64.b64decode(str(data), validate=True)
+        except ValueError:
+            return str(kind).encode("ascii", "replace"), b""  # which is no patch, and refused as none
+    return MEDIA_TYPE.encode(), encode(resource)
 
 
 async def answered(call: Call, dispatch: Dispatch) -> Answer:

@@ -17,6 +17,7 @@ from adapter.api.capability import capabilities
 from adapter.api.cda import receive_document
 from adapter.api.consent import create as create_consent
 from adapter.api.consent import update as update_consent
+from adapter.api.content import PATCHES
 from adapter.api.create import create
 from adapter.api.delete import delete
 from adapter.api.health import livez, readyz
@@ -37,6 +38,7 @@ from adapter.api.operations.export import (
 from adapter.api.operations.match import match
 from adapter.api.operations.terminology import expand, translate, validate_code_of_set, validate_code_of_system
 from adapter.api.operations.validate import validate_instance, validate_type
+from adapter.api.patch import patch
 from adapter.api.read import read
 from adapter.api.search import FORM, search_compartment, search_system, search_type
 from adapter.api.update import conditional_update, update
@@ -105,6 +107,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("create", ("POST",), "/fhir/{type}", create, without=ELSEWHERE, conditional=True),
     Interaction("update", ("PUT",), "/fhir/{type}/{id}", update, without=ELSEWHERE),
     Interaction("update", ("PUT",), "/fhir/{type}", conditional_update, without=ELSEWHERE),
+    Interaction("patch", ("PATCH",), "/fhir/{type}/{id}", patch, takes=PATCHES, without=ELSEWHERE),
     Interaction("job-cancel", ("DELETE",), "/fhir/job/{id}", cancel_job, discloses=False, negotiates=False),
     Interaction("delete", ("DELETE",), "/fhir/{type}/{id}", delete, without=ELSEWHERE),
     Interaction("transaction", ("POST",), "/fhir", lambda call: interact(call, dispatch)),

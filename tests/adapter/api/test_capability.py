@@ -205,7 +205,7 @@ def test_every_claimed_parameter_of_every_type_parses_and_names_its_tier(stateme
             assert parameter["documentation"][:4] in ("T0: ", "T1: ", "T2: ", "T3: ")
 
 
-@pytest.mark.parametrize("code", ["create", "update", "delete"])
+@pytest.mark.parametrize("code", ["create", "update", "patch", "delete"])
 async def test_what_is_claimed_to_be_written_is_and_the_rest_is_refused(node: Node, statement: Json, code: str) -> None:
     """405 is the answer of a type that is not written; any other says that the interaction is there."""
     for resource in statement["rest"][0]["resource"]:
@@ -214,7 +214,8 @@ async def test_what_is_claimed_to_be_written_is_and_the_rest_is_refused(node: No
             continue
         async with node.client() as ward:
             body = {"resourceType": kind}
-            method, path = {"create": ("POST", ""), "update": ("PUT", "/none"), "delete": ("DELETE", "/none")}[code]
+            methods = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+            method, path = methods[code], "" if code == "create" else "/none"
             answer = await ward.request(method, f"/fhir/{kind}{path}", json=body)
         claimed = code in codes(resource)
         assert (answer.status_code != 405) is claimed

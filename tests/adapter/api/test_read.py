@@ -259,7 +259,7 @@ BAD: list[tuple[str, str, dict[str, str], int]] = [
     ("GET", "/nothing", {}, 404),
     ("GET", "/", {}, 404),
     ("DELETE", "/fhir/Patient", {}, 405),
-    ("PATCH", "/fhir/Consent/c1", {}, 405),
+    ("PATCH", "/fhir/Patient", {}, 405),
     ("POST", "/fhir/Patient", {}, 415),
     ("POST", "/fhir/Patient/p1", {}, 405),
     ("GET", "/fhir/Patient/p1?x=" + "y" * MAX_QUERY_BYTES, {}, 400),
