@@ -51,6 +51,7 @@ class _Waiting(NamedTuple):
     held: Json
     keys: frozenset[Key]
     kinds: frozenset[str]
+    keeps: bool  # the number, where nothing that it stands for may stand there
 
 
 class _About(NamedTuple):
@@ -154,8 +155,8 @@ def _placed(waiting: _Waiting, ctx: Any) -> bool:
         return False
     own = f"{waiting.made.type}/{waiting.made.body['id']}"
     fitting = [found for each in became if (found := [ref for ref in each if ref != own])]
-    if len(fitting) > 1:
-        return True  # one number for several: nobody knows which is meant
+    if len(fitting) > 1 or (waiting.keeps and not fitting):
+        return True  # one number for several: nobody knows which is meant; or the statement is another document's
     for held, name in list(_lists(waiting.made.body)):
         for index, each in enumerate(held[name]):
             if each is waiting.held:
@@ -190,17 +191,24 @@ def _told(waiting: _About, ctx: Any) -> bool:
     return True
 
 
+def pointing(node: Element, ctx: Any, kinds: frozenset[str], *, keeps: bool = False) -> Json | None:
+    """A reference to the statement of a number, one of several: the number, until what states it is mapped.
+
+    `keeps`: the number stays where nothing in the document states it as one of these kinds."""
+    number = first_number(ctx.kids[node].get("id", ()), ctx)
+    if number is None:
+        return None
+    held: Json = {"identifier": number}
+    if getattr(ctx, "builder", None) is not None:
+        _known(ctx).waiting.append(_Waiting(ctx.builder, held, raw_keys(node, ctx), kinds, keeps))
+    return held
+
+
 def _registered(name: str, kinds: frozenset[str]) -> None:
     def call(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
         if isinstance(node, str):
             return None
-        number = first_number(ctx.kids[node].get("id", ()), ctx)
-        if number is None:
-            return None
-        held: Json = {"identifier": number}
-        if getattr(ctx, "builder", None) is not None:
-            _known(ctx).waiting.append(_Waiting(ctx.builder, held, raw_keys(node, ctx), kinds))
-        return held
+        return pointing(node, ctx, kinds)
 
     call.__doc__ = f"What an entry reference points at: {', '.join(sorted(kinds)) or 'any resource'}."
     datatype(name, gives="Reference", reads=_READS)(call)

@@ -8,20 +8,22 @@ eHDSI eDispensation (dispensed medicine entry).
 
 from typing import Any
 
-from mappings.cda.datatypes.identifiers import first_number
+from mappings.cda.bare import names_nothing
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.document import Element
+from mappings.cda.domains import entry_reference
 from mappings.cda.domains.medication import ORDERS, owner
 from mappings.cda.domains.product import is_specific
 from mappings.cda.handlers import HANDLERS, handles
 from mappings.cda.named import resolver
-from mappings.cda.paths import is_valued, parse_paths, reader
+from mappings.cda.paths import parse_paths, reader
 from mappings.cda.walk import Walk
 from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
 
 _REQUEST = "MedicationRequest/"
+_ORDERED = frozenset({"MedicationRequest"})
 
 (_device,) = (reader(ref) for ref in parse_paths("participant/participantRole/playingDevice"))
 _orders = tuple(
@@ -54,28 +56,22 @@ def _dispense(walk: Walk, el: Element) -> None:
     for read in _orders:
         for order in read(el, walk):
             walk.read.discard(order)
-            if order.get("moodCode") in ORDERS and not _is_reference(order, walk):
+            if order.get("moodCode") in ORDERS and not names_nothing(order, walk):
                 walk.take(order)
                 walk.statement = el
     walk.state("supply.MedicationDispense", el)
 
 
-def _is_reference(order: Element, ctx: Any) -> bool:
-    """Whether an order is only pointed at."""
-    kids = ctx.kids[order]
-    return not any(is_valued(each) for name in ("consumable", "product", "quantity") for each in kids.get(name, ()))
-
-
 @datatype("ORDER[Reference(MedicationRequest)]", gives="Reference", reads={"id"})
 def order_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
-    """The order inside of a dispense: what it was made into, else its number."""
+    """The order inside of a dispense: what it was made into; one that is only pointed at is what the document states
+    under its number, else the number, for it stands in another document."""
     if isinstance(node, str):
         return None
     made = ctx.outcomes[node].resource if node in ctx.outcomes else ""
     if made.startswith(_REQUEST):
         return {"reference": made}
-    number = first_number(ctx.kids[node].get("id", ()), ctx)
-    return {"identifier": number} if number is not None else None
+    return entry_reference.pointing(node, ctx, _ORDERED, keeps=True)
 
 
 @resolver("prescription")

@@ -410,6 +410,42 @@ def test_who_dispensed_it_did_not_prescribe_it() -> None:
     ]
 
 
+BARE = [
+    '<consumable nullFlavor="NI"/>', "",
+    "<consumable><manufacturedProduct><manufacturedMaterial/></manufacturedProduct></consumable>",
+    '<consumable typeCode="CSM"><manufacturedProduct classCode="MANU"><templateId root="2.999.8"/>'
+    '<manufacturedMaterial><code nullFlavor="NA"/><name/></manufacturedMaterial></manufacturedProduct></consumable>',
+]  # fmt: skip
+
+
+def dispensed(order: str) -> str:
+    return supplied(product(holder="product") + related(order), mood="EVN")
+
+
+@pytest.mark.parametrize("material", BARE)
+def test_a_dispense_names_the_prescription_of_another_document_by_its_number(material: str) -> None:
+    """A made-up order without a drug would be another one than the prescription that is stored."""
+    order = f'<substanceAdministration moodCode="INT"><id root="2.999.5" extension="RX"/>{material}'
+    part = dispensed(f"{order}</substanceAdministration>")
+    twice = part.replace("<product>", '<quantity value="2"/><product>')
+    done = entries(part, twice, section="60590-7")
+    assert every(done, "MedicationRequest") == []
+    assert len(every(done, "MedicationDispense")) == 2
+    for each in every(done, "MedicationDispense"):
+        assert each["authorizingPrescription"] == [{"identifier": {"system": "urn:oid:2.999.5", "value": "RX"}}]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_dispense_refers_to_the_prescription_that_the_document_states(later: bool) -> None:
+    order = f'<substanceAdministration moodCode="INT"><id root="2.999.5" extension="RX"/>{BARE[2]}'
+    stated = given('<id root="2.999.5" extension="RX"/>' + STATUS, mood="INT")
+    both = [stated, dispensed(f"{order}</substanceAdministration>")]
+    done = entries(*(reversed(both) if later else both))
+    assert one(done, "MedicationDispense")["authorizingPrescription"] == [
+        {"reference": f"MedicationRequest/{one(done, 'MedicationRequest')['id']}"}
+    ]
+
+
 SUBSTITUTED = [("", True), ('negationInd="true"', False)]
 
 
