@@ -426,9 +426,9 @@ def dispensed(order: str) -> str:
 def test_a_dispense_names_the_prescription_of_another_document_by_its_number(material: str) -> None:
     """A made-up order without a drug would be another one than the prescription that is stored."""
     order = f'<substanceAdministration moodCode="INT"><id root="2.999.5" extension="RX"/>{material}'
-    part = dispensed(f"{order}</substanceAdministration>")
-    twice = part.replace("<product>", '<quantity value="2"/><product>')
-    done = entries(part, twice, section="60590-7")
+    parts = [dispensed(f"{order}</substanceAdministration>").replace("<product>", f'<quantity value="{n}"/><product>')
+             for n in (1, 2)]  # fmt: skip
+    done = entries(*parts, section="60590-7")
     assert every(done, "MedicationRequest") == []
     assert len(every(done, "MedicationDispense")) == 2
     for each in every(done, "MedicationDispense"):
