@@ -107,7 +107,9 @@ _LIST = (
     Code("duplicate-id", "warning", "two elements of the narrative have one ID; the first was taken"),
     Code("bad-null-flavor", "warning", "nullFlavor holds no null flavour; the value counts as unknown"),
     Code("id-reused", "warning", "statements that differ share one id; they were told apart by what they say"),
-    Code("document-id-reused", "warning", "a document of this id with other bytes is known; the bytes of both are kept"),
+    Code(
+        "document-id-reused", "warning", "a document of this id with other bytes is known; the bytes of both are kept"
+    ),
     Code("dated-ahead", "warning", "the document is dated after its receipt; its statements count as of the receipt"),
     Code("status-conflict", "warning", "status and times contradict each other; the safer reading was taken"),
     Code("dangling-reference", "warning", "a reference points at nothing in the document"),
