@@ -30,6 +30,7 @@ from adapter.inbound.intake import Intake
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
 from adapter.lock import lock
+from adapter.notices.notifier import Notifier
 from adapter.pipeline import Parts as PipelineParts
 from adapter.pipeline import Pipeline
 from adapter.receiving import Receipt, background, open_journal
@@ -105,6 +106,7 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
             services.delivery.heard_by(pipeline.owed)
             background(parts, failed, site.ledger.keep_integrated(_report), "checkpoints")
             background(parts, failed, receipt.replies.run(), "replies")
+            background(parts, failed, Notifier(services).run(), "notices")
             http_server.check(site.settings.http, folder)
             await parts.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
             await receipt.open(parts)

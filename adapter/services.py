@@ -21,6 +21,7 @@ from adapter.entropy import Buffered
 from adapter.errors import IntegrityFault
 from adapter.exporting import Exports
 from adapter.inbound.intake import Intake
+from adapter.notices.endpoint import Endpoints
 from adapter.seal.keyring import Keyring
 from adapter.settings import Settings
 from adapter.store.engine import DataStore
@@ -54,6 +55,7 @@ class Services:
     entropy: Entropy
     started: datetime
     intakes: Mapping[str, Intake] = field(default_factory=dict)
+    endpoints: Endpoints = field(default_factory=Endpoints)
     capability: dict[str, asyncio.Task[bytes]] = field(default_factory=dict)
 
     @property

@@ -131,6 +131,7 @@ class Client(Section):
     scopes: str = Field(description="SMART v2 scopes, separated by blanks")
     purposes: tuple[str, ...] = Field(min_length=1, description="v3-ActReason codes; the first is the default")
     feed: str = Field(default="", description="feed that it may POST to /hl7v2")
+    notify: tuple[str, ...] = Field(default=(), description="hosts, or host:port, its subscriptions may name")
 
 
 class Access(Section):

@@ -90,6 +90,26 @@ class Identities:
         self._believe(key, _Believed(actor, min(claims.expires, now + CACHE_S)))
         return actor
 
+    def standing(self, client_id: str, scope: str, purposes: str) -> Actor | None:
+        """A client as its subscription acts: what its token allowed then, and its registration allows now; None where
+        nothing is left of either."""
+        client = self._clients.get(client_id)
+        kept = tuple(one for one in purposes.split() if client is not None and one in client.purposes)
+        if client is None or not kept:
+            return None
+        organisation = Organisation(client.system, client.identifier)
+        return Actor(
+            client_id=client_id,
+            organisation=organisation,
+            own=organisation == self._own,
+            roles=frozenset(client.roles),
+            scopes=Scopes(intersect(parse(scope), parse(client.scopes))),
+            purposes=kept,
+            feed=client.feed,
+            jti="",
+            address="",
+        )
+
     def _actor(self, claims: Claims, address: str) -> Actor:
         client = self._clients.get(claims.client_id)
         if client is None or (client.system, client.identifier) != claims.organisation:

@@ -21,7 +21,7 @@ from adapter.access.identity import Actor
 from adapter.access.permits import Permit, Permits
 from adapter.access.scopes import Judgement, Letter
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys
-from adapter.store import owners
+from adapter.store import owners, subscriptions
 from adapter.store.owners import OwnerFacts
 from adapter.store.resources import Sealed
 from mappings.fhir.codec import decode
@@ -31,6 +31,7 @@ Matches = Callable[[Json], bool]
 
 # what she permits and forbids to others is no part of what she permits to one of them: a restriction must not show
 PRIVATE = frozenset({"Consent"})
+SUBSCRIPTION = "Subscription"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,13 @@ class Sight:
 
     def permitted(self, sealed: Sealed) -> bool:
         """Step 5."""
-        return bool(self.permits[sealed.owner]) and (self._ask.actor.own or sealed.type not in PRIVATE)
+        if not self.permits[sealed.owner] or (sealed.type in PRIVATE and not self._ask.actor.own):
+            return False
+        return sealed.type != SUBSCRIPTION or self._is_askers(sealed)
+
+    def _is_askers(self, sealed: Sealed) -> bool:
+        """A Subscription is its client's alone: it holds the keys to the client's own door."""
+        return subscriptions.client_of(self._conn, sealed.rid) == self._ask.actor.client_id
 
     def open(self, sealed: Sealed, matches: Matches | None) -> Disclosed | None:
         """Step 4: the plaintext, or None when it is not what was asked for."""

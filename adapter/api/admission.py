@@ -1,6 +1,7 @@
 """Who may write what: scopes, organisation, and types that are written by rules of their own. Before any look-up.
 
-1. The type is written here at all: an AuditEvent is rendered from the log, a Consent has rules of its own (405).
+1. The type is written here at all: an AuditEvent is rendered from the log, a Consent and a Subscription have rules
+   of their own (405).
 2. The token's scopes cover the letters: `c` create, `u` update, `d` delete; a patch needs `r` too, an update of what
    does not exist `c`, a conditional write `s` without a query, and the scopes of `system/` alone. No: 403.
 3. The client is of the custodian's organisation; a gateway creates and does nothing else. No: 403.
@@ -19,6 +20,7 @@ from adapter.errors import MethodNotAllowed
 GATEWAY = "gateway"
 RENDERED = frozenset({"AuditEvent"})  # from the log, never written
 CONSENT = "Consent"
+SUBSCRIPTION = "Subscription"
 
 
 def check_writable(kind: str) -> None:
@@ -27,6 +29,8 @@ def check_writable(kind: str) -> None:
         raise MethodNotAllowed("what this type shows is read from the log", code="read-only")
     if kind == CONSENT:
         raise MethodNotAllowed("a consent is created, amended and revoked, and nothing else", code="read-only")
+    if kind == SUBSCRIPTION:
+        raise MethodNotAllowed("a subscription is created, updated and deleted by its id alone", code="read-only")
 
 
 async def admit(

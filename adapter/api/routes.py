@@ -10,7 +10,7 @@ from functools import cache
 
 from starlette.routing import Route, compile_path
 
-from adapter.api.admission import CONSENT, RENDERED
+from adapter.api.admission import CONSENT, RENDERED, SUBSCRIPTION
 from adapter.api.batch import interact
 from adapter.api.call import Answer, Call, FhirEndpoint
 from adapter.api.capability import capabilities
@@ -41,13 +41,16 @@ from adapter.api.operations.validate import validate_instance, validate_type
 from adapter.api.patch import patch
 from adapter.api.read import read
 from adapter.api.search import FORM, search_compartment, search_system, search_type
+from adapter.api.subscription import create as create_subscription
+from adapter.api.subscription import delete as delete_subscription
+from adapter.api.subscription import update as update_subscription
 from adapter.api.update import conditional_update, update
 from adapter.api.vread import vread
 from adapter.api.well_known import well_known
 from adapter.errors import MethodNotAllowed, NotFound
 from adapter.services import Services
 
-ELSEWHERE = RENDERED | {CONSENT}  # read from the log; written in a way of its own
+ELSEWHERE = RENDERED | {CONSENT, SUBSCRIPTION}  # read from the log; written in ways of their own
 
 # The most asked for stand first; a literal path stands before a pattern that would take it.
 TABLE: tuple[Interaction, ...] = (
@@ -104,6 +107,9 @@ TABLE: tuple[Interaction, ...] = (
     ),
     Interaction("create", ("POST",), "/fhir/Consent", create_consent),
     Interaction("update", ("PUT",), "/fhir/Consent/{id}", update_consent),
+    Interaction("create", ("POST",), "/fhir/Subscription", create_subscription),
+    Interaction("update", ("PUT",), "/fhir/Subscription/{id}", update_subscription),
+    Interaction("delete", ("DELETE",), "/fhir/Subscription/{id}", delete_subscription),
     Interaction("create", ("POST",), "/fhir/{type}", create, without=ELSEWHERE, conditional=True),
     Interaction("update", ("PUT",), "/fhir/{type}/{id}", update, without=ELSEWHERE),
     Interaction("update", ("PUT",), "/fhir/{type}", conditional_update, without=ELSEWHERE),

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from adapter.cli import db, feed, keys, ledger, map_, msg, run, token
+from adapter.cli import db, feed, keys, ledger, map_, msg, run, subscription, token
 from adapter.cli.console import OPTIONS, Exit, complain
 from adapter.errors import ChartbridgeError
 from ledger.errors import AppendFailed, IntegrityError, LedgerError, VerificationError
@@ -33,6 +33,7 @@ run.add_to(app)
 app.add_typer(feed.app, name="feed")
 app.add_typer(msg.app, name="msg")
 app.add_typer(map_.app, name="map")
+app.add_typer(subscription.app, name="subscription")
 app.add_typer(token.app, name="token")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")

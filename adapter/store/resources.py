@@ -16,6 +16,7 @@ from adapter.seal.blind import keyed_id
 from adapter.seal.envelope import BodyKeys
 from adapter.seal.keyring import Keyring, OrganisationKeys
 from adapter.store.engine import Hot, Row
+from mappings.fhir.codec import Json, decode
 
 _COLUMNS = "r.org, r.rid, r.type, r.fid, v.owner, v.ver, v.txn, v.at, v.op, v.body, r.ver"
 _CURRENT = f"SELECT {_COLUMNS} FROM resource r LEFT JOIN version v ON v.rid = r.rid AND v.ver = r.ver"  # noqa: S608
@@ -75,6 +76,19 @@ def content(conn: Connection, ring: Keyring, resource_type: str, logical_id: str
     """What one version holds, opened for what stays inside the node; None where there is none, or a deletion."""
     found = version(conn, ring.organisation(), resource_type, logical_id, ver)
     return None if found is None or found.deleted else found.open(ring.owner(found.owner))
+
+
+def numbered(conn: Connection, org: OrganisationKeys, rid: int, ver: int) -> Sealed | None:
+    """One version of the resource with this number."""
+    return _sealed(Hot(conn).one(f"{_ANY} WHERE v.rid = ? AND v.ver = ?", (rid, ver)), org.org)
+
+
+def newest(conn: Connection, ring: Keyring, rid: int) -> tuple[Json, int] | None:
+    """What stands and its version, opened for what stays inside the node; None where it was deleted."""
+    found = next(iter(by_rids(conn, ring.organisation(), (rid,))), None)
+    if found is None or found.deleted:
+        return None
+    return decode(found.open(ring.owner(found.owner))), found.ver
 
 
 def history(

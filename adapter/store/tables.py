@@ -15,7 +15,7 @@ Source: fhir chapter §5; operations chapter §4 (messages); ledger chapter §15
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0002"  # the migration that this code needs
+REVISION = "0003"  # the migration that this code needs
 
 LOCATOR_OWNER = -1  # reserved owner of T1 tokens: found by the organisation, not within one patient
 TURNED_ON_OWNER = -2  # of T4 tokens: search parameters that a site turned on
@@ -289,6 +289,49 @@ feed_run = Table(
     Column("fault", Text, nullable=False),  # why the node could not take up what is wanted
     Column("text", Text, nullable=False),  # the file of what runs
     Column("at", number(), nullable=False),
+)
+
+LIVE = "status IN ('requested', 'active')"
+
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("rid", number(), primary_key=True, autoincrement=False),  # of the Subscription
+    Column("org", Text, nullable=False),
+    Column("client", Text, nullable=False),  # whose it is: nobody else sees it
+    Column("scope", Text, nullable=False),  # what its token was good for: notices are judged by no more
+    Column("purposes", Text, nullable=False),
+    Column("owner", number(), nullable=False),  # of the patient that its criteria name
+    Column("topic", Text, nullable=False),
+    Column("status", Text, nullable=False),  # requested, active, error, off
+    Column("events", number(), nullable=False),  # that it was told of; the number of the newest
+    Column("tries", Integer, nullable=False),  # in a row that did not arrive
+    Column("failing_since", number()),
+    Column("rest_until", number(), nullable=False),
+    Column("held_until", number(), nullable=False),  # a worker sends for it
+    Index("subscription_owner", "owner", sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
+    Index("subscription_live", "rest_until", sqlite_where=text(LIVE), postgresql_where=text(LIVE)),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("n", number(), primary_key=True, autoincrement=False),
+    Column("org", Text, nullable=False),
+    Column("id", LargeBinary, nullable=False),  # of the event, fixed here: a retry is the same event
+    Column("subscription", number(), nullable=False),
+    Column("kind", Text, nullable=False),  # handshake, event
+    Column("type", Text, nullable=False),
+    Column("rid", number(), nullable=False),
+    Column("ver", Integer, nullable=False),
+    Column("op", Text, nullable=False),
+    Column("at", number(), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("dead", Text),  # why it was given up
+    Index(
+        "notice_waiting", "subscription", "n", sqlite_where=text("dead IS NULL"), postgresql_where=text("dead IS NULL")
+    ),
+    Index("notice_id", "id", unique=True),
 )
 
 seen = Table(

@@ -8,7 +8,8 @@
 4. Each entry: rewrite references to aliases, link to parents (`parents.py`), merge into what is stored, find the owner.
    Content that stands as it is writes nothing. Stamp, validate once, encode once: these bytes are digested and sealed.
 5. Merges of patients, effects on what the unit did not name (`effects.py`).
-6. One event for each owner (`outbox.py`), then the rows: versions, resources, the difference of tokens and edges.
+6. One event for each owner (`outbox.py`), the notices of who listens (`subscriptions.py`), then the rows: versions,
+   resources, the difference of tokens and edges.
 
 What a unit writes is planned in memory and written at the end of its steps, so a unit that is refused wrote nothing but
 numbers and owners, which its SAVEPOINT takes back.
@@ -29,7 +30,7 @@ from adapter.seal import envelope
 from adapter.seal.commitment import Digest, content_line, digest, same_tag, unstamped
 from adapter.seal.kek import Entropy
 from adapter.seal.keyring import SHARED, Keyring, NeedKeys
-from adapter.store import effects, locks, outbox, owners
+from adapter.store import effects, locks, outbox, owners, subscriptions
 from adapter.store.belonging import Belonging, follows
 from adapter.store.clocks import Clock, open_clock, seal_clock
 from adapter.store.engine import Hot, savepoint
@@ -154,6 +155,7 @@ class Commit:
         self.flush()
         crash_point("commit.rows")
         events = self._events()  # 6
+        subscriptions.note(self.conn, self.org.org, self.changes, self.at, self._notice_number)
         crash_point("commit.events")
         changes, issues = tuple(self.changes), tuple(self.issues)
         return Written(self.txn, results, changes, issues, events, dict(self.epochs))
@@ -427,6 +429,10 @@ class Commit:
         rows = [self._event(*one) for one in (*said, *self.extra)]
         outbox.write(self.hot, rows)
         return tuple(row[2] for row in rows)
+
+    def _notice_number(self) -> tuple[int, bytes]:
+        """The row number and the event id of a notice."""
+        return self.names.numbers.draw(), id_bytes(new_id(self.unit.at, self.entropy))
 
     def _event(
         self, owner: int, parts: EventParts, about: tuple[int, int] | None, epoch: int | None

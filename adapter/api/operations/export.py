@@ -21,6 +21,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from adapter.access.disclose import PRIVATE, Ask, Found
+from adapter.access.sight import SUBSCRIPTION
 from adapter.api.call import Answer, Call, Pairs
 from adapter.api.parameters import EVERYWHERE, instant, one, resource_id
 from adapter.api.read import found
@@ -140,7 +141,8 @@ async def _types(call: Call, query: Pairs) -> tuple[str, ...]:
     covered = {kind for kind in named or every if scopes.judge(kind, "r").permitted}
     if not covered or named - covered:
         await call.services.gate.refuse_scope(_ask(call, "Patient", "$export"))
-    return tuple(sorted(covered - (frozenset() if call.actor.own else PRIVATE)))
+    hidden = {SUBSCRIPTION} | (frozenset() if call.actor.own else PRIVATE)  # a Subscription is one client's alone
+    return tuple(sorted(covered - hidden))
 
 
 def _request(call: Call) -> str:

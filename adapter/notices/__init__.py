@@ -1,0 +1,1 @@
+"""Subscriptions: what a client may subscribe to, where notices may go, what they say, and who sends them."""
