@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from mappings.fhir.temporal import compare
 from tests.mappings.dual.model import (
     ATC,
     CVX,
@@ -173,7 +174,10 @@ ALLERGIES = st.builds(
 
 
 def _problem(code: Code, status: str, onset: str | None, ended: str | None) -> Problem:
+    """What is over began before."""
     over = status in ("resolved", "remission", "inactive")
+    if onset is not None and ended is not None and ended != "unknown" and compare(onset, ended) == 1:
+        onset, ended = ended, onset
     return Problem(code, status, onset, ended if over else None)  # type: ignore[arg-type]
 
 
