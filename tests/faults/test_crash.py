@@ -63,7 +63,8 @@ APPEND = [
 # tests/adapter/test_replies.py, tests/adapter/cli/test_db.py
 ELSEWHERE = [
     "folder.read", "folder.kept", "folder.answered", "folder.moved", "reply.told", "reply.sent",
-    "journal.statement", "migrate.statement",
+    "journal.statement", "migrate.statement", "notice.taken", "notice.sent", "notice.noted",
+    "rotate.batch", "rotate.written", "rotate.wrapped", "rotate.recorded", "rotate.kept",
 ]  # fmt: skip
 POINT = re.compile(r"""(?:crash_point|_step)\("([a-z_.-]+)"\)""")
 
