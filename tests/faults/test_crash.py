@@ -64,7 +64,7 @@ APPEND = [
 ELSEWHERE = [
     "folder.read", "folder.kept", "folder.answered", "folder.moved", "reply.told", "reply.sent",
     "journal.statement", "migrate.statement", "notice.taken", "notice.sent", "notice.noted",
-    "rotate.batch", "rotate.written", "rotate.wrapped", "rotate.recorded", "rotate.kept",
+    "rotate.batch", "rotate.written", "rotate.wrapped", "rotate.recorded",
 ]  # fmt: skip
 POINT = re.compile(r"""(?:crash_point|_step)\("([a-z_.-]+)"\)""")
 
