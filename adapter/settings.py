@@ -28,10 +28,9 @@ from adapter.errors import ConfigurationError
 FILE = "chartbridge.toml"
 PREFIX = "CHARTBRIDGE_"
 SITE_VARIABLE = "CHARTBRIDGE_SITE"
-# environment variables of ours that are no settings
-RESERVED = frozenset(
-    {SITE_VARIABLE, *(PREFIX + name for name in ("CRASH_AT", "CORPUS", "GOLDEN", "NEEDS_POSTGRES", "TOOLS"))}
-)
+# environment variables of ours that are no settings: the site's folder, and what tests and tools go by
+_OF_TESTS = "CDA_PACKAGES CORPUS CRASH_AT GOLDEN NEEDS_POSTGRES NEEDS_SOFTHSM STANDARDS TOOLS VALIDATOR".split()
+RESERVED = frozenset({SITE_VARIABLE, *(PREFIX + name for name in _OF_TESTS)})
 DEPTH = 4  # words of the longest setting, access.client.ID.scopes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -1,12 +1,13 @@
 """Settings: order of the sources, and that nothing unknown is taken for a wish (operations chapter §2)."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from adapter import settings
 from adapter.errors import ConfigurationError
-from adapter.settings import FILE, find_site, known_keys, load, parse
+from adapter.settings import FILE, RESERVED, find_site, known_keys, load, parse
 
 MINIMAL = f"""
 [node]
@@ -59,6 +60,21 @@ def test_what_cannot_be_is_told_with_its_place(text: str, said: str) -> None:
 def test_a_zone_must_be_known_before_a_date_needs_it() -> None:
     with pytest.raises(ConfigurationError, match="IANA"):
         parse(MINIMAL.replace('org = "o"', 'org = "o"\nzone = "Europe/Nowhere"'))
+
+
+def test_a_variable_that_tests_and_tools_go_by_stops_no_node() -> None:
+    """A run of the tests sets some of them for every node that it starts."""
+    root = Path(__file__).parents[2]
+    files = [root / ".ci/run", root / "Makefile", *root.glob("tests/**/*.py"), *root.glob("tools/**/*.py")]
+    read = {
+        name
+        for file in files
+        if file != Path(__file__)
+        for name in re.findall(r"\bCHARTBRIDGE_[A-Z]+(?:_[A-Z]+)*\b(?!_)", file.read_text("utf-8"))
+    }
+    assert read == RESERVED
+    page = (root / "docs/settings.md").read_text("utf-8")
+    assert all(f"`{name}`" in page for name in RESERVED)
 
 
 @pytest.mark.parametrize(
