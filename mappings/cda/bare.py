@@ -8,12 +8,17 @@ Source: CDA R2 §4.3.8 (act relationships); eHDSI eDispensation (the prescriptio
 from typing import Any, Final
 
 from mappings.cda.document import XSI_TYPE, Element, short
+from mappings.cda.paths import code_of, denied
 
 _OF_THE_CLASS: Final = frozenset({
     "nullFlavor", "classCode", "moodCode", "typeCode", "determinerCode", "contextConductionInd", "contextControlCode",
     "inversionInd", XSI_TYPE,
 })  # fmt: skip
 _NO_WORD: Final = frozenset({"realmCode", "typeId", "templateId"})
+_OF_DRUGS: Final = frozenset({"substanceAdministration", "supply"})
+_POINTING: Final = _OF_DRUGS | {"observation"}
+_NUMBERED: Final = frozenset({"id", "statusCode"})
+_DRUG = "DRUG"  # HL7 v3 ActCode: what every statement of a medication is
 
 
 def says_anything(el: Element) -> bool:
@@ -25,6 +30,26 @@ def says_anything(el: Element) -> bool:
     ):
         return True
     return any(says_anything(each) for each in el)
+
+
+def is_bare(el: Element, ctx: Any) -> bool:
+    """Whether a statement within another has a number, perhaps a status, and says nothing. A supply within a medication
+    is of what that names: it says that there is one."""
+    tag, kids = short(str(el.tag)), ctx.kids[el]
+    if tag not in _POINTING or el.get("nullFlavor") or denied(el) or ctx.negated:
+        return False
+    if not any((each.get("root") or "").strip() for each in kids.get("id", ())):
+        return False
+    holder = el.getparent()
+    owner = holder.getparent() if holder is not None else None
+    if tag == "supply" and owner is not None and short(str(owner.tag)) in _OF_DRUGS:
+        return False
+    for name, found in kids.items():
+        if name == "code" and tag in _OF_DRUGS and all(code_of(each) == _DRUG for each in found):
+            continue
+        if name not in _NUMBERED and any(says_anything(each) for each in found):
+            return False
+    return True
 
 
 def names_nothing(order: Element, ctx: Any) -> bool:

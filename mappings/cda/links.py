@@ -2,6 +2,7 @@
 
     reasons(walk, el, made, ("Condition/", "Observation/"))
     settle(walk, act)
+    point(walk, el)
 
 What is named may stand in a later section, so links are made when all statements have been walked
 (`Assembly.later`). A number alone makes no link: real generators use one for different statements. Entry references
@@ -12,6 +13,7 @@ Source: C-CDA on FHIR, encounters (indication); C-CDA R2.1 Entry Reference (2.16
 from typing import Any
 
 from mappings.cda.assemble import Made, number_in
+from mappings.cda.bare import is_bare
 from mappings.cda.document import Element
 from mappings.cda.domains.entry_reference import is_reference
 from mappings.cda.paths import code_of
@@ -76,5 +78,22 @@ def settle(walk: Any, act: Element) -> None:
         if not told.resource:
             told.outcome = "narrative"
             walk.issue("dangling-reference", act)
+
+    walk.later.append(link)
+
+
+def point(walk: Any, el: Element) -> None:
+    """What becomes of a statement that only has a number is what becomes of the one of its class that says something;
+    where that is in another document, nothing is made up for it."""
+    walk.tell(el, "merged")
+
+    def link() -> None:
+        told = walk.outcomes[el]
+        others = (other for id_ in walk.kids[el].get("id", ()) for other in walk.numbered(number_in(id_)))
+        same = (other for other in others if other.tag == el.tag and other is not el and not is_bare(other, walk))
+        told.resource = next((ref for other in same if (ref := walk.outcomes[other].resource)), "")
+        if not told.resource:
+            told.outcome = "narrative"
+            walk.issue("dangling-reference", el)
 
     walk.later.append(link)

@@ -12,9 +12,10 @@ Source: CDA R2 §4.3 (body structures); C-CDA R2.1, section and entry templates.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mappings.cda import narrative
+from mappings.cda import links, narrative
 from mappings.cda.absence import absence_of
 from mappings.cda.assemble import Assembly
+from mappings.cda.bare import is_bare
 from mappings.cda.document import V3, Document, Element, short
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
 from mappings.cda.paths import DENIALS, STATEMENTS, code_of, denied, has_template
@@ -262,6 +263,8 @@ class Walk(Assembly):
                 if each in self.read and owner:
                     self.tell(each, "mapped", owner)
                     self._leftovers(each)
+                elif is_bare(each, self):
+                    links.point(self, each)
                 else:
                     outside, self.negated = self.negated, False
                     self.take(each)

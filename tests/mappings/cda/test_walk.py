@@ -7,8 +7,8 @@ from mappings.cda.document import Element, parse
 from mappings.cda.explain import tally
 from mappings.cda.paths import STATEMENTS
 from mappings.cda.walk import Walk
-from mappings.convert import to_fhir
-from tests.mappings.cda.converted import codes, default, every, of_fragment, of_sections, one, outcomes
+from mappings.convert import Conversion, to_fhir
+from tests.mappings.cda.converted import codes, convert, default, every, of_fragment, of_sections, one, outcomes
 from tests.mappings.cda.documents import in_section, minimal
 from tests.mappings.cda.test_samples import dangling
 
@@ -261,3 +261,51 @@ def test_a_reaction_that_nobody_reads_is_no_allergy() -> None:
     )
     assert every(done, "AllergyIntolerance") == []
     assert len(every(done, "Observation")) == 1
+
+
+# what only has a number -----------------------------------------------------------------------------------------------
+
+_NUMBER = '<id root="2.999.9" extension="x1"/><statusCode code="completed"/>'
+_NO_DRUG = "<consumable><manufacturedProduct><manufacturedMaterial/></manufacturedProduct></consumable>"
+POINTING = [
+    f'<substanceAdministration moodCode="EVN">{_NUMBER}{_NO_DRUG}</substanceAdministration>',
+    f'<substanceAdministration moodCode="INT">{_NUMBER}<code code="DRUG"/><consumable nullFlavor="NI"/>'
+    "</substanceAdministration>",
+    f'<supply moodCode="EVN">{_NUMBER}</supply>',
+    f'<observation moodCode="EVN">{_NUMBER}<code nullFlavor="NA"/></observation>',
+]
+
+
+def _with(inner: str, *others: str) -> Conversion:
+    owner = (
+        '<procedure moodCode="EVN"><id root="2.999.9" extension="o"/><code code="1" codeSystem="2.999.7"/>'
+        f'<statusCode code="completed"/><entryRelationship typeCode="REFR">{inner}</entryRelationship></procedure>'
+    )
+    results = in_section("".join(f"<entry>{each}</entry>" for each in others), "30954-2") if others else ""
+    return convert(minimal(in_section(f"<entry>{owner}</entry>", "47519-4") + results))
+
+
+@pytest.mark.parametrize("pointing", POINTING)
+def test_nothing_is_made_up_for_a_number_of_another_document(pointing: str) -> None:
+    done = _with(pointing)
+    made = {each.body["resourceType"] for each in done.resources}
+    assert made & {"MedicationRequest", "MedicationStatement", "MedicationDispense", "Observation"} == set()
+    assert [each.outcome for each in done.tally] == ["mapped", "narrative"]
+    assert codes(done) == ["dangling-reference"]
+
+
+def test_a_number_of_this_document_is_the_statement_that_says_something() -> None:
+    stated = (
+        f'<observation classCode="OBS" moodCode="EVN">{_NUMBER}<code code="8302-2" codeSystem="2.16.840.1.113883.6.1"/>'
+        '<effectiveTime value="20260101"/><value xsi:type="PQ" value="180" unit="cm"/></observation>'
+    )
+    done = _with(POINTING[-1], stated)
+    observation = one(done, "Observation")
+    assert [each.resource for each in done.tally if each.outcome == "merged"] == [f"Observation/{observation['id']}"]
+    assert codes(done) == []
+
+
+@pytest.mark.parametrize("said", ['negationInd="true"', 'nullFlavor="NI"'])
+def test_a_number_that_is_denied_is_no_reference(said: str) -> None:
+    done = _with(POINTING[-1].replace("<observation", f"<observation {said}"))
+    assert "dangling-reference" not in codes(done)
