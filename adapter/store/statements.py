@@ -33,7 +33,11 @@ class Failed(Exception):
 
 
 class Hot:
-    """Raw statements on a connection's driver, `?` for parameters."""
+    """Raw statements on a connection's driver, `?` for parameters.
+
+    `Hot(conn)` is of the class that runs them on this connection's database, which is found by its dialect; what raises
+    NotImplementedError here is what each such class has to bring.
+    """
 
     __slots__ = ()
     _kinds: ClassVar[dict[str, "type[Hot]"]] = {}

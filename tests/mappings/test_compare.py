@@ -69,7 +69,10 @@ def test_what_is_gone_is_worse_and_what_is_new_is_not(
 
 def test_a_new_issue_is_worse_unless_it_only_informs_and_one_that_is_gone_is_not() -> None:
     known = msgspec.json.decode(RECORD)["issues"]
-    same = lambda resources: None  # noqa: E731
+
+    def same(resources: object) -> None:
+        """No resource is changed."""
+
     assert compare(RECORD, changed(same, issues=[*known, "not-a-date PID-7"])).verdict == "worse"
     assert compare(RECORD, changed(same, issues=[*known, "no-row PID-10"])).verdict == "changed"
     assert compare(RECORD, changed(same, issues=known[1:])).verdict == "changed"

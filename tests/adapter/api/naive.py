@@ -8,7 +8,7 @@ FHIR R4 search.html §3.1.1.4.
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -329,7 +329,7 @@ def quantity(node: Json, asked: str) -> bool:
 
 # --- dates ------------------------------------------------------------------------------------------------------------
 
-FIRST, LAST = datetime(1, 1, 1, tzinfo=timezone.utc), datetime(9999, 12, 31, tzinfo=timezone.utc)  # noqa: UP017
+FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 _FORM = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:\d\d)?)?)?)?")
 
 
@@ -338,7 +338,7 @@ def span(text: str, zone: tzinfo) -> Span:
     assert match is not None
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     if offset == "Z":
-        zone = timezone.utc  # noqa: UP017
+        zone = UTC
     elif offset:
         sign = -1 if offset[0] == "-" else 1
         zone = timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[4:])))
@@ -357,7 +357,7 @@ def span(text: str, zone: tzinfo) -> Span:
         end = start + timedelta(seconds=1)
     else:
         end = start + timedelta(microseconds=10 ** (6 - len(fraction)))
-    return start.astimezone(timezone.utc), end.astimezone(timezone.utc)  # noqa: UP017
+    return start.astimezone(UTC), end.astimezone(UTC)
 
 
 def date(node: Any, asked: str, zone: tzinfo, now: datetime) -> bool:

@@ -61,7 +61,7 @@ async def test_granted_opens_revoked_closes_and_the_log_tells_it_in_order(node: 
 
 async def test_the_permit_rests_on_the_entry_of_the_consent(node: Node) -> None:
     written = await node.put(patient(), observation("o1"))
-    owner = written.results[0].owner  # type: ignore[union-attr]
+    owner = written.changes[0].owner
     async with node.client() as ward, node.client("north") as north:
         answer = await ward.post("/fhir/Consent", json=consent())
         granted = answer.headers["x-ledger-index"]
@@ -74,7 +74,7 @@ async def test_the_permit_rests_on_the_entry_of_the_consent(node: Node) -> None:
 
 async def test_the_detail_of_a_grant_holds_the_consent_as_it_is_kept(node: Node) -> None:
     written = await node.put(patient())
-    owner = written.results[0].owner  # type: ignore[union-attr]
+    owner = written.changes[0].owner
     async with node.client() as ward:
         answer = await ward.post("/fhir/Consent", json=consent())
     entry = (await node.entries())[int(answer.headers["x-ledger-index"].rpartition(":")[2])]

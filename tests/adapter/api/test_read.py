@@ -41,7 +41,7 @@ async def test_a_read_answers_with_the_stored_bytes_and_their_headers(node: Node
 
 async def test_the_event_of_a_read_is_in_the_log_before_the_answer_and_opens_to_what_was_read(node: Node) -> None:
     written = await node.put(patient(), observation("o1"))
-    owner = written.results[0].owner  # type: ignore[union-attr]
+    owner = written.changes[0].owner
     async with node.client() as ward:
         answer = await ward.get("/fhir/Observation/o1")
     index = int(answer.headers["x-ledger-index"].rpartition(":")[2])

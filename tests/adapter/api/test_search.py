@@ -374,7 +374,7 @@ def test_counts_are_told_to_the_next_power_of_ten(count: int, text: str) -> None
 
 async def test_one_event_holds_the_lines_of_a_page(node: Node) -> None:
     written = await node.put(patient(), observation("o1"), observation("o2"))
-    owner = written.results[0].owner  # type: ignore[union-attr]
+    owner = written.changes[0].owner
     before = node.services.ledger.size
     async with node.client() as ward:
         await bundle(ward, "/fhir/Observation?patient=p1")

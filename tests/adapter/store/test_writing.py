@@ -294,7 +294,10 @@ async def test_a_consents_event_commits_to_the_stamped_bytes_and_raises_the_epoc
     assert parts.detail == change.body
     assert parts.secret["scope"] == change.digest.hex()
     assert await site.rows("SELECT epoch FROM owner WHERE owner = ?", change.owner) == [(1,)]
-    refer = lambda conn: outbox.reference(conn, change.rid, change.ver)  # noqa: E731
+
+    def refer(conn: Connection) -> str | None:
+        return outbox.reference(conn, change.rid, change.ver)
+
     assert await site.read(refer) is None
     await site.write(lambda conn: outbox.mark(conn, ORG, [(second, "2026:5")], 1))
     assert await site.read(refer) == "2026:5"

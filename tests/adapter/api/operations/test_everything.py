@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from adapter.seal.envelope import BodyKeys
 from adapter.store.unit import Delete
 from mappings.fhir.codec import decode
 from mappings.fhir.validate import validate
@@ -100,7 +101,7 @@ async def test_who_may_see_staff_and_not_her_sees_no_staff_of_hers(node: Node) -
 
 async def test_one_event_for_her_holds_every_line_and_precedes_the_answer(node: Node) -> None:
     written = await node.put(patient("p1"), observation("o1"), observation("o2"))
-    owner = written.results[0].owner  # type: ignore[union-attr]
+    owner = written.changes[0].owner
     before = node.services.ledger.size
     async with node.client() as ward:
         answer = await ward.get(RECORD)
@@ -156,7 +157,12 @@ async def test_a_page_count_opens_no_more_than_it_needs(node: Node, monkeypatch:
     await node.put(patient("p1"), *(observation(f"n{n}") for n in range(40)))
     opened: list[str] = []
     unseal = Sealed.open
-    monkeypatch.setattr(Sealed, "open", lambda self, keys: opened.append(self.type) or unseal(self, keys))  # type: ignore[func-returns-value]
+
+    def counted(sealed: Sealed, keys: BodyKeys) -> bytes:
+        opened.append(sealed.type)
+        return unseal(sealed, keys)
+
+    monkeypatch.setattr(Sealed, "open", counted)
     async with node.client() as ward:
         found = await page(ward, f"{RECORD}?_count=5")
     assert len(found["entry"]) == 5
