@@ -136,7 +136,8 @@ def test_keys_are_listed_with_ids_and_modes_and_never_shown(here: Path, capsys: 
     assert exit_code(["keys", "list", "--json"]) == 0
     out = capsys.readouterr().out
     rows = {row["key"]: row for row in map(json.loads, out.splitlines())}
-    assert set(rows) == {"kek", "log", "token", "locator", "identity", "subjects"}
+    assert set(rows) == {"kek", "log", "token", "locator", "identity", "subjects", "all"}
+    assert rows["all"]["state"].endswith(f"under {rows['kek']['id']}")
     assert rows["kek"]["mode"] == "0600"
     assert "0644" in rows["token"]["state"]
     assert (here / "keys/kek").read_text().strip() not in out

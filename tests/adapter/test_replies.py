@@ -113,7 +113,7 @@ async def test_who_waits_for_a_paused_feed_is_remembered_up_to_a_limit(
 async def test_what_fits_no_schema_is_a_data_type_error(fresh_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from adapter.errors import Unprocessable
 
-    def refusing(*_: object) -> None:
+    def refusing(*_: object, **__: object) -> None:
         raise Unprocessable("the mapped resource does not fit FHIR R4")
 
     monkeypatch.setattr("adapter.decision.commit_unit", refusing)
