@@ -1,7 +1,7 @@
 """What `ledger/` raises, and nothing else.
 
 - LedgerError
-    - AppendFailed: nothing was logged; a retry may help
+    - AppendFailed: no receipt; a retry, under the same ids, may help
     - BasisEnded: an entry rests on something that has ended, or on an older epoch; decide again
     - ConflictError: the same id with another event, or an ending of what has ended
     - EntryError: an event or entry outside the grammar (ledger chapter §2)
@@ -15,7 +15,8 @@ class LedgerError(Exception):
 
 
 class AppendFailed(LedgerError):
-    """Nothing was appended."""
+    """Nothing was appended; or, where a database server was lost while it committed, nobody can tell. The same ids
+    again then give the receipts of what was."""
 
 
 class BasisEnded(LedgerError):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ledger.errors import EntryError, VerificationError
 from ledger.event import Need, Types, decode, id_bytes
+from ledger.integrate import behind
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES, Digest, fold, leaf_hash, node_hash
 from ledger.note import Verifier, open_checkpoint
 from ledger.publish import CHECKPOINT
@@ -112,8 +113,8 @@ class _Fsck:
 
     async def log(self, published: bytes | None) -> None:
         """Steps 1 and 2."""
+        checkpoints = await self._store.checkpoints()  # first: what is signed meanwhile is beyond the head
         head = await self._store.head()
-        checkpoints = await self._store.checkpoints()
         self._sign(checkpoints, published, head.size)
         for start in range(0, head.size, BLOCK):
             await self._block(start, min(start + BLOCK, head.size))
@@ -219,7 +220,7 @@ class _Fsck:
         if head.last_t != self._last_t:
             self.fault("head", "head bears another time than the last entry")
         now = await self._store.head()
-        if await self._store.entries(now.size, now.size + 1):
+        if await behind(self._store, now.size):
             self.fault("head", f"log has entries behind its head at {now.size}")
 
     async def _details(self) -> None:

@@ -5,12 +5,16 @@
 3. store tiles and checkpoint in one transaction: one root a size, for ever
 4. only then write the public files
 
+Where several processes share a log, one of them integrates, under a lease (`LogStore.lead`); the others follow. Whoever
+takes the lease over begins from what is stored and published; one that was paused beyond its lease changes nothing.
+
 `load_edge` is the cheap check of each start: the right edge is recomputed from entries up and held against the last
 signed checkpoint, and what was published must be a state of this very log. Anything else is IntegrityError, before
 anything is appended or signed. Source: ledger chapter §6, §15.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -23,6 +27,7 @@ from ledger.tiles import HEIGHT, WIDTH, Edge, Tile, edge_tiles, partial_width, t
 from ledger.tree import Tree
 
 BLOCK = 65_536  # leaves read and integrated in one go
+LEASE_S = 10.0  # of whoever integrates, each second anew
 
 
 class Integrator:
@@ -39,6 +44,8 @@ class Integrator:
         self._lock = asyncio.Lock()
         self._edge = Edge()
         self._unpublished: dict[tuple[int, int], Tile] = {}
+        self._holder = os.urandom(16).hex()
+        self._token: int | None = None
         self.newest: StoredCheckpoint | None = None
 
     @property
@@ -47,25 +54,72 @@ class Integrator:
 
     async def start(self) -> None:
         """Check the log's right edge and what was published; publish what a crash kept back."""
-        self.newest, self._edge = await load_edge(self._store, self._signer.name, self._verifier)
+        await self._begin()
         await check_tail(self._store, self._edge)
-        if self._publisher is not None:
-            published = await asyncio.to_thread(self._publisher.checkpoint)
-            await self._catch_up(published, self._publisher)
 
     async def integrate(self) -> StoredCheckpoint | None:
-        """Sign what was appended since the last checkpoint; the newest checkpoint, None while the log is empty."""
+        """Sign what was appended since the last checkpoint; the newest checkpoint, None while the log is empty.
+
+        Where another process leads, it signs and this one follows.
+        """
         async with self._lock:
-            head = await self._store.head()
-            while self._edge.size < head.size:
-                await self._extend(min(self._edge.size + BLOCK, head.size))
-            if self._publisher is not None and self._unpublished and self.newest is not None:
-                tiles = list(self._unpublished.values())
-                await asyncio.to_thread(self._publisher.publish, tiles, self.newest.note)
-                self._unpublished.clear()
+            token = await self._store.lead(self._holder, LEASE_S)
+            if token is None:
+                return await self._follow()
+            if self._token != token:
+                await self._begin()
+            self._token = token
+            try:
+                await self._grow(token)
+            except ConflictError:  # another took the lease over, or was ahead: its files are its own to write
+                self._token = None
+                return await self._follow()
+            await self._publish()
             return self.newest
 
-    async def _extend(self, size: int) -> None:
+    async def follow(self) -> StoredCheckpoint | None:
+        """Take over what another process has signed; the newest checkpoint."""
+        async with self._lock:
+            return await self._follow()
+
+    async def resign(self) -> None:
+        """Let another integrate at once."""
+        async with self._lock:
+            if self._token is not None:
+                await self._store.lead(self._holder, 0)
+                self._token = None
+
+    async def _begin(self) -> None:
+        """From what is stored; and what is published must be a state of it. That is read first: the other process may
+        go on."""
+        published = None if self._publisher is None else await asyncio.to_thread(self._publisher.checkpoint)
+        self.newest, self._edge = await load_edge(self._store, self._signer.name, self._verifier)
+        self._unpublished.clear()
+        if self._publisher is not None:
+            await self._catch_up(published)
+
+    async def _follow(self) -> StoredCheckpoint | None:
+        known = self.newest
+        newest = await self._store.newest_checkpoint()
+        if newest is not None and (known is None or newest.size > known.size):
+            self.newest, self._edge = await load_edge(self._store, self._signer.name, self._verifier)
+            self._unpublished.clear()
+            if known is not None and await Tree(self._store).root(known.size) != known.root:
+                raise IntegrityError(f"a second root for size {known.size}")
+        return self.newest
+
+    async def _grow(self, token: int) -> None:
+        head = await self._store.head()
+        while self._edge.size < head.size:
+            await self._extend(min(self._edge.size + BLOCK, head.size), token)
+
+    async def _publish(self) -> None:
+        if self._publisher is not None and self._unpublished and self.newest is not None:
+            tiles = list(self._unpublished.values())
+            if await asyncio.to_thread(self._publisher.publish, tiles, self.newest):
+                self._unpublished.clear()
+
+    async def _extend(self, size: int, token: int) -> None:
         leaves = await self._store.leaves(self._edge.size, size)
         if len(leaves) != size - self._edge.size:
             raise IntegrityError(f"log has a gap between {self._edge.size} and {size}")
@@ -74,22 +128,19 @@ class Integrator:
         note = await asyncio.to_thread(sign_note, checkpoint.text(), [self._signer])
         self._step("integrate.signed")
         signed = StoredCheckpoint(size, checkpoint.root, str(note))
-        try:
-            await self._store.integrate(tiles, signed)
-        except ConflictError:  # another process was ahead: go on from where it is
-            self.newest, self._edge = await load_edge(self._store, self._signer.name, self._verifier)
-            return
+        await self._store.integrate(tiles, signed, token)
         self._edge, self.newest = edge, signed
         if self._publisher is not None:
             self._unpublished |= {(tile.level, tile.index): tile for tile in tiles}
 
-    async def _catch_up(self, published: bytes | None, publisher: Publisher) -> None:
+    async def _catch_up(self, published: bytes | None) -> None:
         """Hold the published checkpoint against the log; write the files that it lacks."""
         size = await self._published_size(published)
         if self.newest is None or size == self.newest.size:
             return
         tiles = await _tiles_between(self._store, size, self.newest.size)
-        await asyncio.to_thread(publisher.publish, tiles, self.newest.note)
+        self._unpublished = {(tile.level, tile.index): tile for tile in tiles}
+        await self._publish()
 
     async def _published_size(self, published: bytes | None) -> int:
         """Raises IntegrityError where what is public is ahead of this log, or another log's: an old backup."""
@@ -131,9 +182,9 @@ async def _read_edge(store: LogStore, size: int) -> Edge:
     while size >> HEIGHT * level:
         width = partial_width(level, size)
         hashes = await store.tile(level, size >> HEIGHT * (level + 1)) if width else b""
-        if hashes is None or len(hashes) != width * HASH_BYTES:
+        if hashes is None or len(hashes) < width * HASH_BYTES:
             raise IntegrityError(f"tile of level {level} at the right edge is missing or cut")
-        partials.append(hashes)
+        partials.append(hashes[: width * HASH_BYTES])  # another process may have grown it since
         level += 1
     return Edge(size, tuple(partials))
 
@@ -147,9 +198,14 @@ async def check_tail(store: LogStore, edge: Edge) -> None:
     tiled = edge.partials[0] if edge.partials else b""
     for first, end in pairwise([*range(start, head.size, BLOCK), head.size]):
         await _check_entries(store, head, first, end, tiled if first == start else b"")
-    if await store.entries(head.size, head.size + 1):
+    if await behind(store, head.size):
         raise IntegrityError(f"log has entries behind its head at {head.size}")
     await _check_full_tiles(store, edge)
+
+
+async def behind(store: LogStore, size: int) -> bool:
+    """Whether there are entries behind the head at `size`: none whose append has moved it since."""
+    return bool(await store.entries(size, size + 1)) and (await store.head()).size <= size
 
 
 async def _check_entries(store: LogStore, head: Head, first: int, end: int, tiled: bytes) -> None:
@@ -180,12 +236,14 @@ async def _tiles_between(store: LogStore, old: int, new: int) -> Sequence[Tile]:
     wanted = []
     level = 0
     while new >> HEIGHT * level:
-        wanted += [(level, index) for index in range(old >> HEIGHT * (level + 1), new >> HEIGHT * (level + 1))]
+        first, last = old >> HEIGHT * (level + 1), new >> HEIGHT * (level + 1)
+        wanted += [(level, index, WIDTH) for index in range(first, last)]
         level += 1
+    wanted += [(level, index, partial_width(level, new)) for level, index in edge_tiles(new)]
     tiles = []
-    for level, index in wanted + edge_tiles(new):
+    for level, index, width in wanted:
         hashes = await store.tile(level, index)
         if hashes is None:
             raise IntegrityError(f"tile {level}/{index} is missing")
-        tiles.append(Tile(level, index, hashes))
+        tiles.append(Tile(level, index, hashes[: width * HASH_BYTES]))
     return tiles

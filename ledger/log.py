@@ -13,7 +13,8 @@ Source: ledger chapter §1, §6, §7.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -113,10 +114,12 @@ class Ledger:
         self._closed = True
         if self._pump is not None:
             await self._pump
+        with suppress(StoreError):  # away: the lease runs out by itself
+            await self._integrator.resign()
 
     @property
     def size(self) -> int:
-        """Entries known to be durable; 0 before `init` has opened the log."""
+        """Entries known to be durable, with those of other processes as of the last `follow`; 0 before `init`."""
         return self._head.size
 
     def now(self) -> datetime:
@@ -224,8 +227,28 @@ class Ledger:
         """Sign and publish what was appended; the newest checkpoint, None while the log is empty."""
         return await self._integrator.integrate()
 
+    async def follow(self) -> StoredCheckpoint | None:
+        """Take in what other processes have appended and signed; the newest checkpoint."""
+        newest = await self._integrator.follow()
+        head = await self._store.head()
+        if head.size > self._head.size:
+            self._head = head
+        return newest
+
     async def keep_integrated(self, report: Callable[[LedgerError], None]) -> None:
-        """Integrate each second, or sooner when much has come; for ever. Faults go to `report`, appends go on."""
+        """Integrate each second, or sooner when much has come; for ever. Faults go to `report`, appends go on.
+
+        Of several processes that do, the one that holds the lease signs, and the others follow it.
+        """
+        await self._keep(self.integrate, report)
+
+    async def keep_followed(self, report: Callable[[LedgerError], None]) -> None:
+        """The same for a process that leaves signing to others."""
+        await self._keep(self.follow, report)
+
+    async def _keep(
+        self, step: Callable[[], Awaitable[StoredCheckpoint | None]], report: Callable[[LedgerError], None]
+    ) -> None:
         while True:
             try:
                 await asyncio.wait_for(self._grown.wait(), INTEGRATE_S)
@@ -233,7 +256,7 @@ class Ledger:
                 pass
             self._grown.clear()
             try:
-                await self.integrate()
+                await step()
             except IntegrityError:
                 raise  # never sign over a contradiction
             except LedgerError as fault:
@@ -247,7 +270,7 @@ class Ledger:
         """That entry `ref` is in the tree of `size` (the newest checkpoint's). Raises NotIntegrated, EntryError."""
         index, size = self._index(ref), self._sized(size)
         if index >= size:
-            if index >= self._head.size:
+            if index >= (await self._store.head()).size:
                 raise EntryError(f"{ref} is not in the log")
             raise NotIntegrated(f"{ref} is not in the tree of size {size} yet")
         return await self._tree.inclusion(index, size)

@@ -5,20 +5,17 @@ one key, and one deletion: what a destroyed row opened is closed for ever, in en
 Source: ledger chapter §9; ARCHITECTURE §6.
 """
 
-import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from ledger.clock import Clock, utc_now
 from ledger.errors import ConflictError, LedgerError
 from ledger.store.base import Step, no_step
-from ledger.store.file import create_file, failures, insert_rows, memory_connection, open_file, select_in, transaction
+from ledger.store.file import create_file, memory_connection, open_file
+from ledger.store.tables import Change, SqliteTables, Tables, Taken
 from ledger.store.thread import ConnectionThread, ReaderPool
-
-T = TypeVar("T")
 
 KIND = "vault"
 
@@ -90,19 +87,23 @@ class Rewrapped:
 # How each part of the vault is gone through for another KEK. A row number is bound as 8 bytes, which sort as it does.
 _OTHERWISE = {
     "message": """SELECT 'message', key_id, 1, kek_id, wrapped FROM message_key
-        WHERE org = :org AND kek_id <> :kek AND key_id > :bound ORDER BY key_id LIMIT :most""",
+        WHERE org = ? AND kek_id <> ? AND key_id > ? ORDER BY key_id LIMIT ?""",
     "org": """SELECT kind, "row", gen, kek_id, wrapped FROM org_key
-        WHERE org = :org AND kek_id <> :kek AND kind > :kind ORDER BY kind LIMIT :most""",
+        WHERE org = ? AND kek_id <> ? AND kind > ? ORDER BY kind LIMIT ?""",
     "subject": """SELECT 'subject', "row", gen, kek_id, wrapped FROM subject
-        WHERE org = :org AND kek_id <> :kek AND destroyed_at IS NULL AND ("row", gen) > (:row, :gen)
-        ORDER BY "row", gen LIMIT :most""",
+        WHERE org = ? AND kek_id <> ? AND destroyed_at IS NULL AND ("row", gen) > (?, ?)
+        ORDER BY "row", gen LIMIT ?""",
 }
 _REWRAP = {
-    "message": "UPDATE message_key SET wrapped = :wrapped, kek_id = :new WHERE org = :org AND key_id = :bound",
-    "org": "UPDATE org_key SET wrapped = :wrapped, kek_id = :new WHERE org = :org AND kind = :kind",
-    "subject": """UPDATE subject SET wrapped = :wrapped, kek_id = :new
-        WHERE org = :org AND "row" = :row AND gen = :gen AND destroyed_at IS NULL""",
+    "message": "UPDATE message_key SET wrapped = ?, kek_id = ? WHERE kek_id = ? AND org = ? AND key_id = ?",
+    "org": "UPDATE org_key SET wrapped = ?, kek_id = ? WHERE kek_id = ? AND org = ? AND kind = ?",
+    "subject": """UPDATE subject SET wrapped = ?, kek_id = ?
+        WHERE kek_id = ? AND org = ? AND "row" = ? AND gen = ? AND destroyed_at IS NULL""",
 }
+_DESTROY = """UPDATE subject SET wrapped = NULL, destroyed_at = ?
+    WHERE org = ? AND "row" = ? AND destroyed_at IS NULL"""
+_PUT_DETAIL = """INSERT INTO detail(id, subject, at, sealed) VALUES (?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET at = excluded.at"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +126,10 @@ class DetailRow:
 
 
 class Vault:
-    """One vault. Made by `create_vault`, `open_vault` or `memory_vault`; all calls are coroutines."""
+    """One vault. Made by `open_vault` or `memory_vault`, on a server by `vault_server.py`; all calls are coroutines."""
 
-    def __init__(
-        self,
-        writer: ConnectionThread[sqlite3.Connection],
-        readers: ReaderPool[sqlite3.Connection] | None,
-        clock: Clock = utc_now,
-        step: Step = no_step,
-    ) -> None:
-        self._writer = writer
-        self._readers = readers
+    def __init__(self, tables: Tables, clock: Clock = utc_now, step: Step = no_step) -> None:
+        self._tables = tables
         self._clock = clock
         self._step = step
 
@@ -148,21 +142,18 @@ class Vault:
     async def subjects(self, org: str, rows: Iterable[int]) -> list[WrappedKey]:
         """Every generation of the given rows, oldest first; unknown and destroyed rows are left out."""
         sql = (
-            'SELECT "row", gen, kek_id, wrapped FROM subject WHERE org = ? AND "row" IN ({}) '
+            'SELECT "row", gen, kek_id, wrapped FROM subject WHERE org = ? AND "row" IN (…) '
             'AND destroyed_at IS NULL ORDER BY "row", gen'
         )
-        found = await self._read(lambda connection: list(select_in(connection, sql, rows, org)))
-        return [WrappedKey(*row) for row in found]
+        return [WrappedKey(*row) for row in await self._tables.ask(sql, org, within=rows)]
 
     async def present(self, org: str) -> set[int]:
         """Every row that still has a key: what a node compares with its owners before it starts."""
-        sql = 'SELECT DISTINCT "row" FROM subject WHERE org = ? AND destroyed_at IS NULL'
-        return {row for (row,) in await self._read(lambda connection: connection.execute(sql, (org,)).fetchall())}
+        return await self._numbers(org, "destroyed_at IS NULL")
 
     async def destroyed(self, org: str) -> set[int]:
         """The rows that were erased: they are never given a key again."""
-        sql = 'SELECT DISTINCT "row" FROM subject WHERE org = ? AND destroyed_at IS NOT NULL'
-        return {row for (row,) in await self._read(lambda connection: connection.execute(sql, (org,)).fetchall())}
+        return await self._numbers(org, "destroyed_at IS NOT NULL")
 
     async def destroy_subject(self, org: str, row: int, at: datetime) -> int:
         """Destroy every generation of a subject's key, and her details; the number of details. Idempotent.
@@ -170,27 +161,16 @@ class Vault:
         The details are sought by a reader first, because `detail` has no index by subject (one more random page each
         append); the writer then looks only at what came since.
         """
-
-        def seek(connection: sqlite3.Connection) -> tuple[list[int], int]:
-            last = connection.execute("SELECT coalesce(max(rowid), 0) FROM detail").fetchone()[0]
-            found = connection.execute("SELECT rowid FROM detail WHERE subject = ? AND rowid <= ?", (row, last))
-            return [rowid for (rowid,) in found], last
-
-        found, last = await self._read(seek)
-
-        def work(connection: sqlite3.Connection) -> int:
-            with transaction(connection):
-                connection.execute(
-                    "UPDATE subject SET wrapped = NULL, destroyed_at = ? "
-                    'WHERE org = ? AND "row" = ? AND destroyed_at IS NULL',
-                    (milliseconds(at), org, row),
-                )
-                connection.executemany("DELETE FROM detail WHERE rowid = ?", [(rowid,) for rowid in found])
-                late = connection.execute("DELETE FROM detail WHERE rowid > ? AND subject = ?", (last, row))
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # or the old pages would live on in the WAL
-            return len(found) + late.rowcount
-
-        return await self._write(work)
+        last = await self._tables.last("detail")
+        found = await self._tables.ask("SELECT rowid FROM detail WHERE subject = ? AND rowid <= ?", row, last)
+        _, _, late = await self._tables.change(
+            Change(_DESTROY, [(milliseconds(at), org, row)]),
+            Change("DELETE FROM detail WHERE rowid = ?", found),
+            Change("DELETE FROM detail WHERE rowid > ? AND subject = ?", [(last, row)]),
+            again=True,
+        )
+        await self._tables.forget("subject")
+        return len(found) + late
 
     async def add_org_key(self, org: str, kind: str, key: WrappedKey) -> None:
         """The locator or identity key. Raises ConflictError where there is one: they are never rotated."""
@@ -200,8 +180,7 @@ class Vault:
 
     async def org_keys(self, org: str) -> dict[str, WrappedKey]:
         """The organisation's keys by kind."""
-        sql = 'SELECT kind, "row", gen, kek_id, wrapped FROM org_key WHERE org = ?'
-        found = await self._read(lambda connection: connection.execute(sql, (org,)).fetchall())
+        found = await self._tables.ask('SELECT kind, "row", gen, kek_id, wrapped FROM org_key WHERE org = ?', org)
         return {kind: WrappedKey(*rest) for kind, *rest in found}
 
     async def add_message_keys(self, org: str, keys: Iterable[tuple[bytes, str, bytes]]) -> None:
@@ -213,137 +192,107 @@ class Vault:
 
     async def message_keys(self, org: str, key_ids: Iterable[bytes]) -> dict[bytes, tuple[str, bytes]]:
         """Key id → (kek id, wrapped); keys that were dropped are left out."""
-        sql = "SELECT key_id, kek_id, wrapped FROM message_key WHERE org = ? AND key_id IN ({})"
-        found = await self._read(lambda connection: list(select_in(connection, sql, key_ids, org)))
+        sql = "SELECT key_id, kek_id, wrapped FROM message_key WHERE org = ? AND key_id IN (…)"
+        found = await self._tables.ask(sql, org, within=key_ids)
         return {key_id: (kek_id, wrapped) for key_id, kek_id, wrapped in found}
 
     async def message_key_ids(self, org: str, before: datetime) -> list[bytes]:
         """Ids of keys made before that time: those of them that no journal row names may be dropped."""
         sql = "SELECT key_id FROM message_key WHERE org = ? AND at < ? ORDER BY at"
-        at = milliseconds(before)
-        return [key_id for (key_id,) in await self._read(lambda found: found.execute(sql, (org, at)).fetchall())]
+        return [key_id for (key_id,) in await self._tables.ask(sql, org, milliseconds(before))]
 
     async def drop_message_keys(self, key_ids: Iterable[bytes]) -> None:
         """Destroy keys: the bodies under them, in the journal and in its backups, are closed."""
         rows = [(key_id,) for key_id in key_ids]
-
-        def work(connection: sqlite3.Connection) -> None:
-            with transaction(connection):
-                connection.executemany("DELETE FROM message_key WHERE key_id = ?", rows)
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-        await self._write(work)
+        await self._tables.change(Change("DELETE FROM message_key WHERE key_id = ?", rows), again=True)
+        await self._tables.forget("message_key")
 
     async def wrapped_otherwise(self, org: str, kek_id: str, after: Place | None, most: int) -> list[WrappedAt]:
         """Keys that another KEK than this one wraps, in the order of their places, behind `after`; at most so many."""
-
-        def work(connection: sqlite3.Connection) -> list[WrappedAt]:
-            found: list[WrappedAt] = []
-            for part, sql in sorted(_OTHERWISE.items()):
-                if after is not None and part < after.part:
-                    continue
-                begun = after if after is not None and after.part == part else Place(part, "", b"", 0)
-                number = int.from_bytes(begun.bound, "big") if begun.bound and part != "message" else -1
-                named = {"org": org, "kek": kek_id, "bound": begun.bound, "kind": begun.kind, "row": number}
-                rows = connection.execute(sql, {**named, "gen": begun.gen, "most": most - len(found)})
-                for kind, row, gen, by, wrapped in rows:
-                    bound = row if part == "message" else int(row).to_bytes(8, "big")
-                    found.append(WrappedAt(Place(part, kind, bound, gen), by, wrapped))
-            return found
-
-        return await self._read(work)
+        found: list[WrappedAt] = []
+        for part, sql in sorted(_OTHERWISE.items()):
+            if after is not None and part < after.part:
+                continue
+            begun = after if after is not None and after.part == part else None
+            behind = (*_behind(part, begun), most - len(found))
+            for kind, row, gen, by, wrapped in await self._tables.ask(sql, org, kek_id, *behind):
+                bound = row if part == "message" else int(row).to_bytes(8, "big")
+                found.append(WrappedAt(Place(part, kind, bound, gen), by, wrapped))
+        return found
 
     async def wrapped_by(self, org: str) -> dict[str, int]:
         """How many keys each KEK wraps."""
-        sql = """SELECT kek_id, count(*) FROM (SELECT kek_id FROM subject WHERE org = :org AND destroyed_at IS NULL
-            UNION ALL SELECT kek_id FROM org_key WHERE org = :org
-            UNION ALL SELECT kek_id FROM message_key WHERE org = :org) GROUP BY kek_id ORDER BY kek_id"""
-        return dict(await self._read(lambda connection: connection.execute(sql, {"org": org}).fetchall()))
+        sql = """SELECT kek_id, count(*) FROM (SELECT kek_id FROM subject WHERE org = ? AND destroyed_at IS NULL
+            UNION ALL SELECT kek_id FROM org_key WHERE org = ?
+            UNION ALL SELECT kek_id FROM message_key WHERE org = ?) AS each_key GROUP BY kek_id ORDER BY kek_id"""
+        return dict(await self._tables.ask(sql, org, org, org))
 
     async def rewrap(self, org: str, changes: Sequence[Rewrapped]) -> int:
         """Put wrapped keys in place, all in one transaction; how many. One that was destroyed, dropped or changed since
         it was read stays as it is."""
-
-        def work(connection: sqlite3.Connection) -> int:
-            count = 0
-            with transaction(connection):
-                for each in changes:
-                    place = each.place
-                    row = int.from_bytes(place.bound, "big") if place.part != "message" else 0
-                    named = {"org": org, "kind": place.kind, "bound": place.bound, "row": row, "gen": place.gen}
-                    values = {**named, "old": each.old, "new": each.new, "wrapped": each.wrapped}
-                    count += connection.execute(f"{_REWRAP[place.part]} AND kek_id = :old", values).rowcount
-                self._step("rotate.written")
-            return count
-
-        return await self._write(work)
+        done = await self._tables.change(
+            *(
+                Change(_REWRAP[each.place.part], [(each.wrapped, each.new, each.old, org, *_keyed(each.place))])
+                for each in changes
+            ),
+            before_commit=lambda: self._step("rotate.written"),
+        )
+        return sum(done)
 
     async def truncate(self) -> None:
-        """Empty the WAL: what was overwritten in the file would live on in it."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-        await self._write(work)
+        """Leave nothing of what was overwritten: it would live on in a file's WAL, in a server's dead rows."""
+        await self._tables.forget("subject", "org_key", "message_key")
 
     async def put_details(self, details: Sequence[Detail]) -> None:
         """Make details durable before their entries. The first sealed bytes stand; a retry keeps them young."""
         rows = [(detail.id, detail.subject, detail.at, detail.sealed) for detail in details]
-        statement = "INSERT INTO detail(id, subject, at, sealed) VALUES"
-
-        def work(connection: sqlite3.Connection) -> None:
-            with transaction(connection):
-                insert_rows(connection, statement, rows, "ON CONFLICT(id) DO UPDATE SET at = excluded.at")
-                self._step("append.details_written")
-
-        await self._write(work)
+        await self._tables.change(
+            Change(_PUT_DETAIL, rows), again=True, before_commit=lambda: self._step("append.details_written")
+        )
 
     async def details(self, ids: Iterable[bytes]) -> dict[bytes, Detail]:
         """By event id; what has none, or lost it to an erasure, is left out."""
-        sql = "SELECT id, subject, at, sealed FROM detail WHERE id IN ({})"
-        found = await self._read(lambda connection: list(select_in(connection, sql, ids)))
+        found = await self._tables.ask("SELECT id, subject, at, sealed FROM detail WHERE id IN (…)", within=ids)
         return {row[0]: Detail(*row) for row in found}
 
     async def detail_page(self, after: int, limit: int) -> list[DetailRow]:
         """Details in the order of their rows, behind row `after`."""
         sql = "SELECT rowid, id, at FROM detail WHERE rowid > ? ORDER BY rowid LIMIT ?"
-        found = await self._read(lambda connection: connection.execute(sql, (after, limit)).fetchall())
-        return [DetailRow(*row) for row in found]
+        return [DetailRow(*row) for row in await self._tables.ask(sql, after, limit)]
 
     async def drop_details(self, ids: Iterable[bytes]) -> None:
         """Delete details that belong to no entry."""
         rows = [(event_id,) for event_id in ids]
-
-        def work(connection: sqlite3.Connection) -> None:
-            with transaction(connection):
-                connection.executemany("DELETE FROM detail WHERE id = ?", rows)
-
-        await self._write(work)
+        await self._tables.change(Change("DELETE FROM detail WHERE id = ?", rows), again=True)
 
     async def close(self) -> None:
-        if self._readers is not None:
-            self._readers.close()
-        self._writer.close()
+        await self._tables.close()
+
+    async def _numbers(self, org: str, which: str) -> set[int]:
+        sql = f'SELECT DISTINCT "row" FROM subject WHERE org = ? AND {which}'  # noqa: S608 - our own words
+        return {row for (row,) in await self._tables.ask(sql, org)}
 
     async def _insert(self, statement: str, rows: Sequence[tuple[object, ...]], conflict: str) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            with transaction(connection):
-                connection.executemany(statement, rows)
-
         try:
-            await self._write(work)
-        except VaultError as exc:
-            if isinstance(exc.__cause__, sqlite3.IntegrityError):
-                raise ConflictError(conflict) from exc
-            raise
+            await self._tables.change(Change(statement, rows))
+        except Taken as exc:
+            raise ConflictError(conflict) from exc
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with failures(KIND, VaultError):
-            return await self._writer.run(work)
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with failures(KIND, VaultError):
-            return await (self._readers or self._writer).run(work)
+def _behind(part: str, place: Place | None) -> tuple[object, ...]:
+    """Where a part goes on behind a place, or begins."""
+    if part == "message":
+        return (place.bound if place else b"",)
+    if part == "org":
+        return (place.kind if place else "",)
+    return (int.from_bytes(place.bound, "big"), place.gen) if place else (-1, 0)
+
+
+def _keyed(place: Place) -> tuple[object, ...]:
+    """The row of a place, by its table's key."""
+    if place.part == "message":
+        return (place.bound,)
+    return (place.kind,) if place.part == "org" else (int.from_bytes(place.bound, "big"), place.gen)
 
 
 def create_vault(path: Path, pairing: str) -> None:
@@ -359,12 +308,13 @@ def open_vault(path: Path, pairing: str, clock: Clock = utc_now, step: Step = no
     except BaseException:
         writer.close()
         raise
-    return Vault(writer, readers, clock, step)
+    return Vault(SqliteTables(writer, readers, KIND, VaultError), clock, step)
 
 
 def memory_vault(clock: Clock = utc_now, step: Step = no_step) -> Vault:
     """A vault that forgets at the end of the process."""
-    return Vault(ConnectionThread(lambda: memory_connection(KIND, SCHEMA, {}), KIND), None, clock, step)
+    writer = ConnectionThread(lambda: memory_connection(KIND, SCHEMA, {}), KIND)
+    return Vault(SqliteTables(writer, None, KIND, VaultError), clock, step)
 
 
 def milliseconds(at: datetime) -> int:

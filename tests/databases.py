@@ -6,29 +6,37 @@ It is as durable as a real one only where a test asks for it (`durable`): nothin
 Where there are no binaries the tests are skipped and say so; CHARTBRIDGE_NEEDS_POSTGRES=1 makes that a failure.
 """
 
+import asyncio
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from adapter.store.place import Server
 from adapter.store.postgres import PostgresDatabase
+from adapter.store.server_pool import ServerPool
 from adapter.store.statements import Hot
 from adapter.store.tables import meta, metadata
+from ledger import vault_server
+from ledger.store import postgres
 
 NEEDED = "CHARTBRIDGE_NEEDS_POSTGRES"
 USER = "postgres"  # of the database; and, where the tests run as root, who runs the server
 QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 START_S = 30.0
+EMPTY_LOG = """TRUNCATE entry, entry_id, ended, subject_epoch, tile, checkpoint, lease;
+    UPDATE head SET size = 0, last_t = ''"""
 PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
 
 
@@ -146,6 +154,43 @@ def empty(place: Server) -> None:
         Hot(conn).run("; ".join([*gone, *anew]))
 
     PostgresDatabase(place).change(work)
+
+
+def make_log(server: PostgresServer, pairing: str, origin: str, database: str = "log") -> Server:
+    """A new database with an empty log. Also for a caller within a loop."""
+    return _make(server, database, lambda pool: postgres.create_log(pool, pairing, origin))
+
+
+def make_vault(server: PostgresServer, pairing: str, database: str = "vault") -> Server:
+    """A new database with an empty vault."""
+    return _make(server, database, lambda pool: vault_server.create_vault(pool, pairing))
+
+
+def _make(server: PostgresServer, database: str, tables: Callable[[ServerPool], Coroutine[Any, Any, None]]) -> Server:
+    server.sql(f"CREATE DATABASE {database}")
+    place = Server(server.url(database))
+
+    async def make() -> None:
+        pool = ServerPool(place, "test")
+        try:
+            await tables(pool)
+        finally:
+            await pool.close()
+
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(asyncio.run, make()).result()
+    return place
+
+
+def empty_vault(server: PostgresServer, database: str = "vault") -> None:
+    """Take every row out of a vault."""
+    gone = "TRUNCATE subject, org_key, message_key, detail"
+    server.sql(f"SET session_replication_role = replica; {gone}", database)
+
+
+def empty_log(server: PostgresServer, database: str = "log") -> None:
+    """Take every row out of a log, as only the owner of the whole server can."""
+    server.sql("SET session_replication_role = replica; " + EMPTY_LOG, database)
 
 
 def pair(place: Server, pairing: str) -> None:

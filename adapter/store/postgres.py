@@ -16,9 +16,8 @@ Source: fhir chapter §5, §8; architecture §4; operations chapter §10 (scale-
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from threading import Thread
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -28,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, Unavailable
+from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
 from adapter.store.postgres_statements import FINAL, REFUSED, STATEMENTS, Driver, lost, of_core, ours
 from adapter.store.statements import Again, Failed, Hot
@@ -205,41 +205,6 @@ class Pool:
 
 
 # --- the engine ------------------------------------------------------------------------------------------------------
-
-
-class LoopThread:
-    """An event loop in a thread of its own. What it was given is finished, whoever stops waiting for it."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def closed(self) -> bool:
-        return self._loop.is_closed()
-
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)))
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Finish what runs, then `last`."""
-        if self.closed:
-            last.close()
-            return
-
-        async def finish() -> None:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            await asyncio.gather(*others, return_exceptions=True)
-            await last
-
-        self.call(finish())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class PostgresEngine:

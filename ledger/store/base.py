@@ -16,6 +16,8 @@ from ledger.tiles import Tile
 
 Step = Callable[[str], None]
 
+ALONE = 1  # the token of a store that one process has to itself
+
 
 def no_step(name: str) -> None:
     """The hook between two steps, where tests kill the process. Here it does nothing."""
@@ -94,7 +96,9 @@ class LogStore(Protocol):
 
     async def head(self) -> Head: ...
 
-    async def append(self, question: Question, decide: Callable[[Facts], D]) -> D: ...
+    async def append(self, question: Question, decide: Callable[[Facts], D]) -> D:
+        """`decide` may be called again, with what the first try wrote after all among its facts."""
+        ...
 
     async def entries(self, start: int, end: int) -> list[Entry]:
         """Those of [start, end) that exist, in order."""
@@ -112,8 +116,14 @@ class LogStore(Protocol):
         """The hashes of the tile as of the newest checkpoint; a partial tile grows, a full one never changes."""
         ...
 
-    async def integrate(self, tiles: Sequence[Tile], checkpoint: StoredCheckpoint) -> None:
-        """Tiles and checkpoint in one transaction. Raises IntegrityError for a second root of one size."""
+    async def lead(self, holder: str, for_s: float) -> int | None:
+        """A token for `holder`, who may integrate for so long; None while another may. Asked again in time it is kept,
+        asked for no time given back. A store that one process has to itself gives it to whoever asks."""
+        ...
+
+    async def integrate(self, tiles: Sequence[Tile], checkpoint: StoredCheckpoint, token: int) -> None:
+        """Tiles and checkpoint in one transaction. Raises IntegrityError for a second root of one size, ConflictError
+        where another leads or was ahead."""
         ...
 
     async def newest_checkpoint(self) -> StoredCheckpoint | None: ...

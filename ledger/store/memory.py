@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ledger.errors import ConflictError, IntegrityError
 from ledger.merkle import Digest
-from ledger.store.base import D, Entry, Facts, Head, Question, Step, StoredCheckpoint, no_step
+from ledger.store.base import ALONE, D, Entry, Facts, Head, Question, Step, StoredCheckpoint, no_step
 from ledger.tiles import Tile
 
 
@@ -58,7 +58,10 @@ class MemoryLogStore:
     async def tile(self, level: int, index: int) -> bytes | None:
         return self._tiles.get((level, index))
 
-    async def integrate(self, tiles: Sequence[Tile], checkpoint: StoredCheckpoint) -> None:
+    async def lead(self, holder: str, for_s: float) -> int | None:
+        return ALONE
+
+    async def integrate(self, tiles: Sequence[Tile], checkpoint: StoredCheckpoint, token: int) -> None:
         newest = await self.newest_checkpoint()
         if newest is not None and newest.size > checkpoint.size:
             raise ConflictError("log was integrated further meanwhile")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ledger.errors import ConflictError, IntegrityError
 from ledger.merkle import Digest
 from ledger.store.base import (
+    ALONE,
     D,
     Entry,
     Facts,
@@ -134,7 +135,10 @@ class SqliteLogStore:
         rows = await self._rows(sql, (self._shard, level, index))
         return rows[0][0] if rows else None
 
-    async def integrate(self, tiles: Sequence[Tile], checkpoint: StoredCheckpoint) -> None:
+    async def lead(self, holder: str, for_s: float) -> int | None:
+        return ALONE
+
+    async def integrate(self, tiles: Sequence[Tile], checkpoint: StoredCheckpoint, token: int) -> None:
         def work(connection: sqlite3.Connection) -> None:
             with transaction(connection):
                 self._sign(connection, checkpoint)

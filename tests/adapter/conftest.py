@@ -1,6 +1,5 @@
 """A real site for each test, copied from one that is made once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ def made_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fresh_site(made_site: Path, tmp_path: Path) -> Path:
     return nodes.copy(made_site, tmp_path / "site")
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[databases.PostgresServer]:
-    """A PostgreSQL server, started when the first test asks for it."""
-    with databases.running() as started:
-        yield started
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,15 +11,22 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from adapter.store.place import Server
+from adapter.store.server_pool import ServerPool
+from ledger import vault_server
 from ledger.clock import Clock
 from ledger.commitment import SubjectKey
 from ledger.event import Event, RequiresEpoch, RequiresRef, new_id, rule, types
 from ledger.log import Ledger
 from ledger.note import Ed25519Signer
+from ledger.store import postgres
 from ledger.store.base import LogStore
 from ledger.store.memory import MemoryLogStore
 from ledger.store.sqlite import create_log, open_log
+from ledger.store.tables import SqliteTables
+from ledger.store.thread import ConnectionThread
 from ledger.vault import Vault, create_vault, memory_vault, open_vault
+from tests import databases
 
 VECTORS = Path(__file__).parent / "vectors"
 ORIGIN = "log.example.org/chartbridge/2026"
@@ -84,6 +92,13 @@ def consent(verb: str = "granted", epoch: int = 1, key: SubjectKey = PATIENT, **
     return Event(f"consent.{verb}", org=ORG, subject_key=key, secret=secret, detail=b"{}", epoch=epoch, **rest)
 
 
+def writer_of(vault: Vault) -> ConnectionThread[sqlite3.Connection]:
+    """The writer of a vault in a file."""
+    tables = vault._tables
+    assert isinstance(tables, SqliteTables)
+    return tables._writer
+
+
 def ledger_of(store: LogStore, vault: Vault, clock: Clock | None = None, **rest: Any) -> Ledger:
     ticking = clock or Ticking()
     running = ticking.monotonic if isinstance(ticking, Ticking) else (lambda: 0.0)
@@ -92,12 +107,27 @@ def ledger_of(store: LogStore, vault: Vault, clock: Clock | None = None, **rest:
     return Ledger(store, vault, ORIGIN, ORG, signer, ticking, os.urandom, rules=RULES, running=running, **rest)
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def made_log(server: databases.PostgresServer) -> Server:
+    """A database with a log's tables: making them costs more than most tests."""
+    return databases.make_log(server, PAIRING, ORIGIN)
+
+
+@pytest.fixture
+def empty_log(server: databases.PostgresServer, made_log: Server) -> Server:
+    """That database with nothing in it."""
+    databases.empty_log(server)
+    return made_log
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogStore]:
     """Every implementation of the seam; what passes here holds for all."""
     made: LogStore
     if request.param == "memory":
         made = MemoryLogStore()
+    elif request.param == "postgres":
+        made = await postgres.open_log(ServerPool(request.getfixturevalue("empty_log"), "log"), PAIRING, ORIGIN)
     else:
         create_log(tmp_path / "log.sqlite3", PAIRING, ORIGIN)
         made = open_log(tmp_path / "log.sqlite3", PAIRING, ORIGIN)
@@ -105,10 +135,24 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await made.close()
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def made_vault(server: databases.PostgresServer) -> Server:
+    return databases.make_vault(server, PAIRING)
+
+
+@pytest.fixture
+def empty_vault(server: databases.PostgresServer, made_vault: Server) -> Server:
+    databases.empty_vault(server)
+    return made_vault
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def vault(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Vault]:
     if request.param == "memory":
         made = memory_vault(Ticking())
+    elif request.param == "postgres":
+        place: Server = request.getfixturevalue("empty_vault")
+        made = await vault_server.open_vault(ServerPool(place, "vault"), PAIRING, Ticking())
     else:
         create_vault(tmp_path / "vault.sqlite3", PAIRING)
         made = open_vault(tmp_path / "vault.sqlite3", PAIRING, Ticking())

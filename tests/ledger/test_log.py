@@ -33,6 +33,7 @@ from tests.ledger.conftest import (
     policy,
     read,
     retirement,
+    writer_of,
 )
 
 
@@ -237,7 +238,7 @@ async def test_nothing_is_logged_when_the_vault_fails(tmp_path: Path) -> None:
     basis = await opened(ledger)
     other = sqlite3.connect(tmp_path / "vault", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    vault._writer.call(lambda connection: connection.execute("PRAGMA busy_timeout = 1"))
+    writer_of(vault).call(lambda connection: connection.execute("PRAGMA busy_timeout = 1"))
     with pytest.raises(AppendFailed, match="SQLITE_BUSY"):
         await ledger.append([read(basis=basis)])
     assert ledger.size == 3

@@ -7,8 +7,9 @@ import pytest
 from ledger.errors import LedgerError
 from ledger.log import Ledger
 from ledger.merkle import Digest, root_of
-from ledger.note import open_checkpoint
-from ledger.publish import Publisher, PublishError
+from ledger.note import Checkpoint, open_checkpoint, sign_note
+from ledger.publish import LOCK, Publisher, PublishError
+from ledger.store.base import StoredCheckpoint
 from ledger.store.memory import MemoryLogStore
 from ledger.tiles import Tile
 from ledger.vault import Vault
@@ -16,7 +17,13 @@ from tests.ledger.conftest import ORIGIN, SIGNER, ledger_of, policy
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """What a web server would find; not what writers lock."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != LOCK}
+
+
+def signed(size: int) -> StoredCheckpoint:
+    root = Digest(bytes(32))
+    return StoredCheckpoint(size, root, str(sign_note(Checkpoint(ORIGIN, size, root).text(), [SIGNER])))
 
 
 async def grown(store: MemoryLogStore, vault: Vault, www: Path | None, *counts: int) -> Ledger:
@@ -76,9 +83,10 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
     """The temporary file is in the same folder, so that the rename is atomic, and never left in a reader's way."""
     publisher = Publisher(tmp_path)
     assert publisher.checkpoint() is None
-    publisher.publish([], "one")
-    publisher.publish([], "two")
-    assert publisher.checkpoint() == b"two"
+    one, two = signed(1), signed(2)
+    publisher.publish([], one)
+    publisher.publish([], two)
+    assert publisher.checkpoint() == two.note.encode()
     assert files(tmp_path) == {"checkpoint"}
 
 
@@ -88,7 +96,7 @@ def test_the_checkpoint_comes_after_the_tiles_it_needs(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Publisher(tmp_path, stop).publish([Tile(0, 0, bytes(32))], "note")
+        Publisher(tmp_path, stop).publish([Tile(0, 0, bytes(32))], signed(1))
     assert files(tmp_path) == {"tile/0/000.p/1"}
 
 
@@ -96,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_our_error(tmp_path: Path) -> None:
     (tmp_path / "www").write_bytes(b"a file")
     publisher = Publisher(tmp_path / "www")
     with pytest.raises(PublishError) as caught:
-        publisher.publish([], "note")
+        publisher.publish([], signed(1))
     assert isinstance(caught.value, LedgerError)
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(PublishError):

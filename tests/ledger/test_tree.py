@@ -4,7 +4,7 @@ import pytest
 
 from ledger.errors import IntegrityError
 from ledger.merkle import Digest, leaf_hash, root_of, verify_inclusion
-from ledger.store.base import StoredCheckpoint
+from ledger.store.base import ALONE, StoredCheckpoint
 from ledger.store.memory import MemoryLogStore
 from ledger.tiles import Edge
 from ledger.tree import Tree
@@ -17,7 +17,7 @@ async def stored(
 ) -> tuple[Edge, MemoryLogStore]:
     edge, tiles = (start or Edge()).extend(LEAVES[(start or Edge()).size : size])
     made = store or MemoryLogStore()
-    await made.integrate(tiles, StoredCheckpoint(size, edge.root(), ""))
+    await made.integrate(tiles, StoredCheckpoint(size, edge.root(), ""), ALONE)
     return edge, made
 
 

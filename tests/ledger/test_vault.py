@@ -9,7 +9,7 @@ import pytest
 from ledger.errors import ConflictError, IntegrityError
 from ledger.store.file import open_file
 from ledger.vault import Detail, Place, Rewrapped, Vault, VaultError, WrappedKey, create_vault, open_vault
-from tests.ledger.conftest import ORG, PAIRING, Ticking
+from tests.ledger.conftest import ORG, PAIRING, Ticking, writer_of
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -170,7 +170,7 @@ def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
 async def test_a_vault_that_fails_says_so_and_names_no_path(tmp_path: Path) -> None:
     create_vault(tmp_path / "vault", PAIRING)
     vault = open_vault(tmp_path / "vault", PAIRING)
-    vault._writer.call(lambda connection: connection.execute("PRAGMA busy_timeout = 1"))
+    writer_of(vault).call(lambda connection: connection.execute("PRAGMA busy_timeout = 1"))
     other = sqlite3.connect(tmp_path / "vault", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(VaultError, match="SQLITE_BUSY") as caught:

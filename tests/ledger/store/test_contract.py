@@ -42,6 +42,12 @@ async def ask(store: LogStore, ids: Sequence[bytes] = (), refs: Sequence[str] = 
     return (await store.append(Question(ids, refs, rows), decide)).facts
 
 
+async def integrate(store: LogStore, tiles: Sequence[Tile], checkpoint: StoredCheckpoint) -> None:
+    token = await store.lead("a process", 60)
+    assert token is not None
+    await store.integrate(tiles, checkpoint, token)
+
+
 async def test_a_new_log_is_empty(store: LogStore) -> None:
     assert await store.head() == Head(0, "")
     assert await store.entries(0, 10) == []
@@ -92,8 +98,8 @@ async def test_a_decision_that_raises_changes_nothing(store: LogStore) -> None:
 async def test_tiles_grow_and_checkpoints_stay(store: LogStore) -> None:
     await grow(store, 3)
     first, second = StoredCheckpoint(2, Digest(b"a" * 32), "note a"), StoredCheckpoint(3, Digest(b"b" * 32), "note b")
-    await store.integrate([Tile(0, 0, b"x" * 64)], first)
-    await store.integrate([Tile(0, 0, b"x" * 96)], second)
+    await integrate(store, [Tile(0, 0, b"x" * 64)], first)
+    await integrate(store, [Tile(0, 0, b"x" * 96)], second)
     assert await store.tile(0, 0) == b"x" * 96
     assert await store.newest_checkpoint() == second
     assert await store.checkpoint(2) == first
@@ -104,17 +110,17 @@ async def test_tiles_grow_and_checkpoints_stay(store: LogStore) -> None:
 async def test_one_root_per_size_ever(store: LogStore) -> None:
     await grow(store, 2)
     signed = StoredCheckpoint(2, Digest(b"a" * 32), "note a")
-    await store.integrate([], signed)
-    await store.integrate([], StoredCheckpoint(2, signed.root, "signed again"))
+    await integrate(store, [], signed)
+    await integrate(store, [], StoredCheckpoint(2, signed.root, "signed again"))
     with pytest.raises(IntegrityError, match="second root"):
-        await store.integrate([Tile(0, 0, b"x" * 64)], StoredCheckpoint(2, Digest(b"b" * 32), "note b"))
+        await integrate(store, [Tile(0, 0, b"x" * 64)], StoredCheckpoint(2, Digest(b"b" * 32), "note b"))
     assert await store.checkpoints() == [signed]
     assert await store.tile(0, 0) is None
 
 
 async def test_a_slower_integrator_does_not_shrink_the_tree(store: LogStore) -> None:
     await grow(store, 3)
-    await store.integrate([Tile(0, 0, b"x" * 96)], StoredCheckpoint(3, Digest(b"b" * 32), "note b"))
+    await integrate(store, [Tile(0, 0, b"x" * 96)], StoredCheckpoint(3, Digest(b"b" * 32), "note b"))
     with pytest.raises(ConflictError):
-        await store.integrate([Tile(0, 0, b"x" * 64)], StoredCheckpoint(2, Digest(b"a" * 32), "note a"))
+        await integrate(store, [Tile(0, 0, b"x" * 64)], StoredCheckpoint(2, Digest(b"a" * 32), "note a"))
     assert await store.tile(0, 0) == b"x" * 96

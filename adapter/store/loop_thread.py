@@ -1,0 +1,46 @@
+"""An event loop in a thread of its own: for connections whose answers must not wait for whatever else a process does.
+
+A process that holds a lock in a database, and whose own loop is busy for a moment, would let everyone else wait.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from threading import Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop in a thread of its own. What it was given is finished, whoever stops waiting for it."""
+
+    def __init__(self, name: str, loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+        self._loop = loop()
+        self._thread = Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)))
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Finish what runs, then `last`."""
+        if self.closed:
+            last.close()
+            return
+
+        async def finish() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*others, return_exceptions=True)
+            await last
+
+        self.call(finish())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

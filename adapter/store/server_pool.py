@@ -1,0 +1,145 @@
+"""A database of a PostgreSQL server for the ledger: connections in a loop of their own, the driver's errors as its own.
+
+A connection that broke, hung or is left in a transaction that cannot be rolled back is thrown away, and the next unit
+of work opens another: when the server is back, so are we. No text that leaves this module is the driver's, which puts
+values into its messages. Source: `ledger/store/server.py`; operations chapter §10.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import asyncpg
+
+from adapter.errors import ChartbridgeError, ConfigurationError, Unavailable
+from adapter.loop import factory
+from adapter.store.loop_thread import LoopThread
+from adapter.store.place import Server
+from adapter.store.postgres_statements import REFUSED, lost
+from ledger.store.server import ServerError, ServerLost, Work
+
+CONNECT_S = 3.0
+WAIT_S = 5.0  # for a free connection
+COMMAND_S = 10.0  # for the answer to one statement: a server that hangs says nothing
+SETTINGS = {
+    "application_name": "chartbridge",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "statement_timeout": "8s",
+    "lock_timeout": "1s",
+    "idle_in_transaction_session_timeout": "10s",  # who holds the head of the log and says nothing more
+    "jit": "off",
+}
+BUSY = "53300"  # too_many_connections
+GONE = ("08", "57P")  # connection exceptions; ended by an operator, crashed, starting
+# The internal one is raised where the server's last word came while nobody asked: its driver is out of step then.
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+T = TypeVar("T")
+
+
+class ServerPool:
+    """A `ledger.store.server.Server`: so many connections at most, opened when they are needed."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self._server = server
+        self._thread = LoopThread(f"{name}-postgres", factory())
+        self._slots = asyncio.Semaphore(server.connections)
+        self._idle: list[Any] = []
+
+    async def run(self, work: Work[T]) -> T:
+        return await self._thread.run(self._run(work))
+
+    async def reach(self, setting: str) -> None:
+        """Connect once. Raises Unavailable, or ConfigurationError where what `setting` names cannot be right."""
+        try:
+            await self._thread.run(self._reach())
+        except FAULTS as exc:
+            raise _unreachable(exc, setting) from exc
+
+    async def close(self) -> None:
+        """Finish what runs, close every connection, end the thread."""
+        await asyncio.to_thread(self._thread.close, self._close())
+
+    async def _run(self, work: Work[T]) -> T:
+        try:
+            await asyncio.wait_for(self._slots.acquire(), WAIT_S)
+        except TimeoutError as exc:
+            raise ServerError(BUSY) from exc
+        try:
+            with _errors():
+                connection = await self._take()
+            try:
+                with _errors():
+                    return await work(connection)
+            except ServerLost:
+                connection.terminate()  # be it that the driver has not noticed
+                raise
+            finally:
+                await self._give(connection)
+        finally:
+            self._slots.release()
+
+    async def _reach(self) -> None:
+        self._idle.append(await self._connect())
+
+    async def _take(self) -> Any:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+    async def _connect(self) -> Any:
+        return await asyncpg.connect(
+            self._server.url.replace("postgresql+asyncpg://", "postgresql://", 1),
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S,
+            server_settings=SETTINGS,
+            max_cached_statement_lifetime=0,
+        )
+
+    async def _give(self, connection: Any) -> None:
+        """Only one that is in no transaction is used again."""
+        if connection.is_closed():
+            return
+        try:
+            if connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
+        except FAULTS:
+            connection.terminate()
+        else:
+            self._idle.append(connection)
+
+    async def _close(self) -> None:
+        while self._idle:
+            connection = self._idle.pop()
+            with suppress(*FAULTS):
+                await connection.close(timeout=CONNECT_S)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except asyncpg.PostgresError as exc:
+        state = exc.sqlstate or ""
+        raise (ServerLost if state.startswith(GONE) else ServerError)(state) from exc
+    except asyncpg.InterfaceError as exc:
+        if not lost(exc):
+            raise RuntimeError("a statement of the ledger is wrong") from exc
+        raise ServerLost from exc
+    except (asyncpg.InternalClientError, OSError, TimeoutError) as exc:
+        raise ServerLost from exc
+
+
+def _unreachable(error: BaseException, setting: str) -> ChartbridgeError:
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith(REFUSED):
+        return ConfigurationError(
+            f"the database server refuses this user or database (SQLSTATE {state})", hint=f"check {setting}"
+        )
+    if isinstance(error, ValueError) or (isinstance(error, asyncpg.InterfaceError) and not lost(error)):
+        return ConfigurationError("the URL of the database cannot be read", hint=f"check {setting}")
+    return Unavailable("the database server cannot be reached", hint=f"start it, or check {setting}")

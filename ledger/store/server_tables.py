@@ -1,0 +1,87 @@
+"""The vault's tables on a PostgreSQL server: `tables.py`'s statements in its words.
+
+What was deleted lies in dead rows until its table is rewritten (`forget`), in the server's WAL until that is recycled,
+and in its archive and backups for as long as these are kept: the last two are its operator's.
+Source: ledger chapter §9; PostgreSQL 15, "Routine Vacuuming".
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from itertools import count
+
+from ledger.errors import LedgerError
+from ledger.store.server import TAKEN, Connection, Server, ServerError, Work, failures, transact
+from ledger.store.tables import Change, Row, T, Taken, nothing
+
+
+class ServerTables:
+    """One database. A role that does not own its tables changes rows as well, but cannot rewrite a table."""
+
+    def __init__(self, server: Server, kind: str, family: Callable[[str], LedgerError]) -> None:
+        self._server, self._kind, self._family = server, kind, family
+
+    async def ask(self, sql: str, *values: object, within: Iterable[object] | None = None) -> list[Row]:
+        given = values if within is None else (*values, list(within))
+        return await self._run(lambda connection: _rows(connection, sql, given))
+
+    async def change(
+        self, *changes: Change, again: bool = False, before_commit: Callable[[], None] = nothing
+    ) -> list[int]:
+        async def work(connection: Connection) -> list[int]:
+            counts = [await _change(connection, change) for change in changes]
+            before_commit()
+            return counts
+
+        with failures(self._kind, self._family):
+            try:
+                return await transact(self._server, work, again=again)
+            except ServerError as exc:
+                if exc.state == TAKEN:
+                    raise Taken("row exists already") from exc
+                raise
+
+    async def last(self, table: str) -> int:
+        """A number is drawn by whoever writes, under a lock that this one waits for: none is on its way."""
+
+        async def work(connection: Connection) -> int:
+            await connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
+            row = await connection.fetchrow(f"SELECT coalesce(max(rowid), 0) FROM {table}")  # noqa: S608 - our own names
+            return int(row[0])
+
+        with failures(self._kind, self._family):
+            return await transact(self._server, work, again=True)
+
+    async def forget(self, *tables: str) -> None:
+        for table in tables:
+            await self._run(partial(_rewrite, table=table))
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    async def _run(self, work: Work[T]) -> T:
+        with failures(self._kind, self._family):
+            return await self._server.run(work)
+
+
+async def _rewrite(connection: Connection, table: str) -> None:
+    await connection.execute(f"VACUUM (FULL) {table}")
+
+
+async def _rows(connection: Connection, sql: str, values: Iterable[object]) -> list[Row]:
+    return [tuple(row) for row in await connection.fetch(_numbered(sql), *values)]
+
+
+async def _change(connection: Connection, change: Change) -> int:
+    if len(change.rows) == 1:
+        return int((await connection.execute(_numbered(change.sql), *change.rows[0])).rpartition(" ")[2])
+    if change.rows:
+        await connection.executemany(_numbered(change.sql), change.rows)
+    return len(change.rows)
+
+
+@lru_cache(maxsize=256)
+def _numbered(sql: str) -> str:
+    """`$1` for each `?`, one array for an `IN (…)`."""
+    numbers = count(1)
+    return re.sub(r"\?", lambda found: f"${next(numbers)}", sql.replace("IN (…)", "= ANY(?)"))
