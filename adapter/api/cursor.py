@@ -27,14 +27,14 @@ MAX_CURSOR_CHARS = 8192  # longer than any cursor of ours
 class Cursor:
     """Where a page begins: after `after` (a row, or a version in a history), as of transaction `txn`.
 
-    `seen` counts what earlier pages held, for the case that `after` itself is no longer shown.
+    `key` is the place of `after` in the order that was asked for: it holds where the row is no longer shown, too.
     """
 
     path: str
     query: tuple[tuple[str, str], ...]
     txn: int
     after: int
-    seen: int
+    key: tuple[str, ...]
     expires: int
 
 
@@ -60,7 +60,10 @@ class Cursors:
             plain = self._cipher.decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], _bound(client_id))
         except (binascii.Error, InvalidTag, ValueError) as exc:
             raise _unknown() from exc
-        cursor = self._decoder.decode(plain)
+        try:
+            cursor = self._decoder.decode(plain)
+        except msgspec.DecodeError as exc:  # of an earlier version of ours
+            raise _unknown() from exc
         if _encoded(blob) != text or cursor.path != path:  # base64 has several spellings of one value; we have one
             raise _unknown()
         if cursor.expires <= now:

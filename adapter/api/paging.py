@@ -20,12 +20,12 @@ STATELESS = frozenset({"_format", "_pretty", "_cursor"})  # parameters of one an
 class Page:
     """A page: its query, where it begins, as of which transaction (None: now, this is page one), and its size.
 
-    It begins after the row or version `after`; where that is no longer shown, behind the first `seen`.
+    It begins after the row or version `after`, whose place in the order is `key`.
     """
 
     query: Pairs
     after: int | None
-    seen: int
+    key: tuple[str, ...]
     txn: int | None
     count: int
 
@@ -39,7 +39,7 @@ class End:
     """Where a page ended that another follows."""
 
     last: int
-    items: int = 0
+    key: tuple[str, ...] = ()
     txn: int = 0
 
 
@@ -48,12 +48,12 @@ def page_of(call: Call, pairs: Pairs) -> Page:
     text = one(pairs, "_cursor")
     if text is None:
         query = tuple(pair for pair in pairs if pair[0] not in STATELESS)
-        return Page(query, None, 0, None, count(query))
+        return Page(query, None, (), None, count(query))
     if any(name not in STATELESS for name, _ in pairs):
         raise BadRequest("a cursor stands alone", code="parameter")
     place = _place(call)
     cursor = call.services.cursors.open(text, call.actor.client_id, place, call.now.timestamp())
-    return Page(cursor.query, cursor.after, cursor.seen, cursor.txn, count(cursor.query))
+    return Page(cursor.query, cursor.after, cursor.key, cursor.txn, count(cursor.query))
 
 
 def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:
@@ -66,7 +66,7 @@ def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:
     if end is not None:
         expires = int(call.now.timestamp()) + LIFE_S
         txn = end.txn if page.txn is None else page.txn
-        cursor = Cursor(place, page.query, txn, end.last, page.seen + end.items, expires)
+        cursor = Cursor(place, page.query, txn, end.last, end.key, expires)
         sealed = services.cursors.seal(cursor, call.actor.client_id)
         parameters = call.presentation.parameters
         found.append(("next", f"{address}?_cursor={sealed}" + (f"&{parameters}" if parameters else "")))

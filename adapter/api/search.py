@@ -6,7 +6,8 @@ http://hl7.org/fhir/R4/http.html#search
 3. The gate opens, matches and decides each candidate; what is left is sorted, counted and paged here.
 4. Put the page together from stored bytes.
 
-Every page is cut at the transaction of page one and passes the gate of its own moment; `total` stands on page one.
+Every page is cut at the transaction of page one and passes the gate of its own moment; `total` stands on page one. It
+goes on behind the last resource that was shown, by its place in the order, whether that one may still be shown or not.
 What a search includes or follows to is `includes.py`'s. A search of several types asks each by its own plan, and
 needs a scope of each; its parameters must be known to all of them.
 Source: fhir chapter §4, §6, §10.
@@ -16,11 +17,13 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import tzinfo
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
-from adapter.access.disclose import Arrange, Arranged, Ask, Disclosed, Found, Include, Matches, Released, Sight
+from adapter.access.disclose import Arranged, Ask, Disclosed, Found, Include, Matches, Released, Sight
 from adapter.api import bundle, includes
 from adapter.api.call import MAX_FORM_BYTES, Answer, Call, Pairs, parse_pairs
 from adapter.api.explain import ROLE, Explanation
@@ -36,7 +39,7 @@ from adapter.store.planner import Asking, Plan
 from adapter.store.resources import Sealed
 from mappings.fhir.codec import Json
 from mappings.fhir.schema import schema
-from mappings.fhir.search import Criterion, Query, matcher, parse, sort_key
+from mappings.fhir.search import Criterion, Query, Results, matcher, parse, place, sort_key, spelled
 
 FORM = "application/x-www-form-urlencoded"
 SERVED = frozenset({"_count", "_elements", "_explain", "_include", "_revinclude", "_sort", "_summary", "_total"})
@@ -73,8 +76,9 @@ async def _search(call: Call, kinds: tuple[str, ...], interaction: str, patient:
         if not call.actor.scopes.judge(one.type, "s").permitted:
             await services.gate.refuse_scope(ask)
     searching = _Searching(services, queries, Asking(call.now, services.zone), page, patient, explanation)
-    released = await services.gate.disclose(ask, searching.find, arrange=_arrange(query, page, services))  # 3
-    end = End(released.items[-1].rid, len(released.items), released.txn) if released.more else None
+    order = _Order(query.results, services.zone, page)
+    released = await services.gate.disclose(ask, searching.find, arrange=order.arrange)  # 3
+    end = order.end(released) if released.more else None
     shown = replace(page, query=_applied(queries))
     relations, results = links(call, shown, end), query.results
     outcomes = _outcomes(query, released, explanation)
@@ -187,33 +191,33 @@ class _Searching:
         return matches, lambda items: following.include(results, items)
 
 
-def _arrange(query: Query, page: Page, services: Services) -> Arrange:
-    sorts, zone = query.results.sort, services.zone
+class _Order:
+    """The order of the matches, and where in it a page begins and ends; of equal ones that of their rows' numbers."""
 
-    keys: dict[str, Callable[[Json], Any]] = {}
+    def __init__(self, results: Results, zone: tzinfo, page: Page) -> None:
+        self._sorts, self._zone, self._page = results.sort, zone, page
+        self._counts = page.first and (results.total != "none" or page.count == 0)
+        self._keys: dict[str, Callable[[Json], tuple[Any, ...]]] = {}
 
-    def key(item: Disclosed) -> Any:
-        if item.type not in keys:
-            keys[item.type] = sort_key(item.type, sorts, zone)
-        return keys[item.type](item.resource or {})
+    def arrange(self, shown: list[Disclosed]) -> Arranged:
+        page, rest = self._page, [(self._place(item), item) for item in shown]
+        if page.after is not None:
+            end = (place(page.key, self._sorts), page.after)
+            rest = [one for one in rest if one[0] > end]
+        rest.sort(key=itemgetter(0))
+        total = len(shown) if self._counts else None
+        return Arranged([item for _, item in rest[: page.count]], total, len(rest) > page.count > 0)
 
-    def arrange(shown: list[Disclosed]) -> Arranged:
-        ordered = sorted(shown, key=key) if sorts else shown
-        rest = _rest(ordered, page, in_order=not sorts)
-        counts = page.first and (query.results.total != "none" or page.count == 0)
-        return Arranged(rest[: page.count], len(ordered) if counts else None, len(rest) > page.count > 0)
+    def end(self, released: Released) -> End:
+        key, rid = self._place(released.items[-1])
+        return End(rid, spelled(key), released.txn)
 
-    return arrange
-
-
-def _rest(ordered: list[Disclosed], page: Page, *, in_order: bool) -> list[Disclosed]:
-    """What this page and those after it hold. Rows come in the order of their numbers unless they were sorted."""
-    if page.after is None:
-        return ordered
-    if in_order:
-        return [item for item in ordered if item.rid > page.after]
-    place = next((n for n, item in enumerate(ordered, 1) if item.rid == page.after), page.seen)
-    return ordered[place:]
+    def _place(self, item: Disclosed) -> tuple[tuple[Any, ...], int]:
+        if not self._sorts:
+            return (), item.rid
+        if item.type not in self._keys:
+            self._keys[item.type] = sort_key(item.type, self._sorts, self._zone)
+        return self._keys[item.type](item.resource or {}), item.rid
 
 
 def _applied(queries: Sequence[Query]) -> Pairs:

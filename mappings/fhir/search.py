@@ -15,7 +15,7 @@ from mappings.fhir.search_operands import SearchError
 from mappings.fhir.search_plan import codes, extract
 from mappings.fhir.search_query import Criterion, Has, Query, is_searchable, parse, targets
 from mappings.fhir.search_results import Include, Results, Sort
-from mappings.fhir.search_sort import sort_key
+from mappings.fhir.search_sort import place, sort_key, spelled
 from mappings.fhir.search_text import normalise
 from mappings.fhir.search_values import (
     CompositeValue,
@@ -55,7 +55,9 @@ __all__ = [
     "matcher",
     "normalise",
     "parse",
+    "place",
     "said_interval",
     "sort_key",
+    "spelled",
     "targets",
 ]

@@ -10,11 +10,12 @@ Without `_count` a page holds up to 1,000. No more rows are opened than a page n
 unknown, it is left out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from adapter.access.disclose import PRIVATE, Arranged, Disclosed, Found, Matches
+from adapter.access.disclose import PRIVATE, Arranged, Disclosed, Found, Matches, Released
 from adapter.api import bundle
 from adapter.api.call import Answer, Call, Pairs
 from adapter.api.operations.arguments import Arguments, arguments
@@ -53,7 +54,7 @@ async def everything(call: Call) -> Answer:
     )
     if released.items and released.items[0].op == "d":
         raise Gone("this resource was deleted", code="deleted")
-    end = End(released.items[-1].rid, len(released.items), released.txn) if released.more else None
+    end = reading.end(released) if released.more else None
     body = bundle.record(released, services.base, links(call, page, end), nobodys=SHARED)  # 4
     return Answer(200, body, released=released)
 
@@ -90,7 +91,7 @@ class _Reading:
         self._org = call.services.keyring.organisation()
         self._actor, self._id, self._page, self._wanted = call.actor, logical_id, page, wanted
         self._patients: frozenset[int] = frozenset()
-        self._listed: frozenset[int] = frozenset()
+        self._listed: Mapping[int, int] = {}  # row → rank
         self._whole = True
 
     def find(self, conn: Connection) -> Found:
@@ -101,7 +102,7 @@ class _Reading:
         lines = record.lines(conn, self._org, patient)
         listed = self._needed(self._behind([line for line in lines if self._is_wanted(line)]))
         mine = [line for line in lines if line.rank == record.PATIENT]
-        self._patients, self._listed = frozenset(one.rid for one in mine), frozenset(one.rid for one in listed)
+        self._patients, self._listed = frozenset(one.rid for one in mine), {one.rid: one.rank for one in listed}
         txn = record.newest(conn) if self._page.txn is None else self._page.txn
         chosen = [line for line in mine if line.rid not in self._listed] + listed
         return Found(record.sealed(conn, self._org, chosen, self._page.txn), self._wanted.matches, txn)
@@ -118,8 +119,8 @@ class _Reading:
         """From where the last page ended."""
         if self._page.after is None:
             return lines
-        place = next((n for n, line in enumerate(lines, 1) if line.rid == self._page.after), self._page.seen)
-        return lines[place:]
+        place = (int(self._page.key[0]), self._page.after)
+        return [line for line in lines if (line.rank, line.rid) > place]
 
     def _needed(self, lines: list[Line]) -> list[Line]:
         """No more than fill a page for certain, and one to know that another follows."""
@@ -138,6 +139,10 @@ class _Reading:
         if line.deleted or (self._page.txn is not None and line.txn > self._page.txn):
             return False
         return line.type not in PRIVATE and not self._actor.scopes.judge(line.type, "r").queries
+
+    def end(self, released: Released) -> End:
+        last = released.items[-1].rid
+        return End(last, (str(self._listed[last]),), released.txn)
 
     def arrange(self, shown: list[Disclosed]) -> Arranged:
         """Her page, in the order of the record. Without her Patient there is none."""

@@ -1,6 +1,7 @@
 """Paging cursors: sealed, bound to client and path, short of life. Fhir chapter §10."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from adapter.errors import Gone, NotFound
 KEY = bytes(range(32))
 CURSORS = Cursors(KEY, os.urandom)
 PATH = "/fhir/Observation"
-CURSOR = Cursor(PATH, (("patient", "p1"), ("_count", "2")), 12, 34, 2, 1_000)
+CURSOR = Cursor(PATH, (("patient", "p1"), ("_count", "2")), 12, 34, ("d638", ""), 1_000)
 
 
 @settings(deadline=None, max_examples=50)
@@ -20,9 +21,12 @@ CURSOR = Cursor(PATH, (("patient", "p1"), ("_count", "2")), 12, 34, 2, 1_000)
     st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4).map(tuple),
     st.integers(0, 2**53),
     st.integers(0, 2**53),
+    st.lists(st.text(max_size=20), max_size=3).map(tuple),
 )
-def test_what_is_sealed_is_opened(query: tuple[tuple[str, str], ...], txn: int, after: int) -> None:
-    cursor = Cursor(PATH, query, txn, after, 2, 1_000)
+def test_what_is_sealed_is_opened(
+    query: tuple[tuple[str, str], ...], txn: int, after: int, key: tuple[str, ...]
+) -> None:
+    cursor = Cursor(PATH, query, txn, after, key, 1_000)
     assert CURSORS.open(CURSORS.seal(cursor, "ward"), "ward", PATH, 999.9) == cursor
 
 
@@ -61,6 +65,14 @@ def test_a_cursor_under_another_key_does_not_open() -> None:
         Cursors(bytes(32), os.urandom).open(CURSORS.seal(CURSOR, "ward"), "ward", PATH, 0)
 
 
-def test_nothing_of_the_query_shows() -> None:
+def test_a_cursor_of_an_earlier_version_is_a_page_that_is_not_there() -> None:
+    """It held a number where the place in the order stands now."""
+    was = replace(CURSOR, key=2)  # type: ignore[arg-type]
+    with pytest.raises(NotFound):
+        CURSORS.open(CURSORS.seal(was, "ward"), "ward", PATH, 0)
+
+
+def test_nothing_of_query_and_place_shows() -> None:
     assert "p1" not in CURSORS.seal(CURSOR, "ward")
+    assert "638" not in CURSORS.seal(CURSOR, "ward")
     assert CURSORS.seal(CURSOR, "ward") != CURSORS.seal(CURSOR, "ward")

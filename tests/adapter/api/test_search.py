@@ -193,6 +193,40 @@ async def test_a_later_page_shows_what_page_one_was_cut_from(node: Node) -> None
     assert moved["code"]["coding"][0]["code"] == "2160-0"
 
 
+@pytest.mark.parametrize("sort", ["date", "-date", "-date,_id"])
+async def test_a_sorted_page_goes_on_behind_the_last_one_whatever_changed_since(node: Node, sort: str) -> None:
+    """What is shown moves back, what is not yet shown moves forward, new ones come in between: nothing comes twice, and
+    nothing is left out."""
+    await node.put(patient(), *(observation(f"o{n}", when=f"2026-01-{n:02d}") for n in range(1, 9)))
+    expected = [f"o{n}" for n in range(1, 9)]
+    async with node.client() as ward:
+        first = await bundle(ward, f"/fhir/Observation?patient=p1&_count=3&_sort={sort}")
+        await node.put(
+            *(observation(f"o{n}", when=f"2026-02-{n:02d}") for n in (1, 3, 8)),
+            *(observation(f"o{n}", when=f"2025-01-{n:02d}") for n in (4, 5, 6)),
+            *(observation(f"n{n}", when=f"2026-01-{n:02d}") for n in range(1, 9)),
+        )
+        await node.commit(Delete("Observation", ids(first)[-1]))
+        second = await bundle(ward, next_of(node, first))
+        third = await bundle(ward, next_of(node, second))
+    assert ids(first) + ids(second) + ids(third) == (expected if sort == "date" else expected[::-1])
+
+
+@pytest.mark.parametrize("sort", ["", "&_sort=date"])
+async def test_a_page_goes_on_behind_what_may_no_longer_be_shown(node: Node, sort: str) -> None:
+    """Where the last page ended with her who has revoked since, the others' resources are all still to come."""
+    await node.put(patient("p1"), patient("p2"))
+    for n in range(1, 9):
+        await node.put(observation(f"o{n}", of="p1" if n % 2 else "p2", when=f"2026-01-{n:02d}"))
+    async with node.client() as ward, node.client("north") as north:
+        made = [decode((await ward.post("/fhir/Consent", json=consent(of=of))).content) for of in ("p1", "p2")]
+        first = await bundle(north, f"/fhir/Observation?patient=p1,p2&_count=3{sort}")
+        assert (await ward.put(f"/fhir/Consent/{made[0]['id']}", json=made[0] | {"status": "inactive"})).is_success
+        second = await bundle(north, next_of(node, first))
+    assert ids(first) == ["o1", "o2", "o3"]
+    assert ids(second) == ["o4", "o6", "o8"]
+
+
 async def test_a_page_after_a_revocation_holds_nothing(node: Node) -> None:
     await node.put(patient(), *(observation(f"o{n}") for n in range(1, 5)))
     async with node.client() as ward, node.client("north") as north:

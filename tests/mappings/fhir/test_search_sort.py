@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.fhir.codec import Json
-from mappings.fhir.search import Sort, parse, sort_key
+from mappings.fhir.search import Sort, parse, place, sort_key, spelled
+from mappings.fhir.search_sort import LONGEST
 
 
 def order(resources: list[Json], asked: str) -> list[Any]:
@@ -65,3 +66,37 @@ def test_descending_is_ascending_backwards_where_all_differ(dates: list[str]) ->
     up = sorted(resources, key=sort_key("Observation", (Sort("date", False),), UTC))
     down = sorted(resources, key=sort_key("Observation", (Sort("date", True),), UTC))
     assert up == down[::-1]
+
+
+SORTS = tuple(Sort(code, down) for code in ("date", "value-string", "status", "_id") for down in (False, True))
+DATES = st.sampled_from(["2024", "2024-05", "2025-01-01", "2025-01-02T10:00:00Z", "0001", "9999"])
+MEMBERS = st.fixed_dictionaries(
+    {"id": st.text("ab1", min_size=1, max_size=3)},
+    optional={
+        "effectiveDateTime": DATES,
+        "effectivePeriod": st.fixed_dictionaries({}, optional={"start": DATES, "end": DATES}),
+        "valueString": st.text(min_size=1, max_size=2 * LONGEST),
+        "status": st.sampled_from(["final", "amended"]),
+    },
+)
+
+
+@given(st.lists(MEMBERS, max_size=6), st.lists(st.sampled_from(SORTS), min_size=1, max_size=3).map(tuple))
+@settings(max_examples=100, deadline=None)
+def test_a_place_that_was_written_down_is_the_same_place(found: list[Json], sorts: tuple[Sort, ...]) -> None:
+    """Whoever goes on behind it goes on behind the same resources."""
+    key = sort_key("Observation", sorts, UTC)
+    keys = [key({"resourceType": "Observation", **members}) for members in found]
+    for one in keys:
+        again = place(spelled(one), sorts)
+        assert again == one
+        assert [other > again for other in keys] == [other > one for other in keys]
+        assert all(len(text) <= LONGEST + 1 for text in spelled(one) if text[:1] in "st")
+
+
+def test_a_number_without_an_end_is_written_down_too() -> None:
+    sorts = (Sort("probability", False), Sort("probability", True))
+    for amount in ({"low": {"value": 1}}, {"high": {"value": 9}}):
+        key = sort_key("RiskAssessment", sorts, UTC)
+        risk = {"resourceType": "RiskAssessment", "prediction": [{"probabilityRange": amount}]}
+        assert place(spelled(key(risk)), sorts) == key(risk)
