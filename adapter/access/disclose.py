@@ -31,7 +31,7 @@ What callers still owe: a verified actor (`identity.py`), `admit` before any loo
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from sqlalchemy import Connection
@@ -94,12 +94,15 @@ class Found:
     """Candidates of one snapshot, the search's own judge of them, and the transaction that a next page is cut at.
 
     `follow`: a search that looks at other resources makes its judge, and its way to what it includes, from a Sight.
+    `beyond`: more candidates of the same snapshot, of one that goes on until a page is full; it is told how many may be
+    shown so far, and asked again until it gives none.
     """
 
     sealed: Sequence[Sealed]
     matches: Matches | None = None
     txn: int = 0
     follow: Callable[[Sight], tuple[Matches, Include | None]] | None = None
+    beyond: Callable[[int], Sequence[Sealed]] | None = None
 
 
 Finder = Callable[[Connection], Found]
@@ -148,6 +151,17 @@ class _Gathered:
     withheld: tuple[int, ...]  # patients who were found and not released
     txn: int
     looked: Looked
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What is shown, on whose data each match rests, who is withheld, how many were looked at and how many matched."""
+
+    shown: list[Disclosed] = field(default_factory=list)
+    rests: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    withheld: dict[int, None] = field(default_factory=dict)
+    candidates: int = 0
+    matched: int = 0
 
 
 class Gate:
@@ -225,31 +239,33 @@ class Gate:
         """Steps 2 to 8, in the reader's thread. Raises NeedKeys, and is run again with them."""
         found = find(conn)
         sight = Sight(conn, ask, self._keyring, self._permits, self._house.scope_matchers)
-        sight.know({sealed.owner: None for sealed in found.sealed})  # 2, 3
+        sight.know(_owners(found.sealed))  # 2, 3
         matches, include = (found.matches, None) if found.follow is None else found.follow(sight)
         within = {ask.type: sight.narrowed(ask.type, judgement, matches)}
-        for kind in {sealed.type for sealed in found.sealed} - within.keys():  # a record holds many types
-            within[kind] = sight.narrowed(kind, ask.actor.scopes.judge(kind, ask.letter), matches)
-        shown, rests, withheld, matched = self._decide(sight, found.sealed, within)
+        decided, sealed = _Decided(), found.sealed
+        while sealed:
+            for kind in {one.type for one in sealed} - within.keys():  # a record holds many types
+                within[kind] = sight.narrowed(kind, ask.actor.scopes.judge(kind, ask.letter), matches)
+            self._decide(sight, sealed, within, decided)
+            sealed = found.beyond(len(decided.shown)) if found.beyond is not None else ()
+            if sealed:
+                sight.know(_owners(sealed))
         sight.settle()
-        arranged = arrange(shown) if arrange else Arranged(shown)  # 8
+        arranged = arrange(decided.shown) if arrange else Arranged(decided.shown)  # 8
         included = Included() if include is None else include(arranged.items)  # 7
         sight.settle()
-        counted = shown if arranged.total is not None else arranged.items
+        counted = decided.shown if arranged.total is not None else arranged.items
         total_owners = {item.owner: None for item in counted}
-        total_owners.update((owner, None) for item in counted for owner in rests.get(item.rid, ()))
-        looked = Looked(len(found.sealed), matched, len(shown))
-        withheld.update(sight.hidden)
-        return _Gathered(arranged, included, sight.permits, tuple(total_owners), tuple(withheld), found.txn, looked)
+        total_owners.update((owner, None) for item in counted for owner in decided.rests.get(item.rid, ()))
+        looked = Looked(decided.candidates, decided.matched, len(decided.shown))
+        withheld = tuple(decided.withheld | sight.hidden)
+        return _Gathered(arranged, included, sight.permits, tuple(total_owners), withheld, found.txn, looked)
 
     def _decide(
-        self, sight: Sight, sealed: Sequence[Sealed], within: Mapping[str, Matches | None]
-    ) -> tuple[list[Disclosed], dict[int, tuple[int, ...]], dict[int, None], int]:
-        """Steps 4 to 6: what is shown, on whose data each match rests, who is withheld, and how many matched."""
-        shown: list[Disclosed] = []
-        rests: dict[int, tuple[int, ...]] = {}
-        withheld: dict[int, None] = {}
-        matched = 0
+        self, sight: Sight, sealed: Sequence[Sealed], within: Mapping[str, Matches | None], decided: _Decided
+    ) -> None:
+        """Steps 4 to 6."""
+        decided.candidates += len(sealed)
         for one in sealed:
             if sight.erased(one.owner):
                 continue
@@ -257,14 +273,13 @@ class Gate:
             opened = sight.open(one, within[one.type])  # 4
             if opened is None:
                 continue
-            matched += 1
+            decided.matched += 1
             if sight.permitted(one):  # 5
-                shown.append(opened)  # 6: see above
+                decided.shown.append(opened)  # 6: see above
                 if touched := sight.touched():
-                    rests[one.rid] = touched
+                    decided.rests[one.rid] = touched
             else:
-                withheld.update((behind.owner, None) for behind in sight.facts[one.owner][:1])
-        return shown, rests, withheld, matched
+                decided.withheld.update((behind.owner, None) for behind in sight.facts[one.owner][:1])
 
     def _events(self, ask: Ask, gathered: _Gathered) -> list[Event]:
         """One event for each patient whose data is on this page or in its total."""
@@ -385,6 +400,13 @@ class House:
 
     def scope_matchers(self, resource_type: str, queries: Iterable[str], now: datetime) -> list[Matches]:
         return [self._matcher(resource_type, query, now) for query in queries]
+
+
+def _owners(found: Iterable[Sealed]) -> dict[int, None]:
+    """Whose keys opening these takes, of what a deletion deleted too."""
+    owners = {one.owner: None for one in found}
+    owners.update((one.before.owner, None) for one in found if one.before is not None)
+    return owners
 
 
 def combined(parts: Sequence[Released]) -> Released:

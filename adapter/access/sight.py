@@ -2,8 +2,8 @@
 
 The gate makes one `Sight` for each asking. It decides the candidates of a search by it, and lends it to the search for
 what lies beside them: `shown` judges an included resource, or the target of a chain or `_has`, by its own type and
-owner, so that nothing hidden can be inferred through what is shown. A key that is not in memory is noted in `lacking`,
-and the resource not shown for now: the gate loads what is lacking and runs the whole again.
+owner, so that nothing hidden can be inferred through what is shown. A key that is not in memory is noted in
+`lacking`: the gate loads what is lacking and decides the whole again, so that no answer misses what it would show.
 
 `Ask` is what is asked, `Disclosed` one version that may leave. Source: access chapter §6.
 """
@@ -108,6 +108,8 @@ class Sight:
         """Step 5."""
         if not self.permits[sealed.owner] or (sealed.type in PRIVATE and not self._ask.actor.own):
             return False
+        if sealed.before is not None and not self.permits[sealed.before.owner]:
+            return False
         return sealed.type != SUBSCRIPTION or self._is_askers(sealed)
 
     def _is_askers(self, sealed: Sealed) -> bool:
@@ -115,7 +117,13 @@ class Sight:
         return subscriptions.client_of(self._conn, sealed.rid) == self._ask.actor.client_id
 
     def open(self, sealed: Sealed, matches: Matches | None) -> Disclosed | None:
-        """Step 4: the plaintext, or None when it is not what was asked for."""
+        """Step 4: the plaintext, or None when it is not what was asked for.
+
+        A deletion is judged by what it deleted; where that is not at hand, it goes by the id that was asked for.
+        """
+        if sealed.before is not None:
+            stood = self.open(sealed.before, matches)
+            return None if stood is None else _disclosed(sealed, stood.id, b"", None)
         if sealed.body is None:
             return None if matches else _disclosed(sealed, self._ask.thing.rpartition("/")[2], b"", None)
         body = sealed.open(self._keyring.owner(sealed.owner))

@@ -21,7 +21,7 @@ from adapter.api.content import PATCHES
 from adapter.api.create import create
 from adapter.api.delete import delete
 from adapter.api.health import livez, readyz
-from adapter.api.history import history
+from adapter.api.history import history, history_system, history_type
 from adapter.api.hl7v2 import receive
 from adapter.api.interaction import Interaction
 from adapter.api.log import checkpoint, tile
@@ -83,6 +83,8 @@ TABLE: tuple[Interaction, ...] = (
         "export-patient", ("GET",), "/fhir/Patient/$export", export_patients, discloses=False, operation="export"
     ),
     Interaction("job", ("GET",), "/fhir/job/{id}", job_status, discloses=False, negotiates=False),
+    Interaction("history-type", ("GET",), "/fhir/{type}/_history", history_type),
+    Interaction("history-system", ("GET",), "/fhir/_history", history_system),
     Interaction("read", ("GET",), "/fhir/{type}/{id}", read),
     Interaction("export-system", ("GET",), "/fhir/$export", export_system, discloses=False, operation="export"),
     Interaction("search-type", ("GET",), "/fhir/{type}", search_type),

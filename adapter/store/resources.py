@@ -18,16 +18,17 @@ from adapter.seal.keyring import Keyring, OrganisationKeys
 from adapter.store.engine import Hot, Row
 from mappings.fhir.codec import Json, decode
 
-_COLUMNS = "r.org, r.rid, r.type, r.fid, v.owner, v.ver, v.txn, v.at, v.op, v.body, r.ver"
-_CURRENT = f"SELECT {_COLUMNS} FROM resource r LEFT JOIN version v ON v.rid = r.rid AND v.ver = r.ver"  # noqa: S608
-_ANY = f"SELECT {_COLUMNS} FROM resource r JOIN version v ON v.rid = r.rid"  # noqa: S608
+COLUMNS = "r.org, r.rid, r.type, r.fid, v.owner, v.ver, v.txn, v.at, v.op, v.body, r.ver"
+_CURRENT = f"SELECT {COLUMNS} FROM resource r LEFT JOIN version v ON v.rid = r.rid AND v.ver = r.ver"  # noqa: S608
+_ANY = f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.rid = r.rid"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """One version as it lies in the store. `owner` is whose key opens it, `latest` the resource's newest version.
 
-    `at` is `meta.lastUpdated` in milliseconds. A delete marker (`op` d) has no body.
+    `at` is `meta.lastUpdated` in milliseconds. A delete marker (`op` d) has no body; `before` is what it deleted, where
+    somebody has to judge it by that.
     """
 
     org: str
@@ -41,6 +42,7 @@ class Sealed:
     op: str
     body: bytes | None = field(repr=False)
     latest: int
+    before: "Sealed | None" = None
 
     @property
     def deleted(self) -> bool:
@@ -83,6 +85,15 @@ def numbered(conn: Connection, org: OrganisationKeys, rid: int, ver: int) -> Sea
     return _sealed(Hot(conn).one(f"{_ANY} WHERE v.rid = ? AND v.ver = ?", (rid, ver)), org.org)
 
 
+def deleted_by(conn: Connection, org: OrganisationKeys, marker: Sealed) -> Sealed:
+    """What a delete marker deleted."""
+    sql = f"{_ANY} WHERE v.rid = ? AND v.ver < ? AND v.body IS NOT NULL ORDER BY v.ver DESC LIMIT 1"
+    found = _sealed(Hot(conn).one(sql, (marker.rid, marker.ver)), org.org)
+    if found is None:
+        raise IntegrityFault("a version row is missing: it was removed behind the store's back")
+    return found
+
+
 def newest(conn: Connection, ring: Keyring, rid: int) -> tuple[Json, int] | None:
     """What stands and its version, opened for what stays inside the node; None where it was deleted."""
     found = next(iter(by_rids(conn, ring.organisation(), (rid,))), None)
@@ -105,7 +116,7 @@ def history(
     rid = _rid(conn, org, resource_type, logical_id)
     sql = f"{_ANY} WHERE v.rid = ? AND v.at >= ? AND v.ver < ? ORDER BY v.ver DESC LIMIT ?"
     ceiling = before_ver if before_ver is not None else 2**31 - 1
-    return _all(Hot(conn).all(sql, (rid, since or 0, ceiling, limit)), org.org)
+    return sealed_rows(Hot(conn).all(sql, (rid, since or 0, ceiling, limit)), org.org)
 
 
 def has_moved(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str) -> bool:
@@ -119,13 +130,13 @@ def of_type(conn: Connection, org: OrganisationKeys, owners: Iterable[int], reso
     """The undeleted resources of one type that belong to any of the owners, oldest first."""
     sql = f"{_CURRENT} WHERE r.type = ? AND NOT r.deleted AND r.ver > 0 AND r.owner IN (…)"
     rows = {row[1]: row for row in Hot(conn).each_in(sql, sorted(set(owners)), (resource_type,))}
-    return _all([rows[rid] for rid in sorted(rows)], org.org)
+    return sealed_rows([rows[rid] for rid in sorted(rows)], org.org)
 
 
 def by_rids(conn: Connection, org: OrganisationKeys, rids: Sequence[int]) -> list[Sealed]:
     """The current versions of these, delete markers too, in the order of their numbers."""
     rows = {row[1]: row for row in Hot(conn).each_in(f"{_CURRENT} WHERE r.rid IN (…)", rids)}
-    return _all([rows[rid] for rid in sorted(rows)], org.org)
+    return sealed_rows([rows[rid] for rid in sorted(rows)], org.org)
 
 
 def as_of(conn: Connection, org: OrganisationKeys, rids: Sequence[int], txn: int) -> list[Sealed]:
@@ -133,7 +144,7 @@ def as_of(conn: Connection, org: OrganisationKeys, rids: Sequence[int], txn: int
     newest = "SELECT max(o.ver) FROM version o WHERE o.rid = v.rid AND o.txn <= ?"
     sql = f"{_ANY} WHERE v.ver = ({newest}) AND v.rid IN (…)"
     rows = {row[1]: row for row in Hot(conn).each_in(sql, rids, (txn,))}
-    return [one for one in _all([rows[rid] for rid in sorted(rows)], org.org) if not one.deleted]
+    return [one for one in sealed_rows([rows[rid] for rid in sorted(rows)], org.org) if not one.deleted]
 
 
 def _rid(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str) -> int | None:
@@ -142,10 +153,10 @@ def _rid(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id
 
 
 def _sealed(row: Row | None, org: str) -> Sealed | None:
-    return next(iter(_all([row], org)), None) if row else None
+    return next(iter(sealed_rows([row], org)), None) if row else None
 
 
-def _all(rows: Sequence[Row], org: str) -> list[Sealed]:
+def sealed_rows(rows: Iterable[Row], org: str) -> list[Sealed]:
     """Rows as they may be used: without what was never seen (version 0); what should be here and is not is refused."""
     found = [Sealed(*row) for row in rows if row[10]]
     if any(one.org != org for one in found):

@@ -15,7 +15,7 @@ Source: fhir chapter §5; operations chapter §4 (messages); ledger chapter §15
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0003"  # the migration that this code needs
+REVISION = "0004"  # the migration that this code needs
 
 LOCATOR_OWNER = -1  # reserved owner of T1 tokens: found by the organisation, not within one patient
 TURNED_ON_OWNER = -2  # of T4 tokens: search parameters that a site turned on
@@ -89,6 +89,7 @@ version = Table(
     Column("schema", Text, nullable=False),  # version of the definitions, and the layers that ran
     Column("same", LargeBinary),
     Column("body", LargeBinary),
+    Index("version_txn", "txn", "rid", "ver"),  # histories of types, newest first
 )
 
 token = Table(
@@ -134,6 +135,7 @@ txn = Table(
     Column("kind", Text, nullable=False),  # type of the event it makes
     Column("who", Text, nullable=False),  # feed or client
     Column("seq", number()),  # of the journal, when a message made it
+    Index("txn_at", "at", "txn"),
 )
 
 outbox = Table(
