@@ -9,12 +9,13 @@ nearest known one. Secrets stand in files of their own, named by `*_file`; the o
 import difflib
 import functools
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -32,10 +33,24 @@ SITE_VARIABLE = "CHARTBRIDGE_SITE"
 _OF_TESTS = "CDA_PACKAGES CORPUS CRASH_AT GOLDEN NEEDS_POSTGRES NEEDS_SOFTHSM STANDARDS TOOLS VALIDATOR".split()
 RESERVED = frozenset({SITE_VARIABLE, *(PREFIX + name for name in _OF_TESTS)})
 DEPTH = 4  # words of the longest setting, access.client.ID.scopes
+# Fetch standard, origins as browsers send them; without TLS only from the machine that the browser runs on
+ORIGIN = re.compile(
+    r"(https://([a-z0-9.-]+|\[[0-9a-f:]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?"
+)
+OWN_PORT = {"https": ":443", "http": ":80"}
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 Canonical = Annotated[str, Field(pattern=r"^(https?://|urn:)[^\s|]+(\|[^\s|]+)?$")]  # FHIR R4 datatypes.html#canonical
+
+
+def _origin(value: str) -> str:
+    if not ORIGIN.fullmatch(value) or value.endswith(OWN_PORT.get(value.partition(":")[0], "")):
+        raise ValueError("not an origin as browsers send it: https://host, and a port only where it is not 443")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 Web = Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
 
 
@@ -76,6 +91,9 @@ class Http(Section):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     proxy: bool = Field(default=False, description="a proxy in front ends TLS")
+    origins: tuple[Origin, ...] = Field(
+        default=(), description="origins of browsers' apps that may read answers (CORS); none: no page of elsewhere may"
+    )
     instantiates: tuple[Canonical, ...] = Field(
         default=(), description="statements that the CapabilityStatement claims to fulfil, by their canonical URL"
     )

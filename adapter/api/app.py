@@ -11,6 +11,7 @@ Source: fhir chapter §7, §13; operations chapter §2 (granian serves, uvicorn 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 import structlog
 from fastapi import FastAPI
@@ -22,20 +23,32 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.access.refusals import WINDOW_S
 from adapter.api import outcome
-from adapter.api.call import Answer, presented_answer, refusal, respond
+from adapter.api.call import Answer, presented_answer, refusal, request_id, respond
+from adapter.api.options import Browsers, allow, header_of
 from adapter.api.presentation import asked_of_framework
-from adapter.api.routes import allowed, routes
+from adapter.api.routes import is_public, methods, routes
 from adapter.errors import ChartbridgeError
-from adapter.services import Services
+from adapter.services import Entropy, Services
 from ledger.errors import LedgerError
 
 log = structlog.get_logger()
 
 
 class _Application(FastAPI):
-    """The framework's application in the two layers that refusals need: the server's errors, and HTTP's."""
+    """The framework's application in the two layers that refusals need: the server's errors, and HTTP's. Before them
+    stands what answers for every address alike: OPTIONS, and the origins of browsers' apps.
+    """
+
+    browsers: Browsers
+    entropy: Entropy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if self.browsers.known:
+                send = self.browsers.telling(scope, send)
+            if scope["method"] == "OPTIONS":
+                await respond(send, self.browsers.options(scope), _request_id(scope, self.entropy))
+                return
         await Starlette.__call__(self, scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -52,17 +65,17 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(services),
     )
-    known = routes(services)
-    app.router.routes[:] = known
+    app.browsers, app.entropy = Browsers(services.settings.http.origins, methods, is_public), services.entropy
+    app.router.routes[:] = routes(services)
 
     async def framework_refusal(request: Request, exc: Exception) -> Response:
         status = exc.status_code if isinstance(exc, HTTPException) else 500
-        answer = refusal(outcome.from_status(status))
-        if status == 405:
-            allow = (b"allow", allowed(request.url.path, known).encode())
-            answer = Answer(answer.status, answer.body, (*answer.headers, allow))
+        known = methods(request.scope["path"])
+        answer = refusal(outcome.from_status(404 if status == 405 and not known else status))
+        if answer.status == 405:
+            answer = replace(answer, headers=(*answer.headers, allow(known)))
         presentation = asked_of_framework(dict(request.scope["headers"]), request.scope["query_string"])
-        return _Refusal(await presented_answer(answer, presentation), services.entropy(16).hex())
+        return _Refusal(await presented_answer(answer, presentation), _request_id(request.scope, services.entropy))
 
     app.add_exception_handler(HTTPException, framework_refusal)
     app.add_exception_handler(Exception, framework_refusal)
@@ -78,6 +91,10 @@ class _Refusal(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, self._answer, self._request_id, head=scope["method"] == "HEAD")
+
+
+def _request_id(scope: Scope, entropy: Entropy) -> str:
+    return request_id(header_of(scope, b"x-request-id"), entropy)
 
 
 def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

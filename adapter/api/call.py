@@ -27,7 +27,7 @@ from adapter.api.content import MEDIA_TYPE, PATCHES
 from adapter.api.encoding import unpacked
 from adapter.api.presentation import PLAIN, Presentation, asked, presented
 from adapter.errors import BadRequest, ChartbridgeError, Throttled, TooLarge, Unauthorised, Unavailable
-from adapter.services import Services
+from adapter.services import Entropy, Services
 from mappings.errors import MappingError
 from mappings.fhir.xml import Unwritable
 
@@ -164,13 +164,23 @@ def parse_pairs(text: str) -> Pairs:
 
 
 class FhirEndpoint:
-    """One interaction as an ASGI application. `open` ones need no token; `discloses` ones must answer from the gate."""
+    """One interaction as an ASGI application. Without `authenticated` it needs no token; what `discloses` must answer
+    from the gate. `allow` is the header of that name, for the methods of an address.
+    """
 
     def __init__(
-        self, services: Services, handler: Handler, *, authenticated: bool, discloses: bool, fhir: bool
+        self,
+        services: Services,
+        handler: Handler,
+        *,
+        authenticated: bool,
+        discloses: bool,
+        fhir: bool,
+        allow: Callable[[str], Header],
     ) -> None:
         self._services = services
         self._handler = handler
+        self._allow = allow
         self._authenticated = authenticated
         self._discloses = discloses
         self._fhir = fhir
@@ -183,6 +193,8 @@ class FhirEndpoint:
             answer = refusal(error)
         except MappingError as error:
             answer = refusal(outcome.from_mapping(error))
+        if answer.status == 405:
+            answer = replace(answer, headers=(*answer.headers, self._allow(call.path)))
         if self._fhir and answer.body:
             answer = await presented_answer(answer, call.presentation)
         await respond(send, answer, call.request_id, head=call.method == "HEAD")
@@ -223,16 +235,18 @@ class FhirEndpoint:
             params=scope.get("path_params", {}),
             raw_query=cast(bytes, scope["query_string"]).decode("latin-1"),
             headers=headers,
-            request_id=self._request_id(headers.get(b"x-request-id")),
+            request_id=request_id(headers.get(b"x-request-id"), self._services.entropy),
             now=self._services.ledger.now(),
             received=get_running_loop().time(),
             receive=receive,
         )
 
-    def _request_id(self, given: bytes | None) -> str:
-        if given is not None and _REQUEST_ID.fullmatch(text := given.decode("latin-1")):
-            return text
-        return self._services.entropy(16).hex()
+
+def request_id(given: bytes | None, entropy: Entropy) -> str:
+    """What a request goes by: the name that its header gives it, where that is one, else a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(text := given.decode("latin-1")):
+        return text
+    return entropy(16).hex()
 
 
 def refusal(error: ChartbridgeError) -> Answer:

@@ -21,7 +21,7 @@ from adapter.api.operations.served import of_type
 from adapter.api.parameters import check_read_parameters
 from adapter.api.search import SERVED
 from adapter.services import Services
-from adapter.settings import Access
+from adapter.settings import Settings
 from adapter.store.index import COMBINED, INDEXED_KINDS, LOCATED, OWNER_SAYS
 from mappings.fhir.codec import decode, encode
 from mappings.fhir.schema import Param, schema
@@ -76,19 +76,19 @@ def statement(services: Services, table: Table) -> bytes:
         "format": [*(form.value for form in Form), *(form.name.lower() for form in Form)],
         "patchFormat": sorted({kind for row in table if row.name == "patch" for kind in row.takes}),
         "implementationGuide": list(settings.http.implementation_guide),
-        "rest": [_rest(settings.access, table)],
+        "rest": [_rest(settings, table)],
     }
     built = CapabilityStatement.model_validate(_present(told))
     return encode(decode(built.model_dump_json(exclude_none=True).encode()))
 
 
-def _rest(access: Access, table: Table) -> Json:
+def _rest(settings: Settings, table: Table) -> Json:
     whole = [row for row in table if row.fhir and ANY_TYPE not in row.path and not row.types]
     return _present(
         {
             "mode": "server",
             "documentation": TEXT,
-            "security": _security(access),
+            "security": _security(settings),
             "resource": [_resource(kind, at(table, kind)) for kind in sorted(schema().resource_types)],
             "interaction": _interactions("system-restful-interaction", whole),
             "operation": _operations(None, whole),
@@ -97,13 +97,14 @@ def _rest(access: Access, table: Table) -> Json:
     )
 
 
-def _security(access: Access) -> Json:
+def _security(settings: Settings) -> Json:
+    access = settings.access
     uris = {"authorize": access.authorize_url, "token": access.token_url}
     parts = [{"url": name, "valueUri": uri} for name, uri in uris.items() if uri]
     return _present(
         {
             "extension": [{"url": OAUTH_URIS, "extension": parts}] if parts else [],
-            "cors": False,
+            "cors": bool(settings.http.origins),
             "service": [{"coding": [{"system": SECURITY_SERVICE, "code": "SMART-on-FHIR"}]}],
             "description": SECURITY,
         }

@@ -5,7 +5,7 @@ is not here does not exist. An address under `/fhir` with a trailing slash is th
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from starlette.routing import Route, compile_path
@@ -23,7 +23,7 @@ from adapter.api.delete import delete
 from adapter.api.health import livez, readyz
 from adapter.api.history import history, history_system, history_type
 from adapter.api.hl7v2 import receive
-from adapter.api.interaction import Interaction
+from adapter.api.interaction import ANY_TYPE, BASE, Interaction
 from adapter.api.log import checkpoint, tile
 from adapter.api.openapi import openapi
 from adapter.api.operations.everything import everything
@@ -38,6 +38,8 @@ from adapter.api.operations.export import (
 from adapter.api.operations.match import match
 from adapter.api.operations.terminology import expand, translate, validate_code_of_set, validate_code_of_system
 from adapter.api.operations.validate import validate_instance, validate_type
+from adapter.api.options import allow
+from adapter.api.parameters import ID
 from adapter.api.patch import patch
 from adapter.api.read import read
 from adapter.api.search import FORM, search_compartment, search_system, search_type
@@ -49,6 +51,7 @@ from adapter.api.vread import vread
 from adapter.api.well_known import well_known
 from adapter.errors import MethodNotAllowed, NotFound
 from adapter.services import Services
+from mappings.fhir.schema import schema
 
 ELSEWHERE = RENDERED | {CONSENT, SUBSCRIPTION}  # read from the log; written in ways of their own
 
@@ -134,7 +137,11 @@ class _SlashRoute(Route):
 
     def __init__(self, path: str, endpoint: FhirEndpoint, *, methods: Sequence[str], name: str) -> None:
         super().__init__(path, endpoint, methods=list(methods), name=name)
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$")
+        self.path_regex = _with_slash(self.path_regex)
+
+
+def _with_slash(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    return re.compile(pattern.pattern.removesuffix("$") + "/?$")
 
 
 def routes(services: Services, table: Sequence[Interaction] = TABLE) -> list[Route]:
@@ -148,6 +155,7 @@ def routes(services: Services, table: Sequence[Interaction] = TABLE) -> list[Rou
                 authenticated=row.authenticated,
                 discloses=row.discloses,
                 fhir=row.fhir and row.negotiates,
+                allow=lambda path: allow(methods(path)),
             ),
             methods=row.methods,
             name=row.name,
@@ -178,7 +186,30 @@ def _patterns() -> tuple[tuple[Interaction, re.Pattern[str]], ...]:
     return tuple((row, compile_path(row.path)[0]) for row in rows)
 
 
-def allowed(path: str, known: Sequence[Route]) -> str:
-    """The methods of an address, for `Allow`."""
-    methods = {method for route in known if route.path_regex.match(path) for method in route.methods or ()}
-    return ", ".join(sorted(methods))
+def methods(path: str) -> tuple[str, ...]:
+    """The methods that an address knows, for `Allow`; none where there is no such address."""
+    found = {method for row in _at(path) for method in row.methods}
+    if "GET" in found:
+        found.add("HEAD")
+    return tuple(sorted(found | {"OPTIONS"})) if found else ()
+
+
+def is_public(path: str) -> bool:
+    """Whether an address of the API needs no token."""
+    return any(row.fhir and not row.authenticated for row in _at(path))
+
+
+def _at(path: str) -> Iterator[Interaction]:
+    """The rows that an address is one of: it names a type that they stand at, and what can be an id."""
+    for row, pattern in _addresses():
+        if (found := pattern.match(path)) is None:
+            continue
+        kind, logical_id = found.groupdict().get("type"), found.groupdict().get("id")
+        kinds = row.types if row.path.startswith(f"{BASE}/{ANY_TYPE}") else schema().resource_types
+        if (kind is None or kind in kinds) and (logical_id is None or ID.fullmatch(logical_id)):
+            yield row
+
+
+@cache
+def _addresses() -> tuple[tuple[Interaction, re.Pattern[str]], ...]:
+    return tuple((row, _with_slash(compile_path(row.path)[0])) for row in TABLE)
