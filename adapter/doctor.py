@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from adapter import journals
 from adapter.data_place import data_place
 from adapter.errors import ChartbridgeError, ConfigurationError, IntegrityFault
-from adapter.inbound import journal_table
 from adapter.inbound.feed import Feed, load_feeds
 from adapter.kek_files import Keks
 from adapter.key_list import key_files
@@ -181,7 +181,7 @@ def _keys(look: _Examination) -> None:
 async def _stores(look: _Examination, settings: Settings) -> None:
     """Each store opens and is of this site; then what they must agree on."""
     folder, pairing = look.folder, settings.node.pairing
-    look.run("journal", lambda: _journal(folder / settings.store.journal, pairing))
+    look.run("journal", lambda: f"{journals.newest(journals.journal_place(folder, settings), pairing)} messages")
     opened: list[DataStore] = []
     look.run("data store", lambda: _data(data_place(folder, settings), pairing, opened))
     try:
@@ -189,14 +189,6 @@ async def _stores(look: _Examination, settings: Settings) -> None:
     finally:
         for store in opened:
             store.close()
-
-
-def _journal(path: Path, pairing: str) -> str:
-    connection = journal_table.connect(path, pairing, read_only=True)
-    try:
-        return f"{journal_table.last_seq(connection)} messages"
-    finally:
-        connection.close()
 
 
 def _data(place: Place, pairing: str, into: list[DataStore]) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from adapter import journals
 from adapter.errors import NotFound, UsageError
 from adapter.inbound.feed import load_feeds
-from adapter.inbound.journal import JournalReader
 from adapter.inbound.journal_table import Row
 from adapter.operators import record
 from adapter.site import Site
@@ -51,7 +51,7 @@ def profile_of(site: Path, org: str, feed: str) -> str:
 
 async def from_feed(site: Site, feed: str, since: datetime | None, limit: int, who: str) -> list[Input]:
     """The newest messages of a feed, oldest first, recorded as `map.read` before any is opened."""
-    journal = JournalReader(site.journal_path, site.settings.node.pairing, site.keyring, readers=1)
+    journal = journals.reader(site)
     try:
         rows: list[Row] = []
         before = None

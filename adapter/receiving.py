@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from sqlalchemy import Connection
 
+from adapter import journals
 from adapter.errors import ChartbridgeError, ConfigurationError, Unavailable
 from adapter.inbound.ack import DOCUMENT_BYTES, Rules
 from adapter.inbound.documents import Read, ReadDocument
@@ -70,7 +71,7 @@ async def open_journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future
         if not failed.done():
             failed.set_exception(Unavailable(text, hint="chartbridge doctor"))
 
-    journal = Journal(site.journal_path, site.settings.node.pairing, site.keyring, lost=lost)
+    journal = await journals.writer(site, lost)
     stack.push_async_callback(journal.close)
     await check_journal(site.store, journal.last, site.org)
     await journal.start()

@@ -107,6 +107,9 @@ class Store(Section):
 
     path: Path = Path("data.sqlite3")
     journal: Path = Path("journal.sqlite3")
+    journal_place: Literal["file", "database"] = Field(
+        default="file", description="where the journal lies: in that file, or in the database of the data store"
+    )
     readers: int = Field(default=2, ge=1, le=32)
     url_file: Path | None = Field(default=None, description="holds the URL of a PostgreSQL database for the data store")
     url: SecretStr = Field(default=SecretStr(""), description="that URL itself; in the environment only")

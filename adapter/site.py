@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from adapter import journals
 from adapter.access import audit, policy, token
 from adapter.crash import crash_point
 from adapter.data_place import data_place
 from adapter.entropy import Buffered
 from adapter.errors import ConfigurationError
 from adapter.files import sync_folder, write_private
-from adapter.inbound import journal_table
 from adapter.kek_files import Keks
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
@@ -69,10 +69,6 @@ class Site:
     signer: Signer
     ledger: Ledger
     token_key: token.TokenKey
-
-    @property
-    def journal_path(self) -> Path:
-        return self.folder / self.settings.store.journal
 
     @property
     def org(self) -> str:
@@ -122,8 +118,8 @@ def _make_stores(folder: Path, settings: Settings) -> None:
     pairing = settings.node.pairing
     create_vault(folder / settings.vault.path, pairing)
     create_log(folder / settings.ledger.path, pairing, origin(settings))
-    journal_table.create(folder / settings.store.journal, pairing)
     DataStore.create(data_place(folder, settings), pairing)
+    journals.create(journals.journal_place(folder, settings), pairing)
 
 
 async def _open_log(folder: Path, settings: Settings) -> None:
@@ -224,7 +220,9 @@ purposes = ["TREAT"]
 
 
 def _store(url_file: Path | None) -> str:
-    return f"\n[store]\nurl_file = {_quote(str(url_file.resolve()))}\n" if url_file else ""
+    lines = ['journal_place = "database"'] if url_file or url_of_environment() else []
+    lines += [f"url_file = {_quote(str(url_file.resolve()))}"] if url_file else []
+    return "".join(f"{line}\n" for line in ("", "[store]", *lines)) if lines else ""
 
 
 def _feed(org: str, port: int) -> str:

@@ -14,10 +14,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from adapter import journals
 from adapter.crash import crash_point
 from adapter.data_place import data_place
 from adapter.errors import ChartbridgeError, IntegrityFault
-from adapter.inbound import journal_table
 from adapter.lock import lock
 from adapter.settings import Settings, load
 from adapter.store.engine import RESTORE, UPGRADE, DataStore, Place, check_known
@@ -89,7 +89,7 @@ def upgrade(folder: Path, tell: Callable[[str], None] = lambda text: None, *, dr
 
 def _stands(folder: Path, settings: Settings) -> Iterator[Stand]:
     pairing = settings.node.pairing
-    yield _stand("journal", journal_table.REVISION, lambda: _journal(folder / settings.store.journal, pairing))
+    yield _stand("journal", journals.needed_by(settings), lambda: _journal(folder, settings))
     yield _stand("data", REVISION, lambda: _data(data_place(folder, settings), pairing))
     yield _stand("vault", ONLY, lambda: _form(folder / settings.vault.path, pairing, vault.KIND, vault.SCHEMA))
     yield _stand("log", ONLY, lambda: _form(folder / settings.ledger.path, pairing, log.KIND, log.SCHEMA))
@@ -104,9 +104,10 @@ def _stand(store: str, needs: str, look: Callable[[], Stand]) -> Stand:
         return Stand(store, "", needs, fault=IntegrityFault(str(exc), hint=RESTORE))
 
 
-def _journal(path: Path, pairing: str) -> Stand:
-    found = journal_table.revision(path, pairing)
-    return Stand("", found, "", () if found == journal_table.REVISION else (PARTS,))
+def _journal(folder: Path, settings: Settings) -> Stand:
+    place = journals.journal_place(folder, settings)
+    found = journals.revision(place, settings.node.pairing)
+    return Stand("", found, "", () if found == journals.needed_by(settings) else (PARTS,))
 
 
 def _data(place: Place, pairing: str) -> Stand:
@@ -127,7 +128,7 @@ def _form(path: Path, pairing: str, kind: str, schema: str) -> Stand:
 
 
 def _upgrade_journal(folder: Path, settings: Settings) -> None:
-    journal_table.upgrade(folder / settings.store.journal, settings.node.pairing)
+    journals.upgrade(journals.journal_place(folder, settings), settings.node.pairing)
 
 
 def _upgrade_data(folder: Path, settings: Settings) -> None:

@@ -193,6 +193,15 @@ def empty_log(server: PostgresServer, database: str = "log") -> None:
     server.sql("SET session_replication_role = replica; " + EMPTY_LOG, database)
 
 
+def empty_journal(place: Server) -> None:
+    """Take every message out of a journal, and begin its numbers anew."""
+
+    def work(conn: Connection) -> None:
+        Hot(conn).run("DELETE FROM message; UPDATE journal_head SET seq = 0")
+
+    PostgresDatabase(place).change(work)
+
+
 def pair(place: Server, pairing: str) -> None:
     """Let a store belong to the site of this pairing id."""
 

@@ -266,13 +266,13 @@ def try_feed(
 
 
 def _opened(run: "Callable[[Site, JournalReader], Awaitable[T]]") -> T:
-    from adapter.inbound.journal import JournalReader
+    from adapter.journals import reader
     from adapter.settings import find_site
     from adapter.site import open_site
 
     async def opened() -> T:
         async with open_site(find_site(OPTIONS.site)) as site:
-            journal = JournalReader(site.journal_path, site.settings.node.pairing, site.keyring, readers=1)
+            journal = reader(site)
             try:
                 return await run(site, journal)
             finally:

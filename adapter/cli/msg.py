@@ -39,12 +39,12 @@ Since = Annotated[str, typer.Option(help="Only what was received since: 2h, 30m,
 
 @asynccontextmanager
 async def _opened() -> AsyncIterator[tuple["Site", "JournalReader"]]:
-    from adapter.inbound.journal import JournalReader
+    from adapter.journals import reader
     from adapter.settings import find_site
     from adapter.site import open_site
 
     async with open_site(find_site(OPTIONS.site)) as site:
-        journal = JournalReader(site.journal_path, site.settings.node.pairing, site.keyring, readers=1)
+        journal = reader(site)
         try:
             yield site, journal
         finally:

@@ -14,17 +14,18 @@ messages in their places.
 `pruned` remembers the highest number of a row that is gone, so that no number is given twice; AUTOINCREMENT would do it
 at the price of one more page in every commit.
 
-These functions take a connection and neither know nor choose the thread. The body lies last in the row: reading what
-stands before it touches none of its pages. Source: operations chapter §4; hl7v2 chapter §11.
+What only writers of the file do takes its connection, and neither knows nor chooses the thread; what readers ask takes
+`Statements`, for a journal in a database is asked in the same words (`journal_postgres.py`). The body lies last in the
+row: reading what stands before it touches none of its pages. Source: operations chapter §4; hl7v2 chapter §11.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -78,6 +79,30 @@ _INSERT = (
 )
 _SAME_CONTROL = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe > ? AND dedupe < ? LIMIT ?"
 _SAME = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe = ?"
+
+
+class Statements(Protocol):
+    """Raw statements on a connection, `?` for parameters (`adapter/store/statements.py` has the same)."""
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+    def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of `sql`, whose `IN (…)` stands last."""
+        ...
+
+
+class FileStatements:
+    """On the file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, params).fetchall()
+
+    def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        for value in values:
+            yield from self._connection.execute(sql.replace("IN (…)", "= ?"), [*params, value])
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,17 +281,13 @@ def insert_part(connection: sqlite3.Connection, seq: int, part: Part) -> None:
 def part_row(connection: sqlite3.Connection, part: Part) -> Row | None:
     """The message that lies in this place already."""
     found = connection.execute("SELECT seq FROM part WHERE source = ? AND n = ?", (part.source, part.n)).fetchone()
-    return None if found is None else row(connection, found[0])
+    return None if found is None else row(FileStatements(connection), found[0])
 
 
-def parts(connection: sqlite3.Connection, seqs: Iterable[int]) -> dict[int, Part]:
+def parts(ask: Statements, seqs: Iterable[int]) -> dict[int, Part]:
     """Places by number, of those that came with others."""
-    found = {}
-    for seq in seqs:
-        place = connection.execute("SELECT source, n, total FROM part WHERE seq = ?", (seq,)).fetchone()
-        if place is not None:
-            found[seq] = Part(*place)
-    return found
+    sql = "SELECT seq, source, n, total FROM part WHERE seq IN (…)"
+    return {found[0]: Part(*found[1:]) for found in ask.each_in(sql, list(seqs))}
 
 
 def pack(values: Iterable[int] | Iterable[str]) -> str:
@@ -274,46 +295,47 @@ def pack(values: Iterable[int] | Iterable[str]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-def rows_after(connection: sqlite3.Connection, after: int, limit: int, state: State = NEW) -> list[Row]:
+def rows_after(ask: Statements, after: int, limit: int, state: State = NEW) -> list[Row]:
     """Rows behind `after`, oldest first."""
     sql = f"SELECT {_COLUMNS} FROM message WHERE seq > ? AND state = ? ORDER BY seq LIMIT ?"  # noqa: S608 - constants
-    return [_row(*found) for found in connection.execute(sql, (after, state, limit))]
+    return [_row(*found) for found in ask.all(sql, (after, state, limit))]
 
 
-def rows_before(connection: sqlite3.Connection, before: int | None, limit: int, feed: str | None) -> list[Row]:
+def rows_before(ask: Statements, before: int | None, limit: int, feed: str | None) -> list[Row]:
     """Rows of every state, newest first, of one feed or of all."""
     sql = (
-        f"SELECT {_COLUMNS} FROM message WHERE (?1 IS NULL OR seq < ?1) AND (?2 IS NULL OR feed = ?2) "  # noqa: S608
-        "ORDER BY seq DESC LIMIT ?3"
+        f"SELECT {_COLUMNS} FROM message WHERE (CAST(?1 AS BIGINT) IS NULL OR seq < ?1) "  # noqa: S608 - constants
+        "AND (CAST(?2 AS TEXT) IS NULL OR feed = ?2) ORDER BY seq DESC LIMIT ?3"
     )
-    return [_row(*found) for found in connection.execute(sql, (before, feed, limit))]
+    return [_row(*found) for found in ask.all(sql, (before, feed, limit))]
 
 
-def arrivals(connection: sqlite3.Connection, after: int, limit: int) -> list[Row]:
+def arrivals(ask: Statements, after: int, limit: int) -> list[Row]:
     """Rows of every state behind `after`, oldest first."""
     sql = f"SELECT {_COLUMNS} FROM message WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - constants
-    return [_row(*found) for found in connection.execute(sql, (after, limit))]
+    return [_row(*found) for found in ask.all(sql, (after, limit))]
 
 
-def row(connection: sqlite3.Connection, seq: int) -> Row | None:
-    found = connection.execute(f"SELECT {_COLUMNS} FROM message WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
-    return None if found is None else _row(*found)
+def row(ask: Statements, seq: int) -> Row | None:
+    return next(iter(rows(ask, (seq,))), None)
 
 
-def bodies(connection: sqlite3.Connection, seqs: Iterable[int]) -> dict[int, bytes]:
+def rows(ask: Statements, seqs: Iterable[int]) -> list[Row]:
+    """These, as far as they are there."""
+    sql = f"SELECT {_COLUMNS} FROM message WHERE seq IN (…)"  # noqa: S608 - constants
+    return [_row(*found) for found in ask.each_in(sql, list(seqs))]
+
+
+def bodies(ask: Statements, seqs: Iterable[int]) -> dict[int, bytes]:
     """Sealed bodies by number; duplicates and pruned rows have none."""
-    found = {}
-    for seq in seqs:
-        body = connection.execute("SELECT body FROM message WHERE seq = ?", (seq,)).fetchone()
-        if body is not None and body[0] is not None:
-            found[seq] = body[0]
-    return found
+    sql = "SELECT seq, body FROM message WHERE seq IN (…)"
+    return {seq: body for seq, body in ask.each_in(sql, list(seqs)) if body is not None}
 
 
-def counts(connection: sqlite3.Connection) -> dict[tuple[str, State], int]:
+def counts(ask: Statements) -> dict[tuple[str, State], int]:
     """Rows by feed and state."""
     sql = "SELECT feed, state, count(*) FROM message GROUP BY feed, state"
-    return {(feed, state): count for feed, state, count in connection.execute(sql)}
+    return {(feed, state): count for feed, state, count in ask.all(sql)}
 
 
 def trouble(error: sqlite3.Error) -> Unavailable | IntegrityFault:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from adapter.inbound import journal_postgres
 from adapter.store.engine import DataStore, Server
 from tests import databases
 from tests.adapter import nodes
 
 PAIRING = "5" * 32
+JOURNAL_PAIRING = "00112233445566778899aabbccddeeff"  # of `inbound/site.py`
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,24 @@ def migrated(server: databases.PostgresServer) -> Server:
     place = Server(server.url("store"))
     DataStore.create(place, PAIRING)
     return place
+
+
+@pytest.fixture(scope="session")
+def made_journal(server: databases.PostgresServer) -> Server:
+    """A database with the tables of a store and of a journal."""
+    server.sql("CREATE DATABASE journal")
+    place = Server(server.url("journal"))
+    DataStore.create(place, JOURNAL_PAIRING)
+    journal_postgres.create(place)
+    return place
+
+
+@pytest.fixture
+def journal_database(made_journal: Server) -> Server:
+    """That database with nothing in it."""
+    databases.empty(made_journal)
+    databases.empty_journal(made_journal)
+    return made_journal
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from adapter import operators
+from adapter import journals, operators
 from adapter.errors import Conflict, NotFound
-from adapter.inbound.journal import Incoming, Journal
+from adapter.inbound.journal import Incoming
 from adapter.node import Node, running
 from adapter.site import now, open_site
 from adapter.store import messages
@@ -94,7 +94,7 @@ async def test_a_held_message_takes_no_effect_until_it_is_released(fresh_site: P
         with pytest.raises(NotFound, match="message 1 has its state already"):
             await act(node, "hold", 1)
     async with open_site(fresh_site) as site:
-        journal = Journal(site.journal_path, site.settings.node.pairing, site.keyring)
+        journal = await journals.writer(site, lost=lambda text: None)
         await journal.start()
         first, body = await journal.row(1), a08("4", "11", street="Weg 4")
         late = Incoming("main", now(), body, "new", "CA", "20260304", None, first.patients, first.lanes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter import operators
+from adapter import journals, operators
 from adapter.errors import ConfigurationError, Conflict
 from adapter.inbound.journal import JournalReader
 from adapter.node import running
@@ -21,7 +21,7 @@ QUARANTINED, HELD, MAPPED = "quarantined", "held", "mapped"
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[tuple[Site, JournalReader]]:
     async with open_site(folder) as site:
-        journal = JournalReader(site.journal_path, site.settings.node.pairing, site.keyring, readers=1)
+        journal = journals.reader(site)
         try:
             yield site, journal
         finally:

@@ -17,7 +17,7 @@ from adapter.api.app import create_app
 from adapter.inbound.ack import Rules
 from adapter.inbound.feed import Feed, feed_from
 from adapter.inbound.intake import Intake
-from adapter.inbound.journal import Journal
+from adapter.inbound.journal_file import FileJournal
 from adapter.settings import Http
 from tests.adapter.api.conftest import Node, consent, decode_json, observation, patient
 
@@ -93,7 +93,7 @@ def scan(data: bytes, feed: Feed) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
 async def receiving(node: Node) -> AsyncIterator[Node]:
     """The node with one feed over HTTP, which the ward's client may use."""
     org, keyring = node.settings.node.org, node.services.keyring
-    journal = Journal(node.services.site / node.settings.store.journal, node.settings.node.pairing, keyring)
+    journal = FileJournal(node.services.site / node.settings.store.journal, node.settings.node.pairing, keyring)
     await journal.start()
     feed = feed_from({"feed": "main", "org": org, "profile": "default", "listen": {"kind": "http"}})
     rules = Rules(zone=ZoneInfo("UTC"))

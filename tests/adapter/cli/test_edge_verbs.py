@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from adapter import journals
 from adapter.cli import completion
 from adapter.cli.console import since
 from adapter.errors import UsageError
-from adapter.inbound.journal import Incoming, Journal
+from adapter.inbound.journal import Incoming
 from adapter.lock import lock
 from adapter.mask import masked
 from adapter.site import now, open_site
@@ -354,7 +355,7 @@ async def keep(folder: Path, data: bytes) -> None:
     """Into the journal of a site that nobody serves."""
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(open_site(folder))
-        journal = Journal(site.journal_path, site.settings.node.pairing, site.keyring)
+        journal = await journals.writer(site, lost=lambda text: None)
         await journal.start()
         stack.push_async_callback(journal.close)
         await journal.accept(Incoming("main", now(), data, "new", "AA", "20260301120000+0000", lanes=(1,)))

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import re
+import sqlite3
 import ssl
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,17 @@ from adapter.inbound import journal_table
 from adapter.inbound.ack import Rules
 from adapter.inbound.documents import Read
 from adapter.inbound.feed import Feed, feed_from
-from adapter.inbound.intake import Intake
-from adapter.inbound.journal import Journal
+from adapter.inbound.intake import Intake, Reply
+from adapter.inbound.journal import Incoming, Journal
+from adapter.inbound.journal_file import FileJournal
+from adapter.inbound.journal_postgres import PostgresJournal
 from adapter.inbound.listener import Listener
 from adapter.inbound.mllp import frame
 from adapter.seal.blind import keyed_id, lane
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
+from adapter.store.engine import DataStore, Hot, Server
+from adapter.store.postgres import PostgresDatabase
 from ledger.vault import Vault, create_vault, open_vault
 from mappings.cda.receipt import receipt
 from mappings.convert import load_profile
@@ -27,13 +33,14 @@ from mappings.hl7v2.message import parse
 
 PAIRING = "00112233445566778899aabbccddeeff"
 ORG = "stadtklinik"
+AT = datetime(2024, 5, 1, 8, 15, 30, tzinfo=UTC)
 
 
 @dataclass
 class Wall:
     """A clock that a test sets."""
 
-    now: datetime = field(default_factory=lambda: datetime(2024, 5, 1, 8, 15, 30, tzinfo=UTC))
+    now: datetime = field(default_factory=lambda: AT)
 
     def __call__(self) -> datetime:
         return self.now
@@ -48,7 +55,21 @@ class Site:
     keyring: Keyring
     journal: Journal
     clock: Wall
+    database: Server | None = None
+    store: DataStore | None = None
     listeners: list[Listener] = field(default_factory=list)
+
+    @property
+    def file(self) -> FileJournal:
+        assert isinstance(self.journal, FileJournal)
+        return self.journal
+
+    def sql(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Said to the journal's tables by somebody else, in one transaction; the rows of the last."""
+        if self.database is not None:
+            return PostgresDatabase(self.database).change(lambda conn: [Hot(conn).all(one) for one in statements][-1])
+        with closing(sqlite3.connect(self.folder / "journal.sqlite3")) as connection, connection:
+            return [connection.execute(one).fetchall() for one in statements][-1]
 
     def feed(self, name: str = "main", **listen: Any) -> Feed:
         return feed_from({"feed": name, "org": ORG, "profile": name, "listen": {"port": 0, **listen}})
@@ -90,14 +111,19 @@ async def create_site(folder: Path) -> None:
     await vault.close()
 
 
-async def open_site(folder: Path) -> Site:
-    """Open it, as each start does."""
+async def open_site(folder: Path, database: Server | None = None) -> Site:
+    """Open it, as each start does; with a database, its journal lies there."""
     vault = open_vault(folder / "vault.sqlite3", PAIRING)
     keyring = Keyring(Kek.load(folder / "kek"), vault, ORG)
     await keyring.open()
-    journal = Journal(folder / "journal.sqlite3", PAIRING, keyring)
+    if database is None:
+        journal: Journal = FileJournal(folder / "journal.sqlite3", PAIRING, keyring)
+        await journal.start()
+        return Site(folder, vault, keyring, journal, Wall())
+    store = DataStore.open(database, PAIRING)
+    journal = await PostgresJournal.open(database, PAIRING, store, keyring)
     await journal.start()
-    return Site(folder, vault, keyring, journal, Wall())
+    return Site(folder, vault, keyring, journal, Wall(), database, store)
 
 
 async def close_site(site: Site) -> None:
@@ -106,6 +132,8 @@ async def close_site(site: Site) -> None:
     site.listeners.clear()
     await site.journal.close()
     await site.vault.close()
+    if site.store is not None:
+        site.store.close()
 
 
 def message(control: str = "MSG1", patient: str = "4711", note: str = "", **fields: str) -> bytes:
@@ -117,6 +145,20 @@ def message(control: str = "MSG1", patient: str = "4711", note: str = "", **fiel
         msh[int(re.sub(r"\D", "", name)) - 1] = value
     header = "|".join(msh).rstrip("|")
     return f"{header}\rEVN|A01|20240501\rPID|1||{patient}^^^HOSP^MR||Demo^Ana{note}\r".encode("latin-1")
+
+
+def incoming(data: bytes = b"MSH|x", **changes: object) -> Incoming:
+    made = Incoming("main", AT, data, "new", "AA", "20240501081530+0000", lanes=(7,))
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+async def take(intake: Intake, *messages: bytes) -> list[Reply]:
+    """Submit all in one turn of the loop, as one group; the replies in their order."""
+    loop = asyncio.get_running_loop()
+    futures: list[asyncio.Future[Reply]] = [loop.create_future() for _ in messages]
+    for data, future in zip(messages, futures, strict=True):
+        intake.submit(intake.prepare(data), future.set_result)
+    return await asyncio.gather(*futures)
 
 
 class Sender:

@@ -159,7 +159,7 @@ async def test_a_client_without_scope_or_feed_is_403(intakes: dict[str, Intake],
 
 
 async def test_a_document_that_cannot_be_kept_is_503(site: Site, intakes: dict[str, Intake]) -> None:
-    site.journal._connection.execute("PRAGMA max_page_count = 1")
+    site.file._connection.execute("PRAGMA max_page_count = 1")
     status, said = await post(intakes, minimal(title=f"<title>{'x' * 9000}</title>"))
     assert (status, codes(said), said["issue"][0]["code"]) == (503, [("error", "journal-unavailable")], "transient")
 

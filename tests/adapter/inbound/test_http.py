@@ -40,7 +40,7 @@ async def test_a_refused_message_is_400_with_its_ack(site: Site, intakes: dict[s
 
 
 async def test_a_message_that_cannot_be_kept_is_503_with_its_ack(site: Site, intakes: dict[str, Intake]) -> None:
-    site.journal._connection.execute("PRAGMA max_page_count = 1")
+    site.file._connection.execute("PRAGMA max_page_count = 1")
     answered = await receive(SENDER, MEDIA_TYPE, message("MSG1", note="x" * 9000, msh15="AL"), intakes)
     assert (answered.status, msa(answered.body)[1]) == (503, "CE")
 

@@ -1,39 +1,42 @@
-"""The journal on its real file: durable, sealed, each message once. Source: hl7v2 chapter §11, operations §4."""
+"""The journal, on a real file and on a real server: durable, sealed, each message once, in one order.
+
+What holds of the file alone is in `test_journal_file.py`, of the database alone in `test_journal_postgres.py`.
+Source: hl7v2 chapter §11, operations §4.
+"""
 
 import asyncio
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapter.errors import IntegrityFault, NotFound, Unavailable
+from adapter.errors import IntegrityFault, NotFound
 from adapter.inbound import journal as journals
 from adapter.inbound import journal_table as table
-from adapter.inbound.bodies import MessageKey
-from adapter.inbound.intake import Intake, Reply
-from adapter.inbound.journal import Accepted, Incoming, Journal, JournalReader
+from adapter.inbound.intake import Reply
+from adapter.inbound.journal import Accepted
+from adapter.inbound.journal_table import Part
+from tests.adapter.inbound import site as sites
 from tests.adapter.inbound.conftest import OpenSite
-from tests.adapter.inbound.site import PAIRING, Site, close_site, message, msa
-
-AT = datetime(2024, 5, 1, 8, 15, 30, tzinfo=UTC)
+from tests.adapter.inbound.site import AT, Site, close_site, incoming, message, msa, take
 
 
-def incoming(data: bytes = b"MSH|x", **changes: object) -> Incoming:
-    made = Incoming("main", AT, data, "new", "AA", "20240501081530+0000", lanes=(7,))
-    return replace(made, **changes)  # type: ignore[arg-type]
+@pytest.fixture(params=["file", pytest.param("database", marks=pytest.mark.postgres)])
+async def open_site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenSite]:
+    """As `conftest.py`'s, once with the journal in each place: what holds in one holds in the other."""
+    await sites.create_site(tmp_path)
+    place = request.getfixturevalue("journal_database") if request.param == "database" else None
+    opened: list[Site] = []
 
+    async def open_one() -> Site:
+        opened.append(await sites.open_site(tmp_path, place))
+        return opened[-1]
 
-async def take(intake: Intake, *messages: bytes) -> list[Reply]:
-    """Submit all in one turn of the loop, as one group; the replies in their order."""
-    loop = asyncio.get_running_loop()
-    futures: list[asyncio.Future[Reply]] = [loop.create_future() for _ in messages]
-    for data, future in zip(messages, futures, strict=True):
-        intake.submit(intake.prepare(data), future.set_result)
-    return await asyncio.gather(*futures)
+    yield open_one
+    for site in opened:
+        await close_site(site)
 
 
 async def test_what_is_accepted_can_be_read_back(site: Site) -> None:
@@ -147,19 +150,17 @@ async def test_two_feeds_do_not_share_control_ids(site: Site) -> None:
 
 async def test_acknowledged_is_durable(site: Site) -> None:
     """When a sender hears AA, another connection reads the committed row."""
-    other = sqlite3.connect(site.folder / "journal.sqlite3")
     seen: list[int] = []
     intake, done = site.intake(), asyncio.Event()
 
     def hear(reply: Reply) -> None:
-        seen.append(other.execute("SELECT count(*) FROM message").fetchone()[0])
+        seen.append(site.sql("SELECT count(*) FROM message")[0][0])
         if len(seen) == 20:
             done.set()
 
     for n in range(20):
         intake.submit(intake.prepare(message(str(n))), hear)
     await done.wait()
-    other.close()
     assert seen == [20] * 20
 
 
@@ -177,38 +178,22 @@ async def test_a_restart_finds_everything_and_goes_on_counting(open_site: OpenSi
     assert len(await site.journal.bodies(rows)) == 3
 
 
-async def test_numbers_of_pruned_rows_are_never_given_again(open_site: OpenSite, tmp_path: Path) -> None:
+async def test_numbers_of_pruned_rows_are_never_given_again(open_site: OpenSite) -> None:
     site = await open_site()
     await take(site.intake(), message("A1"), message("A2"))
     await close_site(site)
-    with sqlite3.connect(tmp_path / "journal.sqlite3") as connection:
-        connection.execute("DELETE FROM message")
-    connection.close()
+    site.sql("DELETE FROM message")
     site = await open_site()
     await take(site.intake(), message("A3"))
     assert [row.seq for row in await site.journal.listing(10)] == [3]
 
 
-async def test_nothing_of_a_message_lies_in_clear(open_site: OpenSite, tmp_path: Path) -> None:
-    site = await open_site()
-    planted = [b"CTRL-5150", b"PATIENT-90210", b"Plantedname", b"PLANTEDAPP"]
-    data = message("CTRL-5150", "PATIENT-90210", "^Plantedname", msh3="PLANTEDAPP")
-    await take(
-        site.intake(), data, data, message("CTRL-5150", "PATIENT-90210"), message("CTRL-5150", msh11="T"), b"x" + data
-    )
-    site.intake().keep_torn(data[:-9], lambda: None)
-    await close_site(site)
-    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}  # noqa: ASYNC240 - nothing else runs
-    assert {"journal.sqlite3", "vault.sqlite3"} <= set(files)
-    assert [(name, value) for name, held in files.items() for value in planted if value in held] == []
-
-
 async def test_a_body_that_was_changed_or_moved_does_not_open(site: Site) -> None:
     await take(site.intake(), message("A1"), message("A2"))
-    with sqlite3.connect(site.folder / "journal.sqlite3") as connection:
-        connection.execute("UPDATE message SET body = (SELECT body FROM message WHERE seq = 2) WHERE seq = 1")
-        connection.execute("UPDATE message SET feed = 'other' WHERE seq = 2")
-    connection.close()
+    site.sql(
+        "UPDATE message SET body = (SELECT body FROM message WHERE seq = 2) WHERE seq = 1",
+        "UPDATE message SET feed = 'other' WHERE seq = 2",
+    )
     for seq in (1, 2):
         with pytest.raises(IntegrityFault, match="does not open"):
             await site.journal.body(await site.journal.row(seq))
@@ -222,64 +207,6 @@ async def test_destroying_the_key_closes_the_body(site: Site) -> None:
     with pytest.raises(NotFound, match="not kept"):
         await site.journal.body(first)
     assert await site.journal.body(await site.journal.row(2)) == message("A2")
-
-
-async def test_a_full_disk_means_ae_and_the_journal_recovers_alone(site: Site) -> None:
-    intake = site.intake()
-    await take(intake, message("A1"))
-    connection = site.journal._connection
-    pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    connection.execute(f"PRAGMA max_page_count = {pages}")
-    big = [message(str(n), note="x" * 5000) for n in range(5)]
-    replies = [*await take(intake, *big), *await take(intake, big[0])]
-    assert [reply.code for reply in replies] == ["AE"] * 6
-    assert [msa(reply.message)[2] for reply in replies] == ["0", "1", "2", "3", "4", "0"]
-    connection.execute("PRAGMA max_page_count = 1000000")
-    assert [reply.code for reply in await take(intake, *big)] == ["AA"] * 5
-    assert [row.seq for row in await site.journal.read(0, 10)] == [1, 2, 3, 4, 5, 6]
-
-
-async def test_accept_says_unavailable_when_the_disk_is_full(site: Site) -> None:
-    site.journal._connection.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(Unavailable):
-        await site.journal.accept(incoming(b"x" * 20_000))
-
-
-async def test_a_failed_fsync_ends_all_acceptance(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can know what the disk holds after one: asking again would hide it."""
-    said: list[str] = []
-    monkeypatch.setattr(site.journal, "_lost", said.append)
-
-    def fail(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
-        raise error
-
-    monkeypatch.setattr(table, "insert", fail)
-    [reply] = await take(site.intake(), message("A1"))
-    monkeypatch.undo()
-    [after] = await take(site.intake(), message("A2"))
-    assert (reply.code, after.code) == ("AE", "AE")
-    assert said == ["the journal cannot be used now (SQLITE_IOERR_FSYNC)"]
-
-
-@pytest.mark.parametrize("count", [1, 3])
-async def test_a_fault_of_ours_is_ae_and_the_journal_goes_on(
-    site: Site, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    faults: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
-
-    def fail(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
-        raise KeyError("a fault")
-
-    monkeypatch.setattr(table, "insert", fail)
-    replies = await take(site.intake(), *[message(str(n)) for n in range(count)])
-    monkeypatch.undo()
-    assert [reply.code for reply in replies] == ["AE"] * count
-    assert [reply.code for reply in await take(site.intake(), *[message(str(n)) for n in range(3)])] == ["AA"] * 3
-    assert [type(one["exception"]) for one in faults] == [KeyError]
 
 
 async def test_an_answer_that_cannot_be_made_keeps_no_other_from_being_heard(site: Site) -> None:
@@ -302,45 +229,6 @@ async def test_an_answer_that_cannot_be_made_keeps_no_other_from_being_heard(sit
         await site.journal._idle.wait()
 
 
-class Keys:
-    """A key ring whose vault goes away."""
-
-    def __init__(self, site: Site) -> None:
-        self._ring = site.keyring
-        self.org = site.keyring.org
-        self.away = False
-        self.batches: list[int] = []
-
-    async def new_message_keys(self, count: int) -> Sequence[MessageKey]:
-        if self.away:
-            raise Unavailable("the vault is away")
-        self.batches.append(count)
-        return await self._ring.new_message_keys(count)
-
-    async def message_keys(self, key_ids: Iterable[bytes]) -> Mapping[bytes, bytes]:
-        return await self._ring.message_keys(key_ids)
-
-
-async def test_keys_are_made_ahead_and_a_lost_vault_is_met_with_ae(site: Site) -> None:
-    keys = Keys(site)
-    await site.journal.close()
-    site.journal = Journal(site.folder / "journal.sqlite3", PAIRING, keys)
-    await site.journal.start()
-    intake = site.intake()
-    keys.away = True
-    stock = len(site.journal._stock)
-    replies = await take(intake, *[message(str(n)) for n in range(stock + 10)])
-    assert [reply.code for reply in replies] == ["AA"] * stock + ["AE"] * 10
-    keys.away = False
-    for _ in range(200):
-        [reply] = await take(intake, message("later"))
-        if reply.code == "AA":
-            break
-        await asyncio.sleep(0.01)
-    assert reply.code == "AA"
-    assert keys.batches[-1] > keys.batches[0]
-
-
 async def test_a_burst_larger_than_the_stock_waits_for_keys_and_loses_nothing(site: Site) -> None:
     replies = await take(site.intake(), *[message(str(n)) for n in range(1500)])
     assert {reply.code for reply in replies} == {"AA"}
@@ -352,14 +240,6 @@ async def test_a_large_message_passes_between_small_ones_in_order(site: Site) ->
     await take(site.intake(), message("1"), large, message("3"))
     rows = await site.journal.read(0, 10)
     assert [await site.journal.body(row) for row in rows] == [message("1"), large, message("3")]
-
-
-async def test_a_slow_disk_moves_lone_messages_to_the_thread_and_back(site: Site) -> None:
-    site.journal._commit_s = 1.0
-    for n in range(60):
-        await take(site.intake(), message(str(n)))
-    assert site.journal._commit_s < 0.5
-    assert len(await site.journal.read(0, 100)) == 60
 
 
 async def test_waiting_ends_with_the_next_row(site: Site) -> None:
@@ -381,44 +261,12 @@ async def test_closing_answers_what_is_queued_and_takes_nothing_more(open_site: 
     assert [reply.code for reply in await take(intake, message("late"))] == ["AE"]
 
 
-async def test_another_process_reads_while_one_writes(site: Site) -> None:
-    reader = JournalReader(site.folder / "journal.sqlite3", PAIRING, site.keyring)
-    await take(site.intake(), message("A1"), message("A2"))
-    rows = await reader.listing(10, feed="main")
-    assert [row.seq for row in rows] == [2, 1]
-    assert [row.seq for row in await reader.listing(10, before_seq=2)] == [1]
-    assert await reader.listing(10, feed="none") == []
-    assert await reader.body(rows[1]) == message("A1")
-    with pytest.raises(NotFound):
-        await reader.row(99)
-    await reader.close()
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "foreign", "garbage", "other-kind"])
-def test_the_wrong_file_is_refused_and_left_alone(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "journal.sqlite3"
-    if damage == "garbage":
-        path.write_bytes(b"not a database at all" * 100)
-    elif damage == "empty":
-        path.touch()
-    elif damage == "foreign":
-        table.create(path, "ff" * 16)
-    elif damage == "other-kind":
-        with sqlite3.connect(path) as connection:
-            connection.execute("CREATE TABLE patient(id)")
-        connection.close()
-    before = path.read_bytes() if path.exists() else None
-    with pytest.raises(IntegrityFault) as caught:
-        table.connect(path, PAIRING)
-    assert str(tmp_path) not in caught.value.text
-    assert caught.value.hint
-    if before is not None and damage != "other-kind":
-        assert path.read_bytes() == before
-
-
-def test_a_journal_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "journal.sqlite3"
-    table.create(path, PAIRING)
-    assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(IntegrityFault, match="exists"):
-        table.create(path, PAIRING)
+async def test_a_part_that_lies_in_its_place_is_told_as_it_was_kept(site: Site) -> None:
+    """A folder takes a file up again after a crash: the message has no number of its own to tell it by."""
+    place = Part(b"s" * 16, 1, 2)
+    first = await site.journal.accept(incoming(b"one", part=place))
+    other = await site.journal.accept(incoming(b"two", part=Part(b"s" * 16, 2, 2)))
+    assert await site.journal.accept(incoming(b"one", part=place)) == first
+    assert (first.seq, other.seq) == (1, 2)
+    assert await site.journal.parts([1, 2, 3]) == {1: place, 2: Part(b"s" * 16, 2, 2)}
+    assert site.sql("SELECT count(*) FROM message") == [(2,)]

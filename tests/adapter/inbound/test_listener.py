@@ -504,7 +504,7 @@ async def test_a_stop_answers_what_has_arrived_and_takes_no_more(site: Site, sta
 async def test_a_full_disk_means_ae_on_the_wire_and_the_connection_lives(site: Site, start: Start) -> None:
     """F8: refused, not lost; and it recovers alone."""
     _, sender = await start()
-    connection = site.journal._connection
+    connection = site.file._connection
     connection.execute("PRAGMA max_page_count = 1")
     ack = await sender.ask(message("1", note="x" * 9000))
     assert msa(ack)[1:3] == ["AE", "1"]
