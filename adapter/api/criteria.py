@@ -4,10 +4,16 @@ What is read here is searched by `adapter/store/criteria.py`, under the lock tha
 (`_count`, `_sort`) have no place in criteria. Source: FHIR R4 §3.1.0.8.1, §3.1.0.5.2; fhir chapter §8.
 """
 
+from dataclasses import replace
+
 from adapter.api.call import Pairs, parse_pairs
 from adapter.errors import PreconditionFailed
 from adapter.store.criteria import too_wide
-from mappings.fhir.search import Query, parse
+from mappings.fhir.schema import schema
+from mappings.fhir.search import Criterion, Query, parse, targets
+from mappings.fhir.search_operands import Operand, Reference
+
+PATIENT = frozenset({"Patient"})  # what `patient` points to, whatever else its definition lists
 
 
 def criteria(kind: str, asked: str | Pairs, base: str) -> Query:
@@ -18,9 +24,31 @@ def criteria(kind: str, asked: str | Pairs, base: str) -> Query:
     return query
 
 
-def key(query: Query) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Equal for criteria that ask the same."""
-    return query.type, tuple(sorted(query.applied))
+def key(query: Query) -> tuple[str, frozenset[str]]:
+    """Equal for criteria that ask the same, in whatever order and spelling: escapes, a prefix or a type that goes
+    without saying, one alternative before the other.
+    """
+    return query.type, frozenset(map(_asked, query.criteria))
+
+
+def _asked(criterion: Criterion) -> str:
+    """What one criterion asks, in one spelling."""
+    if criterion.has is not None:
+        return repr(("_has", criterion.has.source, criterion.has.code, _asked(criterion.has.rest)))
+    kinds = PATIENT if criterion.code == "patient" else targets(criterion.param)
+    if criterion.chain is not None:
+        chain = sorted((kind, _asked(one)) for kind, one in criterion.chain.items() if kind in kinds)
+        return repr((criterion.code, chain))
+    narrowed = criterion.modifier in schema().resource_types
+    operands = sorted({repr(_typed(one, kinds)) for one in criterion.operands})
+    return repr((criterion.code, "" if narrowed else criterion.modifier, operands))
+
+
+def _typed(operand: Operand, kinds: frozenset[str]) -> Operand:
+    """A reference with its type, also where there is only one that it can have."""
+    if not isinstance(operand, Reference) or operand.id is None or operand.type is not None or len(kinds) > 1:
+        return operand
+    return replace(operand, type=min(kinds))
 
 
 def several() -> PreconditionFailed:

@@ -51,14 +51,14 @@ async def patch(call: Call) -> Answer:
     check_writable(kind)
     check_read_parameters(call.pairs)
     ask = await admit(call, kind, "patch", ("r", "u"))
-    change = await _change(call)
+    change = await change_of(call)
     allowed = within(call, kind, "u")
     reading = call.ask("access.read", "patch", kind, "r", f"{kind}/{logical_id}")
     for _ in range(TRIES):
         item = await current(call, reading, logical_id)
         if item.op == "d":
             raise Gone("this resource was deleted", code="deleted")
-        resource = await asyncio.to_thread(_changed, item, change)
+        resource = await asyncio.to_thread(_checked, item, change)
         if allowed is not None and not allowed(resource):
             await call.services.gate.refuse_scope(ask)
         shown = tags(str(item.version))
@@ -73,7 +73,7 @@ async def patch(call: Call) -> Answer:
     raise contended()
 
 
-async def _change(call: Call) -> Change:
+async def change_of(call: Call) -> Change:
     """What the body wants done. Raises UnsupportedMedia (415), BadRequest, TooLarge."""
     named = patch_type(call.header(b"content-type"))
     data = await call.body(RESOURCE.max_bytes)
@@ -94,8 +94,15 @@ def _merge(data: bytes) -> Change:
     return lambda resource: merged(resource, found)
 
 
-def _changed(item: Disclosed, change: Change) -> Json:
-    """The resource as the patch makes it, without a fault, and still the same resource."""
+def _checked(item: Disclosed, change: Change) -> Json:
+    """The resource as the patch makes it, without a fault."""
+    resource = changed(item, change)
+    check(resource)
+    return resource
+
+
+def changed(item: Disclosed, change: Change) -> Json:
+    """The resource as the patch makes it, still the same resource. Whether it fits R4 is for the caller to check."""
     try:
         resource = change(decode(item.body))
         data = encode(resource)
@@ -112,7 +119,6 @@ def _changed(item: Disclosed, change: Change) -> Json:
         if resource.get(name) != stands:
             text = "a patch does not change which resource it is"
             raise Unprocessable(text, code="patch-result", expression=f"{item.type}.{name}")
-    check(resource)
     return resource
 
 

@@ -2,8 +2,10 @@
 
 1. Each entry becomes a wish (`writing.py`) with its id assigned; `fullUrl`s and conditional references become names.
 2. Resources are rewritten under these names; what still names nothing is refused. Each is checked whole.
-3. Scopes and organisation, for each kind of write once; deletions pass the gate as reads of what stands.
-4. Write: DELETE, then POST, then PUT, in one commit; the log is owed one event for each patient.
+3. Scopes and organisation, for each kind of write once; deletions and patches pass the gate as reads of what stands. A
+   patch is applied to what was shown, and its result goes through step 2.
+4. Write: DELETE, then POST, then PUT and PATCH, in one commit; the log is owed one event for each patient. Where
+   somebody wrote between the look at what stands and the commit, both are done again.
 5. GET entries run after the commit, each on its own; one that cannot be recorded is 503 alone.
 
 The first entry that fails gives its status to the whole, and `Bundle.entry[n]…` says where. Bodies stand in the answer
@@ -16,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from adapter.access.disclose import Matches, Released, combined
+from adapter.access.disclose import Ask, Disclosed, Matches, Released, combined
 from adapter.access.scopes import Letter
 from adapter.api.admission import admit, check_writable, may, within
 from adapter.api.call import Answer, Call
@@ -24,25 +26,28 @@ from adapter.api.conditions import etag, tags
 from adapter.api.criteria import criteria
 from adapter.api.delete import TRIES, contended, current
 from adapter.api.inner import Dispatch, Request, answered, entry_of, inner_call, response_bundle, response_entry
-from adapter.api.parameters import ID
+from adapter.api.parameters import ID, check_read_parameters
+from adapter.api.patch import Change, change_of, changed
 from adapter.api.prefer import returned
 from adapter.api.writing import Done, Wish, check, new_id, write
 from adapter.api.written import STATUS, location, shown, told
-from adapter.errors import BadRequest, ChartbridgeError, Forbidden, IssueItem, MethodNotAllowed, NotFound
+from adapter.errors import BadRequest, ChartbridgeError, Forbidden, Gone, IssueItem, MethodNotAllowed, NotFound
 from adapter.seal.keyring import STOCK
 from adapter.services import Services
 from ledger.event import timestamp
-from mappings.fhir.codec import Json
+from mappings.fhir.codec import Json, decode
 from mappings.fhir.relink import loose_ends, references, relinked
 from mappings.fhir.schema import schema
 from mappings.fhir.search import Query, SearchError
 
-ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
-INTERACTIONS: Mapping[str, tuple[str, Letter]] = {
-    "DELETE": ("delete", "d"),
-    "POST": ("create", "c"),
-    "PUT": ("update", "u"),
+ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
+INTERACTIONS: Mapping[str, tuple[str, tuple[Letter, ...]]] = {  # the last letter is the write's own
+    "DELETE": ("delete", ("d",)),
+    "POST": ("create", ("c",)),
+    "PUT": ("update", ("u",)),
+    "PATCH": ("patch", ("r", "u")),
 }
+LOOKED_AT = frozenset({"DELETE", "PATCH"})  # what stands passes the gate first
 
 
 @dataclass(slots=True)
@@ -52,6 +57,18 @@ class _Plan:
     wishes: list[Wish] = field(default_factory=list)
     of: list[Request] = field(default_factory=list)
     asked: dict[str, Query] = field(default_factory=dict)  # placeholder → the conditional reference it stands for
+    names: dict[str, str] = field(default_factory=dict)  # of the Bundle → of the server
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """What a kind of write was admitted for, and the judge of its granular scopes."""
+
+    ask: Ask
+    within: Matches | None
+
+
+Admitted = Mapping[tuple[str, str], _Admitted]
 
 
 async def transact(call: Call, requests: Sequence[Request], dispatch: Dispatch) -> Answer:
@@ -60,10 +77,11 @@ async def transact(call: Call, requests: Sequence[Request], dispatch: Dispatch) 
         with _placed(asked.number):
             _check_method(asked)
     writes = sorted((one for one in requests if one.method in ORDER), key=lambda one: ORDER[one.method])
-    allowed = await _admitted(call, writes)  # 3, before anything is read closely
+    admitted = await _admitted(call, writes)  # 3, before anything is read closely
+    patches = await _patches(call, writes)
     plan = await asyncio.to_thread(_planned, call.services, writes)  # 1, 2
-    _narrow(call, plan, allowed)
-    done = await _write(call, plan)  # 4
+    await _narrow(call, plan, admitted)
+    done = await _write(call, plan, patches, admitted)  # 4
     answers = {asked.number: one for asked, one in zip(plan.of, done, strict=True)}
     return await _answer(call, requests, answers, dispatch)  # 5
 
@@ -71,15 +89,13 @@ async def transact(call: Call, requests: Sequence[Request], dispatch: Dispatch) 
 def _check_method(asked: Request) -> None:
     if asked.method in ("GET", "HEAD"):
         return
-    if asked.method not in ORDER:
-        raise BadRequest("a transaction does not take this method", code="entry-method", issue="not-supported")
     kind, _, logical_id = asked.path.partition("/")
     if kind not in schema().resource_types:
         raise NotFound("there is no such resource type", code="type-unknown", issue="not-supported")
     check_writable(kind)
     if asked.method == "POST" and logical_id:
         raise MethodNotAllowed("this address does not know the method")
-    if asked.method == "DELETE" and not logical_id:
+    if asked.method in LOOKED_AT and not logical_id:
         raise MethodNotAllowed("this address does not know the method")
     if logical_id and not ID.fullmatch(logical_id):
         raise BadRequest("the id in the path is not a FHIR id", code="id", issue="value")
@@ -89,28 +105,41 @@ def _check_method(asked: Request) -> None:
         raise BadRequest("an entry has a resource where its method wants none, or none where it wants one")
 
 
-async def _admitted(call: Call, writes: Sequence[Request]) -> dict[tuple[str, str], Matches | None]:
+async def _admitted(call: Call, writes: Sequence[Request]) -> Admitted:
     """Step 3: each kind of write is judged once. What granular scopes leave is for each resource."""
     known: set[tuple[str, str, bool]] = set()
-    judges: dict[tuple[str, str], Matches | None] = {}
+    admitted: dict[tuple[str, str], _Admitted] = {}
     for asked in writes:
         kind = asked.path.partition("/")[0]
-        conditional = asked.method != "DELETE" and bool(asked.query or b"if-none-exist" in asked.conditions)
+        conditional = asked.method not in LOOKED_AT and bool(asked.query or b"if-none-exist" in asked.conditions)
         if (asked.method, kind, conditional) in known:
             continue
         known.add((asked.method, kind, conditional))
-        interaction, letter = INTERACTIONS[asked.method]
+        interaction, letters = INTERACTIONS[asked.method]
         with _placed(asked.number):
-            await admit(call, kind, interaction, (letter,), conditional=conditional)
-        judges[asked.method, kind] = within(call, kind, letter)
-    return judges
+            ask = await admit(call, kind, interaction, letters, conditional=conditional)
+        admitted[asked.method, kind] = _Admitted(ask, within(call, kind, letters[-1]))
+    return admitted
+
+
+async def _patches(call: Call, writes: Sequence[Request]) -> dict[int, Change]:
+    """What each PATCH wants done, by the number of its entry: a patch in a Binary, or an object that is merged."""
+    found: dict[int, Change] = {}
+    for asked in writes:
+        if asked.method == "PATCH":
+            with _placed(asked.number):
+                inner = inner_call(call, asked)
+                check_read_parameters(inner.pairs)
+                found[asked.number] = await change_of(inner)
+    return found
 
 
 # --- 1, 2: in a thread ------------------------------------------------------------------------------------------------
 
 
 def _planned(services: Services, writes: Sequence[Request]) -> _Plan:
-    plan, names = _Plan(), dict[str, str]()
+    plan = _Plan()
+    names = plan.names
     for asked in writes:
         with _placed(asked.number):
             wish = _wish(services, asked)
@@ -121,7 +150,7 @@ def _planned(services: Services, writes: Sequence[Request]) -> _Plan:
     for number, (wish, asked) in enumerate(zip(plan.wishes, plan.of, strict=True)):
         if wish.resource is not None:
             with _placed(asked.number):
-                plan.wishes[number] = replace(wish, resource=_linked(services, plan, wish.resource, names))
+                plan.wishes[number] = replace(wish, resource=_linked(services, plan.asked, wish.resource, names))
     return plan
 
 
@@ -131,6 +160,8 @@ def _wish(services: Services, asked: Request) -> Wish:
     if_match = None if match is None else tags(match.decode("utf-8", "replace"))
     if asked.method == "DELETE":
         return Wish("delete", kind, logical_id, if_match=if_match)
+    if asked.method == "PATCH":
+        return Wish("update", kind, logical_id, may_create=False)  # its content comes when it has been looked at
     resource = asked.resource
     if not isinstance(resource, dict) or resource.get("resourceType") != kind:
         raise BadRequest("the resource is of another type than the address", issue="invalid", expression=kind)
@@ -151,76 +182,114 @@ def _wish(services: Services, asked: Request) -> Wish:
     return Wish("update", kind, chosen, resource | {"id": chosen}, query, named=named, if_match=if_match)
 
 
-def _linked(services: Services, plan: _Plan, resource: Json, names: dict[str, str]) -> Json:
-    """The resource under the names that will stand, and without a fault."""
+def _linked(
+    services: Services,
+    asked: dict[str, Query],
+    resource: Json,
+    names: dict[str, str],
+    stood: frozenset[str] = frozenset(),
+) -> Json:
+    """The resource under the names that will stand, and without a fault. `stood`: what a patch found there refer to."""
     kind = resource["resourceType"]
     for place, reference in references(resource, kind):
-        if "?" in reference and not reference.startswith("#") and reference not in names:
-            names[reference] = _conditional(services, plan, reference, place)
+        if "?" in reference and not reference.startswith("#") and reference not in names and reference not in stood:
+            names[reference] = _conditional(services, asked, reference, place)
     resource = relinked(resource, names)
     if loose := [
-        IssueItem("invalid", place, "names no entry of this transaction") for place in loose_ends(resource, kind)
+        IssueItem("invalid", place, "names no entry of this transaction") for place in loose_ends(resource, kind, stood)
     ]:
         raise BadRequest("a reference names no entry of this transaction", code="loose-reference", items=tuple(loose))
     check(resource)
     return resource
 
 
-def _conditional(services: Services, plan: _Plan, reference: str, place: str) -> str:
+def _conditional(services: Services, asked: dict[str, Query], reference: str, place: str) -> str:
     """A placeholder for what a conditional reference will be found to mean."""
-    kind, _, asked = reference.removeprefix(f"{services.base}/").partition("?")
+    kind, _, query = reference.removeprefix(f"{services.base}/").partition("?")
     if kind not in schema().resource_types:
         raise BadRequest("a conditional reference names no type", issue="value", expression=place)
     placeholder = f"{kind}/{new_id(services)}"
-    plan.asked[placeholder] = criteria(kind, asked, services.base)
+    asked[placeholder] = criteria(kind, query, services.base)
     return placeholder
 
 
 # --- 3, 4 -------------------------------------------------------------------------------------------------------------
 
 
-def _narrow(call: Call, plan: _Plan, judges: Mapping[tuple[str, str], Matches | None]) -> None:
+async def _narrow(call: Call, plan: _Plan, admitted: Admitted) -> None:
     """Granular scopes judge what comes; `write` lets them judge what stands."""
     for number, (wish, asked) in enumerate(zip(plan.wishes, plan.of, strict=True)):
-        judge = judges[asked.method, wish.type]
-        with _placed(asked.number):
-            if judge is not None and wish.resource is not None and not judge(wish.resource):
-                raise Forbidden("no scope of this token covers the interaction", code="scope")
+        judge = admitted[asked.method, wish.type].within
+        if wish.resource is not None:
+            await _judge(call, asked, wish.resource, admitted)
         if wish.op == "update":
-            plan.wishes[number] = replace(wish, may_create=may(call, wish.type, "c"), within=judge)
+            may_create = asked.method == "PUT" and may(call, wish.type, "c")
+            plan.wishes[number] = replace(wish, may_create=may_create, within=judge)
 
 
-async def _write(call: Call, plan: _Plan) -> tuple[Done, ...]:
+async def _judge(call: Call, asked: Request, resource: Json, admitted: Admitted) -> None:
+    known = admitted[asked.method, resource["resourceType"]]
+    if known.within is not None and not known.within(resource):
+        with _placed(asked.number):
+            await call.services.gate.refuse_scope(known.ask)
+
+
+async def _write(call: Call, plan: _Plan, patches: Mapping[int, Change], admitted: Admitted) -> tuple[Done, ...]:
     services = call.services
     people = sum(wish.type == "Patient" for wish in plan.wishes)
     if people >= services.keyring.stock:
         await services.keyring.restock(STOCK + people)
     for _ in range(TRIES):
-        seen = await _deletions(call, plan)
+        looked, asked = await _looked(call, plan, patches, admitted)
         try:
-            return await write(services, call.actor.client_id, call.now, seen, plan.asked)
+            return await write(services, call.actor.client_id, call.now, looked, asked)
         except ChartbridgeError as error:
-            wish = None if error.entry is None else plan.wishes[error.entry]
-            if wish is not None and wish.op == "delete" and error.code == "version":
-                continue  # somebody wrote between the look and the deletion
-            if error.entry is not None:
-                raise _at(error, plan.of[error.entry].number) from error
-            raise
+            entry = None if error.entry is None else plan.of[error.entry]
+            if entry is None:
+                raise
+            if entry.method in LOOKED_AT and error.code == "version":
+                continue  # somebody wrote between the look and the commit
+            if isinstance(error, Forbidden):  # what stands is outside of a granular scope
+                with _placed(entry.number):
+                    await services.gate.refuse_scope(admitted[entry.method, entry.path.partition("/")[0]].ask)
+            raise _at(error, entry.number) from error
     raise contended()
 
 
-async def _deletions(call: Call, plan: _Plan) -> list[Wish]:
-    """The wishes, in which each deletion is of the version that the gate has shown."""
-    wishes = list(plan.wishes)
+async def _looked(
+    call: Call, plan: _Plan, patches: Mapping[int, Change], admitted: Admitted
+) -> tuple[list[Wish], dict[str, Query]]:
+    """The wishes, in which each deletion and patch is of the version that the gate has shown; and what is to be looked
+    for under the lock.
+    """
+    wishes, names, criteria_of = list(plan.wishes), dict(plan.names), dict(plan.asked)
     for number, (wish, asked) in enumerate(zip(wishes, plan.of, strict=True)):
-        if wish.op == "delete":
-            with _placed(asked.number):
-                inner = inner_call(call, asked)
-                ask = inner.ask("access.read", "delete", wish.type, "d", wish.reference)
-                item = await current(inner, ask, wish.id)
-            stands = None if item.op == "d" else frozenset({str(item.version)})
-            wishes[number] = replace(wish, if_match=stands)
-    return wishes
+        if asked.method not in LOOKED_AT:
+            continue
+        with _placed(asked.number):
+            inner, letter = inner_call(call, asked), INTERACTIONS[asked.method][1][0]
+            ask = inner.ask("access.read", INTERACTIONS[asked.method][0], wish.type, letter, wish.reference)
+            item = await current(inner, ask, wish.id)
+            if asked.method == "PATCH":
+                if item.op == "d":
+                    raise Gone("this resource was deleted", code="deleted")
+                resource = await asyncio.to_thread(
+                    _patched, call.services, item, patches[asked.number], criteria_of, names
+                )
+                wish = replace(wish, resource=resource)
+        if wish.resource is not None:
+            await _judge(call, asked, wish.resource, admitted)
+        stands = None if item.op == "d" else frozenset({str(item.version)})
+        wishes[number] = replace(wish, if_match=stands)
+    return wishes, criteria_of
+
+
+def _patched(
+    services: Services, item: Disclosed, change: Change, asked: dict[str, Query], names: dict[str, str]
+) -> Json:
+    """In a thread: what a patch makes of what was shown, under the names that will stand."""
+    stood = frozenset(reference for _, reference in references(decode(item.body), item.type))
+    return _linked(services, asked, changed(item, change), names, stood)
 
 
 # --- 5 ----------------------------------------------------------------------------------------------------------------

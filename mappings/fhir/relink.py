@@ -8,7 +8,7 @@ Source: FHIR R4 §3.1.0.11.2 (transaction processing rules).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from mappings.fhir.codec import Json, encode
@@ -66,17 +66,13 @@ def _is_local(name: str) -> bool:
     return name.startswith(LOCAL_NAMES)
 
 
-def loose_ends(node: Any, place: str) -> Iterator[str]:
-    """The places of references that only a transaction could have given a meaning, and did not."""
-    if type(node) is dict:
-        reference = node.get("reference")
-        if type(reference) is str and _is_local(reference):
-            yield f"{place}.reference"
-        for name, value in node.items():
-            yield from loose_ends(value, f"{place}.{name}")
-    elif type(node) is list:
-        for number, item in enumerate(node):
-            yield from loose_ends(item, f"{place}[{number}]")
+def loose_ends(node: Any, place: str, stood: Container[str] = ()) -> Iterator[str]:
+    """The places of references that only a transaction could have given a meaning, and did not. `stood`: those that
+    stood there before it.
+    """
+    for at, reference in references(node, place):
+        if _is_local(reference) and reference not in stood:
+            yield at
 
 
 def references(node: Any, place: str) -> Iterator[tuple[str, str]]:

@@ -241,3 +241,137 @@ async def test_a_batch_takes_a_patch_inside_a_binary_or_as_an_object(node: Node)
         assert statuses(answer) == ["200", "200", "200", "412", "415", "400", "415", "404", "400"]
         body = decode_json((await ward.get("/fhir/Patient/p1")).content)
     assert (body["gender"], body["active"], body["meta"]["versionId"]) == ("male", True, "3")
+
+
+# --- in a transaction -------------------------------------------------------------------------------------------------
+
+URN = "urn:uuid:aaaaaaaa-0000-4000-8000-000000000001"
+TXNS = "SELECT txn FROM txn"
+
+
+async def test_a_transaction_takes_patches_with_what_else_it_does(node: Node) -> None:
+    """After POST, as one commit; the names of the Bundle are names in what a patch brings."""
+    await node.put(patient(), observation("o1"), observation("o2"))
+    note = [{"op": "add", "path": "/derivedFrom", "value": [{"reference": URN}]}]
+    sent = bundle(
+        entry("GET", "Observation/o1"),
+        entry("PATCH", "Observation/o1", binary(note), ifMatch='W/"1"'),
+        entry("PATCH", "Patient/p1", {"gender": "male"}),
+        entry("DELETE", "Observation/o2"),
+        entry("POST", "Observation", observation("x"), URN),
+        entry("GET", "Patient/p1"),
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+        assert statuses(answer) == ["200", "200", "200", "204", "201", "200"]
+        found = decode_json(answer.content)["entry"]
+    made = found[4]["response"]["location"].split("/")[-3]
+    assert found[0]["resource"]["derivedFrom"] == [{"reference": f"Observation/{made}"}]
+    assert (found[1]["response"]["etag"], found[5]["resource"]["gender"]) == ('W/"2"', "male")
+    written = await node.services.store.read(lambda conn: conn.exec_driver_sql(TXNS).fetchall())
+    assert len(written) == 2, "what was there, and the transaction"
+
+
+async def test_a_patch_that_says_the_same_writes_no_version_in_a_transaction_either(node: Node) -> None:
+    await node.put(patient())
+    async with node.client() as ward:
+        answer = await post(
+            ward, bundle(entry("PATCH", "Patient/p1", {"gender": "female"})), Prefer="return=representation"
+        )
+    (one,) = decode_json(answer.content)["entry"]
+    assert (one["response"]["etag"], one["resource"]["gender"]) == ('W/"1"', "female")
+
+
+async def test_one_patch_that_fails_takes_all_back(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    failing = [{"op": "test", "path": "/status", "value": "amended"}]
+    sent = bundle(
+        entry("PATCH", "Patient/p1", {"gender": "male"}),
+        entry("DELETE", "Observation/o1"),
+        entry("PATCH", "Observation/o9", binary(failing)),
+        entry("PUT", "Observation/o9", observation("o9")),
+    )
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+        assert (answer.status_code, places(answer)) == (404, ["Bundle.entry[2]"])
+        sent["entry"][2]["request"]["url"] = "Observation/o1"
+        sent["entry"][1:2] = []
+        failed = await post(ward, sent)
+        assert (failed.status_code, code_of(failed), places(failed)) == (
+            422,
+            "patch-test",
+            ["Bundle.entry[1].resource.status"],
+        )
+        for name in ("Patient/p1", "Observation/o1"):
+            assert (await ward.get(f"/fhir/{name}")).headers["etag"] == 'W/"1"'
+        assert (await ward.get("/fhir/Observation/o9")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        entry("PATCH", "Patient/p1", {"active": True}),
+        entry("DELETE", "Patient/p1"),
+        entry("PUT", "Patient/p1", patient()),
+    ],
+)
+async def test_two_entries_that_change_one_resource_are_refused(node: Node, second: Json) -> None:
+    await node.put(patient())
+    async with node.client() as ward:
+        answer = await post(ward, bundle(entry("PATCH", "Patient/p1", {"gender": "male"}), second))
+        assert (answer.status_code, code_of(answer)) == (400, "duplicate")
+        assert (await ward.get("/fhir/Patient/p1")).headers["etag"] == 'W/"1"'
+
+
+@pytest.mark.parametrize(
+    ("scope", "status"),
+    [("system/*.u", 403), ("system/*.r", 403), ("system/Observation.cruds", 403), ("system/*.ru", 200)],
+)
+async def test_a_patch_in_a_transaction_needs_the_letters_of_a_patch(node: Node, scope: str, status: int) -> None:
+    await node.put(patient())
+    async with node.client("ward", scope) as ward:
+        answer = await post(ward, bundle(entry("PATCH", "Patient/p1", {"gender": "male"})))
+    assert answer.status_code == status
+
+
+async def test_what_is_hidden_is_not_patched_and_answers_like_what_is_absent(node: Node) -> None:
+    await node.put(patient())
+    async with node.client() as ward:
+        assert (await ward.post("/fhir/Consent", json=consent("deny", to=None))).status_code == 201
+        before = node.services.ledger.size
+        hidden = await post(ward, bundle(entry("PATCH", "Patient/p1", {"gender": "male"})))
+        absent = await post(ward, bundle(entry("PATCH", "Patient/p9", {"gender": "male"})))
+    assert (hidden.status_code, hidden.content) == (404, absent.content)
+    assert await node.kinds(before) == ["access.denied", "access.denied"]
+
+
+async def test_what_was_deleted_is_410_in_a_transaction(node: Node) -> None:
+    await node.put(patient(), observation("o1"))
+    async with node.client() as ward:
+        assert (await ward.delete("/fhir/Observation/o1")).status_code == 204
+        answer = await post(ward, bundle(entry("PATCH", "Observation/o1", {"status": "amended"})))
+    assert (answer.status_code, code_of(answer), places(answer)) == (410, "deleted", ["Bundle.entry[0]"])
+
+
+async def test_a_reference_that_stood_there_is_no_fault_of_the_patch(node: Node) -> None:
+    """What a feed left without a meaning stays what it was; what the patch brings has to mean something."""
+    loose = observation("o1", derivedFrom=[{"reference": URN}])
+    await node.put(patient(), loose)
+    async with node.client() as ward:
+        answer = await post(ward, bundle(entry("PATCH", "Observation/o1", {"status": "amended"})))
+    assert statuses(answer) == ["200"]
+
+
+async def test_parallel_transactions_that_patch_one_resource_lose_nothing(node: Node) -> None:
+    await node.put(patient())
+
+    async def one(ward: httpx.AsyncClient, number: int) -> int:
+        add = [{"op": "add", "path": "/name/0/given/-", "value": f"N{number}"}]
+        return (await post(ward, bundle(entry("PATCH", "Patient/p1", binary(add))))).status_code
+
+    async with node.client() as ward:
+        found = await asyncio.gather(*(one(ward, number) for number in range(6)))
+        body = decode_json((await ward.get("/fhir/Patient/p1")).content)
+    assert set(found) <= {200, 409}
+    names = ["Ana", *(f"N{number}" for number, status in enumerate(found) if status == 200)]
+    assert Counter(body["name"][0]["given"]) == Counter(names)

@@ -180,7 +180,27 @@ async def test_a_reference_that_means_nothing_refuses_the_whole(
         (entry("PUT", "Patient/p1", patient("p1"), ifMatch='W/"7"'), 412, "version", ""),
         (entry("DELETE", "Patient?identifier=x"), 405, "method-not-allowed", ""),
         (entry("DELETE", "Patient/never"), 404, "not-found", ""),
-        (entry("PATCH", "Patient/p1", {"resourceType": "Binary"}), 400, "entry-method", ""),
+        (entry("PATCH", "Patient/p1", {"resourceType": "Binary"}), 415, "patch-type", ""),
+        (entry("PATCH", "Patient?identifier=x", {"gender": "male"}), 405, "method-not-allowed", ""),
+        (entry("PATCH", "Patient/p1"), 400, "bad-request", ""),
+        (entry("PATCH", "Patient/never", {"gender": "male"}), 404, "not-found", ""),
+        (entry("PATCH", "Patient/p1", {"gender": "male"}, ifMatch='W/"7"'), 412, "version", ""),
+        (entry("PATCH", "Patient/p1", {"gender": "?"}), 422, "invalid-resource", ".resource.gender"),
+        (entry("PATCH", "Patient/p1", {"id": "p2"}), 422, "patch-result", ".resource.id"),
+        (entry("PATCH", "Patient/p1?x=1", {"gender": "male"}), 400, "parameter", ""),
+        (entry("PATCH", "Consent/c1", {"status": "inactive"}), 405, "read-only", ""),
+        (
+            entry("PATCH", "Patient/p1", {"managingOrganization": {"reference": B}}),
+            400,
+            "loose-reference",
+            ".resource.managingOrganization.reference",
+        ),
+        (
+            entry("PATCH", "Patient/p1", {"managingOrganization": {"reference": "Organization?identifier=x"}}),
+            412,
+            "unmatched",
+            None,
+        ),
         (entry("POST", "Patient"), 400, "bad-request", ""),
         ({"request": {"method": "POST"}}, 400, "bad-request", ".request"),
         ({}, 400, "bad-request", ".request"),
@@ -190,14 +210,14 @@ async def test_a_reference_that_means_nothing_refuses_the_whole(
     ],
 )
 async def test_one_wrong_entry_refuses_the_whole_and_is_named(
-    node: Node, second: Json, status: int, code: str, place: str
+    node: Node, second: Json, status: int, code: str, place: str | None
 ) -> None:
     await node.put(patient())
     first = entry("PUT", "Patient/first", patient("first"), A)
     async with node.client() as ward:
         answer = await post(ward, bundle(first, second))
     assert (answer.status_code, code_of(answer)) == (status, code)
-    assert places(answer) == [f"Bundle.entry[1]{place}"]
+    assert places(answer) == ([] if place is None else [f"Bundle.entry[1]{place}"])
     assert await count(node, "Patient") == 1
 
 
@@ -207,6 +227,75 @@ async def test_equal_criteria_are_refused(node: Node) -> None:
         answer = await post(ward, bundle(one, one))
     assert (answer.status_code, code_of(answer)) == (400, "duplicate")
     assert await count(node, "Patient") == 0
+
+
+WHO = f"identifier={SYSTEM}|MR-x"
+ABOUT = f"identifier={SYSTEM}|a"
+SPELLED = [
+    ("Patient", f"{WHO}&gender=female", f"gender=female&{WHO}"),
+    ("Patient", f"{WHO}&name=a,b", f"{WHO}&name=b,a,b"),
+    ("Patient", f"{WHO}&{WHO}", WHO),
+    ("Patient", WHO, f"identifier={SYSTEM}%7CMR-x"),
+    ("Patient", "identifier=a:b", "identifier=a%3Ab"),
+    ("Patient", f"{WHO}&birthdate=2026-01-01", f"{WHO}&birthdate=eq2026-01-01"),
+    ("Observation", f"{ABOUT}&subject=Patient/p1", f"{ABOUT}&subject:Patient=p1"),
+    ("Observation", f"{ABOUT}&patient=Patient/p1", f"{ABOUT}&patient=p1"),
+    ("Observation", f"{ABOUT}&patient=p1", f"{ABOUT}&patient=http://127.0.0.1:8080/fhir/Patient/p1"),
+    ("Observation", "patient.identifier=a,b", "patient:Patient.identifier=b,a"),
+]
+
+
+@pytest.mark.parametrize(("kind", "one", "other"), SPELLED, ids=lambda text: text[-24:])
+async def test_the_same_criteria_in_another_spelling_are_refused(node: Node, kind: str, one: str, other: str) -> None:
+    await node.put(patient())
+    body = bare(patient("x") if kind == "Patient" else observation("x"))
+    sent = bundle(entry("POST", kind, body, ifNoneExist=one), entry("PUT", f"{kind}?{other}", body))
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+    assert (answer.status_code, code_of(answer), places(answer)) == (400, "duplicate", ["Bundle.entry[1]"])
+    assert (await count(node, "Patient"), await count(node, "Observation")) == (1, 0)
+
+
+DIFFERENT = [
+    ("Patient", WHO, f"identifier={SYSTEM}|MR-X1"),
+    ("Patient", f"{WHO}&name=a,b", f"{WHO}&name=a\\,b"),
+    ("Patient", f"{WHO}&name=a", f"{WHO}&name:exact=a"),
+    ("Patient", f"{WHO}&birthdate=2026-01", f"{WHO}&birthdate=ge2026-01"),
+    ("Observation", f"{ABOUT}&subject=Patient/p1", f"{ABOUT}&subject=Group/p1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "one", "other"), DIFFERENT, ids=lambda text: text[-24:])
+async def test_other_criteria_are_other_criteria(node: Node, kind: str, one: str, other: str) -> None:
+    await node.put(patient())
+    body = bare(patient("x", number="7") if kind == "Patient" else observation("x"))
+    sent = bundle(entry("POST", kind, body, ifNoneExist=one), entry("POST", kind, body, ifNoneExist=other))
+    async with node.client() as ward:
+        answer = await post(ward, sent)
+    assert statuses(answer) == ["201", "201"]
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        entry("POST", "Observation", bare(observation("x"))),  # what comes
+        entry("PUT", "Observation/o1", observation("o1")),
+        entry("PUT", "Observation/o1", observation("o1", code="718-7")),  # what stands
+        entry("PATCH", "Observation/o2", {"code": observation("x")["code"]}),
+        entry("PATCH", "Observation/o1", {"code": observation("x", code="718-7")["code"]}),
+    ],
+)
+async def test_a_refusal_by_a_granular_scope_is_recorded_and_named(node: Node, refused: Json) -> None:
+    """As that of a write that is sent alone: one event, and nothing written."""
+    await node.put(patient(), observation("o1"), observation("o2", code="718-7"))
+    before = node.services.ledger.size
+    sent = bundle(entry("PUT", "Observation/o3", observation("o3", code="718-7")), refused)
+    scope = "system/Observation.cu?code=http://loinc.org|718-7 system/Observation.r"
+    async with node.client("ward", scope) as ward:
+        answer = await post(ward, sent)
+    assert (answer.status_code, code_of(answer), places(answer)) == (403, "scope", ["Bundle.entry[1]"])
+    assert [kind for kind in await node.kinds(before) if kind != "access.read"] == ["access.denied"]
+    assert await count(node, "Observation") == 2
 
 
 @pytest.mark.parametrize(
