@@ -1,17 +1,21 @@
 """Pages: which one is asked for, and the links that lead on. The server keeps nothing between two pages.
 
 A first page states its query in the URL or form; every further one is a sealed cursor (`cursor.py`) that holds the
-query, the transaction of page one and the place where the last page ended. Source: fhir chapter §10; FHIR R4 §3.1.0.2
-(paging).
+query, a transaction that had ended by page one and the place where the last page ended. Source: fhir chapter §10;
+FHIR R4 §3.1.0.2 (paging).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
+
+from sqlalchemy import Connection
 
 from adapter.api.call import Call, Pairs
 from adapter.api.cursor import LIFE_S, Cursor
 from adapter.api.parameters import count, one
 from adapter.errors import BadRequest
+from adapter.store.engine import Hot
 
 STATELESS = frozenset({"_format", "_pretty", "_cursor"})  # parameters of one answer, not of the query
 
@@ -54,6 +58,12 @@ def page_of(call: Call, pairs: Pairs) -> Page:
     place = _place(call)
     cursor = call.services.cursors.open(text, call.actor.client_id, place, call.now.timestamp())
     return Page(cursor.query, cursor.after, cursor.key, cursor.txn, count(cursor.query))
+
+
+def cut_of(conn: Connection, page: Page) -> Callable[[], int]:
+    """Where the pages after this one are cut: at page one's transaction, or at one that has ended by now."""
+    txn = page.txn
+    return Hot(conn).settled if txn is None else lambda: txn
 
 
 def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:

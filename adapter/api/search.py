@@ -28,7 +28,7 @@ from adapter.api import bundle, includes
 from adapter.api.call import MAX_FORM_BYTES, Answer, Call, Pairs, parse_pairs
 from adapter.api.explain import ROLE, Explanation
 from adapter.api.outcome import outcome
-from adapter.api.paging import End, Page, links, page_of
+from adapter.api.paging import End, Page, cut_of, links, page_of
 from adapter.api.parameters import resource_id, resource_type
 from adapter.api.shape import shaped
 from adapter.errors import BadRequest, IssueItem, UnsupportedMedia
@@ -157,7 +157,7 @@ class _Searching:
         found = [one for chosen in plans for one in self._candidates(conn, chosen)]
         follower = Follower(conn, keyring.organisation(), self.services.base, txn)
         found.sort(key=lambda sealed: sealed.rid)
-        return Found(found, None, plans[0].txn, lambda sight: self._follow(follower, sight, plans))
+        return Found(found, None, cut_of(conn, self.page), lambda sight: self._follow(follower, sight, plans))
 
     def _candidates(self, conn: Connection, chosen: Plan) -> list[Sealed]:
         consulted: list[str] = []

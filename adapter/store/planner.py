@@ -4,8 +4,8 @@
    a canonical URL; a family name with a full birth date. None: 400 `too-costly`, "name a patient".
 2. *Candidates*: with owners, the postings of the blind index, smallest first, until 64 or fewer are left; without a
    usable posting, all that the owners have of that type. Any other anchor names its rows itself.
-3. A page after the first is cut at the transaction of page one: whoever changed later is a candidate as well,
-   and is read as it stood then.
+3. A page after the first is cut at a transaction that had ended by page one, with all before it (`Hot.settled`):
+   whoever changed later is a candidate as well, and is read as it stood then.
 
 Every posting is a promise in one direction: what matches is among the candidates. The caller opens and matches each,
 then asks the gate. Names of merged patients are one name: the plan's query holds all of them, because what was stored
@@ -43,7 +43,7 @@ DAY = 10  # characters of a full date
 class Plan:
     """How a query is answered. `owners` are searched through the index; `rids`, where not None, are all there is.
 
-    `query` is the one to match: its references name merged patients by all their names. `txn` is where pages are cut.
+    `query` is the one to match: its references name merged patients by all their names.
     `compartment`: the names of the patient in the path, of whom a match has to speak; `others` are rows that belong to
     other patients and may speak of her.
     """
@@ -52,7 +52,6 @@ class Plan:
     anchor: str
     owners: tuple[int, ...]
     rids: tuple[int, ...] | None
-    txn: int
     compartment: frozenset[str] = frozenset()
     others: tuple[int, ...] = ()
 
@@ -76,12 +75,10 @@ def plan(conn: Connection, keyring: Keyring, query: Query, asking: Asking, patie
     if chosen is None:
         raise SearchError("too-costly", "name a patient, an identifier or an id")
     name, owned, rids = chosen
-    newest = Hot(conn).one("SELECT coalesce(max(txn), 0) FROM txn")
-    txn = int(newest[0]) if newest else 0
     if patient is None:
-        return Plan(planner.expanded(owned), name, owned, rids, txn)
+        return Plan(planner.expanded(owned), name, owned, rids)
     names, others = planner.compartment(patient, owned)
-    return Plan(planner.expanded(owned), name, owned, rids, txn, names, others)
+    return Plan(planner.expanded(owned), name, owned, rids, names, others)
 
 
 def candidates(

@@ -5,7 +5,8 @@
 - **Writes** run READ COMMITTED and take their locks first (`locks.py`), so that every later statement sees what the
   units before it did. What no lock covers ends in a unique key that is there already, a deadlock or a serialization
   failure: the unit is rolled back and runs again, three times, then it is a 409 for the caller.
-- **Reads** see one snapshot (REPEATABLE READ, READ ONLY).
+- **Reads** see one snapshot (REPEATABLE READ, READ ONLY). Where a next page is to be cut, what is under way is looked
+  at before a snapshot is taken, and the unit runs again.
 - **Durable** is explicit: `synchronous_commit=on` stands in each connection's own settings, above those of role and
   database.
 - **Away, slow or full** is Unavailable. A connection that broke or timed out is thrown away, and the next unit opens
@@ -29,8 +30,19 @@ from sqlalchemy.pool import NullPool
 from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, Unavailable
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
-from adapter.store.postgres_statements import FINAL, REFUSED, STATEMENTS, Driver, lost, of_core, ours
-from adapter.store.statements import Again, Failed, Hot
+from adapter.store.postgres_statements import (
+    FINAL,
+    REFUSED,
+    SETTLED,
+    SNAPSHOT,
+    STATEMENTS,
+    Driver,
+    lost,
+    of_core,
+    ours,
+    settled_now,
+)
+from adapter.store.statements import Again, Failed, Hot, Unsettled
 
 TRIES = 3  # more, after the first
 BACKOFF_S = 0.01  # before the first of them, doubled for each next
@@ -95,11 +107,30 @@ class Held:
 
     async def transact(self, begin: str, work: Callable[[Connection], T], *, final: bool = True) -> T:
         """One transaction around `work`, begun without SQLAlchemy's knowledge, as on SQLite."""
+        said: dict[str, object] = {FINAL: True} if final else {}
+        if begin == READ:
+            said[SNAPSHOT] = True
+        try:
+            return await self._transact(begin, work, said)
+        except Unsettled:
+            said[SETTLED] = await self._settled()
+            return await self._transact(begin, work, said)
+
+    async def _settled(self) -> int:
+        try:
+            return await settled_now(self.raw)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+            meant = ours(exc, final=True)
+            raise (meant.instead if isinstance(meant, Failed) else meant) from exc
+
+    async def _transact(self, begin: str, work: Callable[[Connection], T], said: dict[str, object]) -> T:
+        """`said` is what the unit's statements know of it, in the connection's `info`."""
+        final = FINAL in said
 
         def unit(conn: Connection) -> T:
-            conn.info.pop(FINAL, None)
-            if final:
-                conn.info[FINAL] = True
+            for name in (FINAL, SNAPSHOT, SETTLED):
+                conn.info.pop(name, None)
+            conn.info.update(said)
             hot = Hot(conn)
             hot.run(begin)
             try:

@@ -20,11 +20,14 @@ from sqlalchemy.util import await_only
 
 from adapter.errors import IntegrityFault, Unavailable
 from adapter.store.place import RESTORE
-from adapter.store.statements import Again, Failed, Hot, Row
+from adapter.store.statements import Again, Failed, Hot, Row, Unsettled
+from adapter.store.tables import NUMBERS
 
 BUCKETS = 1_024  # advisory locks of one organisation
 STATEMENTS = 512  # texts that a connection keeps prepared
-FINAL = "chartbridge final try"  # key in a connection's `info`
+# keys in a connection's `info`: this try is the last; the unit has one snapshot; what was settled before it was taken
+FINAL, SNAPSHOT, SETTLED = "chartbridge final try", "chartbridge snapshot", "chartbridge settled"
+UNDER_WAY = 0x7478  # in the upper 16 bits of the advisory locks that say from which block on a unit draws its numbers
 
 # SQLSTATEs, by PostgreSQL's appendix A
 LOST_RACE = frozenset({"40001", "40P01"})
@@ -32,6 +35,9 @@ TAKEN = "23505"
 DAMAGED = frozenset({"XX001", "XX002"})
 REFUSED = ("28", "3D", "42501")  # who are you; no such database; not yours
 AWAY = ("08", "25006", "53", "55P03", "57", "58")  # connection, standby, resources, lock timeout, operator, system
+
+# how many blocks of numbers have been drawn, read off the sequence
+_GONE = f"(CASE WHEN is_called THEN last_value + {NUMBERS - 1} ELSE last_value - 1 END) / {NUMBERS}"
 
 T = TypeVar("T")
 
@@ -54,12 +60,13 @@ class Driver(Protocol):
 class PostgresHot(Hot, dialect="postgresql"):
     """Statements on one connection, inside the greenlet of its unit. Each text is prepared once a connection."""
 
-    __slots__ = ("_final", "_raw")
+    __slots__ = ("_final", "_info", "_raw")
     several = True
 
     def __init__(self, conn: Connection) -> None:
         self._raw = driver(conn)
-        self._final = FINAL in conn.info
+        self._info = conn.info
+        self._final = FINAL in self._info
 
     def all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         return [tuple(row) for row in self._ask(self._raw.fetch(_numbered(sql), *params))]
@@ -86,10 +93,18 @@ class PostgresHot(Hot, dialect="postgresql"):
             yield from self.all(sql.replace("IN (…)", "= ANY(?)"), [*params, list(values)])
 
     def draw(self) -> int:
-        row = self.one("SELECT nextval('number')")
+        row = self.one(_DRAW, (UNDER_WAY << 48,))
         if row is None:
             raise RuntimeError("the sequence gave no number")
         return int(row[0])
+
+    def settled(self) -> int:
+        if SNAPSHOT not in self._info:  # each statement sees what was committed before it
+            drawn, first = self.one(_DRAWN), self.one(_FIRST_UNDER_WAY, (UNDER_WAY,))
+            return settled(drawn, first)
+        if SETTLED not in self._info:
+            raise Unsettled
+        return int(self._info[SETTLED])
 
     def now_ms(self, ours: int) -> int:
         row = self.one("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
@@ -114,6 +129,19 @@ class PostgresHot(Hot, dialect="postgresql"):
             raise ours(exc, final=self._final) from exc
 
 
+# A unit says first how many blocks of numbers are gone, then draws: whatever it draws is above. Each before the other,
+# for a statement computes what it has WITHed before it is asked for the rest.
+_DRAW = f"""
+    WITH said AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(?::bigint | {_GONE}) FROM number)
+    SELECT nextval('number') FROM said
+"""  # noqa: S608 - our own
+# What is under way is asked after what is drawn: a unit that drew before, and is not under way, has ended.
+_DRAWN = f"SELECT {_GONE} FROM number"  # noqa: S608
+_FIRST_UNDER_WAY = """
+    SELECT min((classid::bigint & 65535) << 32 | objid::bigint) FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 16 = ?
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 _LOCK = "SELECT count(pg_advisory_xact_lock(?, bucket)) FROM unnest(?::int[]) AS bucket"
 _MARK = re.compile(r"\?(\d*)")
 
@@ -129,6 +157,18 @@ def _numbered(sql: str) -> str:
         return f"${found[1] or count}"
 
     return _MARK.sub(mark, sql)
+
+
+def settled(drawn: Row | None, first: Row | None) -> int:
+    """The last number of the blocks that nobody under way can have drawn from."""
+    if drawn is None or first is None:
+        raise RuntimeError("the sequence has no row")
+    return NUMBERS * int(drawn[0] if first[0] is None else min(drawn[0], first[0]))
+
+
+async def settled_now(raw: Driver) -> int:
+    """The same outside of a unit, before its snapshot is taken."""
+    return settled(await raw.fetchrow(_DRAWN), await raw.fetchrow(_numbered(_FIRST_UNDER_WAY), UNDER_WAY))
 
 
 def driver(conn: Connection) -> Driver:

@@ -92,9 +92,3 @@ def sealed(conn: Connection, org: OrganisationKeys, chosen: Sequence[Line], txn:
         changed = [one.rid for one in chosen if one.txn > txn]
         found |= {one.rid: one for one in resources.as_of(conn, org, changed, txn)}
     return [found[one.rid] for one in chosen if one.rid in found]
-
-
-def newest(conn: Connection) -> int:
-    """The transaction that later pages are cut at."""
-    row = Hot(conn).one("SELECT coalesce(max(txn), 0) FROM txn")
-    return int(row[0]) if row else 0

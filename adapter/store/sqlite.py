@@ -86,6 +86,10 @@ class SqliteHot(Hot, dialect="sqlite"):
             raise RuntimeError("the sequence gave no number")
         return int(row[0]) - NUMBERS
 
+    def settled(self) -> int:
+        row = self.one("SELECT coalesce(max(txn), 0) FROM txn")
+        return int(row[0]) if row else 0
+
 
 _DRAW = """
     INSERT INTO sequence(name, next) VALUES ('number', ?)

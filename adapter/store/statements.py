@@ -23,6 +23,10 @@ class Again(Exception):
     """Another writer was quicker: this unit is rolled back and runs again. Nobody but an engine catches it."""
 
 
+class Unsettled(Exception):
+    """A snapshot cannot tell what was under way when it was taken: the engine looks first, and runs the unit again."""
+
+
 class Failed(Exception):
     """The database could not: the unit is rolled back, and its caller gets `instead`. Of no kind that a unit catches
     for one message of many: a message is not to blame."""
@@ -75,6 +79,13 @@ class Hot:
 
     def draw(self) -> int:
         """The first of `tables.NUMBERS` numbers that nobody else gets, each greater than all drawn before it."""
+        raise NotImplementedError
+
+    def settled(self) -> int:
+        """A transaction up to which all have ended, and are seen here: what is read as of it reads the same for good.
+
+        The newest one where there is one writer; with several, no unit that is still under way has a number as low.
+        """
         raise NotImplementedError
 
     def now_ms(self, ours: int) -> int:

@@ -20,7 +20,7 @@ from adapter.api import bundle
 from adapter.api.call import Answer, Call, Pairs
 from adapter.api.operations.arguments import Arguments, arguments
 from adapter.api.operations.served import definition
-from adapter.api.paging import End, Page, links, page_of
+from adapter.api.paging import End, Page, cut_of, links, page_of
 from adapter.api.parameters import MAX_COUNT, instant, one, resource_id
 from adapter.errors import BadRequest, Gone
 from adapter.seal.keyring import SHARED
@@ -103,9 +103,10 @@ class _Reading:
         listed = self._needed(self._behind([line for line in lines if self._is_wanted(line)]))
         mine = [line for line in lines if line.rank == record.PATIENT]
         self._patients, self._listed = frozenset(one.rid for one in mine), {one.rid: one.rank for one in listed}
-        txn = record.newest(conn) if self._page.txn is None else self._page.txn
         chosen = [line for line in mine if line.rid not in self._listed] + listed
-        return Found(record.sealed(conn, self._org, chosen, self._page.txn), self._wanted.matches, txn)
+        return Found(
+            record.sealed(conn, self._org, chosen, self._page.txn), self._wanted.matches, cut_of(conn, self._page)
+        )
 
     def _is_wanted(self, line: Line) -> bool:
         """By what is known of a row unopened. A row that was deleted since page one is still on a later page."""

@@ -29,7 +29,8 @@ from adapter.errors import BadRequest, ChartbridgeError, Gone, NotFound, Throttl
 from adapter.exporting import LIFE, who_of
 from adapter.seal.envelope import NONCE_BYTES
 from adapter.seal.keyring import SHARED, NeedKeys
-from adapter.store import exports, owners, record, resources
+from adapter.store import exports, owners, resources
+from adapter.store.engine import Hot
 from adapter.store.exports import DONE, FAILED, File, Job, Kept, Level
 from ledger.event import timestamp
 from mappings.fhir.codec import Json, decode
@@ -105,7 +106,7 @@ async def _begin(call: Call, level: Level, members: tuple[int, ...] | None) -> A
             raise Throttled(f"{MOST} exports of this client are being made", code="export-busy")
         total = len(members) if members is not None else exports.count_owners(conn, services.keyring.org)
         job = Job(
-            who_of(call.actor), _request(call), level, types, instant(since) if since else 0, record.newest(conn), at,
+            who_of(call.actor), _request(call), level, types, instant(since) if since else 0, Hot(conn).settled(), at,
             members, total,
         )  # fmt: skip
         exports.begin(conn, keys, services.keyring.org, job_id, job, services.entropy(NONCE_BYTES))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -77,6 +78,38 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end, "it never came to pass"
         time.sleep(0.01)
+
+
+# --- where pages are cut ---------------------------------------------------------------------------------------------
+
+
+async def test_who_is_slow_to_commit_is_on_no_side_of_a_cut_twice(site: Site) -> None:
+    """A page that is cut while a unit with a lower number is under way does not hold it, and the next pages do not."""
+    await site.commit(put(patient("ana", "7")))
+    wrote, seen = threading.Event(), threading.Event()
+
+    def slow(conn: Connection) -> None:
+        unit = Unit("resource.written", "clinic", AT, (put(observation("slow")),))
+        commit_unit(conn, unit, site.keyring)
+        wrote.set()
+        seen.wait(WAIT_S)
+
+    other = DataStore.open(site.place, PAIRING)  # another process's: a unit that waits holds up the loop of its engine
+    with ThreadPoolExecutor(1) as pool, closing(other):
+        writing = pool.submit(other.write_now, slow)
+        assert await asyncio.to_thread(wrote.wait, WAIT_S)
+        await site.commit(told(patient("ben", "8")))  # a higher number, and ended first
+        cut = await site.read(lambda conn: Hot(conn).settled())
+        own = await site.write(lambda conn: Hot(conn).settled())
+        seen.set()
+        await asyncio.to_thread(writing.result, WAIT_S)
+    ((late,),) = await site.rows("SELECT v.txn FROM version v JOIN resource r USING (rid) WHERE type = 'Observation'")
+    ((ben,),) = await site.rows("SELECT max(v.txn) FROM version v JOIN resource r USING (rid) WHERE type = 'Patient'")
+    assert own == cut < late < ben <= await site.read(lambda conn: Hot(conn).settled())
+
+
+async def test_nothing_is_settled_before_anything_was_drawn(site: Site) -> None:
+    assert await site.read(lambda conn: Hot(conn).settled()) == 0
 
 
 # --- made, opened, refused -------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """One patient's rows in one order, and who may be the one described: on each database. Fhir chapter §5, §10."""
 
 from adapter.store import matching, record, resources
+from adapter.store.engine import Hot
 from adapter.store.record import HERS, NAMED, NOBODYS, PATIENT, Line
 from mappings.fhir.codec import Json
 from tests.adapter.store.conftest import MRN, Site, gone, observation, patient, put
@@ -45,7 +46,7 @@ async def test_a_record_is_in_the_order_of_whose_it_is(site: Site) -> None:
 
 async def test_what_is_deleted_is_a_row_and_is_not_opened(site: Site) -> None:
     await fill(site)
-    before = await site.read(record.newest)
+    before = await site.read(lambda conn: Hot(conn).settled())
     await site.commit(gone("Observation", "a1"))
     org, rows = site.keyring.organisation(), await lines(site)
     now = await site.read(lambda conn: record.sealed(conn, org, rows, None))
