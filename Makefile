@@ -46,10 +46,13 @@ schemathesis: $(READY)
 native: $(READY)
 	$(BIN)/python -m tools.native
 
-# Without a C compiler as plain Python: the table's head says which.
+# Without a C compiler as plain Python: the table's head says which. SIZE: of the site that the API is asked about;
+# ONLY: part of an area's name. docs/benchmarks.md says what each line means.
+SIZE ?= 24000
+ONLY ?=
 bench: $(READY)
 	-$(BIN)/python -m tools.native
-	PYTHONPATH=build/native $(BIN)/chartbridge bench
+	PYTHONPATH=build/native $(BIN)/chartbridge bench --size $(SIZE) --only '$(ONLY)'
 
 # The same documents through other Python converters, each in an environment of its own.
 bench-peers: $(READY)

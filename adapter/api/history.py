@@ -121,11 +121,12 @@ class _Reading:
         self._last = chronicle.NEWEST if page.after is None else (int(page.key[0]), page.after, int(page.key[1]))
         self._txns: dict[tuple[int, int], int] = {}  # of every version that was looked at
         self._ended = False
+        self._lowest = 0
 
     def find(self, conn: Connection) -> Found:
         """Enough for a page where all may be shown, then the rest. Run again from the start where the gate has to."""
         self._begin()
-        lowest = chronicle.floor(conn, self._since) if self._page.txn is None else self._page.txn
+        lowest = self._lowest = chronicle.floor(conn, self._since) if self._page.txn is None else self._page.txn
 
         def look(limit: int) -> list[Sealed]:
             found = chronicle.versions(conn, self._org, self._kinds, self._since, lowest, self._last, limit)
@@ -139,7 +140,7 @@ class _Reading:
             enough = shown > self._page.count or self._ended or len(self._txns) >= LOOKED
             return [] if enough else look(LOOKED - len(self._txns))
 
-        return Found(look(self._page.count + 1), None, lowest, beyond=beyond)
+        return Found(look(self._page.count + 1), beyond=beyond)
 
     def arrange(self, shown: list[Disclosed]) -> Arranged:
         return Arranged(shown[: self._page.count], None, len(shown) > self._page.count)
@@ -148,8 +149,8 @@ class _Reading:
         """Behind what was shown, or what was looked at in vain; None after the oldest."""
         if released.more:
             item = released.items[-1]
-            return End(item.rid, (str(self._txns[item.rid, item.version]), str(item.version)), released.txn)
+            return End(item.rid, (str(self._txns[item.rid, item.version]), str(item.version)), self._lowest)
         if self._ended:
             return None
         txn, rid, version = self._last
-        return End(rid, (str(txn), str(version)), released.txn)
+        return End(rid, (str(txn), str(version)), self._lowest)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.bench import process, sites, traffic
-from adapter.bench.api import find_patient, get
+from adapter.bench.asking import find_patient, get
 from adapter.bench.figure import Figure, Probe, number
 from adapter.bench.load import HOST, acknowledged, closed_loop
 from adapter.bench.probes import Latencies

@@ -25,11 +25,33 @@ class Measured:
 
     def memory_mb(self) -> float:
         """What it holds in memory now, in MB (1,000,000 bytes); 0 where the system does not tell."""
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
-        except OSError:
-            return 0.0
-        return pages * resource.getpagesize() / 1e6
+        return resident_mb(self.pid)
+
+    def family_mb(self) -> float:
+        """The same with its children."""
+        return sum(map(resident_mb, (self.pid, *children(self.pid))))
+
+
+def resident_mb(pid: int) -> float:
+    pages = _read(pid, "statm").split()[1:2]
+    return int(pages[0]) * resource.getpagesize() / 1e6 if pages else 0.0
+
+
+def pss_mb(pid: int) -> float:
+    """What a process holds, of a page that it shares its share."""
+    shares = [line.split()[1] for line in _read(pid, "smaps_rollup").splitlines() if line.startswith("Pss:")]
+    return sum(map(int, shares)) * 1024 / 1e6
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in _read(pid, f"task/{pid}/children").split()]
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text("ascii")
+    except OSError:
+        return ""
 
 
 @contextmanager

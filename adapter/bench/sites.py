@@ -6,14 +6,16 @@ from pathlib import Path
 
 from adapter.access.grant import grant
 from adapter.access.token import issue, load
+from adapter.files import write_private
 from adapter.http_server import free_port
 from adapter.services import base_url
-from adapter.settings import Settings
+from adapter.settings import FILE, Settings
 from adapter.settings import load as load_settings
 from adapter.site import create, now
 
 HOST = "127.0.0.1"
 CLIENT = "clinic"
+READS, WRITES = '"system/*.rs system/Consent.cu"', '"system/*.cruds"'  # what its registration says, and is to say
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,16 @@ class Place:
         return issue(key, given, audience=audience, life_s=3600, now=now(), entropy=os.urandom)
 
 
-def make(folder: Path) -> Place:
-    """A new site in a new folder. Not in a running event loop."""
+def make(folder: Path, *, url: str = "") -> Place:
+    """A new site in a new folder, its data in the database of `url` where there is one. Not in a running event loop.
+
+    Its client may read and write.
+    """
     http_port, mllp_port = free_port(HOST), free_port(HOST)
-    made = create(folder, org="hospital", name="Hospital", http_port=http_port, mllp_port=mllp_port)
+    url_file = folder.with_suffix(".url") if url else None
+    if url_file is not None:
+        write_private(url_file, url.encode())
+    made = create(folder, org="hospital", name="Hospital", http_port=http_port, mllp_port=mllp_port, url_file=url_file)
+    text = (made / FILE).read_text("utf-8")
+    (made / FILE).write_text(text.replace(READS, WRITES), "utf-8")
     return Place(made, load_settings(made), mllp_port)

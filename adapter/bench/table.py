@@ -19,21 +19,22 @@ from adapter.errors import UsageError
 
 SCHEMA = "chartbridge.bench/1"
 HEADINGS = ("what", "measured", "probe of the same run", "ratio", "goal", "reached", "more")
-WIDTH = 240  # columns of the table on a narrower terminal: a line that wraps is easier to read than a column that does
+WIDTH = 250  # columns of the table on a narrower terminal: a line that wraps is easier to read than a column that does
 
-AREAS: dict[str, Callable[[Path, float], list[Figure]]] = {
-    conversion.AREA: lambda folder, seconds: conversion.measure(2 * seconds),
-    documents.AREA: lambda folder, seconds: documents.measure(2 * seconds),
-    forms.AREA: lambda folder, seconds: forms.measure(seconds),
-    probes.AREA: probes.measure,
-    mllp.AREA: mllp.measure,
-    end_to_end.AREA: end_to_end.measure,
-    ledger.AREA: ledger.measure,
+# a folder of the run, the seconds of each measurement, the resources of the site that the API is asked about
+AREAS: dict[str, Callable[[Path, float, int], list[Figure]]] = {
+    conversion.AREA: lambda folder, seconds, size: conversion.measure(2 * seconds),
+    documents.AREA: lambda folder, seconds, size: documents.measure(2 * seconds),
+    forms.AREA: lambda folder, seconds, size: forms.measure(seconds),
+    probes.AREA: lambda folder, seconds, size: probes.measure(folder, seconds),
+    mllp.AREA: lambda folder, seconds, size: mllp.measure(folder, seconds),
+    end_to_end.AREA: lambda folder, seconds, size: end_to_end.measure(folder, seconds),
+    ledger.AREA: lambda folder, seconds, size: ledger.measure(folder, seconds),
     api.AREA: api.measure,
 }
 
 
-def run(only: str, seconds: float) -> None:
+def run(only: str, seconds: float, size: int) -> None:
     """Measure every area whose name holds `only` and print one table, or one line of JSON a figure."""
     chosen = [area for area in AREAS if only in area]
     if not chosen:
@@ -43,10 +44,10 @@ def run(only: str, seconds: float) -> None:
     with tempfile.TemporaryDirectory(prefix="chartbridge-bench-") as folder:
         for area in chosen:
             progress(f"measuring {area} …")
-            figures += AREAS[area](Path(folder), seconds)
+            figures += AREAS[area](Path(folder), seconds, size)
     machine = probes.hardware()
     if OPTIONS.json:
-        for line in ({"machine": machine, "seconds": seconds}, *map(asdict, figures)):
+        for line in ({"machine": machine, "seconds": seconds, "size": size}, *map(asdict, figures)):
             emit(SCHEMA, line, "")
     else:
         _print(figures, machine)

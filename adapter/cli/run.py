@@ -190,11 +190,12 @@ def doctor() -> int:
 def bench(
     only: Annotated[str, typer.Option(help="Part of a benchmark's name.")] = "",
     seconds: Annotated[float, typer.Option(min=0.2, help="Time for each measurement.")] = 3.0,
+    size: Annotated[int, typer.Option(min=2_500, help="Resources of the site that the API is asked about.")] = 24_000,
 ) -> None:
     """Measure the hot paths, each beside a probe taken in the same run."""
     from adapter.bench import run
 
-    run(only=only, seconds=seconds)
+    run(only=only, seconds=seconds, size=size)
 
 
 def version() -> None:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from adapter.bench import api, forms, ledger, mllp, probes, table
+from adapter.bench import api_goals, forms, ledger, mllp, probes, table
+from adapter.bench.api_goals import Line, Measure, Memory, Standing
 from adapter.bench.figure import Figure, Probe, number
 from adapter.bench.load import Outcome
 from adapter.bench.probes import Latencies
@@ -55,10 +56,53 @@ def test_an_append_is_held_against_the_slowest_fsync() -> None:
     assert not ledger._one(disk(0.0086), disk(0.001)).reached
 
 
-def test_a_read_is_held_against_a_bare_route() -> None:
-    assert api._figure(outcome(2_000), outcome(9_000)).reached
-    assert not api._figure(outcome(1_999), outcome(9_000)).reached
-    assert api._figure(outcome(600), outcome(1_000)).reached
+def measure(rate: int = 100, bare: int = 9_000, *, ms: float = 1.0) -> Measure:
+    return Measure(outcome(rate, latency_s=ms / 1000), outcome(bare))
+
+
+@pytest.mark.parametrize(
+    ("line", "found", "reached"),
+    [
+        (Line.READ, measure(2_000), True),
+        (Line.READ, measure(1_999), False),
+        (Line.READ, measure(600, 1_000), True),
+        (Line.INGEST, measure(40), True),
+        (Line.INGEST, measure(39), False),
+        (Line.SEARCH, measure(ms=24.9), True),
+        (Line.IDENTIFIER, measure(ms=25), False),
+        (Line.NEWEST, measure(ms=24.9), True),
+        (Line.LARGE, measure(ms=149), True),
+        (Line.LARGE, measure(ms=150), False),
+        (Line.RECORD, measure(ms=500), None),
+    ],
+)
+def test_a_line_of_the_api_is_held_against_its_goal(line: Line, found: Measure, reached: bool | None) -> None:
+    rate = found.ours.rate * (25 if line is Line.INGEST else 1)
+    assert api_goals._goal(line, found, rate)[1] is reached
+
+
+def standing(name: str, small: Measure, large: Measure, *, node: float = 300, disk: int = 8_000) -> Standing:
+    sizes = ({Line.READ: small}, {Line.READ: large})
+    return Standing(name, (100, 1_000), sizes, Memory(node, 0), disk * 1_000, 2.0)
+
+
+def test_growth_and_distance_are_measured_in_bare_routes() -> None:
+    """The larger site is asked on a machine that is half as fast, the other database's too: neither is to blame."""
+    first = standing("SQLite", measure(2_000, 8_000), measure(1_000, 4_000))
+    other = standing("PostgreSQL", measure(1_000, 8_000), measure(500, 8_000))
+    found = {figure.what: figure for figure in api_goals.figures("api", [first, other], fsync(1_000))}
+    assert found["SQLite: growth from 100 to 1,000"].value == 1.0
+    assert found["PostgreSQL: growth from 100 to 1,000"].value == 2.0
+    assert found["PostgreSQL: growth from 100 to 1,000"].reached is False
+    assert found["PostgreSQL to SQLite"].value == 4.0
+    assert found["PostgreSQL to SQLite"].reached is False
+
+
+@pytest.mark.parametrize(("node", "disk", "reached"), [(399, 8_000, [True, True]), (400, 8_001, [False, False])])
+def test_memory_and_disk_have_bounds(node: float, disk: int, reached: list[bool]) -> None:
+    one = standing("SQLite", measure(), measure(), node=node, disk=disk)
+    memory, taken, _ = api_goals._takes("api", one)
+    assert [memory.reached, taken.reached] == reached
 
 
 def test_percentiles_are_of_the_calls_that_were_made() -> None:
@@ -74,7 +118,7 @@ def test_figures_are_short(value: float, text: str) -> None:
 
 def test_an_area_that_does_not_exist_is_told() -> None:
     with pytest.raises(UsageError):
-        table.run("nothing", 0.2)
+        table.run("nothing", 0.2, 2_500)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -85,9 +129,9 @@ def test_one_run_prints_every_figure(
         Figure("disk", "measured so", 7, "/s", "≥ 5/s", True, fsync(14), 0.5, "more"),
         Figure("disk", "b", 1, "s", ""),
     ]
-    monkeypatch.setitem(table.AREAS, "probes", lambda folder, seconds: figures)
+    monkeypatch.setitem(table.AREAS, "probes", lambda folder, seconds, size: figures)
     monkeypatch.setattr(OPTIONS, "json", as_json)
-    table.run("probes", 0.2)
+    table.run("probes", 0.2, 2_500)
     lines = capsys.readouterr().out.splitlines()
     if as_json:
         assert [json.loads(line).get("what") for line in lines] == [None, "measured so", "b"]
