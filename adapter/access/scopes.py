@@ -22,6 +22,8 @@ _FORM = re.compile(
     r"\.(?P<letters>read|write|\*|search|create|(?=[cruds])c?r?u?d?s?)(?:\?(?P<query>[!-~]{1,1024}))?"
 )
 _SPELLED = {"read": "rs", "write": "cud", "*": "cruds", "search": "s", "create": "c"}
+LETTERS = "cruds"
+OPENING = frozenset({"system", "user"})  # contexts whose scopes open something: see above
 MAX_SCOPES = 200  # of one token: bounds what one request makes us compare
 
 
@@ -103,7 +105,7 @@ class Scopes:
         fitting = [
             scope
             for scope in self.granted
-            if scope.context != "patient" and scope.type in ("*", resource_type) and letter in scope.letters
+            if scope.context in OPENING and scope.type in ("*", resource_type) and letter in scope.letters
         ]
         if not fitting:
             return _NOTHING
