@@ -201,6 +201,11 @@ def segments(conn: Connection, org: str, job_id: bytes, file: File) -> list[tupl
     return [one for one in found if not any(facts.erased for facts in owners.patients(conn, org, one[0]))]
 
 
+def whole(job: Job) -> File:
+    """All segments of a job, of every type, as if they were one file."""
+    return File("", 0, max(0, job.segments - 1), 0)
+
+
 def opened(keys: BodyKeys, org: str, segment_id: bytes, payload: bytes) -> Segment:
     return _SEGMENT.decode(envelope.unseal_record(keys, org, SEGMENT, segment_id, payload))
 

@@ -3,10 +3,11 @@
 1. `GET` with `Prefer: respond-async`: the job is kept, 202 with `Content-Location`. Every type that it is to hold needs
    the scope `r`; of the whole system (with what belongs to nobody) it is an admin's to ask.
 2. `GET /fhir/job/id`: 202 with `X-Progress` while it is made, then 200 with the manifest. It holds no counts: what is
-   in a file is decided when it is fetched.
+   in a file is decided when it is fetched. Where somebody is left out by then (3), its `error` names a file that says
+   so, and not who.
 3. `GET /fhir/job/id/n`: a file of one type as ndjson, each resource as it stood when the export was asked for. The gate
    decides every patient again: whose epoch moved since, or who was erased, is left out. One `access.export` event for
-   each patient precedes the first byte.
+   each patient precedes the first byte. `GET /fhir/job/id/left-out`: what the manifest's `error` names.
 4. `DELETE /fhir/job/id`: 202; nothing of it is left.
 
 A job is its client's alone: to another it does not exist.
@@ -20,18 +21,19 @@ from email.utils import format_datetime
 import msgspec
 from sqlalchemy import Connection
 
-from adapter.access.disclose import PRIVATE, Ask, Found
+from adapter.access.disclose import PRIVATE, Ask, Found, combined
 from adapter.access.sight import SUBSCRIPTION
 from adapter.api.call import Answer, Call, Pairs
+from adapter.api.outcome import outcome
 from adapter.api.parameters import EVERYWHERE, instant, one, resource_id
 from adapter.api.read import found
-from adapter.errors import BadRequest, ChartbridgeError, Gone, NotFound, Throttled
+from adapter.errors import BadRequest, ChartbridgeError, Gone, IssueItem, NotFound, Throttled
 from adapter.exporting import LIFE, who_of
 from adapter.seal.envelope import NONCE_BYTES
 from adapter.seal.keyring import SHARED, NeedKeys
 from adapter.store import exports, owners, resources
 from adapter.store.engine import Hot
-from adapter.store.exports import DONE, FAILED, File, Job, Kept, Level
+from adapter.store.exports import DONE, FAILED, File, Job, Kept, Level, Segment
 from ledger.event import timestamp
 from mappings.fhir.codec import Json, decode
 from mappings.fhir.schema import schema
@@ -43,6 +45,9 @@ ADMIN = "admin"
 ID_BYTES = 16
 MOST = 4  # jobs of one client that are being made at once
 LOOK_AGAIN_S = 1
+LEFT_OUT = "left-out"
+_TEXT = "somebody's part is in no file: what she permits changed, or she was erased, since the export was asked for"
+_SAID = outcome((IssueItem("incomplete", "", _TEXT, "warning"),), code="export-left-out")
 _ID = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 
@@ -171,12 +176,13 @@ async def job_status(call: Call) -> Answer:
         return Answer(202, headers=progress)
     at = datetime.fromtimestamp(job.at / 1000, UTC)
     place = f"{call.services.base}/job/{kept.id.hex()}"
+    errors = [{"type": "OperationOutcome", "url": f"{place}/{LEFT_OUT}"}] if await _leaves_out(call, kept) else []
     manifest = {
         "transactionTime": timestamp(at),
         "request": job.request,
         "requiresAccessToken": True,
         "output": [{"type": file.type, "url": f"{place}/{number}"} for number, file in enumerate(job.files)],
-        "error": [],
+        "error": errors,
     }
     expires = (b"expires", format_datetime(at + LIFE, usegmt=True).encode())
     return Answer(200, msgspec.json.encode(manifest), (expires,), "application/json")
@@ -209,6 +215,9 @@ async def _kept(call: Call) -> Kept:
 async def job_file(call: Call) -> Answer:
     """`GET /fhir/job/id/n`."""
     kept, text = await _kept(call), call.params["file"]
+    if text == LEFT_OUT and kept.state == DONE:
+        said = _SAID + b"\n" if await _leaves_out(call, kept) else b""
+        return Answer(200, said, media_type=NDJSON, released=combined(()))
     if kept.state != DONE or not _NUMBER.fullmatch(text) or int(text) >= len(kept.job.files):
         raise NotFound("there is no such file")
     file = kept.job.files[int(text)]
@@ -222,15 +231,27 @@ async def job_file(call: Call) -> Answer:
 
 
 def _find(conn: Connection, call: Call, kept: Kept, file: File) -> Found:
-    """The versions in a file's segments, of those whose epoch has not moved. Raises NeedKeys for all at once."""
+    """The versions in a file's segments, of those whose epoch has not moved."""
+    rids = [rid for segment in _standing(conn, call, kept, file) for rid in segment.rids.get(file.type, ())]
+    return Found(tuple(exports.versions(conn, call.services.keyring.organisation(), rids, kept.job)))
+
+
+def _standing(conn: Connection, call: Call, kept: Kept, file: File) -> list[Segment]:
+    """A file's segments, of those whose epoch has not moved. Raises NeedKeys for all at once."""
     keyring = call.services.keyring
-    org = keyring.organisation()
-    sealed = exports.segments(conn, org.org, kept.id, file)
+    sealed = exports.segments(conn, keyring.org, kept.id, file)
     if missing := keyring.missing({owner for owner, _, _ in sealed}):
         raise NeedKeys(missing)
-    rids: list[int] = []
-    for owner, segment_id, payload in sealed:
-        segment = exports.opened(keyring.owner(owner), org.org, segment_id, payload)
-        if segment.epochs == exports.epochs(conn, org.org, owner):
-            rids += segment.rids.get(file.type, ())
-    return Found(tuple(exports.versions(conn, org, rids, kept.job)))
+    opened = [
+        (owner, exports.opened(keyring.owner(owner), keyring.org, name, payload)) for owner, name, payload in sealed
+    ]
+    return [segment for owner, segment in opened if segment.epochs == exports.epochs(conn, keyring.org, owner)]
+
+
+async def _leaves_out(call: Call, kept: Kept) -> bool:
+    """Whether a part that was made is in no file by now."""
+
+    def work(conn: Connection) -> bool:
+        return len(_standing(conn, call, kept, exports.whole(kept.job))) < kept.job.segments
+
+    return await call.services.keyring.retrying(call.services.store.read, work)

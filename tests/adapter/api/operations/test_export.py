@@ -148,6 +148,71 @@ async def test_who_was_erased_is_in_no_file(node: Node) -> None:
         assert [len(ids) for ids in (await fetch(ward, found)).values()] == [1, 1]
 
 
+async def left_out(client: httpx.AsyncClient, found: Json) -> list[str]:
+    """What the manifest says of who is left out."""
+    codes = []
+    for file in found["error"]:
+        assert file["type"] == "OperationOutcome"
+        answer = await client.get(local(file["url"]))
+        assert answer.headers["content-type"] == "application/fhir+ndjson"
+        codes += [decode(line)["issue"][0]["details"]["coding"][0]["code"] for line in answer.content.splitlines()]
+    return codes
+
+
+async def test_who_is_left_out_is_told_and_not_named(node: Node) -> None:
+    """Between the making and the download, and again after it: the manifest says what stands when it is read."""
+    await fill(node)
+    async with node.client() as ward, node.client("north") as north:
+        made = decode((await ward.post("/fhir/Consent", json=consent(of="p1"))).content)
+        job = await begin(north)
+        before = await manifest(north, job)
+        assert (before["error"], (await north.get(f"{job}/left-out")).content) == ([], b"")
+        await ward.put(f"/fhir/Consent/{made['id']}", json=made | {"status": "inactive"})
+        after = await manifest(north, job)
+        assert await left_out(north, after) == ["export-left-out"]
+        said = (await north.get(f"{job}/left-out")).text
+        assert (await ward.get(f"{job}/left-out")).status_code == 404, "a job is its client's alone"
+    assert not any(word in said for word in ("p1", "Muster", "Patient/"))
+    assert after["output"] == before["output"]
+
+
+async def test_whose_epoch_moves_while_the_export_is_made_is_told_of_too(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """She permits at first, and is put into a segment; before the job ends she gives another consent."""
+    await fill(node)
+    monkeypatch.setattr("adapter.exporting.BATCH", 1)
+    ended, step = asyncio.Event(), Exports._step
+
+    async def slow(self: Exports, job_id: bytes, stamp: int) -> bool:
+        more = await step(self, job_id, stamp)
+        if not ended.is_set():
+            async with node.client() as ward:
+                for of in ("p1", "p2"):
+                    assert (await ward.post("/fhir/Consent", json=consent(of=of))).status_code == 201
+            ended.set()
+        return more
+
+    monkeypatch.setattr(Exports, "_step", slow)
+    async with node.client() as ward:
+        found = await manifest(ward, await begin(ward, f"{PATIENTS}?_type=Observation"))
+        assert await left_out(ward, found) == ["export-left-out"]
+        assert len((await fetch(ward, found))["Observation"]) == 1, "and the other is there"
+        again = await manifest(ward, await begin(ward, f"{PATIENTS}?_type=Observation"))
+        assert (again["error"], await fetch(ward, again)) == ([], {"Observation": ["o1", "o2"]})
+
+
+async def test_who_never_permitted_is_not_told_of(node: Node) -> None:
+    """Hidden is absent: of those whom the client may not see, nothing was left out."""
+    await fill(node)
+    async with node.client() as ward, node.client("north") as north:
+        await ward.post("/fhir/Consent", json=consent(of="p1"))
+        job = await begin(north)
+        await manifest(north, job)
+        await ward.post("/fhir/Consent", json=consent("deny", of="p2", to="south"))
+        assert (await manifest(north, job))["error"] == []
+
+
 async def test_a_file_holds_what_stood_when_it_was_asked_for(node: Node) -> None:
     await fill(node)
     async with node.client() as ward:
