@@ -153,7 +153,7 @@ class _Searching:
 
     def find(self, conn: Connection) -> Found:
         keyring, txn = self.services.keyring, self.page.txn
-        plans = [planner.plan(conn, keyring, query, self.asking, self.patient) for query in self.queries]
+        plans = [planner.plan(conn, keyring, query, self.asking, self.patient, txn) for query in self.queries]
         found = [one for chosen in plans for one in self._candidates(conn, chosen)]
         follower = Follower(conn, keyring.organisation(), self.services.base, txn)
         found.sort(key=lambda sealed: sealed.rid)

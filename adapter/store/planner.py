@@ -68,9 +68,18 @@ class Asking:
     zone: tzinfo
 
 
-def plan(conn: Connection, keyring: Keyring, query: Query, asking: Asking, patient: str | None = None) -> Plan:
-    """Choose the anchor; `patient` is the id in a compartment's path. Raises SearchError (too-costly), NeedKeys."""
-    planner = _Planner(conn, keyring, query, asking)
+def plan(
+    conn: Connection,
+    keyring: Keyring,
+    query: Query,
+    asking: Asking,
+    patient: str | None = None,
+    txn: int | None = None,
+) -> Plan:
+    """Choose the anchor; `patient` is the id in a compartment's path, `txn` where the page is cut. Raises SearchError
+    (too-costly), NeedKeys.
+    """
+    planner = _Planner(conn, keyring, query, asking, txn)
     chosen = planner.anchor(patient)
     if chosen is None:
         raise SearchError("too-costly", "name a patient, an identifier or an id")
@@ -115,9 +124,12 @@ def patients_by_identifier(conn: Connection, org: OrganisationKeys, system: str,
 
 
 def _changed(conn: Connection, chosen: Plan, txn: int) -> Iterable[int]:
-    """What the index no longer shows as it was at page one."""
-    sql = "SELECT rid FROM resource WHERE type = ? AND txn > ? AND owner IN (…)"
-    return [row[0] for row in Hot(conn).each_in(sql, chosen.owners, (chosen.query.type, txn))]
+    """What the index no longer shows as it was at page one: what these owners changed, and what went to others."""
+    hot, kind = Hot(conn), chosen.query.type
+    changed = "SELECT rid FROM resource WHERE type = ? AND txn > ? AND owner IN (…)"
+    yield from (row[0] for row in hot.each_in(changed, chosen.owners, (kind, txn)))
+    moved = "SELECT rid FROM version WHERE op = 'd' AND txn > ? AND owner IN (…)"  # changing hands is a deletion first
+    yield from (row[0] for row in hot.each_in(moved, chosen.owners, (txn,)))
 
 
 def _by_identifier(conn: Connection, org: OrganisationKeys, resource_type: str, asked: Token) -> list[int]:
@@ -140,7 +152,10 @@ Anchored = tuple[str, tuple[int, ...], tuple[int, ...] | None]
 class _Planner:
     """One query on one snapshot."""
 
-    def __init__(self, conn: Connection, keyring: Keyring, query: Query, asking: Asking) -> None:
+    def __init__(
+        self, conn: Connection, keyring: Keyring, query: Query, asking: Asking, txn: int | None = None
+    ) -> None:
+        self.txn = txn
         self.conn, self.hot, self.keyring, self.query, self.asking = conn, Hot(conn), keyring, query, asking
         self.org = keyring.organisation()
 
@@ -200,7 +215,17 @@ class _Planner:
                 found += self._located_rows(tok)
             else:
                 return None
-        return found
+        return [*found, *self._renamed(resource_type)]
+
+    def _renamed(self, resource_type: str) -> list[int]:
+        """On a page that is cut, whatever has changed since: it may have had another identifier, or name, then."""
+        if self.txn is None:
+            return []
+        sql = """
+            SELECT DISTINCT v.rid FROM version v CROSS JOIN resource r
+            WHERE r.rid = v.rid AND v.ver > 1 AND v.txn > ? AND r.type = ?
+        """
+        return [row[0] for row in self.hot.all(sql, (self.txn, resource_type))]
 
     def _name_and_birth(self, criterion: Criterion) -> Anchored | None:
         """`family` with a full `birthdate`, for Patients."""
@@ -213,7 +238,8 @@ class _Planner:
         names = [one.text for one in criterion.operands if isinstance(one, Text)]
         pairs = [f"{normalise(name)}|{date}" for name in names for date in dates]
         toks = [token(self.org.locate, "Patient", NAME_AND_BIRTH, pair) for pair in pairs]
-        return "family", (), tuple(rid for tok in toks for rid in self._located_rows(tok))
+        found = [rid for tok in toks for rid in self._located_rows(tok)]
+        return "family", (), (*found, *self._renamed("Patient"))
 
     def _located_rows(self, tok: int) -> list[int]:
         sql = "SELECT rid FROM token WHERE owner = ? AND tok = ? ORDER BY rid"

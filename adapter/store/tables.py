@@ -15,7 +15,7 @@ Source: fhir chapter §5; operations chapter §4 (messages); ledger chapter §15
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 from sqlalchemy.types import TypeEngine
 
-REVISION = "0004"  # the migration that this code needs
+REVISION = "0005"  # the migration that this code needs
 
 LOCATOR_OWNER = -1  # reserved owner of T1 tokens: found by the organisation, not within one patient
 TURNED_ON_OWNER = -2  # of T4 tokens: search parameters that a site turned on
@@ -90,6 +90,7 @@ version = Table(
     Column("same", LargeBinary),
     Column("body", LargeBinary),
     Index("version_txn", "txn", "rid", "ver"),  # histories of types, newest first
+    Index("version_deleted", "txn", "owner", "rid", sqlite_where=text("op = 'd'"), postgresql_where=text("op = 'd'")),
 )
 
 token = Table(

@@ -212,6 +212,37 @@ async def test_a_sorted_page_goes_on_behind_the_last_one_whatever_changed_since(
     assert ids(first) + ids(second) + ids(third) == (expected if sort == "date" else expected[::-1])
 
 
+async def test_what_went_to_another_patient_is_still_on_a_later_page(node: Node) -> None:
+    """Found by her at page one, and by nobody of hers now."""
+    await node.put(patient("p1"), patient("p2"), *(observation(f"o{n}", when=f"2026-01-{n:02d}") for n in range(1, 5)))
+    async with node.client() as ward:
+        first = await bundle(ward, "/fhir/Observation?patient=p1&_count=2&_sort=date")
+        await node.put(observation("o3", of="p2", when="2026-01-03"), observation("o5", when="2026-01-03"))
+        second = await bundle(ward, next_of(node, first))
+    assert ids(first) + ids(second) == ["o1", "o2", "o3", "o4"]
+    assert second["entry"][0]["resource"]["subject"]["reference"] == "Patient/p1"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Patient?identifier=MR-p1,MR-p2,MR-p3",
+        "Patient?family=Muster&birthdate=1970-05-17",
+        "Observation?patient.identifier=MR-p1,MR-p2,MR-p3",
+    ],
+)
+async def test_who_has_another_name_or_number_since_is_still_on_a_later_page(node: Node, asked: str) -> None:
+    for n in (1, 2, 3):
+        await node.put(patient(f"p{n}"), observation(f"o{n}", of=f"p{n}"))
+    async with node.client() as ward:
+        pages = [await bundle(ward, f"/fhir/{asked}&_count=1&_sort=_id")]
+        await node.put(*(patient(f"p{n}", number=f"other{n}", family="Anders") for n in (1, 2, 3)), patient("p4"))
+        while url := next_of(node, pages[-1]):
+            pages.append(await bundle(ward, url))
+    kind = "o" if asked.startswith("O") else "p"
+    assert [ids(page) for page in pages] == [[f"{kind}{n}"] for n in (1, 2, 3)]
+
+
 @pytest.mark.parametrize("sort", ["", "&_sort=date"])
 async def test_a_page_goes_on_behind_what_may_no_longer_be_shown(node: Node, sort: str) -> None:
     """Where the last page ended with her who has revoked since, the others' resources are all still to come."""
