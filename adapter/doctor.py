@@ -33,7 +33,7 @@ from adapter.store import outbox
 from adapter.store.check import check_owners
 from adapter.store.engine import DataStore, Place
 from adapter.store.tables import REVISION
-from ledger.errors import AppendFailed, IntegrityError, LedgerError, VerificationError
+from ledger.errors import AppendFailed, IntegrityError, LedgerError, StorageError, VerificationError
 from ledger.integrate import load_edge
 from ledger.merkle import leaf_hash
 from ledger.note import Ed25519Verifier
@@ -103,7 +103,7 @@ class _Examination:
             self.fail(check, error.text, error.hint, error.exit_code)
         elif isinstance(error, (IntegrityError, VerificationError)):
             self.fail(check, str(error), FSCK, INTEGRITY)
-        elif isinstance(error, AppendFailed):
+        elif isinstance(error, (AppendFailed, StorageError)):
             self.fail(check, str(error), "", UNAVAILABLE)
         elif isinstance(error, MappingError):
             self.fail(check, str(error), "chartbridge map lint", CONFIGURATION)

@@ -10,9 +10,9 @@ from pathlib import Path
 from adapter.access import token
 from adapter.errors import ChartbridgeError
 from adapter.kek_files import load_kek
+from adapter.ledger_stores import origin
 from adapter.ledger_view import viewing
 from adapter.settings import load
-from adapter.site import origin
 from ledger.errors import LedgerError
 from ledger.keys import load_log_key
 

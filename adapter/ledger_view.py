@@ -18,10 +18,11 @@ from adapter.access.replay import Replayed, Source, replay
 from adapter.data_place import data_place
 from adapter.errors import NotFound, Unavailable, UsageError
 from adapter.kek_files import Keks
+from adapter.ledger_stores import open_log, open_vault, origin
 from adapter.lock import is_served
 from adapter.seal.keyring import Keyring
 from adapter.settings import Settings, load
-from adapter.site import EVENT_TYPES, now, open_site, origin
+from adapter.site import EVENT_TYPES, now, open_site
 from adapter.store.engine import DataStore
 from ledger import fsck
 from ledger.errors import EntryError
@@ -32,9 +33,8 @@ from ledger.kit import Disclosure
 from ledger.note import Checkpoint, Ed25519Verifier, Signer, parse_note
 from ledger.proof import Proof
 from ledger.store.base import Entry, LogStore
-from ledger.store.sqlite import open_log
 from ledger.tree import Tree
-from ledger.vault import Vault, open_vault
+from ledger.vault import Vault
 
 BLOCK = 1_024  # entries read at a time
 
@@ -91,10 +91,8 @@ async def viewing(folder: Path) -> AsyncIterator[LogView]:
     """Open a site's log and vault. Raises IntegrityError for another site's, ConfigurationError."""
     settings = load(folder)
     async with AsyncExitStack() as stack:
-        log = open_log(folder / settings.ledger.path, settings.node.pairing, origin(settings))
-        stack.push_async_callback(log.close)
-        vault = open_vault(folder / settings.vault.path, settings.node.pairing)
-        stack.push_async_callback(vault.close)
+        log = await open_log(stack, folder, settings)
+        vault = await open_vault(stack, folder, settings)
         signer = load_log_key(folder / settings.keys.log_file, origin(settings))
         yield LogView(folder, settings, log, vault, signer)
 

@@ -1,8 +1,8 @@
 """A site's configuration: one frozen `Settings`, from `chartbridge.toml`, the environment and flags.
 
 Order: flag, environment (`CHARTBRIDGE_HTTP__PORT=8081`), TOML, default. An unknown key is an error that names the
-nearest known one. Secrets stand in files of their own, named by `*_file`; the one that the environment may hold,
-`store.url`, shows itself to nobody, so the whole may be printed. Feeds and profiles are files of their own
+nearest known one. Secrets stand in files of their own, named by `*_file`; those that the environment may hold, the
+URLs of databases, show themselves to nobody, so the whole may be printed. Feeds and profiles are files of their own
 (`feeds/*.toml`, `profiles/NAME/profile.toml`). Paths are relative to the site.
 """
 
@@ -38,6 +38,7 @@ ORIGIN = re.compile(
     r"(https://([a-z0-9.-]+|\[[0-9a-f:]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?"
 )
 OWN_PORT = {"https": ":443", "http": ":80"}
+SERVED = ("store", "vault", "ledger")  # sections whose `url` may name a database
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -120,6 +121,8 @@ class Vault(Section):
     """Subject keys and sealed details; a store of its own, with its own backups."""
 
     path: Path = Path("vault/vault.sqlite3")
+    url_file: Path | None = Field(default=None, description="holds the URL of a PostgreSQL database for it alone")
+    url: SecretStr = Field(default=SecretStr(""), description="that URL itself; in the environment only")
 
 
 class Keys(Section):
@@ -136,6 +139,8 @@ class Ledger(Section):
     name: str = Field(description="host and log; the origin is NAME/SHARD")
     shard: str = Field(pattern=r"^\d{4}$", description="the year whose shard is appended to")
     path: Path = Path("log.sqlite3")
+    url_file: Path | None = Field(default=None, description="holds the URL of a PostgreSQL database for it alone")
+    url: SecretStr = Field(default=SecretStr(""), description="that URL itself; in the environment only")
     www: Path = Path("www")
     checkpoint_s: float = Field(default=1.0, gt=0, le=60)
     checkpoint_entries: int = Field(default=4096, ge=1)
@@ -230,8 +235,10 @@ def parse(text: str, *over: dict[str, Any]) -> Settings:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise ConfigurationError(f"{FILE} is not TOML: {exc}", hint=f"edit {FILE}") from exc
-    if "url" in (values["store"] if isinstance(values.get("store"), dict) else ()):
-        raise ConfigurationError("store.url is a secret and stands in no TOML", hint="name a file: store.url_file")
+    for section in SERVED:
+        if "url" in (values[section] if isinstance(values.get(section), dict) else ()):
+            text = f"{section}.url is a secret and stands in no TOML"
+            raise ConfigurationError(text, hint=f"name a file: {section}.url_file")
     try:
         return Settings(**functools.reduce(_merged, over, values))
     except ValidationError as exc:
@@ -239,9 +246,9 @@ def parse(text: str, *over: dict[str, Any]) -> Settings:
 
 
 def url_of_environment() -> dict[str, Any]:
-    """What a site that is being made takes from the environment: where its data shall lie, which no file may say."""
-    url = os.environ.get(f"{PREFIX}STORE__URL")
-    return {"store": {"url": url}} if url else {}
+    """What a site that is being made takes from the environment: where its stores shall lie, which no file may say."""
+    urls = {section: os.environ.get(f"{PREFIX}{section.upper()}__URL") for section in SERVED}
+    return {section: {"url": url} for section, url in urls.items() if url}
 
 
 def _environment() -> dict[str, Any]:

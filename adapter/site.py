@@ -16,20 +16,22 @@ import json
 import os
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from adapter import journals
 from adapter.access import audit, policy, token
 from adapter.crash import crash_point
-from adapter.data_place import data_place
+from adapter.data_place import data_place, log_place, vault_place
 from adapter.entropy import Buffered
 from adapter.errors import ConfigurationError
 from adapter.files import sync_folder, write_private
 from adapter.kek_files import Keks
+from adapter.ledger_stores import make_log, make_vault, open_log, open_vault, origin
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import FILE, Settings, load, parse, url_of_environment
@@ -40,8 +42,7 @@ from ledger.keys import generate_log_key, load_log_key
 from ledger.log import Ledger
 from ledger.note import Signer
 from ledger.store.base import LogStore
-from ledger.store.sqlite import create_log, open_log
-from ledger.vault import Vault, create_vault, open_vault
+from ledger.vault import Vault
 
 PRIVATE = 0o700
 FOLDERS = ("feeds", "profiles", "keys", "vault", "www")
@@ -80,21 +81,30 @@ def now() -> datetime:
 
 
 def create(
-    folder: Path, *, org: str, name: str, http_port: int = 8080, mllp_port: int = 2575, url_file: Path | None = None
+    folder: Path,
+    *,
+    org: str,
+    name: str,
+    http_port: int = 8080,
+    mllp_port: int = 2575,
+    url_files: Mapping[str, Path | None] = MappingProxyType({}),
 ) -> Path:
-    """A new site in `folder`, which must be empty or absent; its path. `url_file` names the database of its data."""
+    """A new site in `folder`, which must be empty or absent; its path. `url_files` name databases: that of its data
+    (`store`), of its `ledger`'s log, of its `vault`."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError("the folder is not empty", hint="name a new folder")
-    configuration = _configuration(org, name, secrets.token_hex(16), {"http": http_port, "mllp": mllp_port}, url_file)
+    files = {section: f"url_file = {_quote(str(file.resolve()))}\n" for section, file in url_files.items() if file}
+    configuration = _configuration(org, name, secrets.token_hex(16), {"http": http_port, "mllp": mllp_port}, files)
     settings = parse(configuration, url_of_environment())  # before anything is written
-    data_place(folder, settings)
+    for place in (data_place, log_place, vault_place):
+        place(folder, settings)
     folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     folder.chmod(PRIVATE)
     folder = folder.resolve()
     for below in FOLDERS:
         (folder / below).mkdir(mode=PRIVATE)
     _make_keys(folder, settings)
-    _make_stores(folder, settings)
+    asyncio.run(_make_stores(folder, settings))
     asyncio.run(_open_log(folder, settings))
     write_private(folder / "feeds" / "main.toml", _feed(org, mllp_port).encode())
     write_private(folder / FILE, configuration.encode())  # last: with it the folder is a site
@@ -103,21 +113,16 @@ def create(
     return folder
 
 
-def origin(settings: Settings) -> str:
-    """The log's name, which its checkpoints bear."""
-    return f"{settings.ledger.name}/{settings.ledger.shard}"
-
-
 def _make_keys(folder: Path, settings: Settings) -> None:
     Kek.generate(folder / settings.keys.kek_file)
     generate_log_key(folder / settings.keys.log_file, origin(settings), os.urandom)
     write_private(folder / settings.keys.token_file, token.generate())
 
 
-def _make_stores(folder: Path, settings: Settings) -> None:
+async def _make_stores(folder: Path, settings: Settings) -> None:
     pairing = settings.node.pairing
-    create_vault(folder / settings.vault.path, pairing)
-    create_log(folder / settings.ledger.path, pairing, origin(settings))
+    await make_vault(folder, settings)
+    await make_log(folder, settings)
     DataStore.create(data_place(folder, settings), pairing)
     journals.create(journals.journal_place(folder, settings), pairing)
 
@@ -125,7 +130,7 @@ def _make_stores(folder: Path, settings: Settings) -> None:
 async def _open_log(folder: Path, settings: Settings) -> None:
     """Steps 5 and 6 of making."""
     async with AsyncExitStack() as stack:
-        vault = await _vault(stack, folder, settings)
+        vault = await open_vault(stack, folder, settings, crash_point)
         await Keyring(Keks(folder / settings.keys.kek_file), vault, settings.node.org).create()
         ledger = await _ledger(stack, folder, settings, vault, *await _log(stack, folder, settings))
         adopted = policy.changes({}, policy.documents(settings.access))
@@ -141,7 +146,7 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         store = DataStore.open(data_place(folder, settings), settings.node.pairing, settings.store.readers)
         stack.callback(store.close)
-        vault = await _vault(stack, folder, settings)
+        vault = await open_vault(stack, folder, settings, crash_point)
         keks = Keks(folder / settings.keys.kek_file)
         keyring = Keyring(keks, vault, settings.node.org)
         await keyring.open()
@@ -153,17 +158,9 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
         yield Site(folder, settings, vault, keks, keyring, store, log, signer, ledger, token_key)
 
 
-async def _vault(stack: AsyncExitStack, folder: Path, settings: Settings) -> Vault:
-    vault = open_vault(folder / settings.vault.path, settings.node.pairing, step=crash_point)
-    stack.push_async_callback(vault.close)
-    return vault
-
-
 async def _log(stack: AsyncExitStack, folder: Path, settings: Settings) -> tuple[LogStore, Signer]:
-    name = origin(settings)
-    log = open_log(folder / settings.ledger.path, settings.node.pairing, name, crash_point)
-    stack.push_async_callback(log.close)
-    return log, load_log_key(folder / settings.keys.log_file, name)
+    log = await open_log(stack, folder, settings, crash_point)
+    return log, load_log_key(folder / settings.keys.log_file, origin(settings))
 
 
 async def _ledger(
@@ -184,7 +181,7 @@ async def adopt_policies(site: Site, adopted: policy.Policies) -> bool:
     return bool(changes)
 
 
-def _configuration(org: str, name: str, pairing: str, ports: dict[str, int], url_file: Path | None) -> str:
+def _configuration(org: str, name: str, pairing: str, ports: dict[str, int], files: Mapping[str, str]) -> str:
     quoted = {"org": _quote(org), "name": _quote(name)}
     system = _quote(f"urn:uuid:{uuid.uuid4()}")
     return f"""# {FILE}: docs/settings.md explains each key.
@@ -200,11 +197,11 @@ pairing = "{pairing}"       # ties the four stores together: never change it
 [http]
 host = "127.0.0.1"
 port = {ports["http"]}
-{_store(url_file)}
+{_served(files, "store")}{_served(files, "vault")}
 [ledger]
 name = "localhost/{org}"
 shard = "{now().year}"
-
+{files.get("ledger", "")}
 [access]
 inside = "treatment"
 across = "deny"
@@ -219,10 +216,15 @@ purposes = ["TREAT"]
 """
 
 
-def _store(url_file: Path | None) -> str:
-    lines = ['journal_place = "database"'] if url_file or url_of_environment() else []
-    lines += [f"url_file = {_quote(str(url_file.resolve()))}"] if url_file else []
-    return "".join(f"{line}\n" for line in ("", "[store]", *lines)) if lines else ""
+def _served(files: Mapping[str, str], section: str) -> str:
+    """The table of a section that says nothing but where its stores lie."""
+    lines = (
+        ['journal_place = "database"\n']
+        if section == "store" and {**files, **url_of_environment()}.get(section)
+        else []
+    )
+    lines += [files[section]] if section in files else []
+    return f"\n[{section}]\n{''.join(lines)}" if lines else ""
 
 
 def _feed(org: str, port: int) -> str:

@@ -9,28 +9,27 @@ Vault and log have had one form so far, and are compared with it.
 Source: operations chapter §1, fault F31.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from adapter import journals
 from adapter.crash import crash_point
 from adapter.data_place import data_place
-from adapter.errors import ChartbridgeError, IntegrityFault
+from adapter.errors import ChartbridgeError, IntegrityFault, Unavailable
+from adapter.ledger_stores import check_log, check_vault
 from adapter.lock import lock
 from adapter.settings import Settings, load
 from adapter.store.engine import RESTORE, UPGRADE, DataStore, Place, check_known
+from adapter.store.loop_thread import run_apart
 from adapter.store.migrating import missing
 from adapter.store.tables import REVISION
-from ledger import vault
-from ledger.errors import IntegrityError
-from ledger.store import sqlite as log
-from ledger.store.file import memory_connection, open_file
+from ledger.errors import IntegrityError, LedgerError
 
 ONLY = "0001"
 PARTS = "Places of messages that came together"
-OBJECTS = "SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,8 @@ def _stands(folder: Path, settings: Settings) -> Iterator[Stand]:
     pairing = settings.node.pairing
     yield _stand("journal", journals.needed_by(settings), lambda: _journal(folder, settings))
     yield _stand("data", REVISION, lambda: _data(data_place(folder, settings), pairing))
-    yield _stand("vault", ONLY, lambda: _form(folder / settings.vault.path, pairing, vault.KIND, vault.SCHEMA))
-    yield _stand("log", ONLY, lambda: _form(folder / settings.ledger.path, pairing, log.KIND, log.SCHEMA))
+    yield _stand("vault", ONLY, lambda: _form(check_vault(folder, settings)))
+    yield _stand("log", ONLY, lambda: _form(check_log(folder, settings)))
 
 
 def _stand(store: str, needs: str, look: Callable[[], Stand]) -> Stand:
@@ -102,6 +101,8 @@ def _stand(store: str, needs: str, look: Callable[[], Stand]) -> Stand:
         return Stand(store, "", needs, fault=exc)
     except IntegrityError as exc:
         return Stand(store, "", needs, fault=IntegrityFault(str(exc), hint=RESTORE))
+    except LedgerError as exc:
+        return Stand(store, "", needs, fault=Unavailable(str(exc), hint="chartbridge doctor"))
 
 
 def _journal(folder: Path, settings: Settings) -> Stand:
@@ -116,14 +117,9 @@ def _data(place: Place, pairing: str) -> Stand:
     return Stand("", found, "", tuple(one.brings for one in missing(found)))
 
 
-def _form(path: Path, pairing: str, kind: str, schema: str) -> Stand:
-    """A store that has had one form. Raises IntegrityError."""
-    with (
-        closing(open_file(path, kind, pairing, read_only=True)) as found,
-        closing(memory_connection(kind, schema, {})) as wanted,
-    ):
-        if set(found.execute(OBJECTS)) != set(wanted.execute(OBJECTS)):
-            raise IntegrityError(f"{kind} has other tables than this version knows")
+def _form(look: Coroutine[Any, Any, None]) -> Stand:
+    """A store that has had one form."""
+    run_apart(look)
     return Stand("", ONLY, "")
 
 

@@ -5,6 +5,7 @@
     - BasisEnded: an entry rests on something that has ended, or on an older epoch; decide again
     - ConflictError: the same id with another event, or an ending of what has ended
     - EntryError: an event or entry outside the grammar (ledger chapter §2)
+    - StorageError: a database of ours refused, failed or is away; a retry may help
     - VerificationError: a signature, proof, root or opening that does not hold
     - IntegrityError: the store does not hold what its last checkpoint says
 """
@@ -33,6 +34,10 @@ class ConflictError(LedgerError):
 
 class EntryError(LedgerError):
     """An event or entry outside the grammar."""
+
+
+class StorageError(LedgerError):
+    """A log or vault that cannot be used now; the cause is chained."""
 
 
 class VerificationError(LedgerError):

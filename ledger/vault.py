@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ledger.clock import Clock, utc_now
-from ledger.errors import ConflictError, LedgerError
+from ledger.errors import ConflictError, StorageError
 from ledger.store.base import Step, no_step
 from ledger.store.file import create_file, memory_connection, open_file
 from ledger.store.tables import Change, SqliteTables, Tables, Taken
@@ -40,7 +40,7 @@ CREATE TRIGGER subject_destroyed BEFORE UPDATE ON subject WHEN old.destroyed_at 
 """
 
 
-class VaultError(LedgerError):
+class VaultError(StorageError):
     """The vault refused or failed; nothing was changed."""
 
 

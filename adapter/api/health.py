@@ -30,6 +30,10 @@ async def readyz(call: Call) -> Answer:
     except ChartbridgeError:
         failing.append("store")
     try:
+        await services.ledger.entries(0, 1)
+    except LedgerError:
+        failing.append("log")
+    try:
         await services.keyring.open()
     except (ChartbridgeError, LedgerError):
         failing.append("vault")

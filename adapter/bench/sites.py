@@ -48,7 +48,9 @@ def make(folder: Path, *, url: str = "") -> Place:
     url_file = folder.with_suffix(".url") if url else None
     if url_file is not None:
         write_private(url_file, url.encode())
-    made = create(folder, org="hospital", name="Hospital", http_port=http_port, mllp_port=mllp_port, url_file=url_file)
+    made = create(
+        folder, org="hospital", name="Hospital", http_port=http_port, mllp_port=mllp_port, url_files={"store": url_file}
+    )
     text = (made / FILE).read_text("utf-8")
     (made / FILE).write_text(text.replace(READS, WRITES), "utf-8")
     return Place(made, load_settings(made), mllp_port)

@@ -15,7 +15,7 @@ import typer
 from adapter.cli import db, feed, keys, ledger, map_, msg, run, subscription, token
 from adapter.cli.console import OPTIONS, Exit, complain
 from adapter.errors import ChartbridgeError
-from ledger.errors import AppendFailed, IntegrityError, LedgerError, VerificationError
+from ledger.errors import AppendFailed, IntegrityError, LedgerError, StorageError, VerificationError
 from mappings.errors import MappingError
 
 RETRY_MAY_HELP = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
@@ -81,7 +81,7 @@ def exit_code(arguments: list[str]) -> int:
     except (IntegrityError, VerificationError) as exc:
         complain(str(exc), "chartbridge doctor, which says what to restore")
         return Exit.INTEGRITY
-    except AppendFailed as exc:
+    except (AppendFailed, StorageError) as exc:
         complain(str(exc), "chartbridge doctor")
         return Exit.UNAVAILABLE
     except (LedgerError, MappingError) as exc:

@@ -25,11 +25,18 @@ def init(
     store_url_file: Annotated[
         Path | None, typer.Option(help="File with the URL of an empty PostgreSQL database for the data store.")
     ] = None,
+    ledger_url_file: Annotated[
+        Path | None, typer.Option(help="File with the URL of an empty PostgreSQL database for the log.")
+    ] = None,
+    vault_url_file: Annotated[
+        Path | None, typer.Option(help="File with the URL of an empty PostgreSQL database for the vault alone.")
+    ] = None,
 ) -> None:
     """Make a new site: configuration, generated keys, empty stores, one feed, one client."""
     from adapter.site import create
 
-    site = create(folder, org=org, name=name, url_file=store_url_file)
+    files = {"store": store_url_file, "ledger": ledger_url_file, "vault": vault_url_file}
+    site = create(folder, org=org, name=name, url_files=files)
     emit("chartbridge.init/1", {"site": str(site)}, f"site made in {site}\nnext: chartbridge --site {site} serve")
 
 

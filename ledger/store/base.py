@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from ledger.errors import LedgerError
+from ledger.errors import StorageError
 from ledger.merkle import Digest
 from ledger.tiles import Tile
 
@@ -23,7 +23,7 @@ def no_step(name: str) -> None:
     """The hook between two steps, where tests kill the process. Here it does nothing."""
 
 
-class StoreError(LedgerError):
+class StoreError(StorageError):
     """The database refused or failed; the cause is chained."""
 
 

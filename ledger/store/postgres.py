@@ -25,6 +25,7 @@ from ledger.store.server import (
     check_form,
     create_database,
     failures,
+    look,
     transact,
 )
 from ledger.tiles import Tile
@@ -137,7 +138,7 @@ async def open_log(server: Server, pairing: str, origin: str, step: Step = no_st
 
     with failures(KIND, StoreError):
         await check_belongs(server, KIND, pairing)
-        shard = await server.run(ask)
+        shard = await look(server, ask)
     if shard is None:
         raise IntegrityError(f"log has no shard with the origin {origin}")
     return PostgresLogStore(server, shard, step)
@@ -297,7 +298,7 @@ class PostgresLogStore:
 
     async def _rows(self, sql: str, *values: object) -> Sequence[Any]:
         with failures(KIND, StoreError):
-            return await self._server.run(lambda connection: connection.fetch(sql, *values))
+            return await look(self._server, lambda connection: connection.fetch(sql, *values))
 
     async def _transact(self, work: Work[T]) -> T:
         with failures(KIND, StoreError):

@@ -9,7 +9,7 @@ Source: ledger chapter §1 (pools are handed in), §6, §13; PostgreSQL 15, appe
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from ledger.errors import IntegrityError, LedgerError
@@ -99,6 +99,15 @@ async def transact(server: Server, work: Work[T], *, again: bool) -> T:
     raise RuntimeError("unreachable")
 
 
+async def look(server: Server, work: Work[T]) -> T:
+    """What only reads; again where the connection is lost. Raises ServerError."""
+    for tried in range(1, TRIES):
+        with suppress(ServerLost):
+            return await server.run(work)
+        await asyncio.sleep(REST_S * tried)
+    return await server.run(work)
+
+
 class _Unit:
     """One try; whether it came as far as its commit."""
 
@@ -157,7 +166,7 @@ async def check_belongs(server: Server, kind: str, pairing: str) -> None:
     async def ask(connection: Connection) -> dict[str, str]:
         return dict([tuple(row) for row in await connection.fetch("SELECT key, value FROM meta")])
 
-    meta = await server.run(ask)
+    meta = await look(server, ask)
     if meta.get("kind") != kind:
         raise IntegrityError(f"{kind} is a database of another kind")
     if meta.get("pairing") != pairing:
@@ -170,6 +179,6 @@ async def check_form(server: Server, kind: str, columns: Collection[str], guards
     async def ask(connection: Connection) -> tuple[set[str], set[str]]:
         return {row[0] for row in await connection.fetch(_COLUMNS)}, {row[0] for row in await connection.fetch(_GUARDS)}
 
-    found, guarded = await server.run(ask)
+    found, guarded = await look(server, ask)
     if not (set(columns) <= found and set(guards) <= guarded):
         raise IntegrityError(f"{kind} has other tables than this version knows")

@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from itertools import count
 
 from ledger.errors import LedgerError
-from ledger.store.server import TAKEN, Connection, Server, ServerError, Work, failures, transact
-from ledger.store.tables import Change, Row, T, Taken, nothing
+from ledger.store.server import TAKEN, Connection, Server, ServerError, failures, look, transact
+from ledger.store.tables import Change, Row, Taken, nothing
 
 
 class ServerTables:
@@ -23,7 +23,8 @@ class ServerTables:
 
     async def ask(self, sql: str, *values: object, within: Iterable[object] | None = None) -> list[Row]:
         given = values if within is None else (*values, list(within))
-        return await self._run(lambda connection: _rows(connection, sql, given))
+        with failures(self._kind, self._family):
+            return await look(self._server, lambda connection: _rows(connection, sql, given))
 
     async def change(
         self, *changes: Change, again: bool = False, before_commit: Callable[[], None] = nothing
@@ -54,14 +55,11 @@ class ServerTables:
 
     async def forget(self, *tables: str) -> None:
         for table in tables:
-            await self._run(partial(_rewrite, table=table))
+            with failures(self._kind, self._family):
+                await self._server.run(partial(_rewrite, table=table))
 
     async def close(self) -> None:
         await self._server.close()
-
-    async def _run(self, work: Work[T]) -> T:
-        with failures(self._kind, self._family):
-            return await self._server.run(work)
 
 
 async def _rewrite(connection: Connection, table: str) -> None:
