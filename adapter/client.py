@@ -32,8 +32,11 @@ class FhirClient:
     base: str
     token: str
 
-    async def get(self, path: str) -> Response:
-        return await asyncio.to_thread(self._request, "GET", path, None, {})
+    async def get(self, path: str, **headers: str) -> Response:
+        return await asyncio.to_thread(self._request, "GET", path, None, headers)
+
+    async def delete(self, path: str) -> Response:
+        return await asyncio.to_thread(self._request, "DELETE", path, None, {})
 
     async def post(self, path: str, body: bytes, media_type: str) -> Response:
         """Anything that is no FHIR resource."""

@@ -7,6 +7,7 @@
     - Conflict 409 · Gone 410 · PreconditionFailed 412 · TooLarge 413 · UnsupportedMedia 415 · Unprocessable 422
     - Throttled 429
     - Unavailable 503: a dependency is away or the log cannot append; exit 4
+        - InDoubt 503: and whether the change took effect cannot be told: look before doing it again
     - IntegrityFault: exit 7; nothing is deleted
 
 No message holds health data, an identifier or a value from a message.
@@ -134,6 +135,10 @@ class Throttled(ChartbridgeError):
 
 class Unavailable(ChartbridgeError):
     status_hint, issue, code, exit_code = 503, "transient", "unavailable", 4
+
+
+class InDoubt(Unavailable):
+    code = "in-doubt"
 
 
 class IntegrityFault(ChartbridgeError):

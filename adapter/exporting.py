@@ -20,6 +20,7 @@ from adapter.access.disclose import Gate
 from adapter.access.identity import Actor, Organisation
 from adapter.access.scopes import Scopes, parse
 from adapter.access.sight import Ask
+from adapter.crash import crash_point
 from adapter.errors import OURS, ChartbridgeError, Unavailable, whereabouts
 from adapter.seal.envelope import NONCE_BYTES
 from adapter.seal.keyring import SHARED, Keyring
@@ -103,17 +104,20 @@ class Exports:
             await self._end(job_id, stamp, DONE)
             return False
         permitting = await self._gate.permitting(_ask(kept.job, self._clock()), batch)
-        return await self._keyring.retrying(
+        crash_point("export.decided")
+        kept_on = await self._keyring.retrying(
             self._store.write, lambda conn: self._keep(conn, job_id, stamp, batch, permitting)
         )
+        crash_point("export.kept")
+        return kept_on
 
     def _keep(
         self, conn: Connection, job_id: bytes, stamp: int, batch: Sequence[int], permitting: frozenset[int]
     ) -> bool:
         """The segments of a batch, with the job's place behind it; False where somebody else has the job now."""
         keys = self._keyring.owner(SHARED)
-        kept = exports.find(conn, keys, self._org, job_id)
-        if kept is None or kept.stamp != stamp:
+        kept = exports.find(conn, keys, self._org, job_id) if exports.hold(conn, self._org, job_id, stamp) else None
+        if kept is None:
             return False
         job = kept.job
         for owner in batch:
@@ -135,6 +139,7 @@ class Exports:
                 exports.save(conn, keys, self._org, job_id, stamp, kept.job, state, self._entropy(NONCE_BYTES))
 
         await self._store.write(work)
+        crash_point("export.ended")
 
 
 def who_of(actor: Actor) -> Who:

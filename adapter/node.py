@@ -16,7 +16,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -30,6 +30,7 @@ from adapter.inbound.intake import Intake
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
 from adapter.lock import lock
+from adapter.notices.endpoint import Endpoints
 from adapter.notices.notifier import Notifier
 from adapter.pipeline import Parts as PipelineParts
 from adapter.pipeline import Pipeline
@@ -37,7 +38,7 @@ from adapter.receiving import Receipt, background, open_journal
 from adapter.rotation import Rotation
 from adapter.services import Parts, Services, assemble
 from adapter.site import Site, adopt_policies, now, open_site
-from adapter.store import messages, outbox
+from adapter.store import messages, outbox, subscriptions
 from ledger.errors import IntegrityError, LedgerError
 
 log = structlog.get_logger()
@@ -91,8 +92,8 @@ class Node:
 
 
 @asynccontextmanager
-async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
-    """A node that is up while the context is open."""
+async def running(folder: Path, *, endpoints: Endpoints | None = None, **flags: object) -> AsyncIterator[Node]:
+    """A node that is up while the context is open. `endpoints` is who subscribers are found by; tests bring theirs."""
     async with AsyncExitStack() as stack:
         stack.callback(lock(folder))
         site = await stack.enter_async_context(open_site(folder, **flags))
@@ -101,11 +102,14 @@ async def running(folder: Path, **flags: object) -> AsyncIterator[Node]:
         journal = await open_journal(stack, site, failed)
         receipt = Receipt(folder, site, journal)
         services = await _services(site, receipt.intakes)
+        if endpoints is not None:
+            services = replace(services, endpoints=endpoints)
         async with AsyncExitStack() as parts:
             pipeline = await _pipeline(parts, receipt, failed)
             services.delivery.heard_by(pipeline.owed)
             background(parts, failed, site.ledger.keep_integrated(_report), "checkpoints")
             background(parts, failed, receipt.replies.run(), "replies")
+            await site.store.write(lambda conn: subscriptions.vacate(conn, site.org))  # as above: nobody else lives
             background(parts, failed, Notifier(services).run(), "notices")
             http_server.check(site.settings.http, folder)
             await parts.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))

@@ -14,27 +14,28 @@ import structlog
 from adapter import logs, tuning
 from adapter.loop import run_loop
 from adapter.node import Node, running
+from adapter.notices.endpoint import Endpoints
 
 log = structlog.get_logger()
 
 LEAVE_S = 14.0
 
 
-def run(folder: Path) -> None:
+def run(folder: Path, endpoints: Endpoints | None = None) -> None:
     """Serve one site. Raises what ended the node for good; returns after a signal."""
     logs.configure()
     tuning.tune()
-    run_loop(_serve(folder))
+    run_loop(_serve(folder, endpoints))
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, endpoints: Endpoints | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     logs.watch(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # before there is a node, it would end the process
-    async with running(folder) as node:
+    async with running(folder, endpoints=endpoints) as node:
         hangup = _Hangup(node)
         loop.add_signal_handler(signal.SIGHUP, hangup)
         tuning.settle()

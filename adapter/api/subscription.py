@@ -82,8 +82,8 @@ async def delete(call: Call) -> Answer:
         (change,) = commit_unit(conn, _unit(call, entry), services.keyring).results
         if change is None:
             raise RuntimeError("a Subscription that stood has a deletion")
-        table.forget(conn, change.rid)
         table.became(conn, change.rid, OFF)
+        table.forget(conn, change.rid)
         return change
 
     change = await services.keyring.retrying(services.store.write, work)

@@ -15,10 +15,11 @@ from adapter.errors import Conflict, NotFound, UsageError
 from adapter.notices import status
 from adapter.operators import record
 from adapter.site import Site, now
-from adapter.store import resources, subscriptions
+from adapter.store import locks, resources, subscriptions
 from adapter.store.engine import Hot
 from adapter.store.names import Numbers
 from adapter.store.subscriptions import ERROR, OFF, REQUESTED, Notice
+from adapter.store.unit import Replace
 from ledger.event import id_bytes, new_id
 
 
@@ -49,6 +50,9 @@ async def revive(site: Site, found: Sequence[Notice], who: str, why: str) -> Non
 
 def _work(conn: Connection, site: Site, found: Sequence[Notice], rids: Sequence[int]) -> None:
     numbers, at = Numbers(Hot(conn)), now()
+    standing = [one for rid in rids if (one := resources.newest(conn, site.keyring, rid)) is not None]
+    locks.take(Hot(conn), site.keyring.organisation(), [Replace(resource) for resource, _ in standing])
+    subscriptions.hold(conn, rids)
     for rid in rids:
         row, stands = subscriptions.standing(conn, site.org, rid), resources.newest(conn, site.keyring, rid)
         if row is None or stands is None or row.status != ERROR:

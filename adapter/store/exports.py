@@ -141,12 +141,18 @@ def save(
     return Hot(conn).run(sql, values) == 1
 
 
+def hold(conn: Connection, org: str, job_id: bytes, stamp: int) -> bool:
+    """Whether the job is still this worker's; nobody cancels it or takes it over until this transaction ends."""
+    sql = "UPDATE job SET stamp = stamp WHERE id = ? AND org = ? AND kind = ? AND stamp = ? AND state = ?"
+    return Hot(conn).run(sql, (job_id, org, EXPORT, stamp, RUNNING)) == 1
+
+
 def drop(conn: Connection, org: str, job_id: bytes) -> None:
-    """Forget a job and its segments."""
+    """Forget a job and its segments: the job first, which waits for a worker that is writing some of them."""
     low, high = _range(job_id, 0, 2**32 - 1)
     hot = Hot(conn)
-    hot.run("DELETE FROM job WHERE org = ? AND kind = ? AND id >= ? AND id <= ?", (org, SEGMENT, low, high))
     hot.run("DELETE FROM job WHERE org = ? AND kind = ? AND id = ?", (org, EXPORT, job_id))
+    hot.run("DELETE FROM job WHERE org = ? AND kind = ? AND id >= ? AND id <= ?", (org, SEGMENT, low, high))
 
 
 def expired(conn: Connection, org: str, before: int) -> list[bytes]:

@@ -9,6 +9,8 @@
   at before a snapshot is taken, and the unit runs again.
 - **Durable** is explicit: `synchronous_commit=on` stands in each connection's own settings, above those of role and
   database.
+- **A COMMIT whose answer was lost** is settled by asking the server, on another connection, what became of the
+  transaction (`pg_xact_status`): done is done, undone runs again. Who cannot be asked leaves it InDoubt.
 - **Away, slow or full** is Unavailable. A connection that broke or timed out is thrown away, and the next unit opens
   another: when the server is back, so are we.
 
@@ -27,7 +29,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, Unavailable
+from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, InDoubt, Unavailable
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
 from adapter.store.postgres_statements import (
@@ -36,7 +38,9 @@ from adapter.store.postgres_statements import (
     SETTLED,
     SNAPSHOT,
     STATEMENTS,
+    XACT,
     Driver,
+    PostgresHot,
     lost,
     of_core,
     ours,
@@ -50,6 +54,8 @@ CONNECT_S = 3.0
 WAIT_S = 5.0  # for a free connection
 COMMAND_S = 10.0  # for the answer to one statement: a server that hangs says nothing
 REST_S = 1.0  # before a lost listener is opened again
+SETTLE_S = 5.0  # for the server to say what became of a transaction whose COMMIT was not answered
+LOOK_S = 0.1  # between two such questions
 SETTINGS = {
     "application_name": "chartbridge",
     "synchronous_commit": "on",
@@ -76,8 +82,8 @@ T = TypeVar("T")
 class Held:
     """One connection: SQLAlchemy's, and the driver's under it."""
 
-    def __init__(self, conn: AsyncConnection, raw: Driver) -> None:
-        self._conn, self.raw = conn, raw
+    def __init__(self, conn: AsyncConnection, raw: Driver, server: Server) -> None:
+        self._conn, self.raw, self._server = conn, raw, server
 
     @classmethod
     async def open(cls, server: Server, settings: dict[str, str]) -> "Held":
@@ -99,7 +105,7 @@ class Held:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as exc:
             raise _unreachable(exc) from exc
         raw = (await conn.get_raw_connection()).driver_connection
-        return cls(conn, cast(Driver, raw))
+        return cls(conn, cast(Driver, raw), server)
 
     @property
     def usable(self) -> bool:
@@ -128,7 +134,7 @@ class Held:
         final = FINAL in said
 
         def unit(conn: Connection) -> T:
-            for name in (FINAL, SNAPSHOT, SETTLED):
+            for name in (FINAL, SNAPSHOT, SETTLED, XACT):
                 conn.info.pop(name, None)
             conn.info.update(said)
             hot = Hot(conn)
@@ -140,11 +146,15 @@ class Held:
                     with suppress(Failed):
                         hot.run("ROLLBACK")
                 raise
-            hot.run("COMMIT")
+            _commit(hot, result, begin)
             return result
 
         try:
             return await self._conn.run_sync(unit)
+        except _Unanswered as exc:
+            self.raw.terminate()
+            await _settle(self._server, exc, final=final)
+            return cast(T, exc.result)
         except Failed as exc:
             raise exc.instead from exc
         except DBAPIError as exc:
@@ -160,6 +170,51 @@ class Held:
             self.raw.terminate()
         with suppress(DBAPIError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await self._conn.close()
+
+
+class _Unanswered(Failed):
+    """COMMIT was sent, and what came back was no answer."""
+
+    def __init__(self, instead: Exception, transaction: str, result: object) -> None:
+        super().__init__(instead)
+        self.transaction, self.result = transaction, result
+
+
+def _commit(hot: Hot, result: object, begin: str) -> None:
+    """Raises _Unanswered where something was written and may stand."""
+    written = hot.transaction() if begin == WRITE and isinstance(hot, PostgresHot) else None
+    try:
+        hot.run("COMMIT")
+    except Failed as exc:
+        if written is None:
+            raise
+        raise _Unanswered(exc.instead, written, result) from exc
+
+
+async def _settle(server: Server, doubt: _Unanswered, *, final: bool) -> None:
+    """Returns where the transaction stands. Raises Again where it does not, InDoubt where nobody can tell."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SETTLE_S
+    while loop.time() < until:
+        state = None
+        with suppress(ChartbridgeError, RuntimeError):  # away still; or a number that the server has not reached
+            state = await _status(server, doubt.transaction)
+        if state == "committed":
+            return
+        if state == "aborted":
+            raise (doubt.instead if final else Again) from doubt
+        await asyncio.sleep(LOOK_S)
+    raise InDoubt("the data store was lost while it committed: look whether it did before trying again") from doubt
+
+
+async def _status(server: Server, transaction: str) -> str | None:
+    held = await Held.open(server, SETTINGS)
+    try:
+        sql = "SELECT pg_xact_status(?::text::xid8)"
+        row = await held.transact(READ, lambda conn: Hot(conn).one(sql, (transaction,)))
+    finally:
+        await held.drop()
+    return row[0] if row else None
 
 
 def _dsn(server: Server) -> str:

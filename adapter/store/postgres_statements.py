@@ -28,6 +28,7 @@ STATEMENTS = 512  # texts that a connection keeps prepared
 # keys in a connection's `info`: this try is the last; the unit has one snapshot; what was settled before it was taken
 FINAL, SNAPSHOT, SETTLED = "chartbridge final try", "chartbridge snapshot", "chartbridge settled"
 UNDER_WAY = 0x7478  # in the upper 16 bits of the advisory locks that say from which block on a unit draws its numbers
+XACT = "chartbridge transaction"  # and the server's number of the transaction, once something asked for it
 
 # SQLSTATEs, by PostgreSQL's appendix A
 LOST_RACE = frozenset({"40001", "40P01"})
@@ -60,13 +61,12 @@ class Driver(Protocol):
 class PostgresHot(Hot, dialect="postgresql"):
     """Statements on one connection, inside the greenlet of its unit. Each text is prepared once a connection."""
 
-    __slots__ = ("_final", "_info", "_raw")
+    __slots__ = ("_info", "_raw")
     several = True
 
     def __init__(self, conn: Connection) -> None:
         self._raw = driver(conn)
         self._info = conn.info
-        self._final = FINAL in self._info
 
     def all(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         return [tuple(row) for row in self._ask(self._raw.fetch(_numbered(sql), *params))]
@@ -120,13 +120,22 @@ class PostgresHot(Hot, dialect="postgresql"):
         return list(self.each_in(f"{sql} ORDER BY {order} FOR UPDATE", sorted(values), params))
 
     def notify(self, channel: str) -> None:
-        self.one("SELECT pg_notify(?, '')", (channel,))
+        row = self.one(f"SELECT {_XACT}, pg_notify(?, '')", (channel,))
+        self._info[XACT] = row[0] if row else None
+
+    def transaction(self) -> str | None:
+        """The server's number of this transaction; None while it has written nothing. Asked for once."""
+        if self._info.get(XACT) is None:
+            row = self.one(f"SELECT {_XACT}")
+            self._info[XACT] = row[0] if row else None
+        found: str | None = self._info[XACT]
+        return found
 
     def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
         try:
             return await_only(answer)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
-            raise ours(exc, final=self._final) from exc
+            raise ours(exc, final=FINAL in self._info) from exc
 
 
 # A unit says first how many blocks of numbers are gone, then draws: whatever it draws is above. Each before the other,
@@ -142,6 +151,7 @@ _FIRST_UNDER_WAY = """
     WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 16 = ?
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+_XACT = "pg_current_xact_id_if_assigned()::text"
 _LOCK = "SELECT count(pg_advisory_xact_lock(?, bucket)) FROM unnest(?::int[]) AS bucket"
 _MARK = re.compile(r"\?(\d*)")
 

@@ -6,6 +6,9 @@ when it is sent, by the gate (`adapter/notices/`).
 
 `live` subscriptions (requested, active) collect notices. What arrived, or was not for its subscriber, is deleted; what
 was given up stays as a dead letter until an operator sends it again or its Subscription is deleted.
+
+Whoever changes one locks in one order: what `locks.py` takes, the row of the subscription, its notices. A change that
+is told of only adds notices, and locks no subscription.
 Source: fhir chapter §5 (outbox), §10 (subscriptions).
 """
 
@@ -167,13 +170,30 @@ def due(conn: Connection, org: str, now: int, limit: int) -> list[int]:
 
 
 def claim(conn: Connection, rid: int, now: int, until: int) -> bool:
-    """Whether this worker sends for it now: nobody else does until then."""
+    """Whether this worker sends for it now: nobody else does until then. `until` is the claim's name, too."""
     sql = "UPDATE subscription SET held_until = ? WHERE rid = ? AND held_until <= ?"
     return Hot(conn).run(sql, (until, rid, now)) == 1
 
 
-def release(conn: Connection, rid: int) -> None:
-    Hot(conn).run("UPDATE subscription SET held_until = 0 WHERE rid = ?", (rid,))
+def renew(conn: Connection, rid: int, held: int, until: int) -> bool:
+    """Hold it longer; False where somebody else holds it now."""
+    sql = "UPDATE subscription SET held_until = ? WHERE rid = ? AND held_until = ?"
+    return Hot(conn).run(sql, (until, rid, held)) == 1
+
+
+def release(conn: Connection, rid: int, held: int) -> None:
+    """Let go of it, unless somebody else holds it now."""
+    renew(conn, rid, held, 0)
+
+
+def vacate(conn: Connection, org: str) -> None:
+    """End every claim. For whoever holds the site alone: the workers that made them are dead."""
+    Hot(conn).run("UPDATE subscription SET held_until = 0 WHERE org = ? AND held_until > 0", (org,))
+
+
+def hold(conn: Connection, rids: Iterable[int]) -> None:
+    """Nobody else changes these until this transaction ends."""
+    Hot(conn).hold("SELECT rid FROM subscription WHERE rid IN (…)", "rid", sorted(rids))
 
 
 def waiting(conn: Connection, rid: int) -> Notice | None:
@@ -186,27 +206,27 @@ def waiting(conn: Connection, rid: int) -> Notice | None:
     return Notice(*found) if found else None
 
 
-def done(conn: Connection, one: Notice, until: int, *, told: bool) -> None:
-    """It arrived, or was not for its subscriber, who must not see a gap in the numbers then."""
+def done(conn: Connection, one: Notice, held: int, until: int, *, told: bool) -> bool:
+    """It arrived, or was not for its subscriber, who must not see a gap in the numbers then. Sent twice, it is counted
+    once. Whether the claim still was this worker's, and is held longer."""
     hot = Hot(conn)
-    hot.run("DELETE FROM notice WHERE n = ?", (one.n,))
-    counted = 1 if told and not one.handshake else 0
-    sql = """
-        UPDATE subscription SET events = events + ?, tries = 0, failing_since = NULL, rest_until = 0, held_until = ?
-        WHERE rid = ?
-    """
-    hot.run(sql, (counted, until, one.subscription))
+    hold(conn, (one.subscription,))
+    gone = hot.run("DELETE FROM notice WHERE n = ?", (one.n,))
+    counted = gone if told and not one.handshake else 0
+    sql = "UPDATE subscription SET events = events + ?, tries = 0, failing_since = NULL, rest_until = 0 WHERE rid = ?"
+    hot.run(sql, (counted, one.subscription))
+    return renew(conn, one.subscription, held, until)
 
 
 def failed(conn: Connection, one: Notice, now: int, rest_until: int) -> None:
     """It did not arrive: all of this subscription waits."""
     hot = Hot(conn)
-    hot.run("UPDATE notice SET tries = tries + 1 WHERE n = ?", (one.n,))
     sql = """
         UPDATE subscription SET tries = tries + 1, failing_since = coalesce(failing_since, ?), rest_until = ?
         WHERE rid = ?
     """
     hot.run(sql, (now, rest_until, one.subscription))
+    hot.run("UPDATE notice SET tries = tries + 1 WHERE n = ?", (one.n,))
 
 
 def give_up(conn: Connection, rid: int, why: str) -> None:

@@ -1,13 +1,16 @@
 """A real site for each test, copied from one that is made once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from adapter.inbound import journal_postgres
+from adapter.settings import FILE, load
 from adapter.store.engine import DataStore, Server
 from tests import databases
 from tests.adapter import nodes
+from tests.faults import process
 
 PAIRING = "5" * 32
 JOURNAL_PAIRING = "00112233445566778899aabbccddeeff"  # of `inbound/site.py`
@@ -55,3 +58,31 @@ def emptied(migrated: Server) -> Server:
     """That database with nothing in it."""
     databases.empty(migrated)
     return migrated
+
+
+def register(folder: Path, notify: str = "") -> None:
+    """Let a site have a client `ward` of its own, which may do everything."""
+    node = load(folder).node
+    lines = [
+        "[access.client.ward]", f'system = "{node.system}"', f'identifier = "{node.identifier}"',
+        'roles = ["clinician", "admin"]', 'scopes = "system/*.cruds"', 'purposes = ["TREAT"]', f'notify = ["{notify}"]',
+    ]  # fmt: skip
+    with (folder / FILE).open("a", encoding="utf-8") as settings:
+        settings.write("\n".join(lines if notify else lines[:-1]) + "\n")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def either_place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[process.Place]:
+    """A site for a node in a process of its own, whose data lies on the one database or the other."""
+    made = process.create(tmp_path / "site")
+    if request.param == "sqlite":
+        yield made
+        return
+    place: Server = request.getfixturevalue("emptied")
+    databases.pair(place, load(made.folder).node.pairing)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("CHARTBRIDGE_STORE__URL", place.url)
+        yield made
+    databases.pair(place, PAIRING)

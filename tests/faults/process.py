@@ -10,7 +10,7 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from adapter import site
 from adapter.http_server import free_port
 
+ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 READY_S = 60.0
 SERVE = "import sys; from pathlib import Path; from adapter.serve import run; run(Path(sys.argv[1]))"
@@ -114,13 +115,20 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(folder: Path, crash_at: str = "", *, output: Path | None = None) -> AsyncIterator[Served]:
+async def serving(
+    folder: Path,
+    crash_at: str = "",
+    *,
+    output: Path | None = None,
+    launch: Sequence[str] = ("-c", SERVE),
+    cwd: Path = ROOT,
+) -> AsyncIterator[Served]:
     """`serve` on this site while the context is open; what is left of it at the end is killed."""
     with (output or folder.parent / "serve.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SERVE, str(folder),
+            sys.executable, *launch, str(folder),
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-            env={**os.environ, "CHARTBRIDGE_CRASH_AT": crash_at},
+            env={**os.environ, "CHARTBRIDGE_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT)}, cwd=cwd,
         )  # fmt: skip
     served = Served(process)
     try:

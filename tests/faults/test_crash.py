@@ -65,6 +65,7 @@ ELSEWHERE = [
     "folder.read", "folder.kept", "folder.answered", "folder.moved", "reply.told", "reply.sent",
     "journal.statement", "migrate.statement", "notice.taken", "notice.sent", "notice.noted",
     "rotate.batch", "rotate.written", "rotate.wrapped", "rotate.recorded",
+    "export.decided", "export.kept", "export.ended",
 ]  # fmt: skip
 POINT = re.compile(r"""(?:crash_point|_step)\("([a-z_.-]+)"\)""")
 

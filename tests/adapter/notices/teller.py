@@ -1,7 +1,7 @@
 """A process that makes changes and tells a subscriber of them, killed at the point that the environment names.
 
-`python -m tests.adapter.notices.teller SITE PORT CA COUNT` works on a site that has a subscription: it writes as many
-Observations as are missing, then sends until nothing waits, and ends.
+`python -m tests.adapter.notices.teller SITE PORT CA COUNT CLAIM` works on a site that has a subscription: it writes as
+many Observations as are missing, then sends until nothing waits, and ends. A claim lasts so many seconds.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from adapter.store.writing import commit_unit
 from tests.adapter.api.conftest import clients, observation
 from tests.adapter.notices.hook import LOOPBACK
 
-SHORT = Pace(first_s=0, most_s=0, claim_s=0.2)
 
+async def main(folder: Path, port: str, authority: str, count: int, claim_s: float) -> None:
+    pace = Pace(first_s=0, most_s=0, claim_s=claim_s)
 
-async def main(folder: Path, port: str, authority: str, count: int) -> None:
     async def resolve(host: str, port: int) -> list[str]:
         return [str(LOOPBACK)]
 
@@ -61,9 +61,9 @@ async def main(folder: Path, port: str, authority: str, count: int) -> None:
         while asyncio.get_running_loop().time() < limit and any(
             waiting for _, waiting, _ in await store.read(lambda conn: subscriptions.every(conn, opened.org))
         ):
-            await Notifier(services, SHORT).once()
+            await Notifier(services, pace).once()
             await asyncio.sleep(0.02)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5])))

@@ -188,7 +188,7 @@ async def test_an_endpoint_that_fails_rests_longer_each_time(here: World) -> Non
     rests = [Pace().rest_ms(tries, 0.0) for tries in range(14)]
     assert rests[:4] == [1000, 2000, 4000, 8000]
     assert rests[-1] == 3_600_000
-    here.later = timedelta(seconds=5)
+    await here.pass_by(timedelta(seconds=5))
     await here.send()
     assert len(here.hook.received) == 2
 
@@ -200,7 +200,7 @@ async def test_after_a_day_it_is_in_error_and_what_waited_is_a_dead_letter(here:
         here.hook.answer = b"HTTP/1.1 500 No\r\n\r\n"
         await here.node.put(observation("o1"), observation("o2"))
         await here.send()
-        here.later = timedelta(hours=24, seconds=1)
+        await here.pass_by(timedelta(hours=24, seconds=1))
         await here.send()
         read = (await ward.get(f"/fhir/Subscription/{made['id']}")).json()
         assert read["status"] == "error"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.crash
 
 
 async def tell(here: World, authority: Path, crash_at: str = "") -> int:
-    arguments = [str(here.node.services.site), str(here.hook.port), str(authority), str(COUNT)]
+    arguments = [str(here.node.services.site), str(here.hook.port), str(authority), str(COUNT), "0.2"]
     environment = {**os.environ, "CHARTBRIDGE_CRASH_AT": crash_at}
     ended = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.adapter.notices.teller", *arguments, cwd=ROOT, env=environment

@@ -20,7 +20,7 @@ def _options() -> Iterator[None]:
 
 
 @pytest.fixture
-def given_up(empty_site: Path, tmp_path: Path) -> Path:
+def given_up(both: None, empty_site: Path, tmp_path: Path) -> Path:
     """A site with one subscription in error and two dead letters."""
 
     async def live() -> None:
@@ -31,7 +31,7 @@ def given_up(empty_site: Path, tmp_path: Path) -> Path:
             here.hook.answer = b"HTTP/1.1 500 No\r\n\r\n"
             await here.node.put(observation("o1"), observation("o2"))
             await here.send()
-            here.later = timedelta(hours=25)
+            await here.pass_by(timedelta(hours=25))
             await here.send()
 
     asyncio.run(live())

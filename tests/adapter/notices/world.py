@@ -14,6 +14,7 @@ from adapter.notices.notifier import Notifier, Pace
 from adapter.notices.wanted import CONTENT
 from adapter.settings import Settings
 from adapter.store import subscriptions
+from adapter.store.engine import Hot
 from adapter.store.subscriptions import Notice, Standing
 from tests.adapter.api.conftest import Json, Node, start
 from tests.adapter.notices.hook import Hook, listening
@@ -61,6 +62,15 @@ class World:
         services = replace(self.node.services, clock=lambda: self.node.services.clock() + self.later)
         for _ in range(turns):
             await Notifier(services, self.pace).once()
+
+    async def pass_by(self, time: timedelta) -> None:
+        """So much time goes by for whoever waits for a subscriber; the store's own clock is nobody's to move."""
+        sql = """
+            UPDATE subscription SET rest_until = rest_until - ?, held_until = held_until - ?,
+              failing_since = failing_since - ?
+        """
+        ms = int(time.total_seconds() * 1000)
+        await self.node.services.store.write(lambda conn: Hot(conn).run(sql, (ms, ms, ms)))
 
     async def standing(self) -> Standing:
         (found,) = await self.node.services.store.read(lambda conn: subscriptions.every(conn, "stadtklinik"))

@@ -20,6 +20,8 @@ from adapter.store.unit import Delete
 from mappings.fhir.codec import decode
 from tests.adapter.api.conftest import Json, Node, consent, observation, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 ASYNC = {"Prefer": "respond-async"}
 PATIENTS = "/fhir/Patient/$export"
 
