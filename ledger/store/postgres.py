@@ -3,8 +3,9 @@
 The head row is locked by whoever appends (`FOR UPDATE`, one second at most), so groups of all processes come one after
 the other and each reads what the one before wrote. `synchronous_commit` is on in each transaction. Triggers refuse
 UPDATE, DELETE and TRUNCATE of entries, ids, ends and checkpoints; a role that does not own the tables has no such right
-in the first place (`GRANTS`). A database holds the shards of one log: an entry's `pos` is its shard's number and its
-index; `entry` is cut into parts of a level-2 tile, and a part cannot hold ids unique for all, so they have a table.
+in the first place (docs/postgres.md). A database holds the shards of one log: an entry's `pos` is its shard's number
+and its index; `entry` is cut into parts of a level-2 tile, and a part cannot hold ids unique for all, so they have a
+table.
 
 Integrating is one process's at a time: a lease by the server's clock, with a token that each new holder raises. A
 checkpoint comes with its token and is refused once another has it.
@@ -62,7 +63,7 @@ CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 # Attached, not created in place: that would wait for everyone who reads the log, a backup too.
 _PART = f"""
 CREATE FUNCTION entry_part(part bigint) RETURNS void LANGUAGE plpgsql
-SECURITY DEFINER SET search_path FROM CURRENT AS $$
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE name text := 'entry_' || part;
 BEGIN
   IF to_regclass(name) IS NULL THEN

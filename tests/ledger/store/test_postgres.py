@@ -268,12 +268,44 @@ async def test_no_row_of_history_is_changed_or_deleted(
     await grow(store, 1, {"2026:0": 0})
     await store.integrate([], StoredCheckpoint(1, Digest(bytes(32)), ""), await store.lead("me", 9) or 0)
     before = server.sql(f"SELECT * FROM {table}", "log")  # noqa: S608 - the names above
-    column = server.sql(f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 1", "log")  # noqa: S608
+    column = first_column(server, table)
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}", f"TRUNCATE {table}"):  # noqa: S608
         with pytest.raises(subprocess.CalledProcessError) as caught:
             server.sql(statement, "log")
         assert "never changed" in caught.value.stderr
     assert server.sql(f"SELECT * FROM {table}", "log") == before != ""  # noqa: S608
+
+
+async def test_a_role_that_owns_nothing_appends_and_signs_and_cannot_rewrite(
+    store: PostgresLogStore, server: databases.PostgresServer, empty_log: Server
+) -> None:
+    """As the page says how to make one."""
+    page = (ROOT / "docs" / "postgres.md").read_text("utf-8")
+    for statement in page.partition("```sql\n")[2].partition("```")[0].replace("_node", "_test").split(";\n"):
+        server.sql(statement, "log")
+    try:
+        place = Server(empty_log.url.replace(f"{databases.USER}@", "chartbridge_test@"))
+        app = await open_log(ServerPool(place, "log"), PAIRING, ORIGIN)
+        server.sql(f"UPDATE head SET size = {(1 << PART_SHIFT) - 2}", "log")  # noqa: S608 - a number
+        await grow(app, 200, {"2026:0": 1}, {7: 1})
+        await grow(app, 3, {}, {7: 2})
+        token = await app.lead("app", 60)
+        signed = StoredCheckpoint(2, Digest(bytes(32)), "")
+        assert token is not None
+        await app.integrate([Tile(0, 0, b"x" * 64)], signed, token)
+        assert await app.newest_checkpoint() == signed
+        for table in ("entry", "entry_id", "ended", "checkpoint"):
+            for statement in (f"UPDATE {table} SET {first_column(server, table)} = NULL", f"DELETE FROM {table}"):  # noqa: S608
+                with pytest.raises(subprocess.CalledProcessError) as caught:
+                    server.sql(f"SET ROLE chartbridge_test; {statement}", "log")
+                assert "permission denied" in caught.value.stderr
+        await app.close()
+    finally:
+        server.sql("DROP OWNED BY chartbridge_test; DROP ROLE chartbridge_test", "log")
+
+
+def first_column(server: databases.PostgresServer, table: str) -> str:
+    return server.sql(f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 1", "log")  # noqa: S608
 
 
 async def test_entries_go_on_in_the_next_part_of_the_table(
