@@ -33,6 +33,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -45,7 +46,9 @@ from adapter.access.scopes import Judgement
 from adapter.access.sight import PRIVATE, Ask, Disclosed, Matches, Sight
 from adapter.access.together import Together
 from adapter.errors import ChartbridgeError, Forbidden, NotFound, Unavailable
+from adapter.seal.blind import keyed_id
 from adapter.seal.keyring import SHARED, Keyring, OwnerKeys
+from adapter.store import ahead, resources
 from adapter.store.engine import DataStore
 from adapter.store.resources import Sealed
 from ledger.commitment import SubjectKey
@@ -178,8 +181,8 @@ class Gate:
         entropy: audit.Entropy,
     ) -> None:
         self._store, self._ledger, self._keyring, self._house = store, ledger, keyring, house
-        self._together = Together(store.read)
         self._keys = keyring.organisation()
+        self._together = Together(store.read, lambda conn, fids: resources.look_ahead(conn, self._keys, fids))
         self._org = self._keys.org
         self._entropy = entropy
         self._permits = Permits(zone, keyring, house)
@@ -196,7 +199,7 @@ class Gate:
         if not judgement.permitted:  # 1
             await self.refuse_scope(ask)
         short = ask.kind == "access.read" and arrange is None  # a read of one version; a record of hundreds is none
-        read = self._together.read if short else self._store.read
+        read = partial(self._together.read, fid=self._named(ask)) if short else self._store.read
         for _ in range(TRIES):
             gathered = await self._keyring.retrying(
                 read, lambda conn: self._gather(conn, ask, judgement, find, arrange)
@@ -215,6 +218,11 @@ class Gate:
             shown = (arranged.items, arranged.total, arranged.more, refs, gathered.txn)
             return Released(*shown, gathered.included, gathered.looked)  # 10
         raise Unavailable("what this access rests on keeps changing; try again", code="basis-ended")
+
+    def _named(self, ask: Ask) -> bytes | None:
+        """What a read of one resource will look for."""
+        kind, slash, logical_id = ask.thing.partition("/")
+        return keyed_id(self._keys.locate, kind, logical_id) if slash else None
 
     async def permitting(self, ask: Ask, wanted: Sequence[int]) -> frozenset[int]:
         """Which of these owners permit an asking now: steps 2, 3 and 5, for what is prepared and not released yet."""
@@ -237,6 +245,12 @@ class Gate:
         self, conn: Connection, ask: Ask, judgement: Judgement, find: Finder, arrange: Arrange | None
     ) -> _Gathered:
         """Steps 2 to 8, in the reader's thread. Raises NeedKeys, and is run again with them."""
+        with ahead.keeping(conn):
+            return self._gathered(conn, ask, judgement, find, arrange)
+
+    def _gathered(
+        self, conn: Connection, ask: Ask, judgement: Judgement, find: Finder, arrange: Arrange | None
+    ) -> _Gathered:
         found = find(conn)
         sight = Sight(conn, ask, self._keyring, self._permits, self._house.scope_matchers)
         sight.know(_owners(found.sealed))  # 2, 3

@@ -31,7 +31,22 @@ class LoopThread:
         return self._loop.is_closed()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.shield(asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop)))
+        """A note to this loop and one back: the library's two kinds of futures cost as much as a short unit of work."""
+        mine = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = mine.create_future()
+
+        def ended(task: asyncio.Task[T]) -> None:
+            try:
+                mine.call_soon_threadsafe(_settle, answer, task)
+            except RuntimeError:  # the caller's loop has closed: nobody waits
+                return
+
+        try:
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(work).add_done_callback(ended))
+        except RuntimeError:  # this one has
+            work.close()
+            raise
+        return await answer
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -51,3 +66,15 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _settle(answer: asyncio.Future[T], task: asyncio.Task[T]) -> None:
+    fault = None if task.cancelled() else task.exception()
+    if answer.done():  # its caller went away
+        return
+    if task.cancelled():
+        answer.cancel()
+    elif fault is not None:
+        answer.set_exception(fault)
+    else:
+        answer.set_result(task.result())

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from adapter.seal.keyring import SHARED
-from adapter.store.engine import Hot
+from adapter.store import ahead
+from adapter.store.engine import Hot, Row
 
 PATIENT, COMPOSITE = "patient", "composite"
 
@@ -27,10 +28,30 @@ class OwnerFacts:
     erased: bool
 
 
+# Of an owner `o` that is one patient, who was never merged: what `alone` reads
+ALONE = """
+    o.kind = 'patient' AND o."into" IS NULL AND NOT EXISTS (SELECT 1 FROM owner m WHERE m."into" = o.owner)
+"""
+
+
+def alone(owner: int, epoch: int, erased_at: int | None) -> tuple[OwnerFacts, ...]:
+    """What `patients` gives of such an owner."""
+    return (OwnerFacts(owner, PATIENT, epoch, erased_at is not None),)
+
+
 def patients(conn: Connection, org: str, owner: int) -> tuple[OwnerFacts, ...]:
     """Every patient whose consent a resource of this owner needs, each survivor before those merged into it."""
     if owner == SHARED:
         return ()
+    kept = ahead.of(conn)
+    if kept is None:
+        return _patients(conn, org, owner)
+    if owner not in kept.facts:
+        kept.facts[owner] = _patients(conn, org, owner)
+    return kept.facts[owner]
+
+
+def _patients(conn: Connection, org: str, owner: int) -> tuple[OwnerFacts, ...]:
     sql = """
         WITH base(owner) AS (SELECT ? UNION SELECT patient FROM owner_member WHERE owner = ?),
              head(owner) AS (SELECT DISTINCT coalesce(o."into", o.owner) FROM owner o JOIN base USING (owner)
@@ -50,6 +71,27 @@ def read_as_one(conn: Connection, org: str, owner: int) -> tuple[int, ...]:
     merged = [facts.owner for facts in patients(conn, org, owner)]
     shared = Hot(conn).each_in("SELECT owner FROM owner_member WHERE patient IN (…)", merged) if merged else ()
     return tuple(dict.fromkeys([*merged, *(row[0] for row in shared)]))
+
+
+def of_patient(conn: Connection, org: str, fid: bytes) -> tuple[int, ...]:
+    """The owners of the record of a Patient by her keyed id, or by an alias's; none where she was never heard of."""
+    sql = f"""
+        SELECT r.owner, o.epoch, o.erased_at, o.org = ? AND {ALONE}, EXISTS (
+          SELECT 1 FROM owner_member b WHERE b.patient = r.owner)
+        FROM resource r LEFT JOIN owner o ON o.owner = r.owner
+        WHERE r.type = 'Patient' AND (r.fid = ? OR r.rid = (SELECT a.rid FROM alias a WHERE a.fid = ?))
+    """  # noqa: S608 - our own
+    rows = Hot(conn).all(sql, (org, fid, fid))
+    return tuple(dict.fromkeys(one for row in rows for one in _read_as_one(conn, org, row)))
+
+
+def _read_as_one(conn: Connection, org: str, row: Row) -> tuple[int, ...]:
+    owner, epoch, erased_at, is_alone, shares = row
+    if not is_alone or shares:
+        return read_as_one(conn, org, owner)
+    if (kept := ahead.of(conn)) is not None:
+        kept.facts[owner] = alone(owner, epoch, erased_at)
+    return (owner,)
 
 
 def epochs(conn: Connection, org: str, owners: Iterable[int]) -> dict[int, int]:

@@ -247,15 +247,9 @@ class _Planner:
 
     def _owners_of(self, ids: Iterable[str]) -> tuple[int, ...]:
         """The owners behind these Patients, through aliases; one who was never seen has what was stored for her."""
-        found = []
-        for logical_id in ids:
-            fid = keyed_id(self.org.locate, "Patient", logical_id)
-            sql = """
-                SELECT r.owner FROM resource r WHERE r.fid = ? AND r.type = 'Patient'
-                UNION SELECT r.owner FROM resource r JOIN alias a ON a.rid = r.rid WHERE a.fid = ?
-            """
-            found += [row[0] for row in self.hot.all(sql, (fid, fid))]
-        return self._family(found)
+        fids = [keyed_id(self.org.locate, "Patient", logical_id) for logical_id in ids]
+        every = [one for fid in fids for one in owners.of_patient(self.conn, self.org.org, fid)]
+        return tuple(dict.fromkeys(every))
 
     def _family(self, found: Iterable[int]) -> tuple[int, ...]:
         every = [one for owner in found for one in owners.read_as_one(self.conn, self.org.org, owner)]

@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, InDoubt, Unavailable
+from adapter.loop import factory
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
 from adapter.store.postgres_statements import (
@@ -64,6 +65,10 @@ SETTINGS = {
     "lock_timeout": "4s",
     "idle_in_transaction_session_timeout": "60s",
     "jit": "off",  # compiling a plan takes longer than any of ours runs
+    # Planning a statement takes longer than running it, and each goes by an index: a plan is made once. But for the
+    # last, one that was made while a table was small would read all of it ever after.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
 }
 _PATIENT = SETTINGS | {  # of a migration
     "statement_timeout": "0",
@@ -298,7 +303,7 @@ class PostgresEngine:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._thread = LoopThread("data-postgres")
+        self._thread = LoopThread("data-postgres", factory())
         self._pool = Pool(server)
         self._listeners: set[asyncio.Task[None]] = set()
 

@@ -15,11 +15,17 @@ from adapter.seal import envelope
 from adapter.seal.blind import keyed_id
 from adapter.seal.envelope import BodyKeys
 from adapter.seal.keyring import Keyring, OrganisationKeys
+from adapter.store import ahead, owners
 from adapter.store.engine import Hot, Row
 from mappings.fhir.codec import Json, decode
 
 COLUMNS = "r.org, r.rid, r.type, r.fid, v.owner, v.ver, v.txn, v.at, v.op, v.body, r.ver"
 _CURRENT = f"SELECT {COLUMNS} FROM resource r LEFT JOIN version v ON v.rid = r.rid AND v.ver = r.ver"  # noqa: S608
+_AHEAD = f"""
+    SELECT {COLUMNS}, o.org = ? AND {owners.ALONE}, o.epoch, o.erased_at
+    FROM resource r LEFT JOIN version v ON v.rid = r.rid AND v.ver = r.ver LEFT JOIN owner o ON o.owner = v.owner
+    WHERE r.fid IN (…)
+"""  # noqa: S608 - our own
 _ANY = f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.rid = r.rid"  # noqa: S608
 
 
@@ -61,11 +67,24 @@ class Sealed:
 
 def current(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str) -> Sealed | None:
     """The newest version under this id or alias, a delete marker too; None when there is none."""
-    hot, fid = Hot(conn), keyed_id(org.locate, resource_type, logical_id)
-    row = hot.one(f"{_CURRENT} WHERE r.fid = ? AND r.type = ?", (fid, resource_type))
+    hot, fid, kept = Hot(conn), keyed_id(org.locate, resource_type, logical_id), ahead.of(conn)
+    row = None if kept is None else kept.rows.get(fid)
+    if row is None or row[2] != resource_type:
+        row = hot.one(f"{_CURRENT} WHERE r.fid = ? AND r.type = ?", (fid, resource_type))
     if row is None or not row[10]:
         row = hot.one(f"{_CURRENT} JOIN alias a ON a.rid = r.rid WHERE a.fid = ? AND r.type = ?", (fid, resource_type))
     return _sealed(row, org.org)
+
+
+def look_ahead(conn: Connection, org: OrganisationKeys, fids: Sequence[bytes]) -> None:
+    """Ask at once what `current` will be asked of these, and who stands behind each; for the snapshot that keeps it."""
+    if (kept := ahead.of(conn)) is None:
+        raise RuntimeError("nothing keeps what this snapshot tells")
+    for row in Hot(conn).each_in(_AHEAD, fids, (org.org,)):
+        *found, is_alone, epoch, erased_at = row
+        kept.rows[row[3]] = tuple(found)
+        if is_alone:
+            kept.facts[row[4]] = owners.alone(row[4], epoch, erased_at)
 
 
 def version(conn: Connection, org: OrganisationKeys, resource_type: str, logical_id: str, ver: int) -> Sealed | None:

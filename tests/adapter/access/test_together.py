@@ -1,7 +1,8 @@
 """Reads that wait together go together, and fail alone."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,17 +23,22 @@ class Store:
 
     def __init__(self) -> None:
         self.hops = 0
+        self.asked: list[list[bytes]] = []
         self.go = asyncio.Event()
+        self.conn = cast(Connection, SimpleNamespace(info={}))
 
     async def read(self, work: Work) -> Any:
         self.hops += 1
         await self.go.wait()
-        return work(cast(Connection, None))
+        return work(self.conn)
+
+    def look_ahead(self, conn: Connection, fids: Sequence[bytes]) -> None:
+        self.asked.append(list(fids))
 
 
 async def test_what_waits_while_a_group_is_out_goes_in_the_next() -> None:
     store = Store()
-    together = Together(store.read)
+    together = Together(store.read, store.look_ahead)
     first = asyncio.create_task(together.read(lambda conn: "first"))
     await asyncio.sleep(0)
     rest = [asyncio.create_task(together.read(number(n))) for n in range(GROUP + 1)]
@@ -45,7 +51,7 @@ async def test_what_waits_while_a_group_is_out_goes_in_the_next() -> None:
 
 async def test_a_failure_is_its_own_callers_only() -> None:
     store = Store()
-    together = Together(store.read)
+    together = Together(store.read, store.look_ahead)
 
     def fail(conn: Connection) -> None:
         raise NotFound("nothing here")
@@ -60,7 +66,7 @@ async def test_a_failure_is_its_own_callers_only() -> None:
 
 async def test_a_caller_that_goes_away_costs_the_others_nothing() -> None:
     store = Store()
-    together = Together(store.read)
+    together = Together(store.read, store.look_ahead)
     gone, kept = (asyncio.create_task(together.read(number(n))) for n in (1, 2))
     await asyncio.sleep(0)
     gone.cancel()
@@ -73,5 +79,16 @@ async def test_a_caller_that_goes_away_costs_the_others_nothing() -> None:
 async def test_a_later_read_finds_the_pump_again() -> None:
     store = Store()
     store.go.set()
-    together = Together(store.read)
+    together = Together(store.read, store.look_ahead)
     assert [await together.read(number(n)) for n in range(3)] == [0, 1, 2]
+
+
+async def test_what_a_group_looks_for_is_asked_once() -> None:
+    store = Store()
+    together = Together(store.read, store.look_ahead)
+    tasks = [asyncio.create_task(together.read(number(n), fid)) for n, fid in enumerate((b"a", None, b"b"))]
+    await asyncio.sleep(0)
+    store.go.set()
+    assert await asyncio.gather(*tasks) == [0, 1, 2]
+    assert store.asked == [[b"a", b"b"]]
+    assert store.conn.info == {}, "nothing outlives its snapshot"
