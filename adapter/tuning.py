@@ -1,4 +1,4 @@
-"""What a service needs of its process, whatever it was started with: files, thread switches, the collector."""
+"""What a service needs of its process, whatever it was started with: files, threads, the collector, no dumps."""
 
 import gc
 import resource
@@ -19,6 +19,7 @@ def tune() -> None:
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the memory of a process that crashed is keys and patients
 
 
 def settle() -> None:

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import text
 
 from adapter.api.call import Answer, Call
 from adapter.errors import ChartbridgeError
@@ -26,7 +25,7 @@ async def readyz(call: Call) -> Answer:
     services = call.services
     failing = []
     try:
-        await services.store.read(lambda conn: conn.execute(text("SELECT 1")).scalar_one())
+        await services.store.check()
     except ChartbridgeError:
         failing.append("store")
     try:

@@ -10,13 +10,14 @@ Source: fhir chapter §5, §8; architecture §4 ("async at the seams").
 """
 
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, insert, inspect, select
 
-from adapter.errors import ConfigurationError, IntegrityFault
+from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
 from adapter.store.migrating import upgrade
 from adapter.store.place import RESTORE, Place, Server
 from adapter.store.sqlite import SqliteFile
@@ -26,6 +27,7 @@ from adapter.store.tables import REVISION, meta
 __all__ = ["RESTORE", "DataStore", "Hot", "Place", "Row", "Server", "check_current", "check_known", "savepoint"]
 
 PAIRING = "pairing"
+REFUSED_S = 3.0  # a write that failed is believed so long
 UPGRADE = "chartbridge db upgrade"
 NEWER = "a later version of Chartbridge has written it: install that one; nothing was changed"
 
@@ -58,6 +60,7 @@ class DataStore:
     def __init__(self, engine: Engine, pairing: str) -> None:
         self.pairing = pairing
         self._engine = engine
+        self._refused: float | None = None  # when a write failed, if none went through since
 
     @classmethod
     def create(cls, place: Place, pairing: str | None = None) -> str:
@@ -97,7 +100,24 @@ class DataStore:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work(conn)` in a transaction that is durable when this returns. Raises Unavailable when it cannot be."""
-        return await self._engine.write(work)
+        try:
+            result = await self._engine.write(work)
+        except Unavailable:
+            self._refused = time.monotonic()
+            raise
+        self._refused = None
+        return result
+
+    async def check(self) -> None:
+        """For who asks whether it can be used: a look, and where writing failed last, a write. Raises Unavailable.
+
+        A full disk may have room for what a check writes; so for a moment the failure speaks for itself.
+        """
+        await self._engine.read(lambda conn: Hot(conn).one("SELECT 1"))
+        if self._refused is not None:
+            if time.monotonic() - self._refused < REFUSED_S:
+                raise Unavailable("the data store cannot be written to now")
+            await self.write(lambda conn: Hot(conn).run("UPDATE meta SET value = value WHERE key = ?", (PAIRING,)))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work(conn)` in one snapshot."""

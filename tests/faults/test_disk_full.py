@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,19 +24,27 @@ SIZE = 24 << 20
 LEFT = 96 << 10  # what the ballast leaves
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+@contextmanager
+def mounted(folder: Path) -> Iterator[Path]:
     """A file system of 24 MB; mounting one needs root."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if os.geteuid() != 0 or mount is None or umount is None:
         pytest.skip("F8: only root can mount a small file system")
     command = [mount, "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode:  # noqa: S603
         pytest.skip("F8: no file system can be mounted here")
-    yield folder
-    subprocess.run([umount, "--lazy", str(folder)], capture_output=True, check=True)  # noqa: S603
+    try:
+        yield folder
+    finally:
+        subprocess.run([umount, "--lazy", str(folder)], capture_output=True, check=True)  # noqa: S603
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with mounted(folder) as found:
+        yield found
 
 
 def fill(folder: Path) -> Path:

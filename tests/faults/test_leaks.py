@@ -8,8 +8,11 @@ Operations chapter §8 (I9) and §9 (F44).
 
 import asyncio
 import base64
+import gzip
 import hashlib
+import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -297,6 +300,9 @@ def _written(text: str) -> Iterator[bytes]:
         yield raw.hex().encode()
         yield raw.hex().upper().encode()
         yield quote_from_bytes(raw, safe="").encode()
+        yield gzip.compress(raw * 3)
+        yield zlib.compress(b"before " + raw)
+    yield json.dumps(text).encode()
     for before in (b"", b"a", b"ab"):
         for after in (b"", b"a", b"ab"):
             yield base64.b64encode(before + text.encode() + after)
