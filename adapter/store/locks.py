@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 
 from adapter.seal.blind import keyed_id, name_of
 from adapter.seal.keyring import OrganisationKeys
-from adapter.store import owners
 from adapter.store.index import LOCATED, OWNER_SAYS, identities
 from adapter.store.names import references
 from adapter.store.statements import Hot
@@ -23,6 +22,15 @@ from adapter.store.unit import Convert, Delete, Entry
 from mappings.fhir.codec import Json
 from mappings.fhir.search import Query
 from mappings.fhir.search_operands import Reference, Token, Uri
+
+# One statement, for each is a round trip; what it locks it has found by then, and locks in order.
+_PATIENTS = """
+    WITH named(owner) AS (SELECT r.owner FROM resource r WHERE r.fid IN (…)
+                          UNION SELECT r.owner FROM alias a JOIN resource r ON r.rid = a.rid WHERE a.fid IN (…)),
+         held(owner, "into") AS (SELECT p.owner, p."into" FROM owner p JOIN named n ON n.owner = p.owner
+                                 WHERE p.kind = 'patient')
+    SELECT o.owner FROM owner o WHERE o.owner IN (SELECT owner FROM held UNION SELECT "into" FROM held)
+"""
 
 
 def take(hot: Hot, org: OrganisationKeys, entries: Iterable[Entry], criteria: Iterable[Query] = ()) -> None:
@@ -77,12 +85,4 @@ def _fid(org: OrganisationKeys, reference: str) -> bytes:
 
 def _hold_patients(hot: Hot, org: OrganisationKeys, names: Iterable[str]) -> None:
     """Whom these names lead to, and into whom they were merged."""
-    fids = [_fid(org, name) for name in names]
-    through = "SELECT r.owner FROM alias a JOIN resource r ON r.rid = a.rid WHERE a.fid IN (…)"
-    found = {
-        row[0] for sql in ("SELECT owner FROM resource WHERE fid IN (…)", through) for row in hot.each_in(sql, fids)
-    }
-    merged = 'SELECT owner, "into" FROM owner WHERE kind = ? AND owner IN (…)'
-    rows = hot.each_in(merged, sorted(found), (owners.PATIENT,))
-    wanted = {owner for row in rows for owner in row if owner is not None}
-    hot.hold("SELECT owner FROM owner WHERE owner IN (…)", "owner", sorted(wanted))
+    hot.hold(_PATIENTS, "o.owner", [_fid(org, name) for name in names])

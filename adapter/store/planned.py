@@ -13,13 +13,9 @@ from adapter.store.index import Postings
 from adapter.store.names import Known, Names
 from mappings.fhir.schema import schema
 
-_VERSION = """
-    INSERT INTO version(rid, ver, org, owner, gen, txn, at, op, schema, same, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_RESOURCE = """
-    INSERT INTO resource(rid, org, type, fid, owner, ver, txn, updated, deleted, clock)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_VERSION = "INTO version(rid, ver, org, owner, gen, txn, at, op, schema, same, body)"
+_RESOURCE = "INTO resource(rid, org, type, fid, owner, ver, txn, updated, deleted, clock)"
+_CHANGED = """
     ON CONFLICT(rid) DO UPDATE SET owner = excluded.owner, ver = excluded.ver, txn = excluded.txn,
       updated = excluded.updated, deleted = excluded.deleted, clock = excluded.clock
 """
@@ -69,8 +65,8 @@ class Planned:
         """Rows first, then what hangs on them."""
         old, new = self._edges(self._before), self._edges(self._after)
         hot, org = self._hot, self._org
-        hot.many(_VERSION, self._versions)
-        hot.many(_RESOURCE, [self._resource(known, txn) for known in self._rows.values()])
+        hot.insert(_VERSION, self._versions)
+        hot.insert(_RESOURCE, [self._resource(known, txn) for known in self._rows.values()], _CHANGED)
         for known in self._rows.values():
             known.new = False
         hot.many("UPDATE resource SET clock = ? WHERE rid = ?", [(clock, rid) for rid, clock in self._clocks.items()])

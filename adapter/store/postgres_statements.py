@@ -49,6 +49,7 @@ class Driver(Protocol):
     async def fetch(self, sql: str, *params: Any) -> list[Any]: ...
     async def fetchrow(self, sql: str, *params: Any) -> Any: ...
     async def execute(self, sql: str, *params: Any) -> str: ...
+    async def prepare(self, sql: str) -> Any: ...
     async def executemany(self, sql: str, rows: Collection[Sequence[Any]]) -> None: ...
     async def add_listener(self, channel: str, heard: Callable[..., None]) -> None: ...
     def add_termination_listener(self, lost: Callable[..., None]) -> None: ...
@@ -83,14 +84,24 @@ class PostgresHot(Hot, dialect="postgresql"):
         if rows:
             self._ask(self._raw.executemany(_numbered(sql), list(rows)))
 
-    def insert(self, into: str, rows: Sequence[Row]) -> None:
-        """The driver sends them all before it waits."""
+    def insert(self, into: str, rows: Sequence[Row], conflict: str = "") -> None:
+        """One statement, its columns as arrays: a row of its own costs the server as much as a statement."""
         if rows:
-            self.many(f"INSERT {into} VALUES ({','.join('?' * len(rows[0]))})", rows)  # noqa: S608 - our own names
+            types = self._types(f"INSERT {into} VALUES ({','.join('?' * len(rows[0]))})")  # noqa: S608 - our own names
+            columns = ",".join(f"?::{kind}[]" for kind in types)
+            sql = f"INSERT {into} SELECT * FROM unnest({columns}) {conflict}"  # noqa: S608
+            self.run(sql, [list(column) for column in zip(*rows, strict=True)])
+
+    def _types(self, sql: str) -> tuple[str, ...]:
+        """Of the parameters of a statement, as the server knows them; asked once."""
+        if (known := _TYPES.get(sql)) is None:
+            statement = self._ask(self._raw.prepare(_numbered(sql)))
+            known = _TYPES[sql] = tuple(one.name for one in statement.get_parameters())
+        return known
 
     def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[Row]:
         if values:
-            yield from self.all(sql.replace("IN (…)", "= ANY(?)"), [*params, list(values)])
+            yield from self.all(sql.replace("IN (…)", f"= ANY(?{len(params) + 1})"), [*params, list(values)])
 
     def draw(self) -> int:
         row = self.one(_DRAW, (UNDER_WAY << 48,))
@@ -153,6 +164,7 @@ _FIRST_UNDER_WAY = """
 """
 _XACT = "pg_current_xact_id_if_assigned()::text"
 _LOCK = "SELECT count(pg_advisory_xact_lock(?, bucket)) FROM unnest(?::int[]) AS bucket"
+_TYPES: dict[str, tuple[str, ...]] = {}
 _MARK = re.compile(r"\?(\d*)")
 
 

@@ -63,16 +63,16 @@ class SqliteHot(Hot, dialect="sqlite"):
         if rows:
             self._raw.executemany(sql, rows)
 
-    def insert(self, into: str, rows: Sequence[Row]) -> None:
+    def insert(self, into: str, rows: Sequence[Row], conflict: str = "") -> None:
         """Some dozens a statement: each step of a statement gives the interpreter lock away, and a busy event loop
         takes its time to give it back."""
         whole = len(rows) - len(rows) % TOGETHER
         if rows:
             row = f"({','.join('?' * len(rows[0]))})"
-            sql = f"INSERT {into} VALUES {','.join([row] * TOGETHER)}"  # noqa: S608 - our own names
+            sql = f"INSERT {into} VALUES {','.join([row] * TOGETHER)} {conflict}"  # noqa: S608 - our own names
             for start in range(0, whole, TOGETHER):
                 self._raw.execute(sql, [value for one in rows[start : start + TOGETHER] for value in one])
-            self._raw.executemany(f"INSERT {into} VALUES {row}", rows[whole:])  # noqa: S608
+            self._raw.executemany(f"INSERT {into} VALUES {row} {conflict}", rows[whole:])  # noqa: S608
 
     def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[Row]:
         for start in range(0, len(values), 32):

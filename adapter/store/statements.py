@@ -69,8 +69,8 @@ class Hot:
     def many(self, sql: str, rows: Collection[Sequence[Any]]) -> None:
         raise NotImplementedError
 
-    def insert(self, into: str, rows: Sequence[Row]) -> None:
-        """Many rows `INTO table(columns)`."""
+    def insert(self, into: str, rows: Sequence[Row], conflict: str = "") -> None:
+        """Many rows `INTO table(columns)`, no two of one key; `conflict` is the clause for what is there already."""
         raise NotImplementedError
 
     def each_in(self, sql: str, values: Sequence[Any], params: Sequence[Any] = ()) -> Iterator[Row]:
