@@ -245,7 +245,10 @@ class Vault:
 
     async def put_details(self, details: Sequence[Detail]) -> None:
         """Make details durable before their entries. The first sealed bytes stand; a retry keeps them young."""
-        rows = [(detail.id, detail.subject, detail.at, detail.sealed) for detail in details]
+        first = {
+            detail.id: detail for detail in reversed(details)
+        }  # in one order: two that retry the same wait in line
+        rows = [(detail.id, detail.subject, detail.at, detail.sealed) for _, detail in sorted(first.items())]
         await self._tables.change(
             Change(_PUT_DETAIL, rows), again=True, before_commit=lambda: self._step("append.details_written")
         )

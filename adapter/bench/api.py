@@ -77,7 +77,7 @@ class _Known:
 def _engine(folder: Path, server: database.Database | None, bare: int, seconds: float, size: int) -> Standing:
     """One database, a file or a server: everything that is measured with it."""
     name = f"PostgreSQL {server.version}" if server else "SQLite"
-    place = sites.make(folder, url=server.url if server else "")
+    place = sites.make(folder, urls={"store": server.url} if server else {})
     asking, small = _Asking(name, place, bare, seconds), max(size // TENTH, 2 * records.RESERVED)
     with process.running("adapter.bench.served", "node", str(place.folder)) as node:
         asking.begin()

@@ -31,10 +31,18 @@ class Database:
     folder: Path
     pid: int
     version: str
+    binaries: Path
 
     @property
     def url(self) -> str:
         return f"postgresql://{USER}@/postgres?host={self.folder}"
+
+    def new(self, name: str) -> str:
+        """The URL of another database, which is made."""
+        made = _run([self.binaries / "createdb", "-h", self.folder, "-U", USER, name])
+        if made.returncode:
+            raise Unavailable("the database could not be made")
+        return f"postgresql://{USER}@/{name}?host={self.folder}"
 
     def memory_mb(self) -> float:
         """What the server and its children hold, each shared page once (PSS), in MB; 0 where the system does not
@@ -68,7 +76,7 @@ def running(binaries: Path) -> Iterator[Database]:
         if made.returncode:
             raise Unavailable("the database server could not be made")
         with _serving(binaries, folder) as server:
-            yield Database(folder, server.pid, _version(binaries))
+            yield Database(folder, server.pid, _version(binaries), binaries)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,24 +1,21 @@
 """The ledger: appends with commitments, vault and details; proofs.
 
 What runs is the ledger's own (`Ledger.append` on the files of a real site): one client, then sixty-four, each waiting
-for its receipt before its next event. An event is a permitted read, the commonest there is. Source: ledger chapter §20.
+for its receipt before its next event; then sixty-four of four processes on PostgreSQL (`ledger_processes.py`). An event
+is a permitted read, the commonest there is. Source: ledger chapter §20.
 """
 
 import asyncio
-import os
 import time
-from collections import deque
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
-from adapter.bench import probes, sites
+from adapter.bench import ledger_processes, probes, sites
 from adapter.bench.figure import Figure, Probe, number
+from adapter.bench.ledger_clients import Clients
 from adapter.bench.probes import Latencies
 from adapter.loop import run_loop
 from adapter.site import open_site
-from ledger.commitment import SubjectKey
-from ledger.event import Event, RequiresEpoch, RequiresRef
 from ledger.log import Ledger
 from ledger.merkle import verify_inclusion
 
@@ -27,25 +24,18 @@ CLIENTS = 64
 P99_TIMES, P99_MORE_S = 8, 0.5e-3
 RATE_TIMES, RATE = 4, 12_000
 PROOF_US = 50
-SUBJECTS = 500
 PROOFS = 2_000
-TURNS = 6
-READY_A_SECOND = 20_000  # events made before a turn
-BASIS_INDEX = 2  # the first policy that a new log adopts
-
-# As long as what the gate seals about a read.
-DETAIL = b'{"v":1,"client":"clinic","organisation":{"system":"urn:oid:2.999.1","value":"hospital"}}'.ljust(420)
 
 
 def measure(folder: Path, seconds: float) -> list[Figure]:
     """One client, sixty-four, and proofs over what they wrote."""
     place = sites.make(folder / "ledger")
-    return run_loop(_measure(place.folder, folder, seconds))
+    return [*run_loop(_measure(place.folder, folder, seconds)), *ledger_processes.measure(folder, seconds)]
 
 
 async def _measure(site: Path, folder: Path, seconds: float) -> list[Figure]:
     async with open_site(site) as opened:
-        clients = _Clients(opened.ledger, opened.org)
+        clients = Clients(opened.ledger, opened.org)
         integrating = asyncio.create_task(opened.ledger.keep_integrated(_raise))
         await clients.run(CLIENTS, seconds / 4)  # until the WAL has its length and all code has run
         one, beside_one, _ = await clients.beside(folder, 1, seconds)
@@ -58,61 +48,6 @@ async def _measure(site: Path, folder: Path, seconds: float) -> list[Figure]:
 
 def _raise(error: Exception) -> None:
     raise error
-
-
-class _Clients:
-    """Clients of one log, each with patients of its own."""
-
-    def __init__(self, ledger: Ledger, org: str) -> None:
-        self._ledger, self._org = ledger, org
-        self._basis = f"{ledger.shard}:{BASIS_INDEX}"
-        self._subjects = [SubjectKey.of(10_000 + n, os.urandom(32)) for n in range(SUBJECTS)]
-        self._numbers = count()
-
-    async def beside(self, folder: Path, clients: int, seconds: float) -> tuple[Latencies, Latencies, float]:
-        """A run and its fsync probe, taking turns; and what the run took, in seconds."""
-        found = disk = Latencies(())
-        taken = 0.0
-        for _ in range(TURNS):
-            disk += await asyncio.to_thread(probes.fsync, folder, seconds / (2 * TURNS))
-            answered, turn = await self.run(clients, seconds / TURNS)
-            found += answered
-            taken += turn
-        return found, disk, taken
-
-    async def run(self, clients: int, seconds: float) -> tuple[Latencies, float]:
-        """The times of the appends of some `seconds`, and how long those were. Their events stand ready: they are the
-        load, and must not be what is measured."""
-        taken: list[float] = []
-        events = deque(self._read(next(self._numbers)) for _ in range(int(seconds * READY_A_SECOND)))
-        started = time.perf_counter()
-        await asyncio.gather(*(self._client(taken, events, started + seconds) for _ in range(clients)))
-        return Latencies.of(taken), time.perf_counter() - started
-
-    async def _client(self, taken: list[float], events: deque[Event], end: float) -> None:
-        while (started := time.perf_counter()) < end:
-            await self._ledger.append([events.popleft() if events else self._read(next(self._numbers))])
-            taken.append(time.perf_counter() - started)
-
-    def _read(self, number: int) -> Event:
-        subject = self._subjects[number % SUBJECTS]
-        secret = {
-            "actor": "clinic",
-            "subject": f"o-{subject.row}",
-            "purpose": "TREAT",
-            "content": f"{number:064x}",
-            "basis": self._basis,
-        }
-        return Event(
-            "access.read",
-            self._ledger.new_id(),
-            self._org,
-            outcome="permit",
-            subject_key=subject,
-            secret=secret,
-            detail=DETAIL,
-            requires=(RequiresRef(self._basis), RequiresEpoch(subject.row, 1)),
-        )
 
 
 def _one(found: Latencies, disk: Latencies) -> Figure:

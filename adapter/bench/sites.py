@@ -1,8 +1,10 @@
 """Sites to be measured: made in a folder of the run, on free ports of this machine."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from adapter.access.grant import grant
 from adapter.access.token import issue, load
@@ -39,18 +41,17 @@ class Place:
         return issue(key, given, audience=audience, life_s=3600, now=now(), entropy=os.urandom)
 
 
-def make(folder: Path, *, url: str = "") -> Place:
-    """A new site in a new folder, its data in the database of `url` where there is one. Not in a running event loop.
+def make(folder: Path, *, urls: Mapping[str, str] = MappingProxyType({})) -> Place:
+    """A new site in a new folder; `urls` of the databases that hold `store`, `ledger`, `vault`, where files do not. Not
+    in a running event loop.
 
     Its client may read and write.
     """
     http_port, mllp_port = free_port(HOST), free_port(HOST)
-    url_file = folder.with_suffix(".url") if url else None
-    if url_file is not None:
-        write_private(url_file, url.encode())
-    made = create(
-        folder, org="hospital", name="Hospital", http_port=http_port, mllp_port=mllp_port, url_files={"store": url_file}
-    )
+    files = {section: folder.with_suffix(f".{section}") for section in urls}
+    for section, file in files.items():
+        write_private(file, urls[section].encode())
+    made = create(folder, org="hospital", name="Hospital", http_port=http_port, mllp_port=mllp_port, url_files=files)
     text = (made / FILE).read_text("utf-8")
     (made / FILE).write_text(text.replace(READS, WRITES), "utf-8")
     return Place(made, load_settings(made), mllp_port)

@@ -92,14 +92,16 @@ GUARDS = tuple(f"{table}.{name}" for table in _KEPT for name in ("stays", "stays
 
 _ENTRY = "SELECT pos, id, leaf, body FROM entry"
 _FIND = "SELECT pos, id, leaf, body FROM entry WHERE pos = (SELECT pos FROM entry_id WHERE id = $1)"
-_LOCK = "SELECT size, last_t FROM head WHERE shard = $1 FOR UPDATE"
-# One answer for three questions: a round trip under the lock is everybody's.
-_FACTS = """SELECT 1, e.pos, e.id, e.leaf, e.body, '' FROM entry_id i JOIN entry e USING (pos) WHERE i.id = ANY($1)
+_LOCK = "SELECT FROM head WHERE shard = {} FOR UPDATE"
+# One answer for all that is asked, one statement for all that is written: a round trip under the lock is everybody's.
+_FACTS = """SELECT 0, size, ''::bytea, ''::bytea, ''::bytea, last_t FROM head WHERE shard = $4
+UNION ALL SELECT 1, e.pos, e.id, e.leaf, e.body, '' FROM entry_id i JOIN entry e USING (pos) WHERE i.id = ANY($1)
 UNION ALL SELECT 2, pos, ''::bytea, ''::bytea, ''::bytea, ref FROM ended WHERE ref = ANY($2)
 UNION ALL SELECT 3, epoch, ''::bytea, ''::bytea, ''::bytea, subject::text FROM subject_epoch WHERE subject = ANY($3)"""
 _INSERT = """WITH added AS (
     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[]) AS a(pos, id, leaf, body)
-), named AS (INSERT INTO entry_id(id, pos) SELECT id, pos FROM added)
+), named AS (INSERT INTO entry_id(id, pos) SELECT id, pos FROM added
+), moved AS (UPDATE head SET size = $6, last_t = $7 WHERE shard = $5)
 INSERT INTO entry(pos, id, leaf, body) SELECT pos, id, leaf, body FROM added"""
 _END = "INSERT INTO ended(ref, pos) SELECT * FROM unnest($1::text[], $2::bigint[])"
 _EPOCH = """INSERT INTO subject_epoch(subject, epoch) SELECT * FROM unnest($1::bigint[], $2::bigint[])
@@ -170,14 +172,13 @@ class PostgresLogStore:
         """`decide` runs again where a connection is lost: what was committed after all is then among its facts."""
 
         async def work(connection: Connection) -> D:
-            head = Head(*await connection.fetchrow(_LOCK, self._shard))
             self._step("append.head_locked")
-            decided = decide(await self._facts(connection, head, question))
+            decided = decide(await self._facts(connection, question))
             await self._insert(connection, decided.writes)
             self._step("append.entries_written")
             return decided
 
-        decided = await self._transact(work)
+        decided = await self._transact(work, _LOCK.format(self._shard))
         if decided.writes.entries:
             self._part = max(self._part, self._part_of(decided.writes.entries[-1]))
         self._step("append.entries_committed")
@@ -234,14 +235,17 @@ class PostgresLogStore:
     async def close(self) -> None:
         await self._server.close()
 
-    async def _facts(self, connection: Connection, head: Head, question: Question) -> Facts:
+    async def _facts(self, connection: Connection, question: Question) -> Facts:
         """Read after the lock: a statement sees all that was committed before it began."""
+        head = Head()
         entries: dict[bytes, Entry] = {}
         ended: dict[str, int] = {}
         epochs: dict[int, int] = {}
-        asked = (list(question.ids), list(question.refs), list(question.subjects))
-        for kind, number, event_id, leaf, body, name in await connection.fetch(_FACTS, *asked) if any(asked) else ():
-            if kind == 1:
+        asked = (list(question.ids), list(question.refs), list(question.subjects), self._shard)
+        for kind, number, event_id, leaf, body, name in await connection.fetch(_FACTS, *asked):
+            if kind == 0:
+                head = Head(number, name)
+            elif kind == 1:
                 entries[event_id] = self._entry((number, event_id, leaf, body))
             elif kind == 2:
                 ended[name] = number & _INDEX
@@ -255,18 +259,19 @@ class PostgresLogStore:
         for part in range(max(self._part + 1, self._part_of(writes.entries[0])), self._part_of(writes.entries[-1]) + 1):
             await connection.execute("SELECT entry_part($1)", part)
         rows = [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
+        head = (self._shard, writes.head.size, writes.head.last_t)
         if len(rows) < COPY_ROWS:
-            await connection.execute(_INSERT, *map(list, zip(*rows, strict=True)))
+            await connection.execute(_INSERT, *map(list, zip(*rows, strict=True)), *head)
         else:
             ids = [(event_id, pos) for pos, event_id, _, _ in rows]
             await connection.copy_records_to_table("entry", records=rows, columns=("pos", "id", "leaf", "body"))
             await connection.copy_records_to_table("entry_id", records=ids, columns=("id", "pos"))
+            await connection.execute(_MOVE, *head)
         if writes.ended:
             ended = [self._base + index for index in writes.ended.values()]
             await connection.execute(_END, list(writes.ended), ended)
         if writes.epochs:
             await connection.execute(_EPOCH, list(writes.epochs), list(writes.epochs.values()))
-        await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t)
 
     async def _hold(self, connection: Connection, token: int) -> None:
         """Nobody takes the lease over, nor integrates, before this transaction ends."""
@@ -301,9 +306,9 @@ class PostgresLogStore:
         with failures(KIND, StoreError):
             return await look(self._server, lambda connection: connection.fetch(sql, *values))
 
-    async def _transact(self, work: Work[T]) -> T:
+    async def _transact(self, work: Work[T], first: str = "") -> T:
         with failures(KIND, StoreError):
-            return await transact(self._server, work, again=True)
+            return await transact(self._server, work, again=True, first=first)
 
 
 def _checkpoint(row: Any) -> StoredCheckpoint:

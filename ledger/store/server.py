@@ -77,14 +77,15 @@ class InDoubt(ServerError):
         self.args = ("no connection in a commit: it may be done",)
 
 
-async def transact(server: Server, work: Work[T], *, again: bool) -> T:
+async def transact(server: Server, work: Work[T], *, again: bool, first: str = "") -> T:
     """`work` in one transaction, durable when this returns. `again`: it may be done twice, which does nothing more.
+    `first` is a statement that goes with its beginning, without a round trip of its own.
 
     A connection that was lost before the commit is no matter: the next has another. Raises ServerError; InDoubt.
     """
     doubt = False
     for tried in range(1, TRIES + 1):
-        unit = _Unit(work)
+        unit = _Unit(work, f"{BEGIN}; {first}" if first else BEGIN)
         try:
             return await server.run(unit.run)
         except ServerLost as lost:
@@ -111,12 +112,12 @@ async def look(server: Server, work: Work[T]) -> T:
 class _Unit:
     """One try; whether it came as far as its commit."""
 
-    def __init__(self, work: Callable[[Connection], Coroutine[Any, Any, Any]]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[Connection], Coroutine[Any, Any, Any]], begin: str) -> None:
+        self._work, self._begin = work, begin
         self.committing = False
 
     async def run(self, connection: Connection) -> Any:
-        await connection.execute(BEGIN)
+        await connection.execute(self._begin)
         result = await self._work(connection)
         self.committing = True
         if await connection.execute("COMMIT") != "COMMIT":

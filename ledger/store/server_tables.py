@@ -6,13 +6,15 @@ Source: ledger chapter §9; PostgreSQL 15, "Routine Vacuuming".
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import count
+from itertools import chain, count
 
 from ledger.errors import LedgerError
 from ledger.store.server import TAKEN, Connection, Server, ServerError, failures, look, transact
-from ledger.store.tables import Change, Row, Taken, nothing
+from ledger.store.tables import VALUES, Change, Row, Taken, nothing
+
+ROWS = 64  # of one INSERT
 
 
 class ServerTables:
@@ -73,9 +75,24 @@ async def _rows(connection: Connection, sql: str, values: Iterable[object]) -> l
 async def _change(connection: Connection, change: Change) -> int:
     if len(change.rows) == 1:
         return int((await connection.execute(_numbered(change.sql), *change.rows[0])).rpartition(" ")[2])
-    if change.rows:
+    several = VALUES.fullmatch(change.sql)
+    if change.rows and several is None:
         await connection.executemany(_numbered(change.sql), change.rows)
+    elif several is not None:
+        for some in _powers(change.rows):
+            marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
+            await connection.execute(_numbered(f"{several[1]} {marks}{several[2]}"), *chain.from_iterable(some))
     return len(change.rows)
+
+
+def _powers(rows: Sequence[Sequence[object]]) -> Iterator[Sequence[Sequence[object]]]:
+    """Few lengths, each a statement that the connection has prepared already."""
+    start, size = 0, ROWS
+    while start < len(rows):
+        while len(rows) - start < size:
+            size //= 2
+        yield rows[start : start + size]
+        start += size
 
 
 @lru_cache(maxsize=256)

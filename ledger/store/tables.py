@@ -19,7 +19,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 _TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
-_VALUES = re.compile(r"(INSERT .* VALUES) \([?, ]+\)(.*)", re.DOTALL)
+VALUES = re.compile(r"(INSERT .* VALUES) \([?, ]+\)(.*)", re.DOTALL)
 
 
 class Taken(LedgerError):
@@ -124,7 +124,7 @@ class SqliteTables:
 
 
 def _run(connection: sqlite3.Connection, change: Change) -> int:
-    if len(change.rows) > 1 and (several := _VALUES.fullmatch(change.sql)):
+    if len(change.rows) > 1 and (several := VALUES.fullmatch(change.sql)):
         insert_rows(connection, several[1], [tuple(row) for row in change.rows], several[2])
         return len(change.rows)
     return connection.executemany(change.sql, change.rows).rowcount
