@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from adapter.store.engine import Hot
 from adapter.store.unit import Delete
 from mappings.fhir.codec import decode
 from mappings.fhir.validate import validate
@@ -288,3 +289,27 @@ async def test_no_log_line_and_no_row_holds_what_is_told(here: World, capfd: pyt
         for hidden in (b"Canary", b"hook.example.org", b"patient=p1"):
             assert hidden not in raw
     assert json.loads(here.hook.received[0].body)["resourceType"] == "Bundle"
+
+
+# Another organisation -----------------------------------------------------------------------------------------------
+
+
+async def test_what_another_organisation_is_told_follows_the_patient_s_consent(here: World) -> None:
+    """It cannot register one itself; one that acts for it is decided by the gate as it would be: each time."""
+    await here.node.put(patient())
+    async with here.node.client() as ward:
+        await here.make(ward, here.subscription(content="full-resource"))
+        await here.node.services.store.write(lambda conn: Hot(conn).run("UPDATE subscription SET client = 'north'"))
+        await here.node.put(observation("before"))
+        await here.send()
+        assert here.hook.received == [], "across borders nothing is permitted"
+        granted = await ward.post("/fhir/Consent", json=consent())
+        await here.node.put(observation("during"))
+        await here.send()
+        assert [one.focus()["resource"]["id"] for one in here.hook.received] == ["during"]  # type: ignore[index]
+        here.hook.received.clear()
+        await here.node.put(observation("late"))
+        over = granted.json() | {"status": "inactive"}
+        assert (await ward.put(f"/fhir/Consent/{over['id']}", json=over)).status_code == 200
+        await here.send()
+    assert here.hook.received == [], "written under the consent, and sent after its end"
