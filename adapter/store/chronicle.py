@@ -27,7 +27,8 @@ _ORDER = "ORDER BY v.txn DESC, v.rid DESC, v.ver DESC LIMIT ?"
 
 def floor(conn: Connection, since: int) -> int:
     """The first transaction of that time or later, in milliseconds: nothing before it needs to be looked at."""
-    row = Hot(conn).one("SELECT coalesce(min(txn), ?) FROM txn WHERE at >= ?", (NEWEST[0], since))
+    # `+ 0`, for a database that takes the least of a key walks the keys from the first one on
+    row = Hot(conn).one("SELECT coalesce(min(txn + 0), ?) FROM txn WHERE at >= ?", (NEWEST[0], since))
     return int(row[0]) if row and since else 0
 
 

@@ -222,7 +222,7 @@ class _Planner:
         if self.txn is None:
             return []
         sql = """
-            SELECT DISTINCT v.rid FROM version v CROSS JOIN resource r
+            SELECT v.rid FROM version v CROSS JOIN resource r
             WHERE r.rid = v.rid AND v.ver > 1 AND v.txn > ? AND r.type = ?
         """
         return [row[0] for row in self.hot.all(sql, (self.txn, resource_type))]
