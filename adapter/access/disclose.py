@@ -94,7 +94,7 @@ Include = Callable[[Sequence[Disclosed]], Included]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Candidates of one snapshot, the search's own judge of them, and what tells where a next page would be cut.
+    """Candidates of one snapshot, the search's own judge of them, and the transaction that a next page is cut at.
 
     `follow`: a search that looks at other resources makes its judge, and its way to what it includes, from a Sight.
     `beyond`: more candidates of the same snapshot, of one that goes on until a page is full; it is told how many may be
@@ -103,7 +103,7 @@ class Found:
 
     sealed: Sequence[Sealed]
     matches: Matches | None = None
-    cut: Callable[[], int] = lambda: 0
+    txn: int = 0
     follow: Callable[[Sight], tuple[Matches, Include | None]] | None = None
     beyond: Callable[[int], Sequence[Sealed]] | None = None
 
@@ -272,9 +272,8 @@ class Gate:
         total_owners = {item.owner: None for item in counted}
         total_owners.update((owner, None) for item in counted for owner in decided.rests.get(item.rid, ()))
         looked = Looked(decided.candidates, decided.matched, len(decided.shown))
-        txn = found.cut() if arranged.more else 0
         withheld = tuple(decided.withheld | sight.hidden)
-        return _Gathered(arranged, included, sight.permits, tuple(total_owners), withheld, txn, looked)
+        return _Gathered(arranged, included, sight.permits, tuple(total_owners), withheld, found.txn, looked)
 
     def _decide(
         self, sight: Sight, sealed: Sequence[Sealed], within: Mapping[str, Matches | None], decided: _Decided

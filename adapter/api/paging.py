@@ -5,7 +5,6 @@ query, a transaction that had ended by page one and the place where the last pag
 FHIR R4 §3.1.0.2 (paging).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -60,10 +59,14 @@ def page_of(call: Call, pairs: Pairs) -> Page:
     return Page(cursor.query, cursor.after, cursor.key, cursor.txn, count(cursor.query))
 
 
-def cut_of(conn: Connection, page: Page) -> Callable[[], int]:
-    """Where the pages after this one are cut: at page one's transaction, or at one that has ended by now."""
-    txn = page.txn
-    return Hot(conn).settled if txn is None else lambda: txn
+def cut_of(conn: Connection, page: Page, candidates: int) -> int:
+    """Where the pages after this one are cut: at page one's transaction, or at one that has ended by now.
+
+    Asked before anything is opened: a snapshot that cannot tell is taken again. No page follows one that holds all.
+    """
+    if page.txn is not None:
+        return page.txn
+    return Hot(conn).settled() if candidates > page.count > 0 else 0
 
 
 def links(call: Call, page: Page, end: End | None) -> list[tuple[str, str]]:

@@ -157,7 +157,8 @@ class _Searching:
         found = [one for chosen in plans for one in self._candidates(conn, chosen)]
         follower = Follower(conn, keyring.organisation(), self.services.base, txn)
         found.sort(key=lambda sealed: sealed.rid)
-        return Found(found, None, cut_of(conn, self.page), lambda sight: self._follow(follower, sight, plans))
+        cut = cut_of(conn, self.page, len(found))
+        return Found(found, None, cut, lambda sight: self._follow(follower, sight, plans))
 
     def _candidates(self, conn: Connection, chosen: Plan) -> list[Sealed]:
         consulted: list[str] = []

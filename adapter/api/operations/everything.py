@@ -104,9 +104,8 @@ class _Reading:
         mine = [line for line in lines if line.rank == record.PATIENT]
         self._patients, self._listed = frozenset(one.rid for one in mine), {one.rid: one.rank for one in listed}
         chosen = [line for line in mine if line.rid not in self._listed] + listed
-        return Found(
-            record.sealed(conn, self._org, chosen, self._page.txn), self._wanted.matches, cut_of(conn, self._page)
-        )
+        cut = cut_of(conn, self._page, len(listed))
+        return Found(record.sealed(conn, self._org, chosen, self._page.txn), self._wanted.matches, cut)
 
     def _is_wanted(self, line: Line) -> bool:
         """By what is known of a row unopened. A row that was deleted since page one is still on a later page."""
