@@ -78,8 +78,10 @@ def _engine(folder: Path, server: database.Database | None, bare: int, seconds: 
     """One database, a file or a server: everything that is measured with it."""
     name = f"PostgreSQL {server.version}" if server else "SQLite"
     place = sites.make(folder, urls={"store": server.url} if server else {})
-    asking, small = _Asking(name, place, bare, seconds), max(size // TENTH, 2 * records.RESERVED)
+    small = max(size // TENTH, 2 * records.RESERVED)
     with process.running("adapter.bench.served", "node", str(place.folder)) as node:
+        pids = (node.pid, server.pid) if server else (node.pid,)
+        asking = _Asking(name, place, bare, seconds, pids)
         asking.begin()
         measures = asking.at(small), asking.at(size)
         memory = Memory(node.family_mb(), server.memory_mb() if server else 0.0)
@@ -92,10 +94,10 @@ def _engine(folder: Path, server: database.Database | None, bare: int, seconds: 
 
 
 class _Asking:
-    """One running node, filled and asked."""
+    """One running node, filled and asked; `pids` are its own and its server's."""
 
-    def __init__(self, name: str, place: sites.Place, bare: int, seconds: float) -> None:
-        self._name, self._place, self._bare, self._seconds = name, place, bare, seconds
+    def __init__(self, name: str, place: sites.Place, bare: int, seconds: float, pids: Sequence[int]) -> None:
+        self._name, self._place, self._bare, self._seconds, self._pids = name, place, bare, seconds, pids
         self._records, self._known, self._count = records.Records(), _Known(), 0
         self._chance = random.Random(1)  # noqa: S311 - which resources are asked for, the same in each run
 
@@ -128,14 +130,19 @@ class _Asking:
         first, self._count = self._count, (size - records.RESERVED) // records.RESOURCES
         progress(f"{self._name}: filling up to {size:,} resources …")
         each = -(-(self._count - first) // CHUNKS)
-        ours, bare = [], []
+        ours, bare, spent = [], [], 0.0
         for start in range(first, self._count, each):
             numbers = range(start, min(start + each, self._count))
+            before = self._processor_s()
             ours.append(self._send(map(self._records.transaction, numbers), clients=CLIENTS))
+            spent += self._processor_s() - before
             bare.append(self._ask(self._bare, ["/fhir/Basic/x"], Line.INGEST.connections, self._seconds / TURNS))
         started = time.perf_counter()
         self._settle()
-        return Measure(reduce(add, ours), reduce(add, bare), time.perf_counter() - started)
+        return Measure(reduce(add, ours), reduce(add, bare), spent, time.perf_counter() - started)
+
+    def _processor_s(self) -> float:
+        return sum(map(process.processor_s, self._pids))
 
     def _send(self, transactions: Iterable[bytes], *, clients: int) -> Outcome:
         token = self._place.token()
@@ -195,14 +202,13 @@ class _Asking:
         self._check(paths[0], finds)
         port, part = self._place.http_port, self._seconds / TURNS
         self._ask(port, paths, line.connections, part)  # warm
-        turns = [
-            (
-                self._ask(port, paths, line.connections, part),
-                self._ask(self._bare, ["/fhir/Basic/x"], line.connections, part / 2),
-            )
-            for _ in range(TURNS)
-        ]
-        return Measure(reduce(add, (one for one, _ in turns)), reduce(add, (two for _, two in turns)))
+        ours, bare, spent = [], [], 0.0
+        for _ in range(TURNS):
+            before = self._processor_s()
+            ours.append(self._ask(port, paths, line.connections, part))
+            spent += self._processor_s() - before
+            bare.append(self._ask(self._bare, ["/fhir/Basic/x"], line.connections, part / 2))
+        return Measure(reduce(add, ours), reduce(add, bare), spent)
 
     def _check(self, path: str, finds: int) -> None:
         answer = get(f"http://{HOST}:{self._place.http_port}{path}", self._place.token())

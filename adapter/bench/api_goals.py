@@ -37,16 +37,23 @@ class Line(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A line and the bare route beside it; `behind_s`: how long the log went on afterwards."""
+    """A line and the bare route beside it; what node and server had of the processors for it; `behind_s`: how long the
+    log went on afterwards."""
 
     ours: Outcome
     bare: Outcome
+    processor_s: float
     behind_s: float = 0.0
 
     @property
     def share(self) -> float:
         """Its rate in rates of the bare route."""
         return self.ours.rate / self.bare.rate
+
+    @property
+    def processor_ms(self) -> float:
+        """Of a request."""
+        return self.processor_s * 1000 / len(self.ours.latencies.ordered)
 
     def p_ms(self, share: float) -> float:
         return self.ours.latencies.percentile(share) * 1000
@@ -108,26 +115,33 @@ def _goal(line: Line, measure: Measure, rate: float) -> tuple[str, bool | None]:
 def _note(line: Line, measure: Measure) -> str:
     times = ", ".join(f"p{round(share * 100)} {number(measure.p_ms(share))}" for share in (0.5, 0.95, 0.99))
     behind = f"; all logged {measure.behind_s:.1f} s later" if line is Line.INGEST else ""
-    return f"{line.connections} at a time, {times} ms{behind}" + (f"; mark {line.mark}" if line.mark else "")
+    cost = f"{number(measure.processor_ms)} ms of a processor"
+    return f"{line.connections} at a time, {times} ms, {cost}{behind}" + (f"; mark {line.mark}" if line.mark else "")
 
 
 def _growth(area: str, one: Standing) -> Figure:
     """How many times longer a request takes in the larger site: the worst of the lines, and each."""
     small, large = one.measures
-    grown = {line: small[line].share / large[line].share for line in large}
+    grown = {line: _apart(small[line], large[line]) for line in large}
     what = f"{one.name}: growth from {one.sizes[0]:,} to {one.sizes[1]:,}"
     return _worst(area, what, grown, GROWTH)
 
 
 def _distance(area: str, first: Standing, other: Standing) -> Figure:
     """How many times longer a request takes with the other database: the worst of the lines, and each."""
-    apart = {line: first.measures[1][line].share / other.measures[1][line].share for line in other.measures[1]}
+    apart = {line: _apart(first.measures[1][line], other.measures[1][line]) for line in other.measures[1]}
     return _worst(area, f"{other.name} to {first.name}", apart, DISTANCE)
 
 
-def _worst(area: str, what: str, times: Mapping[Line, float], most: float) -> Figure:
-    value = max(times.values())
-    note = ", ".join(f"{line.name.lower()} {time:.2f}" for line, time in times.items())
+def _apart(one: Measure, other: Measure) -> tuple[float, float]:
+    """How many times longer the other's request takes, and how many times more of the processors."""
+    spent = other.processor_ms / one.processor_ms if one.processor_ms else 0.0
+    return one.share / other.share, spent
+
+
+def _worst(area: str, what: str, times: Mapping[Line, tuple[float, float]], most: float) -> Figure:
+    value = max(time for time, _ in times.values())
+    note = ", ".join(f"{line.name.lower()} {time:.2f} ({spent:.2f})" for line, (time, spent) in times.items())
     return Figure(area, what, value, "×", f"≤ {most}", value <= most, note=note)
 
 

@@ -3,6 +3,7 @@
 A process is ready when it writes one line to its standard output, and ends when its standard input is closed.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -41,6 +42,13 @@ def pss_mb(pid: int) -> float:
     """What a process holds, of a page that it shares its share."""
     shares = [line.split()[1] for line in _read(pid, "smaps_rollup").splitlines() if line.startswith("Pss:")]
     return sum(map(int, shares)) * 1024 / 1e6
+
+
+def processor_s(pid: int) -> float:
+    """What a process and its children, ended ones too, have had of the processors, in seconds."""
+    fields = _read(pid, "stat").rpartition(")")[2].split()[11:15]
+    ticks = sum(map(int, fields[:2])) + sum(map(int, fields[2:]))
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(map(processor_s, children(pid)))
 
 
 def children(pid: int) -> list[int]:

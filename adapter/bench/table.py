@@ -19,7 +19,7 @@ from adapter.errors import UsageError
 
 SCHEMA = "chartbridge.bench/1"
 HEADINGS = ("what", "measured", "probe of the same run", "ratio", "goal", "reached", "more")
-WIDTH = 250  # columns of the table on a narrower terminal: a line that wraps is easier to read than a column that does
+WIDTH = 300  # columns of the table on a narrower terminal: a line that wraps is easier to read than a column that does
 
 # a folder of the run, the seconds of each measurement, the resources of the site that the API is asked about
 AREAS: dict[str, Callable[[Path, float, int], list[Figure]]] = {

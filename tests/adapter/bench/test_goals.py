@@ -57,7 +57,7 @@ def test_an_append_is_held_against_the_slowest_fsync() -> None:
 
 
 def measure(rate: int = 100, bare: int = 9_000, *, ms: float = 1.0) -> Measure:
-    return Measure(outcome(rate, latency_s=ms / 1000), outcome(bare))
+    return Measure(outcome(rate, latency_s=ms / 1000), outcome(bare), 0.5)
 
 
 @pytest.mark.parametrize(
