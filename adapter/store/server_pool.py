@@ -28,7 +28,7 @@ SETTINGS = {
     "timezone": "UTC",
     "statement_timeout": "8s",
     "lock_timeout": "1s",
-    "idle_in_transaction_session_timeout": "10s",  # who holds the head of the log and says nothing more
+    "idle_in_transaction_session_timeout": "3s",  # a process that stopped while it holds the head of the log
     "jit": "off",
 }
 BUSY = "53300"  # too_many_connections

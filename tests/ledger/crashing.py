@@ -12,8 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from adapter.store.place import Server
+from adapter.store.server_pool import ServerPool
+from ledger import vault_server
 from ledger.event import Event, RequiresRef, new_id
 from ledger.log import Ledger
+from ledger.store import postgres
 from ledger.store.base import LogStore
 from ledger.store.sqlite import open_log
 from ledger.vault import Vault, open_vault
@@ -49,9 +53,16 @@ def killing(step: str, passes: int) -> Callable[[str], None]:
     return hook
 
 
-def node(folder: Path, hook: Callable[[str], None]) -> tuple[Ledger, LogStore, Vault]:
-    store = open_log(folder / "log", PAIRING, ORIGIN, hook)
-    vault = open_vault(folder / "vault", PAIRING, step=hook)
+async def node(folder: Path, hook: Callable[[str], None]) -> tuple[Ledger, LogStore, Vault]:
+    """On the files of a folder, or on the databases whose URLs stand in these."""
+    store: LogStore
+    if (folder / "log").read_bytes().startswith(b"postgresql://"):
+        log, keys = (ServerPool(Server((folder / name).read_text(), 3), name) for name in ("log", "vault"))
+        store = await postgres.open_log(log, PAIRING, ORIGIN, hook)
+        vault = await vault_server.open_vault(keys, PAIRING, step=hook)
+    else:
+        store = open_log(folder / "log", PAIRING, ORIGIN, hook)
+        vault = open_vault(folder / "vault", PAIRING, step=hook)
     return ledger_of(store, vault, www=folder / "www", step=hook), store, vault
 
 
@@ -65,7 +76,7 @@ async def caller(ledger: Ledger, numbers: range) -> None:
 
 
 async def main(folder: Path, step: str, passes: int) -> None:
-    ledger, _, _ = node(folder, killing(step, passes))
+    ledger, _, _ = await node(folder, killing(step, passes))
     await ledger.start()
     await caller(ledger, range(1))
     await asyncio.gather(*(caller(ledger, range(1 + n, ROUNDS * CALLERS, CALLERS)) for n in range(CALLERS)))

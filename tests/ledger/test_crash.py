@@ -3,16 +3,19 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from adapter.store.place import Server
 from ledger.event import id_bytes
 from ledger.merkle import root_of
 from ledger.note import open_checkpoint
 from ledger.store.base import no_step
 from ledger.store.sqlite import create_log
 from ledger.vault import create_vault
+from tests import databases
 from tests.ledger.conftest import ORIGIN, PAIRING, SIGNER
 from tests.ledger.crashing import event, node
 
@@ -30,6 +33,8 @@ STEPS = [
     "publish.tiles_written",
     "publish.checkpoint_written",
 ]
+# where another engine stands behind the step; the others are the same code
+ON_SERVER = ["append.details_written", "append.entries_written", "append.entries_committed", "integrate.stored"]
 
 
 def run_until_killed(folder: Path, step: str, passes: int) -> dict[int, str]:
@@ -45,8 +50,27 @@ def run_until_killed(folder: Path, step: str, passes: int) -> dict[int, str]:
 async def test_acknowledged_is_durable(tmp_path: Path, step: str) -> None:
     create_log(tmp_path / "log", PAIRING, ORIGIN)
     create_vault(tmp_path / "vault", PAIRING)
-    acknowledged = run_until_killed(tmp_path, step, 1) | run_until_killed(tmp_path, step, 5)
-    ledger, store, vault = node(tmp_path, no_step)
+    await survives(tmp_path, step)
+
+
+@pytest.mark.crash
+@pytest.mark.postgres
+@pytest.mark.parametrize("step", ON_SERVER)
+async def test_acknowledged_is_durable_on_a_server(
+    tmp_path: Path, step: str, server: databases.PostgresServer, empty_log: Server, empty_vault: Server
+) -> None:
+    (tmp_path / "log").write_text(empty_log.url)
+    (tmp_path / "vault").write_text(empty_vault.url)
+    await survives(tmp_path, step, lambda: server.sql("UPDATE lease SET until = now()", "log"))
+
+
+async def survives(tmp_path: Path, step: str, later: Callable[[], object] = lambda: None) -> None:
+    """Killed twice at this step, started again, and asked. `later` is when a lease of the dead has run out."""
+    acknowledged = run_until_killed(tmp_path, step, 1)
+    later()
+    acknowledged |= run_until_killed(tmp_path, step, 5)
+    later()
+    ledger, store, vault = await node(tmp_path, no_step)
     await ledger.start()
 
     for number, ref in acknowledged.items():

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -311,11 +312,15 @@ def first_column(server: databases.PostgresServer, table: str) -> str:
 async def test_entries_go_on_in_the_next_part_of_the_table(
     store: PostgresLogStore, server: databases.PostgresServer, empty_log: Server
 ) -> None:
+    """Also while somebody reads it and does not end, as a backup does."""
     size = 1 << PART_SHIFT
     server.sql(f"UPDATE head SET size = {size - 2}", "log")  # noqa: S608 - a number
+    reader = await asyncpg.connect(empty_log.url)
+    await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM entry")
     await grow(store, 5)
     again = await open_log(ServerPool(empty_log, "log"), PAIRING, ORIGIN)
     await grow(again, 200)
+    await reader.close()
     assert await again.entries(size - 2, size + 3) == [entry(index) for index in range(size - 2, size + 3)]
     assert len(await store.leaves(0, size + 999)) == 205
     assert await store.find(entry(size + 1).id) == entry(size + 1)
@@ -426,6 +431,36 @@ async def test_the_lease_is_one_holders_until_it_runs_out_or_is_given_back(
     assert await store.lead("a", 60) is None
     await store.lead("b", 0)
     assert await store.lead("a", 60) == 3
+
+
+async def test_a_process_starts_while_others_append_sign_and_publish(
+    store: PostgresLogStore, empty_log: Server, spare_vault: Vault, tmp_path: Path
+) -> None:
+    """What it reads, one after the other, moves on between."""
+    first = ledger_of(store, spare_vault, www=tmp_path)
+    await first.start()
+    await first.append([policy()])
+    going = True
+
+    async def go_on() -> None:
+        while going:
+            await first.append([policy() for _ in range(37)])
+            await first.integrate()
+
+    working = asyncio.create_task(go_on())
+    other = await open_log(ServerPool(empty_log, "other"), PAIRING, ORIGIN)
+    for _ in range(15):
+        ledger = ledger_of(other, spare_vault, www=tmp_path)
+        await ledger.start()
+        assert (await check(other, SIGNER.verifier, RULES)).faults == []
+        following = await ledger.follow()
+        assert following is not None
+        assert following.size <= ledger.size
+        await ledger.close()
+    going = False
+    await working
+    assert await ledger.follow() == await first.integrate()
+    await other.close()
 
 
 async def test_one_who_lost_the_lease_stores_nothing(store: PostgresLogStore, server: databases.PostgresServer) -> None:
