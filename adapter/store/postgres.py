@@ -34,6 +34,7 @@ from adapter.loop import factory
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
 from adapter.store.postgres_statements import (
+    FAULTS,
     FINAL,
     REFUSED,
     SETTLED,
@@ -107,7 +108,7 @@ class Held:
             conn = await engine.connect()
         except DBAPIError as exc:
             raise _unreachable(of_core(exc)) from exc
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as exc:
+        except (*FAULTS, ValueError) as exc:
             raise _unreachable(exc) from exc
         raw = (await conn.get_raw_connection()).driver_connection
         return cls(conn, cast(Driver, raw), server)
@@ -130,7 +131,7 @@ class Held:
     async def _settled(self) -> int:
         try:
             return await settled_now(self.raw)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        except FAULTS as exc:
             meant = ours(exc, final=True)
             raise (meant.instead if isinstance(meant, Failed) else meant) from exc
 
@@ -173,7 +174,7 @@ class Held:
         """Close it, without a word where it hangs."""
         if not self.usable:
             self.raw.terminate()
-        with suppress(DBAPIError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(DBAPIError, *FAULTS):
             await self._conn.close()
 
 
@@ -348,7 +349,7 @@ class PostgresEngine:
 async def _listen(server: Server, channel: str, wake: Callable[[], None]) -> None:
     """Hear a channel for ever; a connection that is lost is opened again."""
     while True:
-        with suppress(ChartbridgeError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(ChartbridgeError, *FAULTS):
             held = await Held.open(server, SETTINGS)
             try:
                 ended = asyncio.Event()

@@ -40,6 +40,10 @@ AWAY = ("08", "25006", "53", "55P03", "57", "58")  # connection, standby, resour
 # how many blocks of numbers have been drawn, read off the sequence
 _GONE = f"(CASE WHEN is_called THEN last_value + {NUMBERS - 1} ELSE last_value - 1 END) / {NUMBERS}"
 
+# What the driver raises. The internal one is it where the server's last word came while nobody asked: it is out of
+# step then, and its connection of no use.
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
 T = TypeVar("T")
 
 
@@ -145,7 +149,7 @@ class PostgresHot(Hot, dialect="postgresql"):
     def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
         try:
             return await_only(answer)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        except FAULTS as exc:
             raise ours(exc, final=FINAL in self._info) from exc
 
 
@@ -214,7 +218,9 @@ def _instead(error: BaseException | None, state: str) -> Exception:
         return IntegrityFault("the data store is damaged", hint=RESTORE)
     if state.startswith((*AWAY, *REFUSED)):
         return Unavailable(f"the data store cannot be used now (SQLSTATE {state})")
-    if isinstance(error, OSError | TimeoutError) or (isinstance(error, asyncpg.InterfaceError) and lost(error)):
+    if isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError) or (
+        isinstance(error, asyncpg.InterfaceError) and lost(error)
+    ):
         return Unavailable("the data store cannot be used now (no connection)")
     return RuntimeError("a statement of the data store is wrong")
 

@@ -16,7 +16,7 @@ from adapter.errors import ChartbridgeError, ConfigurationError, Unavailable
 from adapter.loop import factory
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
-from adapter.store.postgres_statements import REFUSED, lost
+from adapter.store.postgres_statements import FAULTS, REFUSED, lost
 from ledger.store.server import ServerError, ServerLost, Work
 
 CONNECT_S = 3.0
@@ -33,8 +33,6 @@ SETTINGS = {
 }
 BUSY = "53300"  # too_many_connections
 GONE = ("08", "57P")  # connection exceptions; ended by an operator, crashed, starting
-# The internal one is raised where the server's last word came while nobody asked: its driver is out of step then.
-FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 T = TypeVar("T")
 

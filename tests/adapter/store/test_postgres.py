@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -165,6 +165,17 @@ def test_a_url_that_leads_nowhere_is_told_without_its_password(url: str) -> None
 def test_a_database_that_is_not_there_is_a_fault_of_the_configuration(server: databases.PostgresServer) -> None:
     with pytest.raises(ConfigurationError, match="3D000"):
         DataStore.open(Server(server.url("none")), PAIRING)
+
+
+def test_a_connection_that_an_operator_ends_is_one_503_at_most_and_never_an_error_of_ours(
+    store: DataStore, server: databases.PostgresServer
+) -> None:
+    """What is on its way when the server's last word comes is told as away; the next unit has another connection."""
+    for _ in range(8):
+        store.read_now(lambda conn: Hot(conn).one("SELECT 1"))
+        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'store'")
+        with suppress(Unavailable):
+            store.write_now(lambda conn: Hot(conn).one("SELECT 1"))
 
 
 # --- units of work ---------------------------------------------------------------------------------------------------
