@@ -14,10 +14,11 @@ from ledger.clock import Clock, utc_now
 from ledger.errors import ConflictError, StorageError
 from ledger.store.base import Step, no_step
 from ledger.store.file import create_file, memory_connection, open_file
-from ledger.store.tables import Change, SqliteTables, Tables, Taken
+from ledger.store.tables import Change, Row, SqliteTables, Tables, Taken
 from ledger.store.thread import ConnectionThread, ReaderPool
 
 KIND = "vault"
+SOUGHT = 100_000  # details looked through at once
 
 SCHEMA = """
 CREATE TABLE subject(
@@ -100,6 +101,7 @@ _REWRAP = {
     "subject": """UPDATE subject SET wrapped = ?, kek_id = ?
         WHERE kek_id = ? AND org = ? AND "row" = ? AND gen = ? AND destroyed_at IS NULL""",
 }
+_SEEK = "SELECT rowid FROM detail WHERE subject = ? AND rowid > ? AND rowid <= ?"
 _DESTROY = """UPDATE subject SET wrapped = NULL, destroyed_at = ?
     WHERE org = ? AND "row" = ? AND destroyed_at IS NULL"""
 _PUT_DETAIL = """INSERT INTO detail(id, subject, at, sealed) VALUES (?, ?, ?, ?)
@@ -158,11 +160,13 @@ class Vault:
     async def destroy_subject(self, org: str, row: int, at: datetime) -> int:
         """Destroy every generation of a subject's key, and her details; the number of details. Idempotent.
 
-        The details are sought by a reader first, because `detail` has no index by subject (one more random page each
-        append); the writer then looks only at what came since.
+        The details are sought by a reader first, some at a time, because `detail` has no index by subject (one more
+        random page each append); the writer then looks only at what came since.
         """
         last = await self._tables.last("detail")
-        found = await self._tables.ask("SELECT rowid FROM detail WHERE subject = ? AND rowid <= ?", row, last)
+        found: list[Row] = []
+        for start in range(0, last, SOUGHT):
+            found += await self._tables.ask(_SEEK, row, start, min(start + SOUGHT, last))
         _, _, late = await self._tables.change(
             Change(_DESTROY, [(milliseconds(at), org, row)]),
             Change("DELETE FROM detail WHERE rowid = ?", found),

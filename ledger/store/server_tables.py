@@ -15,6 +15,7 @@ from ledger.store.server import TAKEN, Connection, Server, ServerError, failures
 from ledger.store.tables import VALUES, Change, Row, Taken, nothing
 
 ROWS = 64  # of one INSERT
+REWRITE_S = 600.0
 
 
 class ServerTables:
@@ -65,7 +66,11 @@ class ServerTables:
 
 
 async def _rewrite(connection: Connection, table: str) -> None:
-    await connection.execute(f"VACUUM (FULL) {table}")
+    await connection.execute("SET statement_timeout = 0")
+    try:
+        await connection.execute(f"VACUUM (FULL) {table}", timeout=REWRITE_S)
+    finally:
+        await connection.execute("RESET statement_timeout")
 
 
 async def _rows(connection: Connection, sql: str, values: Iterable[object]) -> list[Row]:

@@ -58,6 +58,16 @@ async def test_a_destroyed_subject_is_gone_with_her_details_and_never_comes_back
         await vault.add_subjects(ORG, [key(7)])
 
 
+async def test_details_of_a_subject_are_found_wherever_they_lie(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.vault.SOUGHT", 10)
+    await vault.add_subjects(ORG, [key(7)])
+    await vault.put_details([detail(number, subject=7 if number % 3 else 8) for number in range(1, 100)])
+    assert await vault.destroy_subject(ORG, 7, AT) == 66
+    left = await vault.details([detail(number).id for number in range(1, 100)])
+    assert {one.subject for one in left.values()} == {8}
+    assert len(left) == 33
+
+
 async def test_a_destroyed_key_is_in_no_file_of_the_vault(tmp_path: Path) -> None:
     create_vault(tmp_path / "vault", PAIRING)
     vault = open_vault(tmp_path / "vault", PAIRING)

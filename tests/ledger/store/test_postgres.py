@@ -158,7 +158,7 @@ class _Losing:
     def __init__(self, connection: Any, done: list[bool]) -> None:
         self._connection, self._done = connection, done
 
-    async def execute(self, query: str, *values: Any) -> str:
+    async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
         if query != "COMMIT" or not self._done:
             return str(await self._connection.execute(query, *values))
         if self._done.pop(0):
