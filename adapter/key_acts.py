@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter.errors import Unavailable
-from adapter.lock import is_served, lock
+from adapter.lock import alone, is_served
 from adapter.operators import record
 from adapter.rotation import Rotation
 from adapter.seal.pkcs11_kek import open_kek
@@ -41,7 +41,7 @@ async def rotate(folder: Path, uri: str, who: str) -> Outcome:
             await _carried_out(site, folder)
             return Outcome(old, new, None)
         with ExitStack() as stack:
-            stack.callback(lock(folder))
+            stack.callback(alone(folder))
             done = await Rotation(site.keks, site.vault, site.ledger, site.org).run()
             await site.ledger.integrate()
     return Outcome(old, new, done.count if done else None)

@@ -1,37 +1,66 @@
-"""The site's lock: one process at a time serves a site, or changes its stores.
+"""The site's locks: one process at a time serves a site as a whole, or changes its stores.
 
-The kernel gives it back when the process ends, however it ends; the file stays and means nothing by itself.
+Roles in processes of their own share a lock beside it (`join`): they bind neither each other nor a whole node, and a
+change of the stores waits for them, too (`alone`), as far as they run on this folder.
+
+The kernel gives a lock back when the process ends, however it ends; the files stay and mean nothing by themselves.
 """
 
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from adapter.errors import Unavailable
 
-LOCK = "lock"
+LOCK, ROLES = "lock", "lock.roles"
 
 
 def lock(folder: Path) -> Callable[[], None]:
     """Take the site for this process; what is returned gives it back. Raises Unavailable."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    return _take(folder / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def join(folder: Path) -> Callable[[], None]:
+    """Be one of the roles of the site; what is returned ends it. Waits for who only looks."""
+    return _take(folder / ROLES, fcntl.LOCK_SH)
+
+
+def alone(folder: Path) -> Callable[[], None]:
+    """Take the site when no role runs on it either. Raises Unavailable."""
+    stack = ExitStack()
+    stack.callback(lock(folder))
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        stack.callback(_take(folder / ROLES, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    except Unavailable:
+        stack.close()
+        raise
+    return stack.close
+
+
+def is_served(folder: Path) -> bool:
+    """Whether a process holds the site, or roles of it run."""
+    return _is_held(folder / LOCK, fcntl.LOCK_SH) or _is_held(folder / ROLES, fcntl.LOCK_EX)
+
+
+def _take(file: Path, how: int) -> Callable[[], None]:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, how)
     except OSError as exc:
         os.close(descriptor)
         raise Unavailable("another process serves this site", hint="stop it first") from exc
     return partial(os.close, descriptor)
 
 
-def is_served(folder: Path) -> bool:
-    """Whether a process holds the site."""
-    if not (folder / LOCK).exists():
+def _is_held(file: Path, how: int) -> bool:
+    if not file.exists():
         return False
-    descriptor = os.open(folder / LOCK, os.O_RDWR)
+    descriptor = os.open(file, os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:

@@ -19,14 +19,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import structlog
 from sqlalchemy import Connection
 
 from adapter import http_server, wire
 from adapter.access.deliver import Delivery
 from adapter.api.app import create_app
 from adapter.children import Children
+from adapter.duty import Duty
 from adapter.inbound.intake import Intake
+from adapter.inbound.journal import CHANNEL as JOURNAL
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
 from adapter.lock import lock
@@ -34,14 +35,13 @@ from adapter.notices.endpoint import Endpoints
 from adapter.notices.notifier import Notifier
 from adapter.pipeline import Parts as PipelineParts
 from adapter.pipeline import Pipeline
-from adapter.receiving import Receipt, background, open_journal
+from adapter.receiving import ALL_PORTS, MLLP_PORTS, Receipt, background, listen, open_journal
+from adapter.role import keep_folders, report, sign_last
 from adapter.rotation import Rotation
 from adapter.services import Parts, Services, assemble
 from adapter.site import Site, adopt_policies, now, open_site
-from adapter.store import messages, outbox, subscriptions
-from ledger.errors import IntegrityError, LedgerError
-
-log = structlog.get_logger()
+from adapter.store import leases, messages, outbox, replies, subscriptions
+from ledger.errors import ConflictError
 
 
 @dataclass(slots=True)
@@ -81,7 +81,8 @@ class Node:
         org, last = self.site.org, self.journal.last
         if self.pipeline.waiting:
             return False
-        mark = await self.site.store.read(lambda conn: messages.mark(conn, org))
+        upto = leases.finished if self.site.shared else messages.mark
+        mark = await self.site.store.read(lambda conn: upto(conn, org))
         if mark < last and await self.journal.read(mark, 1):
             return False
 
@@ -100,39 +101,48 @@ async def running(folder: Path, *, endpoints: Endpoints | None = None, **flags: 
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
         journal = await open_journal(stack, site, failed)
-        receipt = Receipt(folder, site, journal)
-        services = await _services(site, receipt.intakes)
+        duty = Duty(site, leases.ANSWERS)
+        stack.push_async_callback(duty.leave)
+        receipt = Receipt(folder, site, journal, MLLP_PORTS if site.shared else ALL_PORTS, duty)
+        services = await services_of(site, receipt.intakes)
         if endpoints is not None:
             services = replace(services, endpoints=endpoints)
         async with AsyncExitStack() as parts:
-            pipeline = await _pipeline(parts, receipt, failed)
+            pipeline = await pipeline_of(parts, receipt, failed)
             services.delivery.heard_by(pipeline.owed)
-            background(parts, failed, site.ledger.keep_integrated(_report), "checkpoints")
+            background(parts, failed, site.ledger.keep_integrated(report), "checkpoints")
             background(parts, failed, receipt.replies.run(), "replies")
-            await site.store.write(lambda conn: subscriptions.vacate(conn, site.org))  # as above: nobody else lives
+            listen(parts, site, replies.CHANNEL, receipt.replies.wake)
+            if not site.shared:  # as above: nobody else lives
+                await site.store.write(lambda conn: subscriptions.vacate(conn, site.org))
             background(parts, failed, Notifier(services).run(), "notices")
             http_server.check(site.settings.http, folder)
             await parts.enter_async_context(http_server.serving(create_app(services), site.settings.http, folder))
             await receipt.open(parts)
             background(parts, failed, receipt.watch(), "feeds")
+            if site.shared:
+                background(parts, failed, keep_folders(receipt, duty), "folders")
             background(parts, failed, Rotation(site.keks, site.vault, site.ledger, site.org).watch(), "rotation")
             yield Node(site, services, journal, pipeline, receipt, failed)
-        await _sign_last(site)
+        await sign_last(site)
 
 
-async def _services(site: Site, intakes: Mapping[str, Intake]) -> Services:
+async def services_of(site: Site, intakes: Mapping[str, Intake]) -> Services:
     parts = Parts(
         site.settings, site.folder, site.store, site.ledger, site.keyring, site.token_key, now, os.urandom, intakes
     )
     services = await assemble(parts)
-    if await adopt_policies(site, services.house.policies):
-        services = await assemble(parts)
-    return services
+    try:
+        changed = await adopt_policies(site, services.house.policies)
+    except ConflictError:  # another process that starts was quicker
+        changed = True
+    return await assemble(parts) if changed else services
 
 
-async def _pipeline(stack: AsyncExitStack, receipt: Receipt, failed: asyncio.Future[None]) -> Pipeline:
+async def pipeline_of(stack: AsyncExitStack, receipt: Receipt, failed: asyncio.Future[None]) -> Pipeline:
     site, journal = receipt.site, receipt.journal
-    await site.store.write(lambda conn: messages.vacate(conn, site.org))  # the lock is ours: no other worker lives
+    if not site.shared:
+        await site.store.write(lambda conn: messages.vacate(conn, site.org))  # the lock is ours: no other worker lives
     workers = site.settings.workers
     children = Children(_hello(receipt), size=workers.children, limit_s=workers.convert_s)
     await children.start()
@@ -141,15 +151,12 @@ async def _pipeline(stack: AsyncExitStack, receipt: Receipt, failed: asyncio.Fut
     worker = f"{os.getpid()}-{os.urandom(4).hex()}"
     parts = PipelineParts(
         site.org, site.store, journal, site.keyring, delivery, children, receipt.feeds, now, workers.batch, worker,
-        receipt.replies.wake,
+        receipt.replies.wake, site.shared, int(workers.lease_s * 1_000),
     )  # fmt: skip
     pipeline = Pipeline(parts)
-    loop = asyncio.get_running_loop()
-
-    def owes() -> None:
-        loop.call_soon_threadsafe(pipeline.owes)
-
-    stack.callback(site.store.listen(outbox.CHANNEL, owes))
+    heard = {outbox.CHANNEL: pipeline.owes, JOURNAL: pipeline.wake, leases.CHANNEL: pipeline.lanes_moved}
+    for channel, hear in heard.items():
+        listen(stack, site, channel, hear)
     await pipeline.start()
 
     async def changed() -> None:
@@ -158,8 +165,10 @@ async def _pipeline(stack: AsyncExitStack, receipt: Receipt, failed: asyncio.Fut
 
     receipt.changed = changed
     background(stack, failed, pipeline.deliver(), "delivery")
+    background(stack, failed, pipeline.holding.beat(), "leases")
     background(stack, failed, pipeline.run(), "pipeline")
-    background(stack, failed, _watch(journal, pipeline), "arrivals")
+    if isinstance(journal, Journal):
+        background(stack, failed, _watch(journal, pipeline), "arrivals")
     return pipeline
 
 
@@ -182,17 +191,3 @@ async def _watch(journal: Journal, pipeline: Pipeline) -> None:
         await journal.wait(seen)
         seen = journal.last
         pipeline.wake()
-
-
-async def _sign_last(site: Site) -> None:
-    """Nothing is left unsigned by a node that was stopped: what no checkpoint covers could be cut off unnoticed."""
-    try:
-        await site.ledger.integrate()
-    except IntegrityError:
-        raise  # never sign over a contradiction
-    except LedgerError as error:
-        _report(error)
-
-
-def _report(error: LedgerError) -> None:
-    log.error("checkpoint.failed", kind=type(error).__name__)

@@ -43,5 +43,13 @@ def resume(conn: Connection, org: str, feeds: Mapping[str, Feed], who: str, at: 
         while feed.processes and (some := messages.in_state(conn, org, [messages.HELD], feed=name, after=after)):
             after = some[-1].seq
             for held in some:
+                if not _still(conn, org, held.seq):
+                    continue
                 if messages.transitions(conn, org, held.seq)[-1].why in (PAUSED, STOPPED, NO_FEED):
                     messages.move(conn, org, Step(held.seq, name, messages.NEW, who, "feed runs"), at)
+
+
+def _still(conn: Connection, org: str, seq: int) -> bool:
+    """Whether it is still held: another worker may have begun, too."""
+    found = messages.state(conn, org, seq, hold=True)
+    return found is not None and found.state == messages.HELD

@@ -30,21 +30,21 @@ from adapter.children import Children
 from adapter.crash import crash_point
 from adapter.decision import Decider, Work, convert, failed
 from adapter.errors import Conflict, IntegrityFault, Unavailable
+from adapter.holding import LEASE_MS, Holding
 from adapter.inbound.feed import Feed
 from adapter.inbound.journal import JournalReader
 from adapter.inbound.journal_table import Row
 from adapter.lanes import Lanes
 from adapter.seal.keyring import STOCK, Keyring
-from adapter.store import messages
+from adapter.store import leases, messages
 from adapter.store.engine import DataStore
-from adapter.store.messages import LANES, Lease
+from adapter.store.messages import LANES
 
 log = structlog.get_logger()
 
 WINDOW = 512  # messages taken from the journal and not committed yet
 CHUNK = 8  # messages whose bodies are opened together
 CHUNKS = 8  # chunks at a time: what is held in clear
-LEASE_MS = 30_000
 POLL_S = 1.0  # how soon a message that someone sent round again is noticed
 RETRY_S = 1.0
 
@@ -69,15 +69,20 @@ class Parts:
     batch: int = 20
     worker: str = "worker"
     owed: Callable[[], None] = lambda: None
+    shared: bool = False  # other workers may live, in other processes
+    lease_ms: int = LEASE_MS
 
 
 class Pipeline:
-    """One worker over all lanes. `start`, then `run` and `deliver` until cancelled; `wake` when something came."""
+    """One worker over its lanes. `start`, then `run` and `deliver` until cancelled; `wake` when something came."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._woken, self._owed = asyncio.Event(), asyncio.Event()
-        self._lease = Lease(parts.worker, {}, 0)
+        self.holding = Holding(
+            parts.org, parts.store, parts.worker, self._now_ms, shared=parts.shared, lease_ms=parts.lease_ms
+        )
+        self._moved, self._marked = False, 0.0  # whether the mark may move, and when it did
         self._decider = Decider(parts.org, parts.keyring, parts.worker, dict(parts.feeds))
         self._feed_lanes: dict[str, int] = {}
         self._changes: list[asyncio.Future[None]] = []  # who waits for feeds that have changed
@@ -91,6 +96,7 @@ class Pipeline:
         self._tickets = itertools.count(1)
         self._in_hand: list[Work] = []
         self._open: set[int] = set()  # numbers taken and not committed
+        self._foreign: set[int] = set()  # tickets of what waits in a lane of another worker, too
         self._cursor = -1  # newest journal row taken
         self._asked_again = 0.0  # when the store was last asked what goes round again
         self._slots = asyncio.Semaphore(CHUNKS)
@@ -102,6 +108,11 @@ class Pipeline:
     def owes(self) -> None:
         """Something waits for the log, that another process wrote."""
         self._owed.set()
+
+    def lanes_moved(self) -> None:
+        """Another worker gave lanes, or gave them back."""
+        self.holding.look_soon()
+        self._woken.set()
 
     @property
     def waiting(self) -> int:
@@ -135,7 +146,7 @@ class Pipeline:
             raise self._fault
         finally:
             await self._stop_converting()
-            await self._parts.store.write(lambda conn: messages.release(conn, self._parts.org, self._lease))
+            await self.holding.leave()
 
     async def _take_up(self) -> None:
         """Begin anew with the feeds as they are now: what waited for one goes on, and nothing that came later before
@@ -156,23 +167,30 @@ class Pipeline:
     async def _round(self) -> None:
         if self._changes:
             await self._take_up()
-        await self._claim()
+        if await self.holding.keep(together=self._together(), needed=self._needed()):
+            await self._begin_anew()
+        crash_point("take.claimed")
+        await self._move_mark()
         if self._in_hand or self._take_in_hand():
             await self._commit()
             return
         self._woken.clear()
         await self._take()
-        if not self._take_in_hand():
+        if not self._take_in_hand() and not await self._settle_heads():
             await _wait(self._woken, POLL_S)
 
     def _resume(self, conn: Connection) -> None:
         obstacles.resume(conn, self._parts.org, self._decider.feeds, self._parts.worker, self._now_ms())
 
     async def _start_over(self) -> None:
+        await self._begin_anew()
+        self.holding.forget()
+        await asyncio.sleep(RETRY_S)
+
+    async def _begin_anew(self) -> None:
+        """Take what is to be taken from the mark on: whose it is has changed."""
         await self._stop_converting()
         self._forget()
-        self._lease = Lease(self._parts.worker, {}, 0)
-        await asyncio.sleep(RETRY_S)
 
     async def _stop_converting(self) -> None:
         for task in self._tasks:
@@ -184,18 +202,49 @@ class Pipeline:
 
     # 2. Take ---------------------------------------------------------------------------------------------------------
 
-    async def _claim(self) -> None:
-        now, parts = self._now_ms(), self._parts
-        if len(self._lease.tokens) == LANES and self._lease.until - now > LEASE_MS // 2:
+    def _together(self) -> bool:
+        """Whether one worker must have all lanes, so that a feed that one message may stop keeps one order."""
+        return self._parts.shared and any(_stops(feed) for feed in self._decider.feeds.values())
+
+    def _needs(self, row: Row) -> frozenset[int]:
+        """Lanes that a worker must hold to work on a message."""
+        if self._parts.shared and _stops(self._decider.feeds.get(row.feed)):
+            return frozenset(range(LANES))
+        return frozenset(row.lanes)
+
+    def _needed(self) -> set[int]:
+        several = (work.row.lanes for work in self._works.values() if len(work.row.lanes) > 1)
+        return {lane for lanes in several for lane in lanes}
+
+    async def _settle_heads(self) -> bool:
+        """What stands first in a lane of ours and waits in one of another worker: whether that went on."""
+        if not self._parts.shared:
+            return False
+        heads = {ticket: self._works[ticket].row for ticket in self._lanes.ready() if ticket in self._foreign}
+        if not heads:
+            return False
+        seqs, org = [row.seq for row in heads.values()], self._parts.org
+        ended = await self._parts.store.read(lambda conn: messages.ended(conn, org, seqs))
+        for ticket, row in heads.items():
+            if row.seq in ended:
+                self._lanes.done(ticket)
+                self._foreign.discard(ticket)
+                self._open.discard(self._works.pop(ticket).row.seq)
+        if ended:
+            return True
+        for row in heads.values():
+            if self._needs(row) == frozenset(row.lanes) and await self.holding.settle(row.lanes):
+                await self._begin_anew()
+                return True
+        return False
+
+    async def _move_mark(self) -> None:
+        """Where several work, the mark follows what all of them have done."""
+        if not self._moved or time.monotonic() - self._marked < POLL_S:
             return
-        lanes = range(LANES)
-        before = self._lease.tokens
-        self._lease = await parts.store.write(
-            lambda conn: messages.claim(conn, parts.org, parts.worker, lanes, now, LEASE_MS)
-        )
-        crash_point("take.claimed")
-        if any(self._lease.tokens.get(lane) != token for lane, token in before.items()):
-            raise Conflict("a lane passed to another worker", code="fenced")
+        self._moved, self._marked, org = False, time.monotonic(), self._parts.org
+        upto = await self._parts.store.read(lambda conn: leases.finished(conn, org))
+        await self._parts.store.write(lambda conn: messages.set_mark(conn, org, upto))
 
     async def _take(self) -> None:
         """Fill the window: what was sent round again, then new rows of the journal, in their order."""
@@ -206,11 +255,15 @@ class Pipeline:
             self._cursor = await self._parts.store.read(lambda conn: messages.mark(conn, self._parts.org))
         fresh = await self._parts.journal.read(self._cursor, room)
         again, unseen = await self._states([row.seq for row in fresh], room)
-        rows = [await self._parts.journal.row(seq) for seq in again]
+        rows = await self._parts.journal.rows(again)
         if fresh and unseen is not None:
             self._cursor = fresh[-1].seq
             rows += [row for row in fresh if row.seq in unseen]
-        works = [self._enter(row) for row in sorted(rows, key=lambda row: row.seq)]
+            if len(fresh) == room:
+                self._woken.set()  # there may be more, if none of these is ours
+        held = self.holding.lanes
+        mine = [row for row in rows if held.intersection(row.lanes)]
+        works = [work for row in sorted(mine, key=lambda row: row.seq) if (work := self._enter(row, held))]
         for start in range(0, len(works), CHUNK):
             self._spawn(self._convert(works[start : start + CHUNK]))
 
@@ -230,17 +283,20 @@ class Pipeline:
         left = [seq for seq in again if seq not in self._open]
         return left, None if len(again) == most else unseen - self._open
 
-    def _enter(self, row: Row) -> Work:
+    def _enter(self, row: Row, held: frozenset[int]) -> Work | None:
+        """Let a message wait in its lanes; None where it is not this worker's, but keeps later ones waiting."""
         ticket, work = next(self._tickets), Work(row)
-        self._lanes.add(ticket, (*row.lanes, *self._feed_lane(row.feed)))
+        self._lanes.add(ticket, (*held.intersection(row.lanes), *self._feed_lane(row.feed)))
         self._works[ticket] = work
         self._open.add(row.seq)
-        return work
+        if self._needs(row) <= held:
+            return work
+        self._foreign.add(ticket)
+        return None
 
     def _feed_lane(self, name: str) -> tuple[int, ...]:
         """A feed that one message may stop keeps the order of all its messages: a lane here, which no lease knows."""
-        feed = self._decider.feeds.get(name)
-        if feed is None or feed.policy.poison != messages.HOLD_FEED:
+        if not _stops(self._decider.feeds.get(name)):
             return ()
         return (self._feed_lanes.setdefault(name, -1 - len(self._feed_lanes)),)
 
@@ -305,22 +361,22 @@ class Pipeline:
         """Commit what is in hand; it stays there until a commit succeeded, so that order holds across a failure."""
         crash_point("commit.begin")
         works, parts = self._in_hand, self._parts
-        lanes = {lane for work in works for lane in work.row.lanes}
+        lanes = {lane for work in works for lane in self._needs(work.row)}
         left = self._open - {work.row.seq for work in works}
         mark = min(left, default=self._cursor + 1) - 1
 
         def unit(conn: Connection) -> list[str]:
             at = parts.clock()
-            messages.fence(conn, parts.org, self._lease, lanes)
+            messages.fence(conn, parts.org, self.holding.lease, lanes)
             states = self._decider.in_order(works, at, conn)
-            messages.set_mark(conn, parts.org, mark)
+            if not parts.shared:
+                messages.set_mark(conn, parts.org, mark)
             crash_point("commit.marked")
             return states
 
         states = await parts.keyring.retrying(parts.store.write, unit)
         crash_point("commit.done")
-        self._open = left
-        self._in_hand = []
+        self._open, self._in_hand, self._moved = left, [], parts.shared
         self._owed.set()
         if any(work.row.due for work in works):
             parts.owed()
@@ -354,3 +410,8 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         pass
+
+
+def _stops(feed: Feed | None) -> bool:
+    """Whether one message may stop the feed."""
+    return feed is not None and feed.policy.poison == messages.HOLD_FEED

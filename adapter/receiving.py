@@ -1,7 +1,8 @@
 """Receipt of a site: its journal, the ways in of its feeds, its ports and folders; and feeds that change while it runs.
 
-`receiving` is the role `mllp` alone, which a node of one process has among its others (`node.py`). Nothing of the API,
-the pipeline or a web framework is loaded here: a thousand sockets are to be a small process.
+A node of one process has all of it among its other roles (`node.py`); of roles in processes of their own (`role.py`)
+`mllp` opens the ports, `api` takes what clients post, and `worker` knows the feeds. Nothing of the API, the pipeline or
+a web framework is loaded here: a thousand sockets are to be a small process.
 
 Feeds are files. They are read at the start, at SIGHUP, and one by one when an operator has applied it, which the data
 store tells (`store/feeds.py`). One that cannot be taken up changes nothing: what ran goes on, and the table says why.
@@ -28,12 +29,12 @@ from adapter.inbound.documents import Read, ReadDocument
 from adapter.inbound.feed import Feed, load_feeds
 from adapter.inbound.folder import Watcher
 from adapter.inbound.intake import Intake, Scan
-from adapter.inbound.journal import Journal
+from adapter.inbound.journal import Journal, JournalReader
 from adapter.inbound.listener import Listener
 from adapter.lock import lock
 from adapter.profiles import site_profile
+from adapter.replies import Leads, Replies, address, always
 from adapter.replies import Parts as ReplyParts
-from adapter.replies import Replies, address
 from adapter.seal.blind import keyed_id, lane
 from adapter.seal.keyring import OrganisationKeys
 from adapter.site import Site, now, open_site
@@ -51,7 +52,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def receiving(folder: Path, **flags: object) -> AsyncIterator[Mapping[str, Listener]]:
-    """The role `mllp` alone, while the context is open: what comes is journalled and acknowledged, no more."""
+    """Receipt alone, of a site that nobody else serves, while the context is open."""
     async with AsyncExitStack() as stack:
         stack.callback(lock(folder))
         site = await stack.enter_async_context(open_site(folder, **flags))
@@ -73,7 +74,8 @@ async def open_journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future
 
     journal = await journals.writer(site, lost)
     stack.push_async_callback(journal.close)
-    await check_journal(site.store, journal.last, site.org)
+    if not site.shared:  # else it is as old as the data store, and others may have gone on meanwhile
+        await check_journal(site.store, journal.last, site.org)
     await journal.start()
     return journal
 
@@ -96,16 +98,34 @@ def background(
     stack.push_async_callback(stop)
 
 
+MLLP_PORTS = frozenset({"mllp"})
+ALL_PORTS = MLLP_PORTS | {"folder"}
+
+
+def listen(stack: AsyncExitStack, site: Site, channel: str, hear: Callable[[], None]) -> None:
+    """Let `hear` be called on this loop when another process has something to say, until the stack closes."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        loop.call_soon_threadsafe(hear)
+
+    stack.callback(site.store.listen(channel, heard))
+
+
 @dataclass(slots=True)
 class Receipt:
     """The feeds of a site as they run. The mappings are the same objects throughout, and change in place.
 
     `changed` is called after feeds have changed, before their new ports open: whoever converts must know them first.
+    `ports`: the kinds of feeds that this process listens for; without any it tells nobody that it runs feeds. With a
+    journal that it can only read, it takes nothing in.
     """
 
     folder: Path
     site: Site
-    journal: Journal
+    journal: JournalReader
+    ports: frozenset[str] = ALL_PORTS
+    leads: Leads = always
     feeds: dict[str, Feed] = field(default_factory=dict)
     intakes: dict[str, Intake] = field(default_factory=dict)
     listeners: dict[str, Listener] = field(default_factory=dict)
@@ -119,9 +139,10 @@ class Receipt:
     def __post_init__(self) -> None:
         """Read the feeds. Raises ConfigurationError for the first that cannot run."""
         site = self.site
-        self.replies = Replies(ReplyParts(site.org, site.store, self.journal, self.intakes, now))
-        self.feeds.update(load_feeds(self.folder, site.org))
-        self.intakes.update({name: self._intake(feed) for name, feed in self.feeds.items()})
+        parts = ReplyParts(site.org, site.store, self.journal, self.intakes, now, site.shared, self.leads)
+        self.replies = Replies(parts)
+        for name, feed in load_feeds(self.folder, site.org).items():
+            self._put(name, feed, self._intake(feed))
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the ports and folders, which close with the stack. Raises Unavailable for a port that is taken."""
@@ -203,14 +224,20 @@ class Receipt:
         before = self.feeds.get(name)
         if feed is None or before is None or feed.listen != before.listen or not feed.receives:
             await self._close(name)
-        if feed is None or intake is None:
-            self.feeds.pop(name, None)
-            self.intakes.pop(name, None)
-        else:
-            self.feeds[name], self.intakes[name] = feed, intake
+        self._put(name, feed, intake)
         if self.changed is not None:
             await self.changed()
         await self._open(name)
+
+    def _put(self, name: str, feed: Feed | None, intake: Intake | None) -> None:
+        if feed is None:
+            self.feeds.pop(name, None)
+        else:
+            self.feeds[name] = feed
+        if intake is None:
+            self.intakes.pop(name, None)
+        else:
+            self.intakes[name] = intake
 
     async def _refuse(self, names: Iterable[str], error: ChartbridgeError) -> None:
         for name in names:
@@ -219,6 +246,8 @@ class Receipt:
 
     async def _tell(self, names: Iterable[str]) -> None:
         """Write down what runs."""
+        if not self.ports:
+            return
         at = int(now().timestamp() * 1000)
         for name in names:
             await self.site.store.write(partial(_took_up, self.site.org, name, self.feeds.get(name), at))
@@ -226,7 +255,7 @@ class Receipt:
     async def _open(self, name: str) -> None:
         """The port or folder of a feed that takes messages; where it is open, what it does from now on."""
         feed = self.feeds.get(name)
-        if feed is None or not feed.receives:
+        if feed is None or not feed.receives or feed.listen.kind not in self.ports:
             return
         if name in self.listeners:
             self.listeners[name].take_over(self.intakes[name])
@@ -249,11 +278,23 @@ class Receipt:
         if watcher := self.folders.pop(name, None):
             await watcher.stop()
 
-    def _intake(self, feed: Feed) -> Intake:
+    async def watch_folders(self, *, leading: bool) -> None:
+        """Begin or end to watch folders: of several processes, one does."""
+        async with self._turn:
+            self.ports = self.ports | {"folder"} if leading else self.ports - {"folder"}
+            for name in [] if self._closed else list(self.feeds):
+                if not leading and name in self.folders:
+                    await self._close(name)
+                elif leading and name not in self.folders and self.feeds[name].listen.kind == "folder":
+                    await self._open(name)
+
+    def _intake(self, feed: Feed) -> Intake | None:
         keys = self.site.keyring.organisation()
         profile = site_profile(self.folder, feed.profile, keys.identity)
         scan = _scan(profile, keys)
         read = _read(profile, keys)
+        if not isinstance(self.journal, Journal):
+            return None
         return Intake(feed, rules_of(profile), self.journal, scan, keys.locate, now, outcomes=self.replies, read=read)
 
 

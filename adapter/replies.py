@@ -7,6 +7,9 @@
    over MLLP. It has arrived when the other side acknowledges it (MSH-15 asks it to); until then it is tried again, for
    24 h. An address that does not answer rests for 1 s, 2 s, 4 s … 600 s. What waits outlives a restart.
 
+Where several processes serve a site, each tells those who wait on its own connections; that nobody waits is known only
+after ELSEWHERE_S, and one process at a time sends to addresses, for all.
+
 At a kill between arrival and the note of it, the same answer goes out again, under the same control id.
 Source: hl7v2 chapter §11; HL7 v2.9 §2.9.3 (enhanced mode); operations chapter §4.
 """
@@ -14,7 +17,7 @@ Source: hl7v2 chapter §11; HL7 v2.9 §2.9.3 (enhanced mode); operations chapter
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -39,6 +42,7 @@ log = structlog.get_logger()
 FIRST_S, MOST_S, GIVE_UP_S = 1.0, 600.0, 86_400.0
 ANSWER_S = 30.0  # until the other side has acknowledged
 POLL_S = 1.0
+ELSEWHERE_S = 60.0
 WAITERS = 16  # of one message: a sender that sends it again and again, and never waits
 MOST_WAITING = 65_536  # messages that senders wait for: a feed may be paused for days. The oldest are let go
 ACCEPTED, TURNED_AWAY = ("AA", "CA"), ("AR", "CR")
@@ -75,15 +79,26 @@ def address(text: str) -> Address:
     raise ConfigurationError("ack.reply_to is no address", hint='as "mllp://lis.lab.example:2576"')
 
 
+Leads = Callable[[], Awaitable[bool]]
+
+
+async def always() -> bool:
+    """This process leads: there is no other."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What it works on. `intakes` may change while it runs."""
+    """What it works on. `intakes` may change while it runs. `leads`: whether it is this process that does for all what
+    one does, where others serve the site, too (`shared`)."""
 
     org: str
     store: DataStore
     journal: JournalReader
     intakes: Mapping[str, Intake]
     clock: Callable[[], datetime]
+    shared: bool = False
+    leads: Leads = always
 
 
 class Replies:
@@ -127,6 +142,8 @@ class Replies:
 
     async def _round(self) -> None:
         asked, self._asked = self._asked, set()
+        if self._parts.shared:
+            asked |= self._waiters.keys()  # another process may be done with them
         org = self._parts.org
         try:
             known = await self._parts.store.read(lambda conn: table.outcomes(conn, org, asked)) if asked else []
@@ -134,16 +151,16 @@ class Replies:
         except Unavailable:
             self._asked |= asked
             raise
-        ended = [(owed.seq, how) for owed in fresh if (how := self._dealt_with(owed))]
-        for owed in known:
-            self._tell(owed)
+        leads = await self._parts.leads()
+        ended = [(owed.seq, how) for owed in fresh if (how := self._dealt_with(owed, leads=leads))]
+        ended += [(owed.seq, TOLD) for owed in known if self._tell(owed)]
         if ended:
             crash_point("reply.told")
             await self._parts.store.write(lambda conn: table.end(conn, org, ended))
         dealt_with = {seq for seq, _ in ended}
-        self._send([owed for owed in fresh if owed.seq not in dealt_with])
+        self._send([owed for owed in fresh if leads and owed.seq not in dealt_with])
 
-    def _dealt_with(self, owed: Owed) -> str:
+    def _dealt_with(self, owed: Owed, *, leads: bool) -> str:
         """How an outcome that nobody heard of ended; "" where it goes to an address."""
         if not _is_due(owed):
             self._waiters.pop(owed.seq, None)
@@ -151,7 +168,10 @@ class Replies:
         intake = self._parts.intakes.get(owed.feed)
         if intake is not None and intake.reply_to:
             return ""
-        return TOLD if self._tell(owed) else UNHEARD
+        if self._tell(owed):
+            return TOLD
+        elsewhere = self._parts.shared and (not leads or self._now_ms() - owed.at < ELSEWHERE_S * 1000)
+        return "" if elsewhere else UNHEARD
 
     def _tell(self, owed: Owed) -> bool:
         """Tell who waits here; whether anyone could be told."""

@@ -7,35 +7,41 @@ nothing. Source: operations chapter §2.
 
 import asyncio
 import signal
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from adapter import logs, tuning
 from adapter.loop import run_loop
-from adapter.node import Node, running
-from adapter.notices.endpoint import Endpoints
+from adapter.role import Running, running_role
+from adapter.roles import Role
+
+if TYPE_CHECKING:
+    from adapter.node import Node
+    from adapter.notices.endpoint import Endpoints
 
 log = structlog.get_logger()
 
 LEAVE_S = 14.0
 
 
-def run(folder: Path, endpoints: Endpoints | None = None) -> None:
-    """Serve one site. Raises what ended the node for good; returns after a signal."""
+def run(folder: Path, endpoints: "Endpoints | None" = None, *, role: Role | None = None) -> None:
+    """Serve one site, or one role of it. Raises what ended it for good; returns after a signal."""
     logs.configure()
     tuning.tune()
-    run_loop(_serve(folder, endpoints))
+    run_loop(_serve(folder, role, endpoints))
 
 
-async def _serve(folder: Path, endpoints: Endpoints | None) -> None:
+async def _serve(folder: Path, role: Role | None, endpoints: "Endpoints | None") -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     logs.watch(loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # before there is a node, it would end the process
-    async with running(folder, endpoints=endpoints) as node:
+    async with _up(folder, role, endpoints) as node:
         hangup = _Hangup(node)
         loop.add_signal_handler(signal.SIGHUP, hangup)
         tuning.settle()
@@ -53,7 +59,7 @@ async def _serve(folder: Path, endpoints: Endpoints | None) -> None:
 class _Hangup:
     """SIGHUP, once at a time; one that comes meanwhile is heard after it."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: "Node | Running") -> None:
         self._node = node
         self._task: asyncio.Task[None] | None = None
         self._again = False
@@ -66,9 +72,22 @@ class _Hangup:
     async def _reload(self) -> None:
         while self._again:
             self._again = False
-            await self._node.receipt.reload()
+            if self._node.receipt is not None:
+                await self._node.receipt.reload()
 
 
-def _tell(node: Node) -> None:
-    ports = {name: listener.port for name, listener in node.listeners.items()}
-    log.info("node.ready", base=node.services.base, mllp=ports, entries=node.site.ledger.size)
+def _up(
+    folder: Path, role: Role | None, endpoints: "Endpoints | None"
+) -> "AbstractAsyncContextManager[Node | Running]":
+    if role is not None:
+        return running_role(folder, role)
+    from adapter.node import running  # which loads everything
+
+    return running(folder, endpoints=endpoints)
+
+
+def _tell(node: "Node | Running") -> None:
+    listeners = node.receipt.listeners if node.receipt is not None else {}
+    ports = {name: listener.port for name, listener in listeners.items()}
+    role, base = (node.role.value, "") if isinstance(node, Running) else ("all", node.services.base)
+    log.info("node.ready", role=role, base=base, mllp=ports, entries=node.site.ledger.size)

@@ -92,6 +92,12 @@ class Http(Section):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     proxy: bool = Field(default=False, description="a proxy in front ends TLS")
+    health_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="of `/livez` and `/readyz` where a role without the API runs alone; 0: none",
+    )
     origins: tuple[Origin, ...] = Field(
         default=(), description="origins of browsers' apps that may read answers (CORS); none: no page of elsewhere may"
     )
@@ -177,6 +183,7 @@ class Workers(Section):
     convert_s: float = Field(default=10.0, gt=0, description="a message's time in a child, in seconds")
     memory_mib: int = Field(default=512, ge=128, description="address space a child may add")
     batch: int = Field(default=20, ge=1, le=500, description="messages a worker commits together")
+    lease_s: float = Field(default=10.0, ge=1, le=300, description="after which another worker takes over, in seconds")
 
 
 class Settings(BaseSettings):

@@ -72,6 +72,11 @@ class Site:
     token_key: token.TokenKey
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes may take and work on messages, too: the journal is not a file."""
+        return self.settings.store.journal_place == journals.DATABASE
+
+    @property
     def org(self) -> str:
         return self.settings.node.org
 

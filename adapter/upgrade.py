@@ -20,7 +20,7 @@ from adapter.crash import crash_point
 from adapter.data_place import data_place
 from adapter.errors import ChartbridgeError, IntegrityFault, Unavailable
 from adapter.ledger_stores import check_log, check_vault
-from adapter.lock import lock
+from adapter.lock import alone
 from adapter.settings import Settings, load
 from adapter.store.engine import RESTORE, UPGRADE, DataStore, Place, check_known
 from adapter.store.loop_thread import run_apart
@@ -73,7 +73,7 @@ def upgrade(folder: Path, tell: Callable[[str], None] = lambda text: None, *, dr
     settings = load(folder)
     with ExitStack() as stack:
         if not dry_run:
-            stack.callback(lock(folder))  # step 1
+            stack.callback(alone(folder))  # step 1
         before = list(_stands(folder, settings))  # step 2
         for stand in before:
             if stand.fault is not None:

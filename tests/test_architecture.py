@@ -25,6 +25,7 @@ ASSEMBLING = (
     "adapter/cli/",
     "adapter/node.py",
     "adapter/receiving.py",
+    "adapter/role.py",
     "adapter/services.py",
     "adapter/bench/",
 )

@@ -40,12 +40,20 @@ def init(
     emit("chartbridge.init/1", {"site": str(site)}, f"site made in {site}\nnext: chartbridge --site {site} serve")
 
 
-def serve() -> None:
-    """Run all roles in this process: listeners, API, workers, checkpoints."""
+def serve(
+    role: Annotated[
+        str, typer.Option(help="Only this of it, in a process beside others: api, mllp, worker, anchor.")
+    ] = "",
+) -> None:
+    """Run all roles in this process: listeners, API, workers, checkpoints; or one of them."""
+    from adapter.errors import UsageError
+    from adapter.roles import Role
     from adapter.serve import run
     from adapter.settings import find_site
 
-    run(find_site(OPTIONS.site))
+    if role and role not in list(Role):
+        raise UsageError(f"no role {role}", hint=f"--role {', '.join(Role)}")
+    run(find_site(OPTIONS.site), role=Role(role) if role else None)
 
 
 def demo(

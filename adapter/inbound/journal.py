@@ -30,6 +30,7 @@ from adapter.inbound.journal_table import NEW, Part, Row, State, Statements
 
 GROUP_ROWS = 512
 GROUP_BYTES = 8 * 1024 * 1024  # of messages in one transaction; one larger than that is a group of its own
+CHANNEL = "journal"  # on which other processes hear that something came
 LARGE_BYTES = 256 * 1024  # beyond this, hashing and encrypting would hold up the loop
 
 T = TypeVar("T")

@@ -25,24 +25,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import asyncpg
 from sqlalchemy import Connection, inspect
 
 from adapter.crash import crash_point
 from adapter.errors import ChartbridgeError, ConfigurationError, IntegrityFault, Unavailable
 from adapter.inbound.bodies import Entropy, MessageKeys
-from adapter.inbound.journal import LARGE_BYTES, Accepted, Group, Incoming, Journal
+from adapter.inbound.journal import CHANNEL, LARGE_BYTES, Accepted, Group, Incoming, Journal
 from adapter.inbound.journal_table import CONTROL_BYTES, DEDUPE_MS, RESTORE, REUSED_ROWS, Statements, pack
 from adapter.store.engine import DataStore, check_current, check_known
 from adapter.store.place import Server
 from adapter.store.postgres import SETTINGS, Held, PostgresDatabase
-from adapter.store.postgres_statements import ours
+from adapter.store.postgres_statements import FAULTS, ours
 from adapter.store.statements import Failed, Hot
 from adapter.store.tables import meta
 
 REVISION = "0001"
 META = "journal"  # key of the revision in the data store's `meta`
-CHANNEL = "journal"
 
 T = TypeVar("T")
 
@@ -282,7 +280,7 @@ class PostgresJournal(Journal):
             self._held = await self._connect()
         try:
             rows = await self._held.raw.fetch(_CALL, *values)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+        except FAULTS as exc:
             held, self._held = self._held, None
             held.raw.terminate()
             await held.drop()

@@ -113,7 +113,9 @@ class Lease:
 _COLUMNS = "seq, feed, state, stamp, attempt, txn, fingerprint, code, at"
 
 
-def claim(conn: Connection, org: str, worker: str, lanes: Iterable[int], now: int, lease_ms: int) -> Lease:
+def claim(
+    conn: Connection, org: str, worker: str, lanes: Iterable[int], now: int, lease_ms: int, *, scheme: int = SCHEME
+) -> Lease:
     """Take or keep what is free of these lanes. A new holder's token is higher than every one before it.
 
     `now` is the worker's clock, and so is the end that it is told; where several machines share a database, the lease
@@ -132,7 +134,7 @@ def claim(conn: Connection, org: str, worker: str, lanes: Iterable[int], now: in
         RETURNING token
     """
     for lane in sorted(set(lanes)):
-        if row := hot.one(sql, (org, SCHEME, lane, worker, until, theirs, theirs)):
+        if row := hot.one(sql, (org, scheme, lane, worker, until, theirs, theirs)):
             tokens[lane] = int(row[0])
     return Lease(worker, tokens, now + lease_ms)
 
@@ -162,15 +164,18 @@ def fence(conn: Connection, org: str, lease: Lease, lanes: Iterable[int]) -> Non
 
 
 def move(conn: Connection, org: str, step: Step, at: int) -> MessageState:
-    """Bring a message to its next state. Raises Conflict for a move there is not."""
+    """Bring a message to its next state. Raises Conflict for a move there is not.
+
+    Nobody else moves it meanwhile: its row is locked, and of two who make the first row one runs again.
+    """
     hot = Hot(conn)
-    before = state(conn, org, step.seq)
+    before = state(conn, org, step.seq, hold=True)
     found = before or MessageState(step.seq, step.feed, NEW, 0, 1, None, None, None, at)
     _check_move(found, step.to)
     attempt = found.attempt + (step.to == NEW)
     txn = step.txn if step.txn is not None else found.txn
     after = MessageState(step.seq, found.feed, step.to, found.stamp + 1, attempt, txn, step.fingerprint, step.code, at)
-    _put(hot, org, after)
+    _put(hot, org, after, new=before is None)
     _log(hot, org, [(step.seq, attempt, found.state, step.to, at, step.who, step.why, step.took_us)])
     if step.to in BLOCKING:
         rows = [(fid, step.seq, org) for fid in set(step.patients)]
@@ -188,7 +193,11 @@ def done(conn: Connection, org: str, step: Step, at: int, *, logged_too: bool) -
 
 
 def logged(hot: Hot, org: str, txns: Iterable[int], at: int) -> None:
-    """Move on the messages of these transactions, when every event of theirs is in the log."""
+    """Move on the messages of these transactions, when every event of theirs is in the log.
+
+    Who marks another event of the same transaction meanwhile is waited for: of two, neither would see the last.
+    """
+    hot.hold("SELECT txn FROM txn WHERE org = ? AND txn IN (…)", "txn", sorted(txns := set(txns)), (org,))
     sql = """
         SELECT DISTINCT m.seq FROM txn t JOIN message_state m ON m.org = t.org AND m.seq = t.seq AND m.state = 'mapped'
         WHERE t.org = ? AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.txn = t.txn AND o.ref IS NULL) AND t.txn IN (…)
@@ -199,7 +208,7 @@ def logged(hot: Hot, org: str, txns: Iterable[int], at: int) -> None:
 def _advance(hot: Hot, org: str, seqs: Sequence[int], at: int) -> None:
     """`mapped` → `logged` → `delivered`: without sinks the last step follows at once."""
     sql = "SELECT seq, attempt FROM message_state WHERE org = ? AND state = 'mapped' AND seq IN (…)"
-    found: dict[int, int] = {row[0]: row[1] for row in hot.each_in(sql, sorted(set(seqs)), (org,))}
+    found: dict[int, int] = {row[0]: row[1] for row in hot.hold(sql, "seq", sorted(set(seqs)), (org,))}
     for from_state, to_state in ((MAPPED, LOGGED), (LOGGED, DELIVERED)):
         _log(hot, org, [(seq, found[seq], from_state, to_state, at, "ledger", "", None) for seq in found])
     hot.many(
@@ -227,7 +236,7 @@ def act(
     conn: Connection, org: str, seq: int, stamp: int, to: str, who: str, why: str, at: int, *, code: str | None = None
 ) -> MessageState:
     """A person's move: two operators at once, and one is told so."""
-    found = state(conn, org, seq)
+    found = state(conn, org, seq, hold=True)
     if found is None:
         raise NotFound("no such message waits for anyone")
     if found.stamp != stamp:
@@ -266,9 +275,13 @@ def held_behind(conn: Connection, org: str, seq: int) -> list[MessageState]:
     return [MessageState(*row) for row in Hot(conn).all(sql, (org, seq, seq))]
 
 
-def state(conn: Connection, org: str, seq: int) -> MessageState | None:
-    """Where a message stands; None: it is new and was never touched."""
-    row = Hot(conn).one(f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq = ?", (org, seq))  # noqa: S608
+def state(conn: Connection, org: str, seq: int, *, hold: bool = False) -> MessageState | None:
+    """Where a message stands; None: it is new and was never touched. `hold`: and stays until this transaction ends."""
+    hot = Hot(conn)
+    if hold and hot.several:
+        sql = f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq IN (…)"  # noqa: S608
+        return next((MessageState(*row) for row in hot.hold(sql, "seq", [seq], (org,))), None)
+    row = hot.one(f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq = ?", (org, seq))  # noqa: S608
     return MessageState(*row) if row else None
 
 
@@ -332,9 +345,15 @@ def steps_after(conn: Connection, org: str, after: int, limit: int) -> list[Move
 
 def last_step(conn: Connection, org: str, before: int | None = None) -> int:
     """The number of the last transition, of all or before a time; 0 where there is none."""
-    sql = "SELECT max(n) FROM transition WHERE org = ?1 AND (?2 IS NULL OR at < ?2)"
+    sql = "SELECT max(n) FROM transition WHERE org = ?1 AND (CAST(?2 AS BIGINT) IS NULL OR at < ?2)"
     row = Hot(conn).one(sql, (org, before))
     return int(row[0] or 0) if row else 0
+
+
+def ended(conn: Connection, org: str, seqs: Sequence[int]) -> set[int]:
+    """Those of these messages that have a state, and are not to go round again."""
+    sql = "SELECT seq FROM message_state WHERE org = ? AND state <> 'new' AND seq IN (…)"
+    return {row[0] for row in Hot(conn).each_in(sql, sorted(seqs), (org,))}
 
 
 def unseen(conn: Connection, org: str, seqs: Sequence[int]) -> list[int]:
@@ -366,15 +385,18 @@ def _check_move(found: MessageState, to: str) -> None:
         raise Conflict(f"a message that is {found.state} cannot become {to}", code="state")
 
 
-def _put(hot: Hot, org: str, message: MessageState) -> None:
-    sql = f"""
-        INSERT INTO message_state(org, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT(org, seq) DO UPDATE SET state = excluded.state, stamp = excluded.stamp,
-          attempt = excluded.attempt, txn = excluded.txn, fingerprint = excluded.fingerprint, code = excluded.code,
-          at = excluded.at
-    """  # noqa: S608
-    one = message
-    values = (org, one.seq, one.feed, one.state, one.stamp, one.attempt, one.txn, one.fingerprint, one.code, one.at)
+def _put(hot: Hot, org: str, one: MessageState, *, new: bool) -> None:
+    values = (one.feed, one.state, one.stamp, one.attempt, one.txn, one.fingerprint, one.code, one.at, org, one.seq)
+    if new:
+        sql = """
+            INSERT INTO message_state(feed, state, stamp, attempt, txn, fingerprint, code, at, org, seq)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """
+    else:
+        sql = """
+            UPDATE message_state SET feed = ?, state = ?, stamp = ?, attempt = ?, txn = ?, fingerprint = ?, code = ?,
+              at = ? WHERE org = ? AND seq = ?
+        """
     hot.run(sql, values)
 
 

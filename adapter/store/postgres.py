@@ -64,7 +64,7 @@ SETTINGS = {
     "timezone": "UTC",
     "statement_timeout": "8s",
     "lock_timeout": "4s",
-    "idle_in_transaction_session_timeout": "60s",
+    "idle_in_transaction_session_timeout": "10s",  # a process that was stopped in one keeps its locks no longer
     "jit": "off",  # compiling a plan takes longer than any of ours runs
     # Planning a statement takes longer than running it, and each goes by an index: a plan is made once. But for the
     # last, one that was made while a table was small would read all of it ever after.
@@ -306,7 +306,7 @@ class PostgresEngine:
         self._server = server
         self._thread = LoopThread("data-postgres", factory())
         self._pool = Pool(server)
-        self._listeners: set[asyncio.Task[None]] = set()
+        self._ears = Ears(server)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         return await self._thread.run(self._pool.transact(WRITE, work))
@@ -323,44 +323,79 @@ class PostgresEngine:
     def listen(self, channel: str, wake: Callable[[], None]) -> Callable[[], None]:
         """Let `wake` be called, in this engine's thread, for each notice, and whenever some may have been missed."""
 
-        async def begin() -> asyncio.Task[None]:
-            task = asyncio.create_task(_listen(self._server, channel, wake))
-            self._listeners.add(task)
-            task.add_done_callback(self._listeners.discard)
-            return task
-
-        task = self._thread.call(begin())
+        async def begin() -> None:
+            self._ears.open(channel, wake)
 
         async def stop() -> None:
-            task.cancel()
+            self._ears.shut(channel, wake)
 
+        self._thread.call(begin())
         return lambda: self._thread.call(stop())
 
     def close(self) -> None:
         async def still() -> None:
-            for task in self._listeners:
-                task.cancel()
+            self._ears.close()
 
         if not self._thread.closed:
             self._thread.call(still())
         self._thread.close(self._pool.close())
 
 
-async def _listen(server: Server, channel: str, wake: Callable[[], None]) -> None:
-    """Hear a channel for ever; a connection that is lost is opened again."""
-    while True:
-        with suppress(ChartbridgeError, *FAULTS):
-            held = await Held.open(server, SETTINGS)
-            try:
-                ended = asyncio.Event()
-                held.raw.add_termination_listener(lambda *told: ended.set())  # noqa: B023 - of this round
-                await held.raw.add_listener(channel, lambda *told: wake())
-                wake()
-                await ended.wait()
-            finally:
-                held.raw.terminate()
-                await held.drop()
-        await asyncio.sleep(REST_S)
+class Ears:
+    """One connection that hears every channel of a process, for ever: a connection that is lost is opened again."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._wakes: dict[str, list[Callable[[], None]]] = {}
+        self._stir = asyncio.Event()  # there is a channel more, or the connection is lost
+        self._hearing: asyncio.Task[None] | None = None
+
+    def open(self, channel: str, wake: Callable[[], None]) -> None:
+        """`wake` is called once it is listened, too."""
+        known = self._wakes.setdefault(channel, [])
+        known.append(wake)
+        if len(known) > 1:
+            wake()
+        self._stir.set()
+        if self._hearing is None:
+            self._hearing = asyncio.create_task(self._hear())
+
+    def shut(self, channel: str, wake: Callable[[], None]) -> None:
+        if wake in (known := self._wakes.get(channel, [])):
+            known.remove(wake)
+
+    def close(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+
+    async def _hear(self) -> None:
+        while True:
+            with suppress(ChartbridgeError, *FAULTS):
+                held = await Held.open(self._server, SETTINGS)
+                try:
+                    await self._listen(held)
+                finally:
+                    held.raw.terminate()
+                    await held.drop()
+            await asyncio.sleep(REST_S)
+
+    async def _listen(self, held: Held) -> None:
+        heard = set[str]()
+        held.raw.add_termination_listener(lambda *told: self._stir.set())
+        while not held.raw.is_closed():
+            self._stir.clear()
+            for channel in self._wakes.keys() - heard:
+                await held.raw.add_listener(channel, self._told)
+                heard.add(channel)
+                self._wake(channel)
+            await self._stir.wait()
+
+    def _told(self, connection: object, pid: int, channel: str, payload: str) -> None:
+        self._wake(channel)
+
+    def _wake(self, channel: str) -> None:
+        for wake in self._wakes.get(channel, ()):
+            wake()
 
 
 class PostgresDatabase:

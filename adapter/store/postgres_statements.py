@@ -35,7 +35,8 @@ LOST_RACE = frozenset({"40001", "40P01"})
 TAKEN = "23505"
 DAMAGED = frozenset({"XX001", "XX002"})
 REFUSED = ("28", "3D", "42501")  # who are you; no such database; not yours
-AWAY = ("08", "25006", "53", "55P03", "57", "58")  # connection, standby, resources, lock timeout, operator, system
+# connection, standby, stopped in a transaction, resources, lock timeout, operator, system
+AWAY = ("08", "25006", "25P03", "53", "55P03", "57", "58")
 
 # how many blocks of numbers have been drawn, read off the sequence
 _GONE = f"(CASE WHEN is_called THEN last_value + {NUMBERS - 1} ELSE last_value - 1 END) / {NUMBERS}"

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from adapter.store.engine import Hot
 
+CHANNEL = "reply"  # on which other processes hear that there is an outcome
 # How an answer ended. The last three are for a person to know of: nobody heard it.
 TOLD, UNWANTED = "told", "unwanted"
 UNHEARD, REFUSED, GIVEN_UP = "unheard", "refused", "given-up"
@@ -46,7 +47,9 @@ def owe(conn: Connection, org: str, owed: Owed) -> None:
           fingerprint = excluded.fingerprint, at = excluded.at
     """
     values = (owed.seq, owed.feed, owed.due, owed.became, owed.issue, owed.place, owed.fingerprint, owed.at)
-    Hot(conn).run(sql, (org, *values))
+    hot = Hot(conn)
+    hot.run(sql, (org, *values))
+    hot.notify(CHANNEL)
 
 
 def pending(conn: Connection, org: str, limit: int = 200) -> list[Owed]:

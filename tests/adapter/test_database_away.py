@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapter.api import health
+from adapter import health
 from adapter.client import FhirClient
 from adapter.files import write_private
 from adapter.http_server import free_port

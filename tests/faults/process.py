@@ -10,10 +10,11 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from adapter import site
 from adapter.http_server import free_port
@@ -21,7 +22,13 @@ from adapter.http_server import free_port
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 READY_S = 60.0
-SERVE = "import sys; from pathlib import Path; from adapter.serve import run; run(Path(sys.argv[1]))"
+SERVE = """
+import sys
+from pathlib import Path
+from adapter.roles import Role
+from adapter.serve import run
+run(Path(sys.argv[1]), role=Role(sys.argv[2]) if sys.argv[2:] else None)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,11 @@ class Served:
         return False
 
     def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
         if self.running:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
 
     async def ended(self, timeout_s: float = READY_S) -> int:
         """The exit code, once it has ended; a signal is negative."""
@@ -122,13 +132,16 @@ async def serving(
     output: Path | None = None,
     launch: Sequence[str] = ("-c", SERVE),
     cwd: Path = ROOT,
+    role: str = "",
+    settings: Mapping[str, object] = MappingProxyType({}),
 ) -> AsyncIterator[Served]:
-    """`serve` on this site while the context is open; what is left of it at the end is killed."""
+    """`serve` on this site, or one role of it, while the context is open; what is left of it at the end is killed."""
+    own = {f"CHARTBRIDGE_{name.upper()}": str(value) for name, value in settings.items()}
     with (output or folder.parent / "serve.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *launch, str(folder),
+            sys.executable, *launch, str(folder), *filter(None, [role]),
             stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-            env={**os.environ, "CHARTBRIDGE_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT)}, cwd=cwd,
+            env={**os.environ, **own, "CHARTBRIDGE_CRASH_AT": crash_at, "PYTHONPATH": str(ROOT)}, cwd=cwd,
         )  # fmt: skip
     served = Served(process)
     try:

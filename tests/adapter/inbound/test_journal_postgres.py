@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from adapter import journals
 from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
 from adapter.inbound import journal_postgres
-from adapter.inbound.journal_postgres import CHANNEL, PostgresJournal
+from adapter.inbound.journal import CHANNEL
+from adapter.inbound.journal_postgres import PostgresJournal
 from adapter.store.engine import DataStore, Hot, Server
 from adapter.store.postgres import SETTINGS, PostgresDatabase
 from tests import databases
