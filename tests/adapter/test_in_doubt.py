@@ -21,7 +21,7 @@ from adapter.store.engine import DataStore, Hot, Server
 from tests import databases
 from tests.adapter.api.conftest import Json, Node, empty_site, observation, patient, start
 from tests.adapter.api.operations.test_export import exported
-from tests.adapter.conftest import PAIRING
+from tests.adapter.conftest import JOURNAL_PAIRING, PAIRING
 from tests.adapter.nodes import HOST
 from tests.adapter.notices.world import world
 from tests.cutting import Cut, Wire, wired
@@ -73,19 +73,37 @@ async def test_a_client_hears_nothing_of_what_was_settled(node: Node, wire: Wire
     assert await counted(node) == (1, 1)
 
 
+@pytest.fixture(params=["emptied", "journal_database"])
+def site(
+    request: pytest.FixtureRequest, wire: Wire, fresh_site: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A site whose data lies behind the wire, without its journal and with it."""
+    name: str = request.param
+    place: Server = request.getfixturevalue(name)
+    databases.pair(place, load(fresh_site).node.pairing)
+    with monkeypatch.context() as elsewhere:
+        if name == "journal_database":
+            elsewhere.setenv("CHARTBRIDGE_STORE__URL", wire.place("journal").url)
+            elsewhere.setenv("CHARTBRIDGE_STORE__JOURNAL_PLACE", "database")
+        yield fresh_site
+    databases.pair(place, JOURNAL_PAIRING if name == "journal_database" else PAIRING)
+
+
 async def test_commits_are_cut_all_the_time_and_each_message_takes_effect_once(
-    wire: Wire, emptied: Server, fresh_site: Path, monkeypatch: pytest.MonkeyPatch
+    site: Path, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pipeline, its outbox and its fences; now and then nobody can be asked for a while, either."""
+    """The journal, the pipeline, its outbox and its fences; now and then nobody can be asked for a while, either. Who
+    gets CE sends again, as a hospital does."""
     monkeypatch.setattr(postgres, "SETTLE_S", 0.2)
-    databases.pair(emptied, load(fresh_site).node.pairing)
-    async with running(fresh_site) as node:
+    async with running(site) as node:
         sent = hospital.messages(0, list(range(1, 13)))
         cuts: list[Cut | None] = ["before", None, "after", None, "during", None]
         wire.plan(*cuts * 6)
         for number, message in enumerate(sent):
             wire.refuse_after = number % 8 == 7
-            assert acknowledgement_code(await send_one(HOST, node.mllp_port("main"), message.body)) == "CA"
+            while (code := acknowledgement_code(await send_one(HOST, node.mllp_port("main"), message.body))) != "CA":
+                assert code == "CE"
+                wire.refuse_after = wire.refusing = False
             if wire.refuse_after:
                 await asyncio.sleep(0.5)
                 wire.refuse_after = wire.refusing = False

@@ -1,9 +1,10 @@
 """Nothing in clear of what FHIR clients say, on either database: planted strings in everything that was written.
 
-A served process takes marked requests of every kind: ids that the client chose, narrative, conditions, patches,
-Bundles, XML, searches and their pages, a Subscription with notices that wait, an export with its segments. Then it is
-aborted, with a core file allowed, and its database crashes. Searched are the site, temporary folder and output of the
-process, where it ran, and of PostgreSQL tables, WAL, dump and a log that holds every statement with its parameters.
+A served process takes the marked messages of `test_leaks.py`, and marked requests of every kind: ids that the client
+chose, narrative, conditions, patches, Bundles, XML, searches and their pages, a Subscription with notices that wait, an
+export with its segments. Then it is aborted, with a core file allowed, and its database crashes. Searched are the site,
+temporary folder and output of the process, where it ran, and of PostgreSQL tables, WAL, dump and a log that holds every
+statement with its parameters.
 Operations chapter §8 (I9), §9 (F44); fhir chapter §14.
 """
 
@@ -29,13 +30,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from adapter.sender import send_one
 from tests import databases
 from tests.adapter.conftest import register
 from tests.adapter.notices.hook import HOST as HOOK_HOST
 from tests.adapter.notices.hook import Hook, listening
-from tests.faults.process import HOST, Place, Served, create, serving
-from tests.faults.test_leaks import GOOD, LONE, MARKS, NUMBER, WORD, wire
+from tests.faults.process import Place, Served, create, serving
+from tests.faults.test_leaks import LONE, MARKS, NUMBER, WORD, feed
 from tests.faults.traces import bare, find, search
 from tests.simulators.ward import client
 
@@ -283,7 +283,7 @@ async def test_nothing_that_clients_say_is_in_clear_at_rest(
         launch = ("-m", "tests.adapter.notices.served", str(authority))
         async with serving(place.folder, output=tmp_path / "output", launch=launch, cwd=here) as served:
             assert await served.ready(place.mllp_port)
-            await send_one(HOST, place.mllp_port, wire(GOOD[0]))
+            await feed(place)
             statuses = await ask(place, hook)
             await nothing_waits(ran)
             async with asyncio.timeout(60):
