@@ -91,9 +91,12 @@ class Scene:
         return str(answer.json()["id"])
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(45):
-            while not true():  # noqa: ASYNC110 - what it waits for is another process's
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(45):
+                while not true():  # noqa: ASYNC110 - what it waits for is another process's
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"the subscriber heard {len(self.hook.received)} notices, and of {self.told()}")
 
     def told(self) -> list[str]:
         """The streets that the subscriber was told of."""
@@ -121,7 +124,7 @@ async def test_a_message_becomes_a_notice_unless_the_patient_says_no(scene: Scen
         await scene.subscribe(patient)
         street = await scene.say()
         await scene.until(lambda: street in scene.told())
-        assert f"/fhir/Patient/{patient}".encode() in scene.hook.received[-1].body
+        assert any(f"/fhir/Patient/{patient}".encode() in one.body for one in scene.hook.received)
 
         scene.hook.answer = b"HTTP/1.1 503 Later\r\n\r\n"
         scene.hook.received.clear()
@@ -152,16 +155,17 @@ async def test_killed_anywhere_between_a_change_and_its_notice_it_tells_after_th
         street = await scene.say()
         assert await served.ended() == -signal.SIGKILL
     for point in ("notice.taken:1", "notice.sent:1"):
-        assert scene.hook.received == []
         async with serving(scene.place.folder, point, launch=scene.launch) as served:
             assert await served.ended() == -signal.SIGKILL, point
+        assert len(scene.hook.received) == (point == "notice.sent:1")
     async with scene.serving():
-        await scene.until(lambda: scene.told() == [street, street])
+        await scene.until(lambda: street in scene.told() and len(scene.hook.received) > 1)
         after = await scene.say()
-        await scene.until(lambda: scene.told() == [street, street, after])
-    keys = [one.key for one in scene.hook.received]
-    assert keys[0] == keys[1], "sent and not noted, it is the same event"
-    assert keys[1] != keys[2]
+        await scene.until(lambda: after in scene.told())
+    first, again, *others = scene.hook.received
+    assert (first.key, first.body) == (again.key, again.body), "sent and not noted, it goes out again as the same event"
+    keys = [one.key for one in others]
+    assert len({first.key, *keys}) == len(keys) + 1, "and every other once"
 
 
 @pytest.mark.crash
@@ -174,12 +178,12 @@ async def test_it_leaves_in_time_while_an_endpoint_hangs_and_tells_when_it_is_ba
         await scene.say()
         await scene.subscribe(await scene.patient())
         scene.hook.meanwhile = hang
-        street = await scene.say()
+        await scene.say()
         await scene.until(lambda: len(scene.hook.received) == 1)
         os.kill(served.pid, signal.SIGTERM)
         assert await served.ended(LEAVE_S) == 0
     scene.hook.meanwhile = None
     async with scene.serving():
-        await scene.until(lambda: scene.told() == [street, street])
-    first, second = scene.hook.received
+        await scene.until(lambda: len(scene.hook.received) > 1)
+    first, second = scene.hook.received[:2]
     assert (first.key, json.loads(first.body)) == (second.key, json.loads(second.body))
