@@ -1,7 +1,7 @@
 """One patient's rows in one order, and who may be the one described: on each database. Fhir chapter §5, §10."""
 
 from adapter.store import matching, record, resources
-from adapter.store.engine import Hot
+from adapter.store.engine import Hot, Server
 from adapter.store.record import HERS, NAMED, NOBODYS, PATIENT, Line
 from mappings.fhir.codec import Json
 from tests.adapter.store.conftest import MRN, Site, gone, observation, patient, put
@@ -70,3 +70,15 @@ async def test_candidates_of_a_match_come_by_identifier_and_by_name_with_birth(s
     assert await found(named) == 1
     assert await found({"identifier": [{"system": MRN, "value": "9"}]}) == 0
     assert await found({}) == 0
+
+
+async def test_what_belongs_to_nobody_is_found_from_what_refers_to_it(site: Site) -> None:
+    """Not from the practitioner, to whom everybody's visits refer: a record would grow slower with the site."""
+    await fill(site)
+    if isinstance(site.place, Server):
+        asked = "EXPLAIN " + record.REFERRED.replace("IN (…)", "= ANY('{7, 8}'::bigint[])").replace("?", "0")
+    else:
+        asked = "EXPLAIN QUERY PLAN " + record.REFERRED.replace("(…)", "(7, 8)").replace("?", "0")
+    steps = "\n".join(row[-1] for row in await site.rows(asked))
+    assert "edge_pkey" in steps or "SEARCH e USING PRIMARY KEY (src=?)" in steps
+    assert "edge_dst" not in steps
