@@ -13,10 +13,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from adapter.bench import process
 from adapter.errors import Unavailable
+from adapter.store.engine import Hot, Server
 
 USER = "postgres"  # of the database; and, for root, who runs the server
 PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
@@ -50,14 +54,20 @@ class Database:
         return sum(map(process.pss_mb, (self.pid, *process.children(self.pid))))
 
     def disk_bytes(self) -> int:
-        """What the databases' files take; not the server's WAL, which it uses again and again."""
-        return sum(path.stat().st_size for path in (self.folder / "data" / "base").rglob("*") if path.is_file())
+        """What the database takes; not the server's WAL, which it uses again and again."""
+        from adapter.store.postgres import PostgresDatabase  # a driver that most sites do without
+
+        def work(conn: Connection) -> int:
+            row = Hot(conn).one("SELECT pg_database_size(current_database())")
+            return int(row[0]) if row else 0
+
+        return PostgresDatabase(Server(self.url)).look(work)
 
 
 def binaries() -> Path | None:
     """The folder of `initdb` and `postgres`, of the newest version that is installed; None where there is none that
-    we can run."""
-    if os.geteuid() == 0 and _runner() is None:
+    we can run, or no driver."""
+    if find_spec("asyncpg") is None or (os.geteuid() == 0 and _runner() is None):
         return None
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from adapter import tuning
@@ -19,7 +20,7 @@ from adapter.errors import UsageError
 
 SCHEMA = "chartbridge.bench/1"
 HEADINGS = ("what", "measured", "probe of the same run", "ratio", "goal", "reached", "more")
-WIDTH = 300  # columns of the table on a narrower terminal: a line that wraps is easier to read than a column that does
+WIDEST = 1_000  # columns of the table
 
 # a folder of the run, the seconds of each measurement, the resources of the site that the API is asked about
 AREAS: dict[str, Callable[[Path, float, int], list[Figure]]] = {
@@ -68,6 +69,7 @@ def _print(figures: list[Figure], machine: dict[str, str]) -> None:
             figure.note,
         )
     console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    needed = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    console.width = max(console.width, needed)  # a line that wraps is easier to read than a column that is cut off
+    console.print(", ".join(f"{name} {value}" for name, value in machine.items()), soft_wrap=True)
     console.print(table)
