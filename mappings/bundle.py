@@ -7,7 +7,7 @@ first, under the document's own identifier and time · `collection`. References 
 Source: design chapter HL7 v2 §6; FHIR R4 Bundle, bdl-3, bdl-4, bdl-8 to bdl-11.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mappings.errors import MappingError
 from mappings.identity import PUBLIC_KEY, Identities
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Kind = Literal["transaction", "message", "document", "collection"]
-_POINTERS = frozenset({"reference", "url", "valueUrl"})  # Attachment.url may name a Binary of the same Bundle
-KINDS: tuple[Kind, ...] = ("transaction", "message", "document", "collection")
-_FIRST: dict[Kind, str] = {"message": "MessageHeader", "document": "Composition"}
-_INSTANT = len("2025-01-01T00:00:00")  # what is longer has an offset
+_POINTERS: Final = frozenset({"reference", "url", "valueUrl"})  # Attachment.url may name a Binary of the same Bundle
+KINDS: Final[tuple[Kind, ...]] = ("transaction", "message", "document", "collection")
+_FIRST: Final[dict[Kind, str]] = {"message": "MessageHeader", "document": "Composition"}
+_INSTANT: Final = len("2025-01-01T00:00:00")  # what is longer has an offset
 
 
 class NoSuchBundle(MappingError):

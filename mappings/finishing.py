@@ -30,7 +30,7 @@ from mappings.fhir.schema import Element, schema
 from mappings.hl7v2.periods import reversed_, straighten
 from mappings.issues import issue
 
-_SHAPES = 8_192  # remembered, a kind and its members' names; a feed's rows make a few dozen of each
+_SHAPES: Final = 8_192  # remembered, a kind and its members' names; a feed's rows make a few dozen of each
 
 Json = dict[str, Any]
 Mend = Callable[[Json], bool]  # whether there was something to tell of

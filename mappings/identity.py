@@ -8,13 +8,14 @@ Source: RFC 9562 §5.8 (UUIDv8), RFC 2104 (HMAC).
 """
 
 from hashlib import sha256
+from typing import Final
 
 # ids of `chartbridge convert` without a store: fixed and public, so equal input gives equal bytes on any machine
-PUBLIC_KEY = sha256(b"chartbridge convert: a public key, its ids can be guessed").digest()
+PUBLIC_KEY: Final = sha256(b"chartbridge convert: a public key, its ids can be guessed").digest()
 
-MINIMUM_KEY_BYTES = 16
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-_BLOCK = sha256().block_size
+MINIMUM_KEY_BYTES: Final = 16
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_BLOCK: Final = sha256().block_size
 
 
 class Identities:

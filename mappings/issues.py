@@ -5,6 +5,7 @@ Each code has one severity and one meaning; nothing outside this list is ever re
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from mappings.cda.place import XmlPlace
 from mappings.hl7v2.place import Place
@@ -30,7 +31,7 @@ class Issue:
     detail: str = ""
 
 
-_LIST = (
+_LIST: Final = (
     # reading
     Code("charset-guessed", "warning", "no character set was declared; windows-1252 or ISO-2022-JP was assumed"),
     Code("charset-lies", "warning", "the bytes are not in the declared character set; the one they fit was used"),
@@ -155,7 +156,7 @@ _LIST = (
     Code("invalid-resource", "error", "the resource does not fit the FHIR schema"),
 )
 
-CODES: dict[str, Code] = {code.code: code for code in _LIST}
+CODES: Final[dict[str, Code]] = {code.code: code for code in _LIST}
 
 
 def issue(code: str, place: Place | XmlPlace | None = None, *, row: str = "", detail: str = "") -> Issue:

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-_LEXEME = re.compile(r"(\d{4}(?:\d\d){0,5})(\.\d+)?([+-]\d{4})?", re.ASCII)
-_NEVER = "99991231"  # "until further notice" in many systems; no one means the date
+_LEXEME: Final = re.compile(r"(\d{4}(?:\d\d){0,5})(\.\d+)?([+-]\d{4})?", re.ASCII)
+_NEVER: Final = "99991231"  # "until further notice" in many systems; no one means the date
 
 
-SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}  # UCUM
-_MONTHS = {"mo": 1, "a": 12}
-_MONTH = 2_629_800  # seconds, on average
-_CENTURY = 3_155_760_000
+SECONDS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400, "wk": 604800}  # UCUM
+_MONTHS: Final = {"mo": 1, "a": 12}
+_MONTH: Final = 2_629_800  # seconds, on average
+_CENTURY: Final = 3_155_760_000
 
 
 class Moment(NamedTuple):
@@ -33,7 +33,7 @@ class Moment(NamedTuple):
     issues: tuple[str, ...] = ()
 
 
-BAD = Moment(None, True, ("not-a-date",))
+BAD: Final = Moment(None, True, ("not-a-date",))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mappings.fhir import values
 
 Json = dict[str, Any]
 
-LOINC = "http://loinc.org"
-CATEGORY: Json = {
+LOINC: Final = "http://loinc.org"
+CATEGORY: Final[Json] = {
     "coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]
 }
 PANEL, SYSTOLIC, DIASTOLIC = "85354-9", "8480-6", "8462-4"
-WHOLE_DAY = len("2025-01-01")  # vs-1: a time of at least a day
-_BOTH = re.compile(r"\s*(\d{1,3}(?:\.\d)?)\s*/\s*(\d{1,3}(?:\.\d)?)\s*", re.ASCII)  # 120/80
-_OF_A_COMPONENT = ("code", "dataAbsentReason", "interpretation", "referenceRange")
-_FOLDER = Path(__file__).parent
+WHOLE_DAY: Final = len("2025-01-01")  # vs-1: a time of at least a day
+_BOTH: Final = re.compile(r"\s*(\d{1,3}(?:\.\d)?)\s*/\s*(\d{1,3}(?:\.\d)?)\s*", re.ASCII)  # 120/80
+_OF_A_COMPONENT: Final = ("code", "dataAbsentReason", "interpretation", "referenceRange")
+_FOLDER: Final = Path(__file__).parent
 
 
 @cache

@@ -9,9 +9,11 @@ Source: XML 1.0 §2.8 (DOCTYPE), §4.4 (entities); lxml's parser options and lib
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 from lxml import etree
+
+Element: TypeAlias = etree._Element
 
 RESOURCE_LIMIT = int(etree.ErrorTypes.ERR_RESOURCE_LIMIT)
 _NO_MEMORY = int(etree.ErrorTypes.ERR_NO_MEMORY)

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 from lxml import etree
 
-from mappings.cda.document import SDTC, V3, XSI, XSI_TYPE, parse
+from mappings.cda.document import XSI, XSI_TYPE, parse
+from mappings.cda.element import SDTC, V3
 from mappings.cda.outcome import Outcome
 from mappings.cda.paths import STATEMENTS
 from mappings.convert import Conversion, Profile, to_fhir
 from mappings.fhir.codec import encode
+from mappings.xml_parser import tree
 
 Json = dict[str, Any]
 
@@ -97,7 +99,7 @@ def _kind(body: bytes) -> str:
 
 
 def _tree(data: bytes) -> Any:
-    return copy.deepcopy(parse(data).root)
+    return tree(data)
 
 
 def _bytes(root: Any, encoding: str = "UTF-8") -> bytes:
@@ -191,7 +193,7 @@ def unknown_section(data: bytes) -> bytes:
     """One more section, of a kind nobody knows."""
     root = _tree(data)
     for body in root.iter(f"{{{V3}}}structuredBody"):
-        body.insert(0, copy.deepcopy(parse(_wrapped(_UNKNOWN)).root[-1]))
+        body.insert(0, tree(_wrapped(_UNKNOWN))[-1])
     return _bytes(root)
 
 
@@ -255,10 +257,10 @@ def negated_statements(data: bytes) -> Iterator[tuple[str, bytes]]:
     places = [
         (doc.place(el).path, index)
         for index, el in enumerate(doc.root.iter())
-        if etree.QName(el).localname in STATEMENTS and etree.QName(el).localname != "organizer"
+        if el.short in STATEMENTS and el.short != "organizer"
     ]
     for path, index in places:
-        root = copy.deepcopy(doc.root)
+        root = tree(data)
         el = next(each for at, each in enumerate(root.iter()) if at == index)
         el.set("negationInd", "false" if el.get("negationInd") in ("true", "1") else "true")
         yield path, _bytes(root)

@@ -11,14 +11,17 @@ import csv
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.fhir import values
 
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
+
 Json = dict[str, Any]
-SNOMED = "http://snomed.info/sct"
-_FILE = Path(__file__).with_name("absent.csv")
+SNOMED: Final = "http://snomed.info/sct"
+_FILE: Final = Path(__file__).with_name("absent.csv")
 
 
 class Absence(NamedTuple):
@@ -42,13 +45,13 @@ def _table() -> dict[tuple[str, str], Absence]:
         }
 
 
-def absence_of(nodes: Iterable[Element], ctx: Any) -> Absence | None:
+def absence_of(nodes: Iterable[Element], ctx: "Walk") -> Absence | None:
     """What coded elements, or their translations, say of absence; None where they say something else."""
     for node in nodes:
         found = _table().get((node.get("codeSystem", "").strip(), node.get("code", "").strip()))
         if found is not None:
             return found
-        if (inner := absence_of(ctx.kids[node].get("translation", ()), ctx)) is not None:
+        if (inner := absence_of(node.named("translation"), ctx)) is not None:
             return inner
     return None
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from mappings.cda.compiled import Entries, Make, makes
 from mappings.cda.context import Context, nothing_contained, nothing_made
-from mappings.cda.document import V3, XSI_TYPE, Document, Element
+from mappings.cda.document import XSI_TYPE, Document
+from mappings.cda.element import V3, Element
 from mappings.cda.narrative import anchor, block
 from mappings.cda.outcome import Outcome, Said
 from mappings.cda.paths import Reader
@@ -30,17 +31,17 @@ Json = dict[str, Any]
 Key = tuple[str, ...]
 
 # What two sections may say differently of one and the same thing; everything else must agree.
-_OF_THE_SECTION = frozenset({
+_OF_THE_SECTION: Final = frozenset({
     "category", "text", "meta", "note", "recorder", "recordedDate", "asserter", "encounter", "authoredOn", "requester",
     "extension", "identifier",
 })  # fmt: skip
-_ABSENT_OF = {"dataAbsentReason": "value[x]"}  # what stands for a value that is not there
-_VERIFIED = "verificationStatus"
-_BOTH = frozenset({"value", "component"})
-_UNITED = ("category", "note", "identifier", "extension")
+_ABSENT_OF: Final = {"dataAbsentReason": "value[x]"}  # what stands for a value that is not there
+_VERIFIED: Final = "verificationStatus"
+_BOTH: Final = frozenset({"value", "component"})
+_UNITED: Final = ("category", "note", "identifier", "extension")
 NARRATIVE_LINK: Final = "http://hl7.org/fhir/StructureDefinition/narrativeLink"  # FHIR R4: on any element
 _SECTION: Final = f"{{{V3}}}section"
-_TEXT = 200  # characters of a text that take part in an identity
+_TEXT: Final = 200  # characters of a text that take part in an identity
 
 
 def composition_key(doc: Document) -> Key:
@@ -48,17 +49,24 @@ def composition_key(doc: Document) -> Key:
     return "document", doc.digest.hex()
 
 
-class Made:
+class Holder:
+    """What holds a body under construction, and what that contains."""
+
+    def __init__(self, body: Json) -> None:
+        self.body = body
+
+
+class Made(Holder):
     """One resource under construction."""
 
     def __init__(self, kind: str, id_: str, mode: Mode, first: int, el: Element | None = None) -> None:
+        super().__init__({"resourceType": kind, "id": id_})
         self.type = kind
         self.id = id_
         self.ref = f"{kind}/{id_}"
         self.mode = mode
         self.first = first  # order in which it came into being
         self.el = el
-        self.body: Json = {"resourceType": kind, "id": id_}
         self.filled: list[str] = []
         self.own: tuple[str, ...] = ()  # what applies though a later document is stored
         self.key: Key = ()
@@ -87,7 +95,7 @@ class Assembly(Context):
         self.outcomes: dict[Element, Outcome] = {}
         self.patient: Made | None = None
         self.encounter: Made | None = None
-        self.builder: Any = None  # what is under construction: Made, or all that has a body
+        self.builder: Holder | None = None  # what is under construction: Made, or all that has a body
         self.prefix = ""  # of the ids of the narrative at hand
         self.section_made: list[str] = []  # references of what the section at hand states, in order
         self.later: list[Callable[[], None]] = []  # links to what another section may state, made when all of them have
@@ -96,6 +104,13 @@ class Assembly(Context):
         self.traced: Any = None
         self.make = self._stub
         self.contained = self._contain
+
+    @property
+    def subject(self) -> Made:
+        """The patient; for what is asked only once it is known whose the document is."""
+        if self.patient is None:
+            raise RuntimeError("whose the document is comes first")
+        return self.patient
 
     def release(self) -> None:
         """Lets go of itself, once all is made: else a document stays until the collector looks for cycles."""
@@ -167,12 +182,12 @@ class Assembly(Context):
             self._tell_in_words(el, made.body)
         self.builder = outer
         if self.trace is not None and outer is not None:
-            self.trace.resource = outer.ref
+            self.trace.resource = outer.ref if isinstance(outer, Made) else ""
 
     def _tell_in_words(self, el: Element, body: Json) -> None:
         """A resource's own narrative: the part of the section's that its statement points at."""
-        for text in self.kids[el].get("text", ()):
-            for reference in self.kids[text].get("reference", ()):
+        for text in el.named("text"):
+            for reference in text.named("reference"):
                 part = self.doc.ids.get((reference.get("value") or "").strip().removeprefix("#"))
                 div = block(part, self.prefix) if part is not None else None
                 if part is not None and div is not None:
@@ -183,10 +198,10 @@ class Assembly(Context):
 
     def _linked(self, part: Element) -> Json:
         """The link from a resource's own words to where they stand: in the section at hand of the Composition."""
-        here: Element | None = part.getparent()
+        here: Element | None = part.parent
         while here is not None and here is not self.section and here.tag != _SECTION:
-            here = here.getparent()
-        if here is None or here is not self.section or part.getparent() is here:  # elsewhere, or the text as a whole
+            here = here.parent
+        if here is None or here is not self.section or part.parent is here:  # elsewhere, or the text as a whole
             return {}
         if not self.composition:
             self.composition = self.identities.make("Composition", composition_key(self.doc))
@@ -255,7 +270,7 @@ class Assembly(Context):
 
     def own_id(self, el: Element) -> Key:
         """The number of a statement, root and extension; both "" where it has none."""
-        for each in self.kids[el].get("id", ()):
+        for each in el.named("id"):
             if (number := number_in(each))[0]:
                 return number
         return "", ""
@@ -278,7 +293,7 @@ class Assembly(Context):
         if self._numbered is None:
             self._numbered = {}
             for el in self.outcomes:
-                for each in self.kids[el].get("id", ()):
+                for each in el.named("id"):
                     self._numbered.setdefault(number_in(each), []).append(el)
         return self._numbered.get(number, [])
 
@@ -295,8 +310,8 @@ class Assembly(Context):
             return value
         if len(found) and (translated := _translated(found)):
             return translated
-        for each in self.kids[found].get("originalText", (found,)):
-            for reference in self.kids[each].get("reference", ()):
+        for each in found.kids.get("originalText", (found,)):
+            for reference in each.named("reference"):
                 told, self.issues = self.issues, []
                 text = self.narrative(reference.get("value") or "")
                 self.issues = told
@@ -380,7 +395,9 @@ def _unite(one: Made, other: Made) -> None:
 
 def _translated(el: Element, name: str = "code") -> str:
     """The first translation of a code, at any depth, that has a code; or another attribute."""
-    for each in el.iterchildren("{*}translation"):
+    for each in el.children:
+        if each.tag.rpartition("}")[2] != "translation":
+            continue
         if text := (each.get(name) or "").strip():
             return f"{each.get('codeSystem', '')}|{text}" if name == "code" else text
         if deeper := _translated(each, name):

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda import labels, parties, unstructured
 from mappings.cda.assemble import composition_key
@@ -25,24 +25,27 @@ from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.statuses import cd_status
 from mappings.cda.datatypes.times import ts_instant
-from mappings.cda.document import Element, short
+from mappings.cda.element import Element
 from mappings.cda.named import resolver
 from mappings.cda.paths import code_of, is_valued
 from mappings.fhir import values
 from mappings.terminology.concept_map import ConceptMap, load
 
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
+
 Json = dict[str, Any]
 Key = tuple[str, ...]
 
-_FORMATS = Path(__file__).with_name("formats.csv")
-_FORMAT_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-HL7DocumentFormatCodes"
-_MEDIA = "text/xml"  # IHE ITI, XDS metadata of CDA documents
-_REPLACES = "replaces"
-_UNTITLED = "Document"
-_OF_THE_WHOLE = frozenset({"Binary", "Provenance"})  # no Provenance is about them
+_FORMATS: Final = Path(__file__).with_name("formats.csv")
+_FORMAT_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/v3-HL7DocumentFormatCodes"
+_MEDIA: Final = "text/xml"  # IHE ITI, XDS metadata of CDA documents
+_REPLACES: Final = "replaces"
+_UNTITLED: Final = "Document"
+_OF_THE_WHOLE: Final = frozenset({"Binary", "Provenance"})  # no Provenance is about them
 
 
-def compose(walk: Any, sections: list[Json]) -> None:
+def compose(walk: "Walk", sections: list[Json]) -> None:
     """The Composition, first in the document's Bundle, and what stands beside it."""
     root = walk.doc.root
     walk.section = walk.statement = walk.act = None
@@ -71,23 +74,23 @@ def _with_something(section: Json) -> Json:
 
 
 @resolver("document-kind")
-def document_kind(ctx: Any) -> str:
+def document_kind(ctx: "Walk") -> str:
     """What the document is, by its code."""
-    found = next((cd_string(each, ctx) for each in ctx.kids[ctx.doc.root].get("code", ()) if is_valued(each)), None)
+    found = next((cd_string(each, ctx) for each in ctx.doc.root.named("code") if is_valued(each)), None)
     return found or _UNTITLED
 
 
 @resolver("section-title")
-def section_title(ctx: Any) -> str | None:
+def section_title(ctx: "Walk") -> str | None:
     """What a section of that code is called where it has no title of its own."""
-    row = getattr(ctx, "section_row", None)
+    row = ctx.section_row
     return (row.title or None) if row is not None else None
 
 
 # the original ---------------------------------------------------------------------------------------------------------
 
 
-def document_number(ids: Collection[Element], walk: Any) -> Key | None:
+def document_number(ids: Collection[Element], walk: "Walk") -> Key | None:
     """System and value of a document's number: the first of its ids that names it."""
     for each in ids:
         body = ii_identifier(each, walk)
@@ -96,14 +99,14 @@ def document_number(ids: Collection[Element], walk: Any) -> Key | None:
     return None
 
 
-def _document_key(number: Key, walk: Any) -> Key:
+def _document_key(number: Key, walk: "Walk") -> Key:
     """What identifies a document: whose it is, and its number."""
-    return "document", walk.patient.id, *number
+    return "document", walk.subject.id, *number
 
 
-def _original(walk: Any, root: Element) -> Any:
+def _original(walk: "Walk", root: Element) -> Any:
     """The DocumentReference to the bytes, and the documents it relates to."""
-    own = document_number(walk.kids[root].get("id", ()), walk) or ("", walk.doc.digest.hex())
+    own = document_number(root.named("id"), walk) or ("", walk.doc.digest.hex())
     made = walk.place_one("DocumentReference", _document_key(own, walk), "state", root)
     walk.fill("header.DocumentReference", root, made)
     made.body["content"] = [_content(walk, made), *unstructured.content(walk, made)]
@@ -111,17 +114,17 @@ def _original(walk: Any, root: Element) -> Any:
     related = list(_related(walk, root, own))
     if related:
         made.body["relatesTo"] = related
-        tell(walk, "related", made, "relatesTo", walk.kids[root]["relatedDocument"][0])
+        tell(walk, "related", made, "relatesTo", root.kids["relatedDocument"][0])
     return made
 
 
-def tell(walk: Any, rule: str, made: Any, path: str, el: Element) -> None:
+def tell(walk: "Walk", rule: str, made: Any, path: str, el: Element) -> None:
     """Leaves word in the trace of what no row wrote; the whole document is no place in it."""
     if walk.trace is not None:
         walk.trace.rule(rule, made.ref, path, walk.doc.place(el) if el is not walk.doc.root else None)
 
 
-def _content(walk: Any, made: Any) -> Json:
+def _content(walk: "Walk", made: Any) -> Json:
     """The document itself, and its format where HL7 names one."""
     data = walk.doc.raw
     shown = values.attachment(_MEDIA, data)
@@ -133,7 +136,7 @@ def _content(walk: Any, made: Any) -> Json:
     for name, kind in (("title", "description"), ("creation", "date")):
         if kind in made.body:
             attachment[name] = made.body[kind]
-    language = next((code_of(each) for each in walk.kids[walk.doc.root].get("languageCode", ())), "")
+    language = next((code_of(each) for each in walk.doc.root.named("languageCode")), "")
     if language and (tag := _language(walk, language)):
         attachment["language"] = tag
     found: Json = {"attachment": attachment}
@@ -146,7 +149,7 @@ def _key_of(made: Any) -> Key:
     return made.type, made.id
 
 
-def _language(walk: Any, written: str) -> str | None:
+def _language(walk: "Walk", written: str) -> str | None:
     from mappings.cda.header import language_tag
 
     told, walk.issues = walk.issues, []  # the Composition's row has told of it
@@ -168,12 +171,12 @@ def _formats() -> dict[tuple[str, str, str], Json]:
         }
 
 
-def _format(walk: Any) -> Json | None:
+def _format(walk: "Walk") -> Json | None:
     """By the templates that the document claims: the newest release that has a format of its own."""
     body = "unstructured" if unstructured.bodies(walk) else "structured"
     claimed: set[tuple[str, str]] = {
         ((each.get("root") or "").strip(), (each.get("extension") or "").strip())
-        for each in walk.kids[walk.doc.root].get("templateId", ())
+        for each in walk.doc.root.named("templateId")
     }
     for root, extension in sorted(claimed, reverse=True):
         if (found := _formats().get((root, extension, body))) is not None:
@@ -184,12 +187,12 @@ def _format(walk: Any) -> Json | None:
 # related documents ----------------------------------------------------------------------------------------------------
 
 
-def _related(walk: Any, root: Element, own: Key) -> Iterator[Json]:
+def _related(walk: "Walk", root: Element, own: Key) -> Iterator[Json]:
     known = load("cda-related.document-relationship")
-    for related in walk.kids[root].get("relatedDocument", ()):
+    for related in root.named("relatedDocument"):
         code = known.get((related.get("typeCode") or "").strip())
-        for parent in walk.kids[related].get("parentDocument", ()):
-            ids = walk.kids[parent].get("id", [])
+        for parent in related.named("parentDocument"):
+            ids = parent.named("id")
             named = document_number(ids, walk)
             if code is None or named is None or named == own:
                 continue
@@ -198,14 +201,14 @@ def _related(walk: Any, root: Element, own: Key) -> Iterator[Json]:
             yield {"code": code.code, "target": reference | ({"identifier": number} if number else {})}
 
 
-def _parent(walk: Any, parent: Element, number: Key, *, replaced: bool) -> str:
+def _parent(walk: "Walk", parent: Element, number: Key, *, replaced: bool) -> str:
     """The other document of the patient, as much as is known of it: superseded where it was replaced, whatever the date
     of what replaces it; else as it is stored."""
     made = walk.place_one("DocumentReference", _document_key(number, walk), "stub", parent)
     fresh: Json = {
         "masterIdentifier": values.present(system=number[0] or None, value=number[1]),
         "status": "current",
-        "subject": {"reference": walk.patient.ref},
+        "subject": {"reference": walk.subject.ref},
         "content": [{"attachment": values.absent("unknown")}],
     }
     for name, value in fresh.items():
@@ -223,30 +226,30 @@ def _parent(walk: Any, parent: Element, number: Key, *, replaced: bool) -> str:
 
 
 @datatype("PART[CodeableConcept]", gives="CodeableConcept")
-def part_taken(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def part_taken(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
     """As what someone takes part: by the element's name, of a participant by its function or type."""
     if isinstance(node, str):
         return None
-    tag = short(str(node.tag))
+    tag = node.short
     if tag != "participant":
         return cd_status(tag, ctx, vocab)
-    function = next((code_of(each) for each in ctx.kids[node].get("functionCode", ())), "")
+    function = next((code_of(each) for each in node.named("functionCode")), "")
     known = vocab is not None and function in vocab.known
     return cd_status(function if known else node.get("typeCode", ""), ctx, vocab)
 
 
 @datatype("AUTHOR[instant]", gives="instant")
-def recorded(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Any:
+def recorded(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Any:
     """When an author wrote, where that is an instant; else when the document was made."""
-    times = [] if isinstance(node, str) else ctx.kids[node].get("time", ())
+    times = [] if isinstance(node, str) else node.named("time")
     told, ctx.issues = ctx.issues, []  # the row of the time has told of it
-    found = [ts_instant(each, ctx) for each in (*times, *ctx.kids[ctx.doc.root].get("effectiveTime", ()))]
+    found = [ts_instant(each, ctx) for each in (*times, *ctx.doc.root.named("effectiveTime"))]
     ctx.issues = told
     whole = (each for each in found if each is not None and (not isinstance(each, tuple) or each[0] is not None))
     return next(whole, None)
 
 
-def _provenance(walk: Any, root: Element, original: Any) -> None:
+def _provenance(walk: "Walk", root: Element, original: Any) -> None:
     """One for each author and time of statements, one for the document and all that nobody else signs."""
     source = {"role": "source", "what": {"reference": original.ref}}
     known: dict[Element, Key] = {}  # by author: all statements of a section name the same ones
@@ -256,7 +259,7 @@ def _provenance(walk: Any, root: Element, original: Any) -> None:
             found = known[author] = _signature(author, walk)
         return found
 
-    header = {signature_of(each) for each in walk.kids[root].get("author", ())}
+    header = {signature_of(each) for each in root.named("author")}
     written: dict[Key, tuple[Element, list[str]]] = {}
     of_others: set[str] = set()
     for el, outcome in walk.outcomes.items():
@@ -289,7 +292,7 @@ def _provenance(walk: Any, root: Element, original: Any) -> None:
         tell(walk, "provenance", made, path, root)
 
 
-def _agents(walk: Any, made: Any) -> bool:
+def _agents(walk: "Walk", made: Any) -> bool:
     """Whether anybody made it; a Provenance of nobody goes."""
     if any("who" in each for each in made.body.get("agent", ())):
         return True
@@ -298,20 +301,20 @@ def _agents(walk: Any, made: Any) -> bool:
     return False
 
 
-def _own_authors(el: Element, walk: Any) -> list[Element]:
+def _own_authors(el: Element, walk: "Walk") -> list[Element]:
     """The authors that a statement, its wrapper or its section names."""
     here: Element | None = el
     while here is not None and here is not walk.doc.root:
-        found: list[Element] = walk.kids[here].get("author", [])
+        found: list[Element] = here.named("author")
         if found:
             return found
-        here = here.getparent()
+        here = here.parent
     return []
 
 
-def _signature(author: Element, walk: Any) -> Key:
+def _signature(author: Element, walk: "Walk") -> Key:
     """Who wrote and when, as it is written: the same author at the same time is one."""
-    time = next(((each.get("value") or "") for each in walk.kids[author].get("time", ())), "")
+    time = next(((each.get("value") or "") for each in author.named("time")), "")
     role = parties.role_of(author, walk)
     if role is None:
         return time, ""

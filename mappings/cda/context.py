@@ -8,7 +8,8 @@ a context.
 from collections.abc import Callable
 from typing import Any
 
-from mappings.cda.document import Document, Element
+from mappings.cda.document import Document
+from mappings.cda.element import Element
 from mappings.cda.time import DocumentZone
 from mappings.issues import Issue, issue
 
@@ -28,7 +29,6 @@ class Context:
 
     def __init__(self, doc: Document, profile: Any) -> None:
         self.doc = doc
-        self.kids = doc.kids
         self.profile = profile
         self.issues: list[Issue] = list(doc.issues)
         self.row = ""
@@ -54,6 +54,20 @@ class Context:
             self.issue("zone-mismatch")
         self.make: Callable[[str, tuple[str, ...], Json], str | None] = nothing_made
         self.contained: Callable[[Json], str | None] = nothing_contained
+
+    @property
+    def at_hand(self) -> Element:
+        """The statement; for what is asked only within one."""
+        if self.statement is None:
+            raise RuntimeError("no statement is at hand")
+        return self.statement
+
+    @property
+    def being_read(self) -> Element:
+        """The element that a row reads."""
+        if self.node is None:
+            raise RuntimeError("no row reads an element")
+        return self.node
 
     def issue(self, code: str, node: Element | None = None, detail: str = "") -> None:
         """Record an issue at the element being read, or at another. `detail` is a fixed phrase, never a value."""

@@ -11,19 +11,21 @@ Pure: the profile carries the ids' key, `at` the time of receipt. Same input, sa
 
 from datetime import datetime
 from operator import attrgetter
+from typing import Final
 
 from mappings import finishing
 from mappings.cda.compose import compose
 from mappings.cda.datatypes.nulls import tell_strange
-from mappings.cda.document import Element, Limits, parse
+from mappings.cda.document import Limits, parse
 from mappings.cda.domains import entry_reference, personal
+from mappings.cda.element import Element
 from mappings.cda.header import instant, patient_key, patient_role, read_header
 from mappings.cda.trace import DocumentTrace
 from mappings.cda.walk import Walk
 from mappings.convert import Conversion, Mapped, PatientKey
 from mappings.profile import Profile
 
-_FIRST = attrgetter("first")
+_FIRST: Final = attrgetter("first")
 
 
 def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace: bool = False) -> Conversion:

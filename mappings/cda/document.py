@@ -18,48 +18,36 @@ import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Final
 
 from lxml import etree
 
+from mappings.cda.element import V3, Element, copied
 from mappings.cda.errors import UnreadableDocument
 from mappings.cda.place import XmlPlace
 from mappings.issues import Issue, issue
 from mappings.xml_parser import BEYOND, RESOURCE_LIMIT, name_of, tree
 
-Element: TypeAlias = etree._Element
+XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
+XSI_TYPE: Final = f"{{{XSI}}}type"
+ROOT: Final = f"{{{V3}}}ClinicalDocument"
+_SECTION: Final = f"{{{V3}}}section"
 
-V3 = "urn:hl7-org:v3"
-SDTC = "urn:hl7-org:sdtc"
-XSI = "http://www.w3.org/2001/XMLSchema-instance"
-XSI_TYPE = f"{{{XSI}}}type"
-ROOT = f"{{{V3}}}ClinicalDocument"
-_SECTION = f"{{{V3}}}section"
+_LONGEST_STEP: Final = 64  # characters of a name in a path
 
-_PHARMACY = "pharm:"
-_PREFIXES = {
-    V3: "",
-    SDTC: "sdtc:",
-    "urn:hl7-org:pharm": _PHARMACY,  # eHDSI from its wave 7
-    "urn:epsos-org:ep:medication": _PHARMACY,  # eHDSI before
-}
-_TAGS_REMEMBERED = 4_096  # CDA with its extensions has some four hundred; a stranger's inventions are not kept
-_LONGEST_TAG = 128
-_LONGEST_STEP = 64  # characters of a name in a path
-
-_WIDE = "UTF-16"
-_ALLOWED = re.compile(
+_WIDE: Final = "UTF-16"
+_ALLOWED: Final = re.compile(
     r"UTF-?8|UTF-?16(?:LE|BE)?|(?:US-)?ASCII|ISO[-_]?8859[-_][0-9]{1,2}|LATIN-?1|(?:WINDOWS-|CP)125[0-8]",
     re.IGNORECASE,
 )
-_LATIN1 = re.compile(r"ISO[-_]?8859[-_]1|LATIN-?1", re.IGNORECASE)
-_DECLARATION = re.compile(rb"<\?xml\s[^>]{0,1000}?encoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,64})[\"']")
+_LATIN1: Final = re.compile(r"ISO[-_]?8859[-_]1|LATIN-?1", re.IGNORECASE)
+_DECLARATION: Final = re.compile(rb"<\?xml\s[^>]{0,1000}?encoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,64})[\"']")
 # what ISO 8859-1 has control codes for and windows-1252 has letters for, and what neither has
-_LETTERS_OF_1252 = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")
-_NOT_IN_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
-_LOINC = re.compile(r"[0-9]{1,7}-[0-9]")
-_LIBXML2_DEPTH = 256  # without huge_tree
-_SHORTEST_ELEMENT = 4  # bytes of `<a/>`
+_LETTERS_OF_1252: Final = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")
+_NOT_IN_1252: Final = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+_LOINC: Final = re.compile(r"[0-9]{1,7}-[0-9]")
+_LIBXML2_DEPTH: Final = 256  # without huge_tree
+_SHORTEST_ELEMENT: Final = 4  # bytes of `<a/>`
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,99 +62,45 @@ class Limits:
     text: int = 10_000_000  # of one text node: libxml2's own bound; a longer document may be parsed without it
 
 
-class _Tags(dict[Any, str]):
-    """Tag -> short tag."""
-
-    def __missing__(self, tag: Any) -> str:
-        if not isinstance(tag, str):  # of a comment or an instruction, where somebody else has parsed
-            return str(tag)
-        namespace, brace, name = tag[1:].partition("}") if tag.startswith("{") else ("", "", tag)
-        prefix = _PREFIXES.get(namespace) if brace else None
-        found = tag if prefix is None else prefix + name
-        if len(self) < _TAGS_REMEMBERED and len(tag) <= _LONGEST_TAG:
-            self[tag] = found
-        return found
-
-
-_SHORT = _Tags()
-
-
-def short(tag: str) -> str:
-    """`value` for `{urn:hl7-org:v3}value`, `sdtc:raceCode`, `pharm:asContent`; other namespaces stay in full."""
-    return _SHORT[tag]
-
-
 def type_of(el: Element) -> str:
     """The local name of xsi:type, whatever prefix the sender bound: `ns1:PQ` is PQ. "" where there is none."""
     return el.get(XSI_TYPE, "").rpartition(":")[2].strip()
 
 
-def as_written(el: Element) -> bytes:
-    """An element and all in it, as XML."""
-    return etree.tostring(el, with_tail=False)
-
-
-_NO_KIDS: dict[str, list[Element]] = {}
-
-
-class Kids(dict[Element, dict[str, list[Element]]]):
-    """`kids[el]["value"]`: the children of that short tag, in order. Made when first asked for.
-
-    Inside an element of a pharmacy namespace its own children go by their bare names, too: their datatypes are HL7's.
-    """
-
-    def __missing__(self, el: Element) -> dict[str, list[Element]]:
-        children = list(el)
-        if not children:
-            self[el] = _NO_KIDS
-            return _NO_KIDS
-        named: dict[str, list[Element]] = {}
-        for child in children:
-            tag = _SHORT[child.tag]
-            if tag in named:
-                named[tag].append(child)
-            else:
-                named[tag] = [child]
-        if _SHORT[el.tag].startswith(_PHARMACY):
-            for tag in [each for each in named if each.startswith(_PHARMACY)]:
-                bare = tag.removeprefix(_PHARMACY)
-                named[bare] = [each for each in children if _SHORT[each.tag] in (tag, bare)]
-        self[el] = named
-        return named
-
-
 class Document:
-    """One ClinicalDocument. It keeps every element alive, so that they can be keys and keep what lxml found of them."""
+    """One ClinicalDocument."""
 
     __slots__ = (
         "_elements",
         "_ordinals",
         "_paths",
+        "_tagged",
         "digest",
         "encoding",
         "flavored",
         "ids",
         "issues",
-        "kids",
         "raw",
         "root",
     )
 
-    def __init__(
-        self, raw: bytes, elements: list[Element], names: list[list[str]], encoding: str, issues: list[Issue]
-    ) -> None:
-        """`names`: of the attributes of each element."""
+    def __init__(self, raw: bytes, elements: list[Element], encoding: str, issues: list[Issue]) -> None:
         self.raw = raw
         self.digest = hashlib.sha256(raw).digest()
         self.root = elements[0]
         self.encoding = encoding
         self.issues = issues
-        self.kids = Kids()
         self._elements = elements
+        self._tagged: dict[str, list[Element]] | None = None
         self._ordinals: dict[Element, str] = {}
         self._paths: dict[Element, str] = {}
-        self.ids = self._index_ids([el for el, own in zip(elements, names, strict=True) if "ID" in own])
-        self.flavored = [el for el, own in zip(elements, names, strict=True) if "nullFlavor" in own]
+        self.ids = self._index_ids([el for el in elements if "ID" in el.attrib])
+        self.flavored = [el for el in elements if "nullFlavor" in el.attrib]
+
+    def __del__(self) -> None:
+        """Elements name each other: without this they would stay until the collector looks for cycles."""
+        for el in self._elements:
+            el.parent = None
 
     def may_hold(self, words: Collection[str]) -> bool:
         """Whether any of these ASCII words can stand in the document; False is sure, for neither another encoding nor a
@@ -174,6 +108,20 @@ class Document:
         if self.encoding.upper().startswith(_WIDE) or b"&#" in self.raw:
             return True
         return any(word.encode("ascii") in self.raw for word in words)
+
+    def every(self, *tags: str) -> list[Element]:
+        """All elements of these tags, in their order."""
+        if self._tagged is None:
+            self._tagged = {}
+            for el in self._elements:
+                if (same := self._tagged.get(el.tag)) is None:
+                    self._tagged[el.tag] = [el]
+                else:
+                    same.append(el)
+        there = [tag for tag in tags if tag in self._tagged]
+        if len(there) < 2:
+            return list(self._tagged[there[0]]) if there else []
+        return [el for el in self._elements if el.tag in there]
 
     def place(self, el: Element, attribute: str = "") -> XmlPlace:
         """Where an element, or an attribute of it, stands: from the outermost section, else from below the root."""
@@ -186,7 +134,7 @@ class Document:
         here: Element | None = el
         while here is not None and here not in self._paths and (here is not self.root or here is el):
             chain.append(here)
-            here = here.getparent()
+            here = here.parent
         if not chain:
             return self._paths[el]
         path = self._paths[here] if here is not None and here is not self.root else ""
@@ -199,34 +147,34 @@ class Document:
     def _step(self, el: Element) -> str:
         if el is self.root:
             return "ClinicalDocument"
-        name = _name(short(str(el.tag)))
+        name = _name(el.short)
         if el not in self._ordinals:
             self._number(el)
         return name + self._ordinals[el]
 
     def _number(self, el: Element) -> None:
         """Number an element and its siblings of one name: once, for a document may hold 100,000 of them."""
-        above = el.getparent()
+        above = el.parent
         if above is None:
             self._ordinals[el] = ""
         elif el.tag == f"{{{V3}}}section":
             self._number_sections(above)
         else:
-            same = self.kids[above][short(str(el.tag))]
+            same = above.kids[el.short]
             for nth, sibling in enumerate(same, 1):
                 always = sibling.tag == f"{{{V3}}}entry"
                 self._ordinals[sibling] = f"[{nth}]" if always or len(same) > 1 else ""
 
     def _number_sections(self, component: Element) -> None:
         """Sections are known by their code; numbered where it is no LOINC code, or where several have one."""
-        body = component.getparent()
-        beside = self.kids[body].get("component", []) if body is not None else []
+        body = component.parent
+        beside = body.named("component") if body is not None else []
         if component not in beside:
             beside = [component]
         codes: dict[str, list[Element]] = {}
-        sections = [each for sibling in beside for each in self.kids[sibling].get("section", [])]
+        sections = [each for sibling in beside for each in sibling.named("section")]
         for nth, section in enumerate(sections, 1):
-            code = next((each.get("code", "").strip() for each in self.kids[section].get("code", [])), "")
+            code = next((each.get("code", "").strip() for each in section.named("code")), "")
             if _LOINC.fullmatch(code):
                 codes.setdefault(code, []).append(section)
             else:
@@ -267,11 +215,10 @@ def parse(data: bytes, limits: Limits = Limits()) -> Document:
         raise _unread_encoding()
     if root.tag != ROOT:
         raise UnreadableDocument("not-a-document", XmlPlace("document", root.sourceline or 0))
-    elements = list(root.iter())
-    return Document(data, elements, _checked(elements, huge, limits), encoding, issues)
+    return Document(data, _elements(root, huge, limits), encoding, issues)
 
 
-def _parse(data: bytes, limits: Limits, issues: list[Issue]) -> tuple[Element, str, bool]:
+def _parse(data: bytes, limits: Limits, issues: list[Issue]) -> tuple[etree._Element, str, bool]:
     """(root, encoding, whether it took the parse without limits). Only a wrong character set is repaired."""
     declared = _declared(data)
     if declared and not _ALLOWED.fullmatch(declared):
@@ -323,21 +270,17 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _checked(elements: list[Element], huge: bool, limits: Limits) -> list[list[str]]:
-    """The names of each element's attributes, once the limits hold that only the tree can tell."""
-    if len(elements) > limits.elements:
+def _elements(root: etree._Element, huge: bool, limits: Limits) -> list[Element]:
+    """All elements, once the limits hold that only the tree can tell."""
+    found = copied(root, limits.elements)
+    if found is None:
         raise UnreadableDocument("over-limit", text=f"more than {limits.elements} elements")
-    names = [el.keys() for el in elements]
-    if max(map(len, names)) > limits.attributes:
+    elements, widest, deepest = found
+    if widest > limits.attributes:
         raise UnreadableDocument("over-limit", text=f"more than {limits.attributes} attributes on an element")
-    if limits.depth < _LIBXML2_DEPTH or huge:  # otherwise libxml2 has seen to it
-        depths = {elements[0]: 1}
-        for el in elements[1:]:
-            above = el.getparent()
-            depths[el] = depth = 1 if above is None else depths[above] + 1
-            if depth > limits.depth:
-                raise UnreadableDocument("over-limit", text=f"elements more than {limits.depth} deep")
-    return names
+    if deepest > limits.depth and (limits.depth < _LIBXML2_DEPTH or huge):  # otherwise libxml2 has seen to it
+        raise UnreadableDocument("over-limit", text=f"elements more than {limits.depth} deep")
+    return elements
 
 
 def _unreadable(error: etree.XMLSyntaxError) -> UnreadableDocument:
@@ -359,6 +302,6 @@ def _name(tag: str) -> str:
 def _is_narrative(el: Element) -> bool:
     """Whether it stands in the `text` of a section."""
     return any(
-        above.tag == f"{{{V3}}}text" and (owner := above.getparent()) is not None and owner.tag == f"{{{V3}}}section"
+        above.tag == f"{{{V3}}}text" and (owner := above.parent) is not None and owner.tag == f"{{{V3}}}section"
         for above in (el, *el.iterancestors())
     )

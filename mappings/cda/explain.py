@@ -14,7 +14,7 @@ from typing import Any
 
 from mappings.cda.compiled import used
 from mappings.cda.convert import walk_of
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.outcome import SAID
 from mappings.cda.place import XmlPlace
 from mappings.cda.rows import resource_type

@@ -9,9 +9,9 @@ import csv
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 
 if TYPE_CHECKING:
     from mappings.cda.walk import Walk
@@ -28,8 +28,8 @@ class Handler(NamedTuple):
     subject: bool
 
 
-HANDLERS: dict[str, Handler] = {}
-_PARTS = Path(__file__).with_name("parts.csv")
+HANDLERS: Final[dict[str, Handler]] = {}
+_PARTS: Final = Path(__file__).with_name("parts.csv")
 
 
 @cache
@@ -41,7 +41,7 @@ def parts() -> frozenset[str]:
 
 
 # of a statement in a section that says nothing of its kind
-BY_CLASS = {
+BY_CLASS: Final = {
     "observation": "observation",
     "procedure": "procedure",
     "substanceAdministration": "medication",

@@ -16,21 +16,24 @@ import csv
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda.datatypes.coded import cd_coding
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.paths import STATEMENTS, code_of
 from mappings.fhir import values
 from mappings.hl7v2.rules.labels import CONFIDENTIALITY, ORDER_OF, RESTRICTED, SHARED, add_label, strictness
 
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
+
 Json = dict[str, Any]
 
-_FILE = Path(__file__).with_name("labels.csv")
-_SYSTEM = "http://terminology.hl7.org/CodeSystem/"
-_ACT_CODES = _SYSTEM + "v3-ActCode"
-_OBSERVATION = "{urn:hl7-org:v3}observation"
-_SECTION = "{urn:hl7-org:v3}section"
+_FILE: Final = Path(__file__).with_name("labels.csv")
+_SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/"
+_ACT_CODES: Final = _SYSTEM + "v3-ActCode"
+_OBSERVATION: Final = "{urn:hl7-org:v3}observation"
+_SECTION: Final = "{urn:hl7-org:v3}section"
 _WRAPPERS: Final = frozenset({"{urn:hl7-org:v3}organizer", "{urn:hl7-org:v3}act"})
 _KINDS: Final = frozenset({"SECCATOBS", "SECCLASSOBS", "SECCONOBS", "SECINTOBS"})  # v3 ActCode
 _WHOLE: Final = frozenset({"Composition", "Binary", "Provenance"})
@@ -50,7 +53,7 @@ def _label(text: str) -> Json:
     return {"system": _SYSTEM + system, "code": code}
 
 
-def labels_of(code: Element, ctx: Any) -> list[Json]:
+def labels_of(code: Element, ctx: "Walk") -> list[Json]:
     """The labels of one confidentialityCode; none where it says nothing, restricted where nobody knows what it says."""
     sent = cd_coding(code, ctx) if code.get("code") or len(code) else None
     if sent is None or "code" not in sent:
@@ -72,13 +75,13 @@ def _kept(sent: Json) -> Json:
 # before the body is walked --------------------------------------------------------------------------------------------
 
 
-def find_annotations(walk: Any) -> None:
+def find_annotations(walk: "Walk") -> None:
     """Security observations are no findings of the patient: they are told of here, and label what they stand beside."""
     walk.annotations = {}
     if not walk.doc.may_hold(_KINDS):
         return
-    for el in walk.doc.root.iter(_OBSERVATION):
-        if any(code_of(code) in _KINDS for code in walk.kids[el].get("code", ())):
+    for el in walk.doc.every(_OBSERVATION):
+        if any(code_of(code) in _KINDS for code in el.named("code")):
             walk.annotations.setdefault(_labelled(el), []).extend(_said(el, walk))
             walk.tell(el, "mapped")
 
@@ -86,19 +89,19 @@ def find_annotations(walk: Any) -> None:
 def _labelled(el: Element) -> Element:
     """The statement that an annotation stands beside, past the organizer that only holds annotations; else the
     section."""
-    here = el.getparent()
+    here = el.parent
     while here is not None:
         if here.tag == _SECTION or (here.tag in _STATEMENTS and here.tag != "{urn:hl7-org:v3}organizer"):
             return here
-        if here.getparent() is None:
+        if here.parent is None:
             return here
-        here = here.getparent()
+        here = here.parent
     return el
 
 
-def _said(el: Element, walk: Any) -> Iterator[Json]:
-    for value in walk.kids[el].get("value", ()):
-        if any(code_of(code) == "SECCLASSOBS" for code in walk.kids[el].get("code", ())):
+def _said(el: Element, walk: "Walk") -> Iterator[Json]:
+    for value in el.named("value"):
+        if any(code_of(code) == "SECCLASSOBS" for code in el.named("code")):
             yield from labels_of(value, walk)
         elif (sent := cd_coding(value, walk)) is not None and "code" in sent:
             if sent.get("system") == _ACT_CODES:
@@ -113,7 +116,7 @@ def _said(el: Element, walk: Any) -> Iterator[Json]:
 # once all is made -----------------------------------------------------------------------------------------------------
 
 
-def apply(walk: Any, original: Any) -> None:
+def apply(walk: "Walk", original: Any) -> None:
     """Every label, to what it covers. `original`: the DocumentReference to the document itself."""
     document = _own(walk.doc.root, walk)
     around: dict[Element, list[Json]] = {}
@@ -135,22 +138,22 @@ def apply(walk: Any, original: Any) -> None:
     _mark(walk, original, strictest)
 
 
-def _is_divided(walk: Any) -> bool:
+def _is_divided(walk: "Walk") -> bool:
     """Whether any part of the document has a label of its own; in most it has not."""
-    return bool(walk.annotations) or any("confidentialityCode" in walk.kids[el] for el in walk.doc.root.iter(_SECTION))
+    return bool(walk.annotations) or any("confidentialityCode" in el.kids for el in walk.doc.every(_SECTION))
 
 
-def _own(el: Element, walk: Any) -> list[Json]:
-    return [each for code in walk.kids[el].get("confidentialityCode", ()) for each in labels_of(code, walk)]
+def _own(el: Element, walk: "Walk") -> list[Json]:
+    return [each for code in el.named("confidentialityCode") for each in labels_of(code, walk)]
 
 
-def _around(el: Element, walk: Any, known: dict[Element, list[Json]]) -> list[Json]:
+def _around(el: Element, walk: "Walk", known: dict[Element, list[Json]]) -> list[Json]:
     """What an element and all around it up to the document say; asked once of each."""
     path: list[Element] = []
     here: Element | None = el
     while here is not None and here is not walk.doc.root and here not in known:
         path.append(here)
-        here = here.getparent()
+        here = here.parent
     found = known[here] if here is not None and here in known else []
     for each in reversed(path):
         own = _own(each, walk) if each.tag == _SECTION else []
@@ -160,9 +163,9 @@ def _around(el: Element, walk: Any, known: dict[Element, list[Json]]) -> list[Js
     return found
 
 
-def _of_sections(walk: Any, known: dict[Element, list[Json]]) -> Iterator[Json]:
+def _of_sections(walk: "Walk", known: dict[Element, list[Json]]) -> Iterator[Json]:
     """Of sections without entries, too: their narrative is in the whole."""
-    for el in walk.doc.root.iter(_SECTION):
+    for el in walk.doc.every(_SECTION):
         yield from _around(el, walk, known)
 
 
@@ -175,7 +178,7 @@ def _cover(made: Any, found: list[Json]) -> None:
             add_label(made.body, label)
 
 
-def _mark(walk: Any, original: Any, strictest: list[Json]) -> None:
+def _mark(walk: "Walk", original: Any, strictest: list[Json]) -> None:
     """R4 says it of a Composition and of a DocumentReference in elements of their own as well."""
     levels = [each for each in strictest if each.get("system") == CONFIDENTIALITY]
     for made in walk.made:

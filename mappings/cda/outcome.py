@@ -1,6 +1,6 @@
 """What became of one statement of a document: exactly one outcome each, so that nothing is dropped in silence."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mappings.cda.place import XmlPlace
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mappings.cda.document import Document
 
 Said = Literal["mapped", "merged", "narrative", "unsupported", "error"]
-SAID: tuple[Said, ...] = ("mapped", "merged", "narrative", "unsupported", "error")
+SAID: Final[tuple[Said, ...]] = ("mapped", "merged", "narrative", "unsupported", "error")
 
 
 class Outcome:
@@ -39,7 +39,7 @@ class Outcome:
     @property
     def code(self) -> str:
         """Its code, "" where it has none."""
-        return next(((each.get("code") or "").strip() for each in self._doc.kids[self._el].get("code", ())), "")
+        return next(((each.get("code") or "").strip() for each in self._el.named("code")), "")
 
     def _told(self) -> tuple[str, ...]:
         return str(self.place), self.tag, self.code, self.domain, self.outcome, self.resource

@@ -14,16 +14,19 @@ Source: CDA R2 §4.2.2 (participants), §4.2.3 (roles, entities); C-CDA on FHIR,
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from mappings.cda.assemble import Holder
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.document import Element, as_written, short
+from mappings.cda.element import Element, alike
 from mappings.cda.paths import code_of, is_valued
 from mappings.fhir import values
 from mappings.fhir.contained import strings
 from mappings.terminology.concept_map import ConceptMap
+
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
 
 Json = dict[str, Any]
 Key = tuple[str, ...]
@@ -44,6 +47,7 @@ _ORGANIZATIONS: Final = (
     "representedOrganization", "scopingOrganization", "receivedOrganization", "representedCustodianOrganization",
 )  # fmt: skip
 _DEVICES: Final = ("assignedAuthoringDevice", "playingDevice")
+_SOMEBODY: Final = (*_PERSONS, *_DEVICES)
 # HL7 v3 RoleClass: who is something to the patient, and nobody's employee
 RELATIVES: Final = frozenset({"AGNT", "CAREGIVER", "ECON", "GUAR", "GUARD", "NOK", "PRS"})
 _SELF: Final = frozenset({"ONESELF", "SELF"})  # HL7 v3 RoleCode
@@ -76,38 +80,36 @@ class Known:
 # participations -------------------------------------------------------------------------------------------------------
 
 
-def latest(authors: Collection[Element], ctx: Any) -> Element | None:
+def latest(authors: Collection[Element], ctx: "Walk") -> Element | None:
     """The author whose time is the last; the first of those without."""
     return next(iter(by_time(authors, ctx)), None)
 
 
-def by_time(authors: Collection[Element], ctx: Any) -> list[Element]:
+def by_time(authors: Collection[Element], ctx: "Walk") -> list[Element]:
     """Authors, the last to write first."""
+    if len(authors) < 2:
+        return list(authors)
     return sorted(authors, key=lambda each: _time_of(each, ctx), reverse=True)
 
 
-def _time_of(participation: Element, ctx: Any) -> str:
-    return next((each.get("value") or "" for each in ctx.kids[participation].get("time", ())), "")
+def _time_of(participation: Element, ctx: "Walk") -> str:
+    return next((each.get("value") or "" for each in participation.named("time")), "")
 
 
-def role_of(participation: Element, ctx: Any) -> Element | None:
+def role_of(participation: Element, ctx: "Walk") -> Element | None:
     """The role that a participation holds; a role itself."""
-    if short(str(participation.tag)) in _ROLES:
+    if participation.short in _ROLES:
         return participation
-    for name in _ROLES:
-        for role in ctx.kids[participation].get(name, ()):
-            found: Element = role
-            return found
-    return None
+    return _first(participation, _ROLES, ctx)
 
 
-def party(participation: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:
+def party(participation: Element, ctx: "Walk", allowed: Collection[str] = PEOPLE) -> Json | None:
     """Who takes part, as a reference to one of these kinds; None for nobody, and for nobody of them."""
     role = role_of(participation, ctx)
     return of_role(role, ctx, allowed) if role is not None else None
 
 
-def first_party(participations: Iterable[Element], ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:
+def first_party(participations: Iterable[Element], ctx: "Walk", allowed: Collection[str] = PEOPLE) -> Json | None:
     """The first of several that is anybody."""
     for each in participations:
         found = party(each, ctx, allowed)
@@ -116,17 +118,13 @@ def first_party(participations: Iterable[Element], ctx: Any, allowed: Collection
     return None
 
 
-def of_role(role: Element, ctx: Any, allowed: Collection[str] = PEOPLE) -> Json | None:
+def of_role(role: Element, ctx: "Walk", allowed: Collection[str] = PEOPLE) -> Json | None:
     """The same of a role."""
     kinds = frozenset(allowed)
-
-    def found() -> Json | None:
-        return next((each for each in _candidates(role, ctx, kinds) if each is not None), None)
-
-    return _once(role, kinds, ctx, found)
+    return _once(role, kinds, ctx, lambda: _nearest(role, ctx, kinds))
 
 
-def _first_like(el: Element, ctx: Any) -> Element:
+def _first_like(el: Element, ctx: "Walk") -> Element:
     """The first role of the document that says all the same: an author of many statements is written again at each.
     Itself where what stands around it counts, too: a relative has the time of her participation, a trace tells of
     places."""
@@ -134,24 +132,24 @@ def _first_like(el: Element, ctx: Any) -> Element:
     found = known.firsts.get(el)
     if found is None:
         found = el
-        tag = short(str(el.tag))
+        tag = el.short
         if tag in _ROLES and ctx.patient is not None and ctx.trace is None and not is_relative(el, ctx):
-            numbers = ctx.kids[el].get("id", ())
+            numbers = el.named("id")
             look = (tag, *((numbers[0].get("root") or "", numbers[0].get("extension") or "") if numbers else ()))
-            alike = known.alike.setdefault(look, [])
-            text = as_written(el) if alike else b""
-            found = next((each for each in alike if as_written(each) == text), el)
-            if found is el:
-                alike.append(el)
+            told = known.alike.setdefault(look, [])
+            for each in told:
+                if alike(each, el):
+                    found = each
+                    break
+            else:
+                told.append(el)
         known.firsts[el] = found
     return found
 
 
-def _once(el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json | None]) -> Json | None:
+def _once(el: Element, what: frozenset[str], ctx: "Walk", find: Callable[[], Json | None]) -> Json | None:
     """What `find` gives for an element, found once: a header names the same few people again and again. What it put
     into the resource that speaks of them goes into the next one, too."""
-    if not hasattr(ctx, "builder"):
-        return find()
     known = known_of(ctx).made
     told = known.get((el, what))
     first = el
@@ -160,10 +158,11 @@ def _once(el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json |
         if first is not el and (other := known.get((first, what))) is not None and other.quiet:
             told = other
     if told is None:
-        outer, ctx.builder = ctx.builder, SimpleNamespace(body={})
+        outer, inner = ctx.builder, Holder({})
+        ctx.builder = inner
         issues = len(ctx.issues)
         reference = find()
-        inside = ctx.builder.body.get("contained", [])
+        inside = inner.body.get("contained", [])
         ctx.builder = outer
         told = known[el, what] = Told(reference, inside, len(ctx.issues) == issues)
     for each in told.inside:
@@ -171,38 +170,41 @@ def _once(el: Element, what: frozenset[str], ctx: Any, find: Callable[[], Json |
     return dict(told.reference) if told.reference is not None else None
 
 
-def known_of(ctx: Any) -> Known:
-    """The document's roles; a context that makes nothing remembers nothing."""
-    found: Known | None = getattr(ctx, "parties", None)
+def known_of(ctx: "Walk") -> Known:
+    """The document's roles."""
+    found: Known | None = ctx.parties
     if found is None:
         found = ctx.parties = Known()
     return found
 
 
-def _candidates(role: Element, ctx: Any, allowed: frozenset[str]) -> Iterator[Json | None]:
+def _nearest(role: Element, ctx: "Walk", allowed: frozenset[str]) -> Json | None:
     """Whoever a role may be, the nearest first."""
     herself = is_patient(role, ctx)
-    if "Patient" in allowed and herself:
-        yield {"reference": ctx.patient.ref}
+    if herself and "Patient" in allowed:
+        return {"reference": ctx.subject.ref}
     role = _described(role, ctx)
     person = _first(role, _PERSONS, ctx)
-    if "Device" in allowed and (device := _first(role, _DEVICES, ctx)) is not None and is_valued(device):
-        yield _device(role, ctx)
-    if "RelatedPerson" in allowed and person is not None and is_relative(role, ctx):
-        yield relative(role, ctx)
+    device = _first(role, _DEVICES, ctx)
+    found: Json | None = None
+    if device is not None and "Device" in allowed and is_valued(device):
+        found = _device(role, ctx)
+    if found is None and "RelatedPerson" in allowed and person is not None and is_relative(role, ctx):
+        found = relative(role, ctx)
+    if found is not None:
+        return found
     organization = _first(role, _ORGANIZATIONS, ctx)
-    named = person is not None or (organization is None and _first(role, _DEVICES, ctx) is None)
-    if named and not herself and not is_relative(role, ctx) and allowed & PROFESSIONALS:
-        yield _professional(role, organization, ctx, allowed)
-    if "Organization" in allowed and organization is not None:
-        yield organization_of(organization, ctx)
+    named = person is not None or (organization is None and device is None)
+    if named and not herself and not is_relative(role, ctx) and not allowed.isdisjoint(PROFESSIONALS):
+        found = _professional(role, organization, ctx, allowed)
+    if found is None and organization is not None and "Organization" in allowed:
+        found = organization_of(organization, ctx)
+    return found
 
 
-def _first(role: Element, names: tuple[str, ...], ctx: Any) -> Element | None:
-    kids = ctx.kids[role]
+def _first(role: Element, names: tuple[str, ...], ctx: "Walk") -> Element | None:
     for name in names:
-        if name in kids:
-            found: Element = kids[name][0]
+        if (found := role.first(name)) is not None:
             return found
     return None
 
@@ -210,13 +212,13 @@ def _first(role: Element, names: tuple[str, ...], ctx: Any) -> Element | None:
 # numbers --------------------------------------------------------------------------------------------------------------
 
 
-def number_of(el: Element, ctx: Any) -> Key | None:
+def number_of(el: Element, ctx: "Walk") -> Key | None:
     """(system, number) of an element: its NPI, else its first id; None where none of them names it.
 
     A root alone names what it is the number of only if it is a UUID: an OID alone is whoever's numbers it scopes.
     """
     found: Key | None = None
-    for each in ctx.kids[el].get("id", ()):
+    for each in el.named("id"):
         key = key_of(each, ctx)
         if key is not None and (key[0] == _NPI or found is None):
             found = key
@@ -225,7 +227,7 @@ def number_of(el: Element, ctx: Any) -> Key | None:
     return found
 
 
-def key_of(id_: Element, ctx: Any) -> Key | None:
+def key_of(id_: Element, ctx: "Walk") -> Key | None:
     """(system, number) of one id; None where it names nothing."""
     if id_.get("nullFlavor") or not (id_.get("root") or id_.get("assigningAuthorityName") or "").strip():
         return None  # a number whose nobody says is whoever's
@@ -237,26 +239,30 @@ def key_of(id_: Element, ctx: Any) -> Key | None:
     return body.get("system", ""), body["value"]
 
 
-def raw_keys(el: Element, ctx: Any) -> frozenset[Key]:
+def raw_keys(el: Element, ctx: "Walk") -> frozenset[Key]:
     """The numbers of an element as they are written, for comparing within the document."""
-    return frozenset(
-        (root, extension)
-        for each in ctx.kids[el].get("id", ())
-        if (root := (each.get("root") or "").strip().lower())
-        and ((extension := (each.get("extension") or "").strip()) or "-" in root)
-    )
+    found: list[Key] = []
+    for each in el.named("id"):
+        root = each.get("root", "").strip().lower()
+        extension = each.get("extension", "").strip()
+        if root and (extension or "-" in root):
+            found.append((root, extension))
+    return frozenset(found)
 
 
-def is_patient(role: Element, ctx: Any) -> bool:
+def is_patient(role: Element, ctx: "Walk") -> bool:
     """Whether a role is the patient's own: her number, or said so."""
-    if getattr(ctx, "patient", None) is None:
+    if ctx.patient is None:
         return False
-    if known_of(ctx).patient & raw_keys(role, ctx):
+    if not known_of(ctx).patient.isdisjoint(raw_keys(role, ctx)):
         return True
-    return any(code_of(each) in _SELF for each in ctx.kids[role].get("code", ()))
+    for each in role.named("code"):
+        if code_of(each) in _SELF:
+            return True
+    return False
 
 
-def _described(role: Element, ctx: Any) -> Element:
+def _described(role: Element, ctx: "Walk") -> Element:
     """The role that says who this one is: another of the document with its number, where it has the number only."""
     if _says_who(role, ctx):
         return role
@@ -264,33 +270,35 @@ def _described(role: Element, ctx: Any) -> Element:
     if known.described is None:
         known.described = {}
         for name in ("assignedAuthor", "assignedEntity"):
-            for each in ctx.doc.root.iter(f"{{urn:hl7-org:v3}}{name}"):
+            for each in ctx.doc.every(f"{{urn:hl7-org:v3}}{name}"):
                 if _says_who(each, ctx):
                     for key in raw_keys(each, ctx):
                         known.described.setdefault(key, each)
     return next((known.described[key] for key in sorted(raw_keys(role, ctx)) if key in known.described), role)
 
 
-def _says_who(role: Element, ctx: Any) -> bool:
-    kids = ctx.kids[role]
-    return any(is_valued(kids[name][0]) for name in (*_PERSONS, *_DEVICES) if name in kids)
+def _says_who(role: Element, ctx: "Walk") -> bool:
+    for name in _SOMEBODY:
+        if (found := role.first(name)) is not None and is_valued(found):
+            return True
+    return False
 
 
 # professionals --------------------------------------------------------------------------------------------------------
 
 
-def _professional(role: Element, organization: Element | None, ctx: Any, allowed: frozenset[str]) -> Json | None:
+def _professional(role: Element, organization: Element | None, ctx: "Walk", allowed: frozenset[str]) -> Json | None:
     """A person, in a role where one is told."""
     if "PractitionerRole" not in allowed:
         return _practitioner(role, ctx)
     return _once(role, _IN_ROLE, ctx, lambda: _in_role(role, organization, ctx))
 
 
-def _in_role(role: Element, organization: Element | None, ctx: Any) -> Json | None:
+def _in_role(role: Element, organization: Element | None, ctx: "Walk") -> Json | None:
     person = _practitioner(role, ctx)
     if person is None:
         return None
-    codes = [each for each in ctx.kids[role].get("code", ()) if is_valued(each)]
+    codes = [each for each in role.named("code") if is_valued(each)]
     place = organization_of(organization, ctx) if organization is not None else None
     if place is None and not codes:
         return person
@@ -307,11 +315,11 @@ def _is_inside(reference: Json | None) -> bool:
     return reference is not None and reference["reference"].startswith("#")
 
 
-def _practitioner(role: Element, ctx: Any) -> Json | None:
+def _practitioner(role: Element, ctx: "Walk") -> Json | None:
     return _once(role, _PERSON, ctx, lambda: _person(role, ctx))
 
 
-def _person(role: Element, ctx: Any) -> Json | None:
+def _person(role: Element, ctx: "Walk") -> Json | None:
     body: Json = {"resourceType": "Practitioner"}
     _run("party.Practitioner", role, body, ctx)
     key = number_of(role, ctx)
@@ -320,35 +328,35 @@ def _person(role: Element, ctx: Any) -> Json | None:
     return _placed(body, key, _named(body) or _number(key), ctx)
 
 
-def _placed(body: Json, key: Key | None, shown: str | None, ctx: Any) -> Json | None:
+def _placed(body: Json, key: Key | None, shown: str | None, ctx: "Walk") -> Json | None:
     """A resource of its own where a number names it, else one inside what speaks of it."""
     if key is None:
         target = ctx.contained(body)
     else:
         target = ctx.make(body["resourceType"], key, _bare(body))
-        _take_in(body, ctx.by_ref.get(target) if hasattr(ctx, "by_ref") else None, ctx)
+        _take_in(body, ctx.by_ref.get(target or ""), ctx)
     return values.reference(target, shown) if target is not None else None
 
 
-def _run(name: str, el: Element, body: Json, ctx: Any) -> None:
+def _run(name: str, el: Element, body: Json, ctx: "Walk") -> None:
     """Rows into a party; what is under construction around it stays the place of what comes next."""
     node, row = ctx.node, ctx.row
     ctx.run(name, el, body)
     ctx.node, ctx.row = node, row
 
 
-def _read(name: str, el: Element, body: Json, key: Key | None, ctx: Any) -> None:
+def _read(name: str, el: Element, body: Json, key: Key | None, ctx: "Walk") -> None:
     """Rows into a party. What they contain goes into it where it is a resource of its own, else beside it into what
     speaks of both: nothing contained contains anything."""
-    if key is None or not hasattr(ctx, "builder"):
+    if key is None:
         _run(name, el, body, ctx)
         return
-    outer, ctx.builder = ctx.builder, SimpleNamespace(body=body)
+    outer, ctx.builder = ctx.builder, Holder(body)
     _run(name, el, body, ctx)
     ctx.builder = outer
 
 
-def _take_in(body: Json, made: Any, ctx: Any) -> None:
+def _take_in(body: Json, made: Any, ctx: "Walk") -> None:
     """Of what a party contains, as much as the resource, told of before maybe, refers to."""
     if made is None or "contained" not in body:
         return
@@ -378,12 +386,12 @@ def _named(body: Json) -> str | None:
 # organizations, devices, places ---------------------------------------------------------------------------------------
 
 
-def organization_of(el: Element, ctx: Any) -> Json | None:
+def organization_of(el: Element, ctx: "Walk") -> Json | None:
     """An organization, by its own element."""
     return _once(el, _ORGANIZATION, ctx, lambda: _organization(el, ctx))
 
 
-def _organization(el: Element, ctx: Any) -> Json | None:
+def _organization(el: Element, ctx: "Walk") -> Json | None:
     body: Json = {"resourceType": "Organization"}
     key = number_of(el, ctx)
     _read("party.Organization", el, body, key, ctx)
@@ -392,7 +400,7 @@ def _organization(el: Element, ctx: Any) -> Json | None:
     return _placed(body, key, body.get("name") or _number(key), ctx)
 
 
-def _device(role: Element, ctx: Any) -> Json | None:
+def _device(role: Element, ctx: "Walk") -> Json | None:
     body: Json = {"resourceType": "Device"}
     key = number_of(role, ctx)
     _read("party.Device", role, body, key, ctx)
@@ -401,7 +409,7 @@ def _device(role: Element, ctx: Any) -> Json | None:
     return _placed(body, key, shown or _number(key), ctx) if len(body) > 1 else None
 
 
-def place_of(el: Element, ctx: Any) -> Json | None:
+def place_of(el: Element, ctx: "Walk") -> Json | None:
     """A facility, by the role that it plays."""
     body: Json = {"resourceType": "Location"}
     key = number_of(el, ctx)
@@ -415,18 +423,18 @@ def place_of(el: Element, ctx: Any) -> Json | None:
 # relatives ------------------------------------------------------------------------------------------------------------
 
 
-def is_relative(role: Element, ctx: Any) -> bool:
+def is_relative(role: Element, ctx: "Walk") -> bool:
     """Whether a role is somebody of the patient's own circle."""
-    tag = short(str(role.tag))
+    tag = role.short
     if tag == "relatedEntity" or (tag == "associatedEntity" and role.get("classCode") in RELATIVES):
         return True
     person = _first(role, _PERSONS, ctx)
-    return person is not None and "sdtc:asPatientRelationship" in ctx.kids[person]
+    return person is not None and "sdtc:asPatientRelationship" in person.kids
 
 
-def relative(role: Element, ctx: Any) -> Json | None:
+def relative(role: Element, ctx: "Walk") -> Json | None:
     """A RelatedPerson of the patient: by number, else by name and relationship."""
-    if getattr(ctx, "patient", None) is None:
+    if ctx.patient is None:
         return None
     body: Json = {"resourceType": "RelatedPerson"}
     _run("party.RelatedPerson", role, body, ctx)
@@ -434,20 +442,20 @@ def relative(role: Element, ctx: Any) -> Json | None:
     number = number_of(role, ctx)
     if shown is None and number is None and "telecom" not in body:
         return None
-    kind = next((ctx.identifying(each) for each in ctx.kids[role].get("code", ()) if is_valued(each)), "")
+    kind = next((ctx.identifying(each) for each in role.named("code") if is_valued(each)), "")
     named = number if number is not None else (" ".join((shown or "").split()).casefold(), kind)
     if shown is None and number is None:
         named = (repr(body["telecom"]), kind)
-    body["patient"] = {"reference": ctx.patient.ref}
-    reference = _placed(body, ("related", ctx.patient.id, *named), shown, ctx)
-    if reference is not None and reference["reference"] in getattr(ctx, "by_ref", ()):
+    body["patient"] = {"reference": ctx.subject.ref}
+    reference = _placed(body, ("related", ctx.subject.id, *named), shown, ctx)
+    if reference is not None and reference["reference"] in ctx.by_ref:
         ctx.by_ref[reference["reference"]].mode = "update"  # what the newest document says of her counts
     return reference
 
 
 # what rows call -------------------------------------------------------------------------------------------------------
 
-_READS = frozenset({"*"})
+_READS: Final = frozenset({"*"})
 # row name -> who may stand there; the name says one kind of them, which the row's target must take
 _KINDS: Final = {
     "PARTY[Reference(Practitioner)]": PROFESSIONALS,
@@ -461,7 +469,7 @@ _KINDS: Final = {
 
 
 def _registered(name: str, allowed: frozenset[str]) -> None:
-    def call(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    def call(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
         return None if isinstance(node, str) else party(node, ctx, allowed)
 
     call.__doc__ = f"Who takes part: one of {', '.join(sorted(allowed))}."
@@ -473,7 +481,7 @@ for _name, _allowed in _KINDS.items():
 
 
 @datatype("ORG[Reference(Organization)]", gives="Reference", reads=_READS)
-def org_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def org_reference(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
     """An organization by its own element; parts of parts of organizations end somewhere."""
     if isinstance(node, str) or sum(1 for _ in _wholes(node)) > _DEEPEST:
         return None
@@ -484,13 +492,13 @@ def _wholes(el: Element) -> Iterator[Element]:
     """The organizations an element is told to be the whole of."""
     here: Element | None = el
     while here is not None:
-        if short(str(here.tag)) == "wholeOrganization":
+        if here.short == "wholeOrganization":
             yield here
-        here = here.getparent()
+        here = here.parent
 
 
 @datatype("PLACE[Reference(Location)]", gives="Reference", reads=_READS)
-def place_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def place_reference(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
     """A facility: healthCareFacility, or the role of a place that takes part."""
     if isinstance(node, str):
         return None

@@ -16,30 +16,36 @@ Source: CDA R2, the R-MIM's class and relationship names.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from mappings.cda.document import XSI_TYPE, Element, type_of
+from mappings.cda.document import XSI_TYPE, type_of
+from mappings.cda.element import Element
 from mappings.rows.condition import Grammar
 from mappings.rows.python import Writer
 
 Reader = Callable[[Any, Any], list[Any]]
 
 # clinical statements: what an entry, a relationship or a component may hold
-STATEMENTS = frozenset({
+STATEMENTS: Final = frozenset({
     "act", "encounter", "observation", "observationMedia", "organizer", "procedure", "regionOfInterest",
     "substanceAdministration", "supply",
 })  # fmt: skip
 
-_STARTS = {"^section": "ctx.section", "^act": "ctx.act", "^header": "ctx.doc.root", "^statement": "ctx.statement"}
-_NAME = r"(?:(?:sdtc|pharm):)?[A-Za-z][A-Za-z0-9]*"
-_STEP = re.compile(rf"({_NAME}|\*)(?:\[(.*)\])?\Z")
-_ATTRIBUTE = re.compile(r"@((?:[a-z]+:)?[A-Za-z]+)\Z")
-_TEST = re.compile(rf"(@[A-Za-z:]+|{_NAME}(?:/{_NAME})*(?:/@[A-Za-z]+)?)(?:(!?=)'([^']*)')?\Z")
-_REMEMBERED = 4_096
-DENIALS = frozenset({"true", "1"})
+_STARTS: Final = {
+    "^section": "ctx.section",
+    "^act": "ctx.act",
+    "^header": "ctx.doc.root",
+    "^statement": "ctx.statement",
+}
+_NAME: Final = r"(?:(?:sdtc|pharm):)?[A-Za-z][A-Za-z0-9]*"
+_STEP: Final = re.compile(rf"({_NAME}|\*)(?:\[(.*)\])?\Z")
+_ATTRIBUTE: Final = re.compile(r"@((?:[a-z]+:)?[A-Za-z]+)\Z")
+_TEST: Final = re.compile(rf"(@[A-Za-z:]+|{_NAME}(?:/{_NAME})*(?:/@[A-Za-z]+)?)(?:(!?=)'([^']*)')?\Z")
+_REMEMBERED: Final = 4_096
+DENIALS: Final = frozenset({"true", "1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,7 @@ def reader(ref: PathRef) -> Reader:
 
 def _source(ref: PathRef) -> str:
     out = Writer()
-    out.put("kids, found = ctx.kids, []")
+    out.put("found = []")
     out.put(f"n0 = {ref.start}")
     if ref.start != "st":
         out.put("if n0 is None: return found")
@@ -160,7 +166,7 @@ def _source(ref: PathRef) -> str:
         if step.name == ".":
             out.put(f"{here} = {before}")
         elif step.name == "..":
-            out.put(f"{here} = {before}.getparent()")
+            out.put(f"{here} = {before}.parent")
             out.put(f"if {here} is not None:")
             out.depth += 1
         elif step.name.startswith("@"):
@@ -168,7 +174,7 @@ def _source(ref: PathRef) -> str:
             out.put(f"if ({here} := {before}.get({name!r})) is not None and ({here} := {here}.strip()):")
             out.depth += 1
         else:
-            each = f"{before}" if step.name == "*" else f"kids[{before}].get({step.name!r}, ())"
+            each = f"{before}" if step.name == "*" else f"{before}.named({step.name!r})"
             out.put(f"for {here} in {each}:")
             out.depth += 1
             if step.tests:
@@ -187,7 +193,7 @@ def _source(ref: PathRef) -> str:
 def _python(test: Test, node: str) -> str:
     values = test.values
     if test.subject == "tid":
-        return f"{'not ' if test.op == '!=' else ''}has_template({node}, kids, {values!r})"
+        return f"{'not ' if test.op == '!=' else ''}has_template({node}, {values!r})"
     if test.subject.startswith("@"):
         value = f"type_of({node})" if test.subject == "@xsi:type" else f"{node}.get({test.subject[1:]!r})"
         if not test.op:
@@ -195,61 +201,64 @@ def _python(test: Test, node: str) -> str:
         return f"{value} {'not in' if test.op == '!=' else 'in'} {values!r}"
     path = tuple(test.subject.split("/"))
     if not test.op:
-        return f"there({node}, kids, {path!r})"
-    return f"{'not ' if test.op == '!=' else ''}relative({node}, kids, {path!r}, {values!r})"
-
-
-Kids = Mapping[Element, Mapping[str, list[Element]]]
+        return f"there({node}, {path!r})"
+    return f"{'not ' if test.op == '!=' else ''}relative({node}, {path!r}, {values!r})"
 
 
 def denied(node: Element) -> bool:
     """Whether a statement, or the relationship it stands in, says that it is not so. XML Schema writes true or 1."""
     if (said := node.get("negationInd")) is not None and said.strip().casefold() in DENIALS:
         return True
-    above = node.getparent()
+    above = node.parent
     return above is not None and (above.get("negationInd") or "").strip().casefold() in DENIALS
 
 
-def has_template(node: Element, kids: Kids, roots: tuple[str, ...]) -> bool:
+def has_template(node: Element, roots: tuple[str, ...]) -> bool:
     """Whether the element claims one of these templates, in any version."""
-    return any(each.get("root") in roots for each in kids[node].get("templateId", ()))
+    for each in node.named("templateId"):
+        if each.attrib.get("root") in roots:
+            return True
+    return False
 
 
-def there(node: Element, kids: Kids, path: tuple[str, ...]) -> bool:
+def there(node: Element, path: tuple[str, ...]) -> bool:
     """Whether the path leads to anything."""
-    return bool(_down(node, kids, path))
+    return bool(_down(node, path))
 
 
-def relative(node: Element, kids: Kids, path: tuple[str, ...], values: tuple[str, ...]) -> bool:
+def relative(node: Element, path: tuple[str, ...], values: tuple[str, ...]) -> bool:
     """Whether the path leads to an element of one of these codes."""
-    return any(code_of(found) in values for found in _down(node, kids, path))
+    return any(code_of(found) in values for found in _down(node, path))
 
 
-def _down(node: Element, kids: Kids, path: tuple[str, ...]) -> list[Any]:
+def _down(node: Element, path: tuple[str, ...]) -> list[Any]:
     here: list[Any] = [node]
     for name in path:
         if name.startswith("@"):
             here = [value for each in here if (value := each.get(name[1:])) is not None]
         else:
-            here = [child for each in here for child in kids[each].get(name, ())]
+            here = [child for each in here for child in each.named(name)]
     return here
 
 
 def code_of(found: Any) -> str:
     """What an element is compared by: its code, else its value, else its text; an attribute is its text."""
-    if isinstance(found, str):
-        return found
-    text = found.get("code") or found.get("value") or found.text
-    return text.strip() if text else ""
+    if isinstance(found, Element):
+        text = found.attrib.get("code") or found.attrib.get("value") or found.text
+        return text.strip() if text else ""
+    return str(found)
 
 
 def is_valued(found: Any) -> bool:
     """Whether an element says anything besides a null flavour and its type; a text does."""
-    if isinstance(found, str):
+    if not isinstance(found, Element):
         return bool(found)
-    if len(found) or (found.text and found.text.strip()):
+    if found.children or (found.text and found.text.strip()):
         return True
-    return any(name not in ("nullFlavor", XSI_TYPE) and value.strip() for name, value in found.items())
+    for name, value in found.attrib.items():
+        if name != "nullFlavor" and name != XSI_TYPE and value.strip():
+            return True
+    return False
 
 
 def same(one: Element, other: Element) -> bool:
@@ -271,7 +280,10 @@ def first_code(found: Collection[Any]) -> str:
 
 
 def any_valued(found: Collection[Any]) -> bool:
-    return any(is_valued(each) for each in found)
+    for each in found:
+        if is_valued(each):
+            return True
+    return False
 
 
 def all_null(found: Collection[Any]) -> bool:

@@ -6,8 +6,9 @@ names are counted from 1.
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
-_ORDINAL = re.compile(r"\[[0-9]+\]")  # `entry[2]`; the code of a section is no ordinal, for it holds a hyphen
+_ORDINAL: Final = re.compile(r"\[[0-9]+\]")  # `entry[2]`; the code of a section is no ordinal, for it holds a hyphen
 
 
 @dataclass(frozen=True, slots=True, order=True)

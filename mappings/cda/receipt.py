@@ -33,7 +33,7 @@ def receipt(data: bytes, profile: Profile) -> Receipt:
 
 
 def _number(walk: Walk) -> tuple[str, str]:
-    for each in walk.kids[walk.doc.root].get("id", ()):
+    for each in walk.doc.root.named("id"):
         if root := (each.get("root") or "").strip().lower():
             return root, (each.get("extension") or "").strip()
     return "", ""
@@ -42,8 +42,8 @@ def _number(walk: Walk) -> tuple[str, str]:
 def _patients(walk: Walk, profile: Profile) -> list[tuple[str, tuple[str, ...]]]:
     """Every recordTarget's, so that what comes later for any of them waits behind this document."""
     found = []
-    for target in walk.kids[walk.doc.root].get("recordTarget", ()):
-        for role in walk.kids[target].get("patientRole", ()):
+    for target in walk.doc.root.named("recordTarget"):
+        for role in target.named("patientRole"):
             try:
                 key = patient_key(role, walk)
             except UnreadableDocument:

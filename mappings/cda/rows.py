@@ -123,7 +123,7 @@ class PathEmitter(Emitter):
         several = {name: text for name, text in self.names.lists.items() if name not in once}
         head = [f"P_{number} = READERS[{number}]" for number in sorted(self.names.used)]
         head.append(f"def {python_name(self.name)}(st, ctx, body):")
-        head.append("    kids = ctx.kids[st]")
+        head.append("    kids = st.kids")
         return head + [f"    {name} = {expression}" for name, expression in (several | texts).items()]
 
     def _simple(self, fact: Fact) -> None:
@@ -166,22 +166,23 @@ class PathEmitter(Emitter):
                 self.out.put("ctx.node = q[0] if type(q[0]) is not str else st")
                 self._convert(fact, "q", lambda: self._store(fact, "body", fact.target.steps))
             return
-        self.out.put(f"x = None; r = {found}")
-        with self.out.block("for q in r:"):
-            self._stand(fact, *fact.sources)
-            self._read(fact, "q")
+        with self.out.block(f"if r := {found}:"):
+            self.out.put("x = None")
+            with self.out.block("for q in r:"):
+                self._stand(fact, *fact.sources)
+                self._read(fact, "q")
+                with self.out.block("if x is not None:"):
+                    if not all(map(_attribute, fact.sources)):
+                        several = len(fact.sources) > 1
+                        every = ", ".join(self.names.found(ref) for ref in fact.sources) if several else "r"
+                        self.out.put(f"if len(r) > 1: tell_others(q, {every}, ctx=ctx)")
+                    self.out.put("break")
+            if fact.default == WHEN_NOTHING:
+                if fact.primitive:
+                    self.out.put(f"if type(x) is tuple and x[0] is None: x = ({fact.constant}, x[1])")
+                self.out.put(f"if x is None: x = {fact.constant}")
             with self.out.block("if x is not None:"):
-                if not all(map(_attribute, fact.sources)):
-                    several = len(fact.sources) > 1
-                    every = ", ".join(self.names.found(ref) for ref in fact.sources) if several else "r"
-                    self.out.put(f"if len(r) > 1: tell_others(q, {every}, ctx=ctx)")
-                self.out.put("break")
-        if fact.default == WHEN_NOTHING:
-            if fact.primitive:
-                self.out.put(f"if type(x) is tuple and x[0] is None: x = ({fact.constant}, x[1])")
-            self.out.put(f"if x is None and r: x = {fact.constant}")
-        with self.out.block("if x is not None:"):
-            self._store(fact, "body", fact.target.steps)
+                self._store(fact, "body", fact.target.steps)
 
     def _all_found(self, sources: tuple[PathRef, ...]) -> str:
         """What all paths lead to, in their order."""

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Final
 
-_FILE = Path(__file__).parent / "templates.csv"
+_FILE: Final = Path(__file__).parent / "templates.csv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from mappings.moments import Moment, Zone, moment_of
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Document, Element
+    from mappings.cda.document import Document
+    from mappings.cda.element import Element
 
 __all__ = ["DocumentZone", "Moment", "moment"]
 
@@ -71,7 +72,7 @@ class DocumentZone:
     def of(cls, doc: "Document", zone: ZoneInfo | None, zero_offset: str = "verify") -> "DocumentZone":
         """Weigh the offset of the document's effectiveTime against the profile's zone; `zero_offset` is `verify`, or
         `trust` for a feed that is known to write UTC."""
-        stamps = (node.get("value") for node in doc.kids[doc.root].get("effectiveTime", ()))
+        stamps = (node.get("value") for node in doc.root.named("effectiveTime"))
         return cls(doc.root, next(filter(None, stamps), ""), zone, trust_zero=zero_offset == "trust")
 
     def read(self, lexeme: str, node: "Element | None") -> Moment:
@@ -101,7 +102,7 @@ class DocumentZone:
         found = None
         while node is not None and (found := bases.get(node)) is None:
             asked.append(node)
-            node = node.getparent()
+            node = node.parent
         if found is None:
             found = self._whole
         for each in asked:
@@ -119,7 +120,7 @@ class DocumentZone:
         passed: set[Element] = {root}  # elements around a stamp: what is around them is, too
         for el in root.iter():
             stamp = el.get("value", "").strip()
-            if len(stamp) < _SHORTEST_STAMP or stamp[-5] not in "+-" or el.getparent() in passed:
+            if len(stamp) < _SHORTEST_STAMP or stamp[-5] not in "+-" or el.parent in passed:
                 continue
             if stamp not in read:
                 read[stamp] = self._stamped(stamp)
@@ -129,7 +130,7 @@ class DocumentZone:
             around: Element | None = el
             while around is not None and around not in passed:
                 passed.add(around)
-                above = around.getparent()
+                above = around.parent
                 if around.tag in _SCOPES or (above is root and around.tag != _BODY):
                     self._bases[around] = base
                 around = above

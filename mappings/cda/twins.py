@@ -17,7 +17,8 @@ from typing import Any
 from mappings.bundle import pointed
 from mappings.cda.assemble import Assembly, Made, comparable
 from mappings.cda.compiled import Make
-from mappings.cda.document import XSI_TYPE, Element, short
+from mappings.cda.document import XSI_TYPE
+from mappings.cda.element import Element
 
 Json = dict[str, Any]
 Key = tuple[str, ...]
@@ -55,8 +56,8 @@ def _named(walk: Assembly, group: list[Made], told: list[Key], moved: dict[str, 
 
 def _said(walk: Assembly, el: Element, make: Make | None) -> Key:
     """What a statement says, in its own words: no anchor of the narrative, for these are of one document."""
-    values = [_content(each) for each in walk.kids[el].get("value", ())]
-    words = values or [walk.identifying(each) for each in walk.kids[el].get("text", ())]
+    values = [_content(each) for each in el.named("value")]
+    words = values or [walk.identifying(each) for each in el.named("text")]
     start = walk.first_of(make.start, el) if make is not None else ""
     return el.get("negationInd", ""), start, *words
 
@@ -66,7 +67,7 @@ def _content(el: Element) -> str:
     told = [
         f"{name}={value.rpartition(':')[2] if name == XSI_TYPE else value};"
         for each in el.iter()
-        if short(str(each.tag)) != "reference"
+        if each.short != "reference"
         for name, value in sorted((str(name), str(value)) for name, value in each.attrib.items())
     ]
     return "".join(told) + " ".join("".join(el.itertext()).split()).casefold()

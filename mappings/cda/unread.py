@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from mappings.cda.compiled import Entries
-from mappings.cda.document import Document, Element, short
+from mappings.cda.document import Document
+from mappings.cda.element import Element
 from mappings.cda.outcome import Outcome, Said
 from mappings.cda.paths import STATEMENTS, PathRef, parse_paths, reader
 from mappings.cda.place import XmlPlace
@@ -71,7 +72,7 @@ def unmapped(conversion: Conversion, walk: Walk) -> list[Unmapped]:
 
 
 def _statements(doc: Document) -> Iterator[Element]:
-    return (el for el in doc.root.iter() if short(str(el.tag)) in STATEMENTS)
+    return (el for el in doc.root.iter() if el.short in STATEMENTS)
 
 
 def _places(conversion: Conversion) -> set[XmlPlace]:
@@ -118,7 +119,7 @@ def _read(walk: Walk, statements: Iterable[tuple[Element, Outcome]]) -> set[Elem
 
 
 def _above(el: Element, tags: Iterable[str]) -> Element | None:
-    return next((each for each in el.iterancestors() if short(str(each.tag)) in tags), None)
+    return next((each for each in el.iterancestors() if each.short in tags), None)
 
 
 def _by_domain(entries: Entries) -> dict[str, list[str]]:
@@ -151,7 +152,7 @@ def _named(row: Row, el: Element, walk: Walk) -> Iterator[Element]:
     if row.value.startswith("@"):
         tag = row.value[1:].partition("-")[0]
         for here in (el, walk.act):
-            yield from walk.kids[here].get(tag, ()) if here is not None else ()
+            yield from here.named(tag) if here is not None else ()
 
 
 def _rows(entries: Entries, name: str) -> list[Row]:
@@ -183,11 +184,11 @@ def _element(ref: PathRef) -> PathRef:
 def _left(el: Element, doc: Document, read: set[Element], facts: set[XmlPlace]) -> Iterator[Element]:
     """The topmost elements below a statement that say something and that nothing reads; other statements aside."""
     for child in el:
-        tag = short(str(child.tag))
+        tag = child.short
         if child in read or tag in _FORMAL or tag in STATEMENTS or doc.place(child) in facts:
             continue
         inside = [each for each in child.iter() if each is not child]
-        if any(each in read or short(str(each.tag)) in STATEMENTS or doc.place(each) in facts for each in inside):
+        if any(each in read or each.short in STATEMENTS or doc.place(each) in facts for each in inside):
             yield from _left(child, doc, read, facts)
         elif any(map(_says, [child, *inside])):
             yield child
@@ -195,13 +196,13 @@ def _left(el: Element, doc: Document, read: set[Element], facts: set[XmlPlace]) 
 
 def _points(el: Element) -> bool:
     """Whether an element only points at the narrative, which stays in the Composition."""
-    above = el.getparent()
-    return short(str(el.tag)) == "reference" and above is not None and short(str(above.tag)) in ("text", "originalText")
+    above = el.parent
+    return el.short == "reference" and above is not None and above.short in ("text", "originalText")
 
 
 def _says(el: Element) -> bool:
     """Whether an element has a value of its own: text, or an attribute that is not its form."""
-    if short(str(el.tag)) in _FORMAL or _points(el):
+    if el.short in _FORMAL or _points(el):
         return False
     return bool((el.text or "").strip()) or any(
         value.strip() and name not in _FORM for name, value in el.attrib.items()

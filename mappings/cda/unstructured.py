@@ -7,34 +7,37 @@ Source: CDA R2 §4.3.1.3 (nonXMLBody); C-CDA R2.1, unstructured document; IHE IT
 
 import hashlib
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mappings.cda.datatypes.attachments import content as content_of
 from mappings.cda.datatypes.attachments import ed_attachment
 from mappings.cda.datatypes.text import inline
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.fhir import values
+
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
 
 Json = dict[str, Any]
 
 
-def bodies(walk: Any) -> list[Element]:
+def bodies(walk: "Walk") -> list[Element]:
     """The text of each nonXMLBody."""
     return [
         text
-        for component in walk.kids[walk.doc.root].get("component", ())
-        for body in walk.kids[component].get("nonXMLBody", ())
-        for text in walk.kids[body].get("text", ())
+        for component in walk.doc.root.named("component")
+        for body in component.named("nonXMLBody")
+        for text in body.named("text")
     ]
 
 
-def content(walk: Any, original: Any) -> list[Json]:
+def content(walk: "Walk", original: Any) -> list[Json]:
     """The DocumentReference's further contents: each body as an attachment."""
     found = [_attachment(each, walk, original) for each in bodies(walk)]
     return [{"attachment": each} for each in found if each is not None]
 
 
-def _attachment(text: Element, walk: Any, original: Any) -> Json | None:
+def _attachment(text: Element, walk: "Walk", original: Any) -> Json | None:
     """Bytes as a Binary, be they many or few; a pointer to what is elsewhere as a pointer."""
     walk.node = text
     inside = content_of(text, walk)

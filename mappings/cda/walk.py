@@ -9,14 +9,15 @@
 Source: CDA R2 §4.3 (body structures); C-CDA R2.1, section and entry templates.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from mappings.cda import links, narrative
 from mappings.cda.absence import absence_of
 from mappings.cda.assemble import Assembly
 from mappings.cda.bare import is_bare
-from mappings.cda.document import V3, Document, Element, short
+from mappings.cda.document import Document
+from mappings.cda.element import V3, Element
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
 from mappings.cda.paths import DENIALS, STATEMENTS, code_of, denied, has_template
 from mappings.cda.sections import Section, section_of
@@ -26,21 +27,21 @@ from mappings.fhir import values
 
 Json = dict[str, Any]
 
-_SECTION = "section "  # of the trace, until the Composition is made
-_RELATIONS = ("entryRelationship", "component", "entry")  # an entry within a statement is no CDA, and is sent
-_ENTRY = f"{{{V3}}}entry"
-_OF_ENTRIES = frozenset({"realmCode", "templateId", "typeId"})  # what else an entry may hold
-_STATEMENT_TAGS = tuple(f"{{{V3}}}{name}" for name in sorted(STATEMENTS))
-_SAID = DENIALS | {"false", "0"}
-_WRAPPERS = frozenset({"act", "organizer"})
-_CODED = (f"{{{V3}}}code", f"{{{V3}}}value")
+_SECTION: Final = "section "  # of the trace, until the Composition is made
+_RELATIONS: Final = ("entryRelationship", "component", "entry")  # an entry within a statement is no CDA, and is sent
+_ENTRY: Final = f"{{{V3}}}entry"
+_OF_ENTRIES: Final = frozenset({"realmCode", "templateId", "typeId"})  # what else an entry may hold
+_STATEMENT_TAGS: Final = tuple(f"{{{V3}}}{name}" for name in sorted(STATEMENTS))
+_SAID: Final = DENIALS | {"false", "0"}
+_WRAPPERS: Final = frozenset({"act", "organizer"})
+_CODED: Final = (f"{{{V3}}}code", f"{{{V3}}}value")
 # HL7 v3 ActMood: what happened, is intended, ordered, proposed, promised, booked, aimed at. A definition, a criterion
 # and an option say none of it.
-_MOODS = frozenset({"", "EVN", "INT", "RQO", "PRP", "PRMS", "ARQ", "APT", "GOL"})
-_NO_GOALS = frozenset({"substanceAdministration", "supply"})
-_EMPTY_REASON = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
+_MOODS: Final = frozenset({"", "EVN", "INT", "RQO", "PRP", "PRMS", "ARQ", "APT", "GOL"})
+_NO_GOALS: Final = frozenset({"substanceAdministration", "supply"})
+_EMPTY_REASON: Final = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
 # nullFlavor of a section → why it is empty
-_EMPTY = {"NI": "unavailable", "UNK": "unavailable", "NAV": "unavailable", "NASK": "notasked", "MSK": "withheld"}
+_EMPTY: Final = {"NI": "unavailable", "UNK": "unavailable", "NAV": "unavailable", "NASK": "notasked", "MSK": "withheld"}
 
 
 class Walk(Assembly):
@@ -62,11 +63,11 @@ class Walk(Assembly):
     def body(self) -> list[Json]:
         """Every section, mapped; as the Composition holds them."""
         found: list[Json] = []
-        for component in self.kids[self.doc.root].get("component", ()):
-            for body in self.kids[component].get("structuredBody", ()):
-                for part in self.kids[body].get("component", ()):
-                    found += [self._section(each) for each in self.kids[part].get("section", ())]
-        for el in self.doc.root.iter(*_STATEMENT_TAGS):
+        for component in self.doc.root.named("component"):
+            for body in component.named("structuredBody"):
+                for part in body.named("component"):
+                    found += [self._section(each) for each in part.named("section")]
+        for el in self.doc.every(*_STATEMENT_TAGS):
             if el not in self.outcomes:  # where no statement may stand
                 self.refuse(el, "out of place")
         for link in self.later:
@@ -83,20 +84,16 @@ class Walk(Assembly):
         self.section, self.section_code, self.domain = el, row.loinc, row.domain
         self.section_row = row
         self.section_made, self.empty = [], _EMPTY.get(el.get("nullFlavor", ""), "")
-        for number, entry in enumerate((*self.kids[el].get("entry", ()), el)):  # some write statements without entries
+        for number, entry in enumerate((*el.named("entry"), el)):  # some write statements without entries
             self._entry(entry, row.domain, number)
         made, empty = self.section_made, self.empty
-        inner = [
-            self._section(each)
-            for part in self.kids[el].get("component", ())
-            for each in self.kids[part].get("section", ())
-        ]
+        inner = [self._section(each) for part in el.named("component") for each in part.named("section")]
         body: Json = {}
         if self.trace is not None:
             self.trace.resource = f"{_SECTION}{len(self._bodies)}"
             self._bodies.append(body)
         self.run("section.Composition.section", el, body)
-        text = next((t for t in self.kids[el].get("text", ())), None)
+        text = next((t for t in el.named("text")), None)
         self.node = el
         if text is not None and (div := narrative.to_xhtml(text, prefix, self, self._pictures(el))) is not None:
             body["text"] = {"status": "additional" if made else "generated", "div": div}
@@ -138,8 +135,8 @@ class Walk(Assembly):
         return shown(el, self)
 
     def _row_of(self, el: Element) -> Section:
-        code = next(iter(self.kids[el].get("code", ())), None)
-        roots = tuple((each.get("root") or "") for each in self.kids[el].get("templateId", ()))
+        code = next(iter(el.named("code")), None)
+        roots = tuple((each.get("root") or "") for each in el.named("templateId"))
         name = (code.get("code") or "").strip() if code is not None else ""
         system = (code.get("codeSystem") or "") if code is not None else ""
         return section_of(name, system, roots, self.profile.cda.sections)
@@ -162,21 +159,25 @@ class Walk(Assembly):
             self.statement, self.act, self.negated, self.mood, self.domain, self.builder, self.filled = around
             self.failed.add(entry)
         if entry.tag == _ENTRY:
-            for tag, named in self.kids[entry].items():
+            for tag, named in entry.kids.items():
                 if tag not in STATEMENTS and tag not in _OF_ENTRIES:
                     for each in named:
                         self.refuse(each, "no statement of CDA")
 
     def _statements(self, holder: Element) -> list[Element]:
         """What an entry, a relationship or a component holds: one statement, in what is valid."""
-        return [each for tag, named in self.kids[holder].items() if tag in STATEMENTS for each in named]
+        found: list[Element] = []
+        for tag, named in holder.kids.items():
+            if tag in STATEMENTS:
+                found += named
+        return found
 
     def take(self, el: Element, domain: str = "") -> None:
         """One statement, and all inside of it. `domain`: the section's, "" for one that only its owner was to read."""
         if el in self.outcomes:  # somebody has taken it already
             return
         outer = self.statement, self.act, self.negated, self.mood, self.domain
-        tag = short(str(el.tag))
+        tag = el.short
         self.node = el
         self.negated = self.negated or denied(el)
         self.mood = el.get("moodCode", "") or self.mood
@@ -206,7 +207,7 @@ class Walk(Assembly):
             return "observation", HANDLERS.get("observation")
         if (found := HANDLERS.get(domain)) is not None and tag in found.tags:
             return domain, found
-        for each in self.kids[el].get("templateId", ()):
+        for each in el.named("templateId"):
             row = templates().get((each.get("root") or "").strip())
             if row is not None and (found := HANDLERS.get(row.domain)) is not None and tag in found.tags:
                 return row.domain, found
@@ -227,16 +228,16 @@ class Walk(Assembly):
 
     def _says_more_of_another(self, el: Element) -> bool:
         """A reaction, a status, a severity on its own: of no kind but an observation, whatever its template says."""
-        above = el.getparent()
+        above = el.parent
         if above is not None and above.get("typeCode") == "MFST":
             return True
-        return any(code_of(each) in parts() for each in self.kids[el].get("code", ()))
+        return any(code_of(each) in parts() for each in el.named("code"))
 
     def inside(self, el: Element, domain: str = "") -> None:
         """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers, and a denial of
         nothing is told of."""
-        held = [each for relation in self._related(el) for each in self._statements(relation)]
-        if short(str(el.tag)) not in _WRAPPERS or (self.negated and not held):
+        held = self._held(el)
+        if el.short not in _WRAPPERS or (self.negated and not held):
             self.refuse(el, "negated" if self.negated else "")
             return
         outer, self.act = self.act, el
@@ -247,28 +248,30 @@ class Walk(Assembly):
         made = [self.outcomes[each].resource for each in held if self.outcomes[each].outcome in ("mapped", "merged")]
         self.tell(el, "mapped" if made else "narrative", made[0] if made else "")
 
-    def _related(self, el: Element) -> Iterator[Element]:
+    def _held(self, el: Element) -> list[Element]:
+        """The statements that a statement holds: by its relationships, or right inside of it, as some write it."""
+        found: list[Element] = []
         for name in _RELATIONS:
-            yield from self.kids[el].get(name, ())
-        yield el  # a statement right inside of another, as some write it
+            for relation in el.named(name):
+                found += self._statements(relation)
+        return found + self._statements(el) if found else self._statements(el)
 
     def _leftovers(self, el: Element) -> None:
         """Statements inside: those that rows have read are part of what was made, the others stand for themselves."""
         owner = self.outcomes[el].resource if el in self.outcomes else ""
         outer, self.act = self.act, el
-        for relation in self._related(el):
-            for each in self._statements(relation):
-                if each in self.outcomes:
-                    continue
-                if each in self.read and owner:
-                    self.tell(each, "mapped", owner)
-                    self._leftovers(each)
-                elif is_bare(each, self):
-                    links.point(self, each)
-                else:
-                    outside, self.negated = self.negated, False
-                    self.take(each)
-                    self.negated = outside
+        for each in self._held(el):
+            if each in self.outcomes:
+                continue
+            if each in self.read and owner:
+                self.tell(each, "mapped", owner)
+                self._leftovers(each)
+            elif is_bare(each, self):
+                links.point(self, each)
+            else:
+                outside, self.negated = self.negated, False
+                self.take(each)
+                self.negated = outside
         self.act = outer
 
     def nothing_known(self, el: Element) -> None:
@@ -285,12 +288,13 @@ class Walk(Assembly):
         """Whether the statement, or what it stands in, its section too, is about a relative or a fetus."""
         here: Element | None = el
         while here is not None:
-            for subject in self.kids[here].get("subject", ()):
-                if "relatedSubject" in self.kids[subject]:
-                    return True
-            here = here.getparent()
+            if "subject" in here.kids:
+                for subject in here.named("subject"):
+                    if "relatedSubject" in subject.kids:
+                        return True
+            here = here.parent
         return False
 
     def has_template(self, el: Element, *roots: str) -> bool:
         """Whether a statement claims one of these templates, in any version."""
-        return has_template(el, self.kids, roots)
+        return has_template(el, roots)

@@ -9,7 +9,7 @@ Source: FHIR R4 4.0.1 §2.6.2 (JSON: arrays, nulls, `_name`), constraints ele-1 
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.fhir.codec import Json
 from mappings.fhir.primitives import Test, json_type
@@ -17,15 +17,17 @@ from mappings.fhir.primitives import Test, json_type
 if TYPE_CHECKING:
     from mappings.fhir.fits import Fit
 
-MAX_FAULTS = 100  # of one resource; a file of garbage must not cost us a list as long as itself
+MAX_FAULTS: Final = 100  # of one resource; a file of garbage must not cost us a list as long as itself
 
 Finding = tuple[str, str, str]  # issue code, FHIRPath from here on, text
 Found = list[Finding] | None
 Check = Callable[[Any, Json], Found]
 Explain = Callable[[Any], list[Finding]]  # what to say of a primitive whose test failed
 
-NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")  # a member that an expression can name
-TYPED_REFERENCE = re.compile(r"(?:https?://.+/)?([A-Z][A-Za-z]+)(?:/[A-Za-z0-9.-]{1,64}(?:/_history/[^/]+)?|\?.*)")
+NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")  # a member that an expression can name
+TYPED_REFERENCE: Final = re.compile(
+    r"(?:https?://.+/)?([A-Z][A-Za-z]+)(?:/[A-Za-z0-9.-]{1,64}(?:/_history/[^/]+)?|\?.*)"
+)
 
 
 def under(segment: str, found: Iterable[Finding]) -> list[Finding]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,8 +23,8 @@ from mappings.errors import MappingError
 
 Json = dict[str, Any]
 
-BOM = b"\xef\xbb\xbf"
-MIB = 1024 * 1024
+BOM: Final = b"\xef\xbb\xbf"
+MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Limits:
     max_exponent: int = 999  # beyond any measurement; arithmetic on 1e999999999 would fail far from here
 
 
-RESOURCE = Limits()
-TRANSACTION = Limits(max_bytes=50 * MIB)
+RESOURCE: Final = Limits()
+TRANSACTION: Final = Limits(max_bytes=50 * MIB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +170,9 @@ def read_number(text: str, limits: Limits = RESOURCE) -> int | Decimal | msgspec
     return found
 
 
-_DIGITS = bytes(ord("0") if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
-_NEXT_REFERENCE = b'},{"reference":'
-_LONG_INTEGER = b"0" * 19  # what is shorter fits into 64 bits, and the encoder takes it
+_DIGITS: Final = bytes(ord("0") if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
+_NEXT_REFERENCE: Final = b'},{"reference":'
+_LONG_INTEGER: Final = b"0" * 19  # what is shorter fits into 64 bits, and the encoder takes it
 
 
 def _is_small(data: bytes, limits: Limits) -> bool:
@@ -245,8 +245,8 @@ def _measure_strings(values: Iterable[Any], limits: Limits) -> None:
             raise _refuse("too-long", f"has a string longer than {limits.max_string} characters")
 
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*", re.ASCII)
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"([ \t\r\n]*+:)?', re.DOTALL)
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/=\s]*", re.ASCII)
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"([ \t\r\n]*+:)?', re.DOTALL)
 
 
 def _names_at_most(data: bytes) -> int:

@@ -7,12 +7,12 @@ Source: FHIR R4 4.0.1 §2.28.1 (contained resources), constraints of DomainResou
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from mappings.fhir.checks import Check, Finding, Found, join, under
 from mappings.fhir.codec import Json
 
-BARRED = (("versionId", "dom-4"), ("lastUpdated", "dom-4"), ("security", "dom-5"))  # members of meta
+BARRED: Final = (("versionId", "dom-4"), ("lastUpdated", "dom-4"), ("security", "dom-5"))  # members of meta
 
 
 def rules(check: Check, segment: str) -> Check:

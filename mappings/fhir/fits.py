@@ -11,7 +11,7 @@ Source: as `checks.py`.
 
 from collections.abc import Callable, Collection
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Raw
 
@@ -19,7 +19,7 @@ from mappings.fhir.checks import Members
 from mappings.fhir.codec import RESOURCE, Json, lexeme
 from mappings.fhir.primitives import PRIMITIVES, Test, is_code, is_decimal, is_id, is_string, is_uri
 
-_LARGE: int = 10 ** (RESOURCE.max_lexeme - 1)  # of an integer, its minus aside
+_LARGE: Final[int] = 10 ** (RESOURCE.max_lexeme - 1)  # of an integer, its minus aside
 _LONGEST_SYSTEM, _SYSTEMS = 100, 4096  # of a URI worth remembering, and how many: a feed names the same few systems
 
 
@@ -236,5 +236,11 @@ class Without(Fit):
         return self.fit.holds(value, left) and self.name not in value
 
 
-_LEAVES: dict[Test, Fit] = {is_string: Text(), is_code: Token(), is_uri: Uri(), is_id: Id(), is_decimal: Number()}
-PLAIN: dict[str, Fit] = {kind: _LEAVES.get(test) or Leaf(test) for kind, test in PRIMITIVES.items()}
+_LEAVES: Final[dict[Test, Fit]] = {
+    is_string: Text(),
+    is_code: Token(),
+    is_uri: Uri(),
+    is_id: Id(),
+    is_decimal: Number(),
+}
+PLAIN: Final[dict[str, Fit]] = {kind: _LEAVES.get(test) or Leaf(test) for kind, test in PRIMITIVES.items()}

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,15 +22,15 @@ from mappings.fhir.schema import schema
 
 Test = Callable[[Any], bool]
 
-INTEGER_MAX = 2**31 - 1  # FHIR's integers are 32 bits wide and signed
-INTEGER_MIN = -(2**31)
+INTEGER_MAX: Final = 2**31 - 1  # FHIR's integers are 32 bits wide and signed
+INTEGER_MIN: Final = -(2**31)
 
 # A media type (RFC 2045 §5.1) with parameters, whose values are often written with spaces and without the quotes they
 # need; a bare token is one too, for `json` and `xml` are formats of a CapabilityStatement.
-_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_MEDIA_TYPE = re.compile(rf"{_WORD}(?:/{_WORD}(?:\s*;[^\x00-\x1f]*)?)?", re.ASCII)
+_WORD: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_MEDIA_TYPE: Final = re.compile(rf"{_WORD}(?:/{_WORD}(?:\s*;[^\x00-\x1f]*)?)?", re.ASCII)
 
-_UNREADABLE = re.compile(r"[^ \r\n\t\S]|[\x00-\x08\x0b\x0c\x0e-\x1f]", re.ASCII)
+_UNREADABLE: Final = re.compile(r"[^ \r\n\t\S]|[\x00-\x08\x0b\x0c\x0e-\x1f]", re.ASCII)
 
 
 def _pattern(kind: str) -> Callable[[str], re.Match[str] | None]:
@@ -200,7 +200,7 @@ def is_any_string(value: Any) -> bool:
     return value.__class__ is str and bool(value)
 
 
-PRIMITIVES: Mapping[str, Test] = {
+PRIMITIVES: Final[Mapping[str, Test]] = {
     "base64Binary": is_base64,
     "boolean": is_boolean,
     "canonical": is_uri,
@@ -224,7 +224,7 @@ PRIMITIVES: Mapping[str, Test] = {
 }
 
 # What JSON calls a value, with its article; and what it must be for a primitive, where that is no string.
-_JSON_TYPES = {
+_JSON_TYPES: Final = {
     dict: "an object",
     list: "an array",
     str: "a string",
@@ -234,7 +234,7 @@ _JSON_TYPES = {
     msgspec.Raw: "a number",
     type(None): "null",
 }
-JSON_TYPE_OF = {
+JSON_TYPE_OF: Final = {
     "boolean": "a boolean",
     "decimal": "a number",
     "integer": "a number",

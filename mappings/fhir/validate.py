@@ -13,7 +13,7 @@ Source: FHIR R4 4.0.1 §2.1.28 (validation), §2.6.2 (JSON), by way of `r4.json`
 
 from collections.abc import Callable
 from threading import RLock
-from typing import Any
+from typing import Any, Final
 
 from mappings.fhir import checks, contained, fits
 from mappings.fhir.checks import MAX_FAULTS, Check, Explain, Finding, Found, Members
@@ -25,7 +25,7 @@ from mappings.fhir.schema import Element, Schema, schema
 __all__ = ["MAX_FAULTS", "Fault", "validate", "written"]
 
 # Value sets that are bound but cannot be listed: of these the system is known. Media types have a syntax instead.
-SYSTEM_OF = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL379-9": "http://loinc.org"}
+SYSTEM_OF: Final = {"ucum-units": "http://unitsofmeasure.org", "http://loinc.org/vs/LL379-9": "http://loinc.org"}
 
 
 def validate(resource: Any) -> tuple[Fault, ...]:

@@ -34,9 +34,9 @@ DATA_ABSENT_REASON: Final = STRUCTURE + "data-absent-reason"
 UCUM: Final = "http://unitsofmeasure.org"
 HL7_SYSTEMS: Final = "http://terminology.hl7.org/CodeSystem/"  # a display of these is HL7's to word
 REASONS: Final = HL7_SYSTEMS + "data-absent-reason"
-_PATHLESS = ("urn:oid:", "urn:uuid:")
-_NUMBER = re.compile(r"([<>]=?)? ?([+-]?)(\d*)(?:\.(\d*))?", re.ASCII)
-_PLAIN_START = frozenset("123456789")  # of digits whose Decimal is written as they are; 0.0000001 is not
+_PATHLESS: Final = ("urn:oid:", "urn:uuid:")
+_NUMBER: Final = re.compile(r"([<>]=?)? ?([+-]?)(\d*)(?:\.(\d*))?", re.ASCII)
+_PLAIN_START: Final = frozenset("123456789")  # of digits whose Decimal is written as they are; 0.0000001 is not
 INLINE_BYTES: Final = 32 * 1024  # larger data becomes a Binary
 ANY_BYTES: Final = "application/octet-stream"
 LONGEST_NUMBER: Final = 64  # characters; beyond it the value is no measurement
@@ -234,8 +234,8 @@ def every(period_: Any, unit_: str, *, times: int = 1, at_most: Any = None) -> J
     return made if at_most is None else {**made, "periodMax": at_most}
 
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:\S+", re.ASCII)
-_SCHEMES = {
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}:\S+", re.ASCII)
+_SCHEMES: Final = {
     "mailto": "email", "tel": "phone", "sms": "sms", "fax": "fax",
     "x-text-fax": "fax", "x-text-tel": "phone", "modem": "other",  # HL7 v3 URLScheme
 }  # fmt: skip

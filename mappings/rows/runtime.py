@@ -4,16 +4,18 @@ Compiled code is straight-line Python over a padded list of raw fields; what is 
 arguments are raw, still escaped; separators are the message's.
 """
 
-from typing import Any
+from typing import Any, Final
 
 Json = dict[str, Any]
 
-NULL = '""'  # HL7's null: delete
-NIL = ("", NULL)  # nothing is valued here
-PAD = tuple([""] * size for size in range(1025))  # fields[n] exists for every n a row asks for; 1,024 fields a segment
+NULL: Final = '""'  # HL7's null: delete
+NIL: Final = ("", NULL)  # nothing is valued here
+PAD: Final = tuple(
+    [""] * size for size in range(1025)
+)  # fields[n] exists for every n a row asks for; 1,024 fields a segment
 
-ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
-EXTENSIONS = "http://hl7.org/fhir/StructureDefinition/"
+ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+EXTENSIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
 def text(raw: str, rep: str, comp: str) -> str:

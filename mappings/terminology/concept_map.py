@@ -9,16 +9,18 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mappings.errors import MappingError
 
-_MAPS = Path(__file__).parent / "maps"
-_COLUMNS = ["code", "target", "system", "display", "equivalence", "note", "source"]
-_V2 = "http://terminology.hl7.org/CodeSystem/"
+_MAPS: Final = Path(__file__).parent / "maps"
+_COLUMNS: Final = ["code", "target", "system", "display", "equivalence", "note", "source"]
+_V2: Final = "http://terminology.hl7.org/CodeSystem/"
 # Maps that read the codes of other systems, too, by the names senders give these
-_ALSO = {"v2-0296.bcp-47": frozenset({"ISO639", "ISO6391", "ISO6392", "BCP47"})}
-_CASELESS = frozenset({"v2-0296.bcp-47"})  # ISO 639 and RFC 5646 know no case, and senders write ENG, eng and Eng
+_ALSO: Final = {"v2-0296.bcp-47": frozenset({"ISO639", "ISO6391", "ISO6392", "BCP47"})}
+_CASELESS: Final = frozenset(
+    {"v2-0296.bcp-47"}
+)  # ISO 639 and RFC 5646 know no case, and senders write ENG, eng and Eng
 
 
 class MapError(MappingError):

@@ -8,14 +8,15 @@ belongs to the site (a profile, or the feed's own namespace): nothing is guessed
 import csv
 from functools import cache
 from pathlib import Path
+from typing import Final
 
-_FILE = Path(__file__).parent / "systems.csv"
+_FILE: Final = Path(__file__).parent / "systems.csv"
 # FHIR R4 §4.5: known identifier systems; and those that HL7 registers of kind identifier
-_ISSUERS = (
+_ISSUERS: Final = (
     "http://hl7.org/fhir/sid/us-", "http://hl7.org/fhir/sid/passport-", "http://terminology.hl7.org/NamingSystem/",
     "http://www.gs1.org/gln", "https://www.gs1.org/gtin",
 )  # fmt: skip
-_HEX = frozenset("0123456789abcdef")
+_HEX: Final = frozenset("0123456789abcdef")
 
 
 @cache

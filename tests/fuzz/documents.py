@@ -12,7 +12,8 @@ from typing import Final
 
 from lxml import etree
 
-from mappings.cda.document import V3, XSI_TYPE, Element, parse
+from mappings.cda.document import XSI_TYPE, parse
+from mappings.cda.element import V3, Element
 from mappings.cda.paths import STATEMENTS
 from tests.fuzz.choices import Choices
 from tests.fuzz.lexemes import NUMBERS, WORDS

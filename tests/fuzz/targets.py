@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from adapter.inbound.mllp import CLOSED, NEED_DATA, FrameReader
-from mappings.cda.document import parse, short
+from mappings.cda.document import parse
+from mappings.cda.element import short
 from mappings.cda.errors import UnreadableDocument
 from mappings.cda.narrative import block, from_xhtml, to_xhtml
 from mappings.cda.paths import STATEMENTS

@@ -6,7 +6,7 @@ Source: HL7 v3 datatypes R1; CDA R2 Observation.value; FHIR R4 Observation.value
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda.datatypes import attachments, coded, identifiers, quantities, text, times
 from mappings.cda.datatypes.registry import Json, datatype
@@ -17,12 +17,12 @@ from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 Reader = Callable[["Element", "Context", ConceptMap | None], Json | None]
 
-_TIMES_BEGIN = ("19", "20")  # centuries of the living
-_LENGTHS_OF_TIMES = (8, 12, 14)  # digits of a TS to the day, the minute, the second
+_TIMES_BEGIN: Final = ("19", "20")  # centuries of the living
+_LENGTHS_OF_TIMES: Final = (8, 12, 14)  # digits of a TS to the day, the minute, the second
 
 
 @datatype("ANY[value]", gives="value[x]")
@@ -150,7 +150,7 @@ def _of_value(node: "Element") -> str:
 def _of_children(node: "Element", ctx: "Context") -> str:
     if not len(node):
         return ""
-    kids = ctx.kids[node]
+    kids = node.kids
     if "numerator" in kids or "denominator" in kids:
         return "RTO"
     ends = [kids[name][0] for name in ("low", "high", "center") if name in kids]
@@ -161,7 +161,7 @@ def _of_children(node: "Element", ctx: "Context") -> str:
     return "CD" if "translation" in kids or "originalText" in kids else ""
 
 
-_READERS: dict[str, Reader] = {
+_READERS: Final[dict[str, Reader]] = {
     "CD": _concept, "CE": _concept, "CV": _concept, "CO": _concept, "CS": _concept, "CR": _concept,
     "PQ": _measure, "IVL_PQ": _measure, "RTO": _measure, "RTO_PQ_PQ": _measure, "RTO_QTY_QTY": _measure,
     "REAL": _measure, "IVL_REAL": _measure, "IVL_INT": _measure, "INT": _integer, "MO": _money,

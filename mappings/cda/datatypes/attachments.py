@@ -21,22 +21,22 @@ from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 MOST_BYTES: Final = 50_000_000  # of what a compression gives back
-_LONGEST_URL = 64 * 1024  # characters
-_PLAIN = "text/plain"
+_LONGEST_URL: Final = 64 * 1024  # characters
+_PLAIN: Final = "text/plain"
 # compression -> what zlib calls it, tried in this order; writers take zlib's own format for deflate
-_WINDOWS = {"DF": (-zlib.MAX_WBITS, zlib.MAX_WBITS), "GZ": (zlib.MAX_WBITS | 16,), "ZL": (zlib.MAX_WBITS,)}
+_WINDOWS: Final = {"DF": (-zlib.MAX_WBITS, zlib.MAX_WBITS), "GZ": (zlib.MAX_WBITS | 16,), "ZL": (zlib.MAX_WBITS,)}
 # The bytes a file of that type begins with: RFC 8118, W3C PNG, JFIF, GIF 89a, TIFF 6.0, Microsoft's RTF 1.9.1
-_MAGIC = (
+_MAGIC: Final = (
     (b"%PDF-", "application/pdf"), (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"), (b"II*\0", "image/tiff"), (b"MM\0*", "image/tiff"),
     (b"{\\rtf", "application/rtf"),
 )  # fmt: skip
-_SAME = {"text/rtf": "application/rtf", "image/jpg": "image/jpeg", "image/tif": "image/tiff"}
-_URL = ("http://", "https://")
-_READS = frozenset({
+_SAME: Final = {"text/rtf": "application/rtf", "image/jpg": "image/jpeg", "image/tif": "image/tiff"}
+_URL: Final = ("http://", "https://")
+_READS: Final = frozenset({
     "@mediaType", "@representation", "@compression", "@language", "@nullFlavor", "#text", "reference",
 })  # fmt: skip
 

@@ -10,7 +10,7 @@ Source: HL7 v3 datatypes R1, CD, CE, CV, CO, CS, CR; FHIR R4 CodeableConcept, Co
 friendly documents).
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mappings.cda.datatypes.nulls import absence, absent_primitive
 from mappings.cda.datatypes.registry import Json, datatype
@@ -22,18 +22,18 @@ from mappings.terminology.systems import is_absolute, is_oid, is_uuid, registere
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
-_READS = frozenset({
+_READS: Final = frozenset({
     "@code", "@codeSystem", "@codeSystemName", "@codeSystemVersion", "@displayName", "@nullFlavor", "@value",
     "originalText", "translation", "qualifier",
 })  # fmt: skip
-_LATERALITY = "272741003"  # SNOMED CT, the attribute Laterality
-_EHDSI = "1.3.6.1.4.1.12559.11.10.1.3.1.1."  # roots of eHDSI's document templates
-_PIVOT = "en"  # the language into which a European country translates what it sends
-_UNDETERMINED = "und"  # RFC 5646 §4.1: CDA does not say which language a designation is in
-_LONGEST_NAME = 256  # of a code system
-_MOST_TRANSLATIONS = 64  # of one value; real documents have three
+_LATERALITY: Final = "272741003"  # SNOMED CT, the attribute Laterality
+_EHDSI: Final = "1.3.6.1.4.1.12559.11.10.1.3.1.1."  # roots of eHDSI's document templates
+_PIVOT: Final = "en"  # the language into which a European country translates what it sends
+_UNDETERMINED: Final = "und"  # RFC 5646 §4.1: CDA does not say which language a designation is in
+_LONGEST_NAME: Final = 256  # of a code system
+_MOST_TRANSLATIONS: Final = 64  # of one value; real documents have three
 
 
 class Coded(NamedTuple):
@@ -84,7 +84,7 @@ def _read_element(node: "Element", codings: list[Json], ctx: "Context") -> str |
             codings += _standard(node, code, ctx)
     if not len(node):
         return said if code else folded(node.get("displayName"), ctx)
-    children = ctx.kids[node]
+    children = node.kids
     original = ed_text(children["originalText"][0], ctx) if "originalText" in children else None
     if not code:
         said = folded(node.get("displayName"), ctx)
@@ -121,14 +121,14 @@ def _keep_order(coding: Json, written: str) -> None:
 
 def _translations(node: "Element", codings: list[Json], said: str | None, ctx: "Context") -> str | None:
     """Adds what the translations say, in their order; gives the text that is no coding's display."""
-    waiting = [(each, 1) for each in reversed(ctx.kids[node]["translation"])]
+    waiting = [(each, 1) for each in reversed(node.kids["translation"])]
     european = _is_european(ctx)
     deepest, original = (0 if european else 1), None
     for _ in range(_MOST_TRANSLATIONS):
         if not waiting:
             break
         each, depth = waiting.pop()
-        children = ctx.kids[each] if len(each) else {}
+        children = each.kids if len(each) else {}
         inner = children.get("translation", [])
         waiting += [(one, depth + 1) for one in reversed(inner)]
         written = each.get("code")
@@ -175,7 +175,7 @@ def _designate(codings: list[Json], coding: Json | None, shown: str | None, lang
 
 def _is_european(ctx: "Context") -> bool:
     """Whether the document is one of eHDSI's, whose translations have a fixed order of languages."""
-    templates = ctx.kids[ctx.doc.root].get("templateId", [])
+    templates = ctx.doc.root.named("templateId")
     return any(each.get("root", "").startswith(_EHDSI) for each in templates)
 
 
@@ -261,8 +261,8 @@ def _qualifiers(node: "Element", ctx: "Context") -> list[tuple["Element | None",
     if not len(node):
         return []
     found: list[tuple[Element | None, Element]] = []
-    for each in ctx.kids[node].get("qualifier", ()):
-        parts = ctx.kids[each]
+    for each in node.named("qualifier"):
+        parts = each.kids
         if "value" in parts:
             found.append((parts["name"][0] if "name" in parts else None, parts["value"][0]))
     return found
@@ -312,7 +312,7 @@ def shown_of(concept: Json) -> str | None:
 
 # Shapes --------------------------------------------------------------------------------------------------------------
 
-_FAMILY = ("CD", "CE", "CV", "CO", "CS", "CR")
+_FAMILY: Final = ("CD", "CE", "CV", "CO", "CS", "CR")
 
 
 def _names(shape: str) -> tuple[str, ...]:

@@ -18,16 +18,15 @@ from mappings.cda.datatypes.registry import Json, datatype
 from mappings.cda.datatypes.text import folded, inline
 from mappings.cda.datatypes.timing import gts_bounds
 from mappings.cda.datatypes.uses import set_use, uses_of
-from mappings.cda.document import short
 from mappings.fhir import values
 from mappings.terminology.concept_map import ConceptMap, load
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
-_HOUSE_NUMBERS = Path(__file__).with_name("house_numbers.csv")
-_SYSTEM = "v3-AddressUse"
+_HOUSE_NUMBERS: Final = Path(__file__).with_name("house_numbers.csv")
+_SYSTEM: Final = "v3-AddressUse"
 _LINES: Final = (
     "streetAddressLine",
     "deliveryAddressLine",
@@ -49,7 +48,7 @@ _TYPES: Final = frozenset({"PST", "PHYS"})
 _DIALLED: Final = frozenset(
     {"tel", "fax", "sms", "mailto", "x-text-fax", "x-text-tel", "modem"}
 )  # the rest are addresses
-_LONGEST = 2_048  # characters of a telecom
+_LONGEST: Final = 2_048  # characters of a telecom
 
 
 @cache
@@ -97,7 +96,7 @@ def _parts(node: "Element", ctx: "Context") -> Json:
     found: dict[str, list[str]] = {}
     for each in node:
         if (text := folded(inline(each), ctx)) is not None:
-            found.setdefault(short(str(each.tag)), []).append(text)
+            found.setdefault(each.short, []).append(text)
     made: Json = {}
     lines = _lines(found)
     if "county" in found:
@@ -157,7 +156,7 @@ def _type(made: Json, codes: list[str]) -> None:
 
 
 def _valid(made: Json, node: "Element", ctx: "Context") -> None:
-    if len(node) and (useable := ctx.kids[node].get("useablePeriod")) and (period := gts_bounds(useable, ctx)):
+    if len(node) and (useable := node.kids.get("useablePeriod")) and (period := gts_bounds(useable, ctx)):
         made["period"] = period
 
 

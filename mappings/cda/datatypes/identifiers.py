@@ -7,7 +7,7 @@ Source: HL7 v3 datatypes R1, II; FHIR R4 Identifier; C-CDA on FHIR, CDA id and F
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mappings.cda.datatypes.nulls import flavor_of
 from mappings.cda.datatypes.registry import Json, datatype
@@ -18,12 +18,12 @@ from mappings.terminology.systems import is_absolute, is_oid, is_uuid, issuer_ur
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
-URIS = "urn:ietf:rfc:3986"
-_OF_URIS = "2.16.840.1.113883.4.873"  # hl7.terminology.r4 7.0.1, NamingSystem uri: its extensions are whole URIs
-_READS = frozenset({"@root", "@extension", "@assigningAuthorityName", "@nullFlavor"})
-_LONGEST_ROOT = 1024  # characters
+URIS: Final = "urn:ietf:rfc:3986"
+_OF_URIS: Final = "2.16.840.1.113883.4.873"  # hl7.terminology.r4 7.0.1, NamingSystem uri: its extensions are whole URIs
+_READS: Final = frozenset({"@root", "@extension", "@assigningAuthorityName", "@nullFlavor"})
+_LONGEST_ROOT: Final = 1024  # characters
 
 
 def first_number(nodes: "Iterable[Element]", ctx: "Context") -> Json | None:

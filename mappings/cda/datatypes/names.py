@@ -13,28 +13,27 @@ from mappings.cda.datatypes.registry import Json, datatype
 from mappings.cda.datatypes.text import folded, inline
 from mappings.cda.datatypes.times import period_of, span_of
 from mappings.cda.datatypes.uses import set_use, uses_of
-from mappings.cda.document import short
 from mappings.fhir import values
 from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 _EN: Final = frozenset(
     {"#text", "@use", "@nullFlavor", "given", "family", "prefix", "suffix", "delimiter", "validTime"}
 )
-_USES = "cda-entity-name-use.name-use"
-_SYSTEM = "v3-EntityNameUse"
-_REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+_USES: Final = "cda-entity-name-use.name-use"
+_SYSTEM: Final = "v3-EntityNameUse"
+_REPRESENTATION: Final = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
 _REPRESENTATIONS: Final = frozenset({"ABC", "IDE", "SYL"})
-_QUALIFIER = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-qualifier"
+_QUALIFIER: Final = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-qualifier"
 _QUALIFIERS: Final = frozenset("LS AC NB PR HON BR AD SP MID CL IN PFX SFX".split())  # R4 value set name-part-qualifier
 _PLAIN: Final = frozenset({"TITLE", "VV"})  # of v3-EntityNamePartQualifier: the part's place says them
-_OWN_PREFIX = values.STRUCTURE + "humanname-own-prefix"
-_OWN_NAME = values.STRUCTURE + "humanname-own-name"
-_PARTNER_PREFIX = values.STRUCTURE + "humanname-partner-prefix"
-_PARTNER_NAME = values.STRUCTURE + "humanname-partner-name"
+_OWN_PREFIX: Final = values.STRUCTURE + "humanname-own-prefix"
+_OWN_NAME: Final = values.STRUCTURE + "humanname-own-name"
+_PARTNER_PREFIX: Final = values.STRUCTURE + "humanname-partner-prefix"
+_PARTNER_NAME: Final = values.STRUCTURE + "humanname-partner-name"
 
 
 class Part(NamedTuple):
@@ -62,7 +61,7 @@ def en_name(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = No
     if not made:
         return absence(node, ctx)
     _use(made, node, ctx)
-    if len(node) and (valid := ctx.kids[node].get("validTime")) and (period := period_of(span_of(valid[0], ctx))):
+    if len(node) and (valid := node.kids.get("validTime")) and (period := period_of(span_of(valid[0], ctx))):
         made["period"] = period
     return made
 
@@ -90,7 +89,7 @@ def _parts(node: "Element", ctx: "Context") -> Json:
     families: list[Part] = []
     prefix, joint = "", " "
     for each in node:
-        kind = short(str(each.tag))
+        kind = each.short
         text = folded(inline(each), ctx)
         if text is None:
             continue

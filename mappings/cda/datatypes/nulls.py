@@ -9,7 +9,7 @@ Source: HL7 v3 datatypes R1, NullFlavor; FHIR R4 data-absent-reason.
 import csv
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mappings.cda.datatypes.registry import Json, datatype
 from mappings.fhir import values
@@ -17,9 +17,9 @@ from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
-_FILE = Path(__file__).with_name("null_flavors.csv")
+_FILE: Final = Path(__file__).with_name("null_flavors.csv")
 
 
 class Flavor(NamedTuple):
@@ -29,7 +29,7 @@ class Flavor(NamedTuple):
     says_more: bool
 
 
-_UNKNOWN = Flavor("unknown", False)
+_UNKNOWN: Final = Flavor("unknown", False)
 
 
 @cache

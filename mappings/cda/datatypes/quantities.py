@@ -26,20 +26,20 @@ from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
-_UNITS = Path(__file__).with_name("units.csv")
-_PQ = frozenset({"@value", "@unit", "@nullFlavor", "translation", "low", "high", "center", "width"})
-_INT = frozenset({"@value", "@nullFlavor", "low", "high", "center"})
-_RTO = frozenset({"numerator", "denominator", "@nullFlavor"})
-_PQ_TRANSLATION = values.STRUCTURE + "iso21090-PQ-translation"
-_COMMA = re.compile(r"[<>]?=?[+-]?\d*,\d+", re.ASCII)
-_EXPONENT = re.compile(r"([+-]?)(\d+)(\.\d+)?[eE]([+-]?\d{1,3})", re.ASCII)  # of xs:double
-_LONGEST_UNIT = 256  # characters
-_MOST_UNITS = 4096  # spellings remembered
-_MOST_TRANSLATIONS = 8  # of one quantity
-_OPEN = frozenset({"NINF", "PINF"})  # as an end: there is none
-_OF_TIME = frozenset({"s", "min", "h", "d", "wk", "mo", "a"})  # UCUM: what an age or a duration is counted in
+_UNITS: Final = Path(__file__).with_name("units.csv")
+_PQ: Final = frozenset({"@value", "@unit", "@nullFlavor", "translation", "low", "high", "center", "width"})
+_INT: Final = frozenset({"@value", "@nullFlavor", "low", "high", "center"})
+_RTO: Final = frozenset({"numerator", "denominator", "@nullFlavor"})
+_PQ_TRANSLATION: Final = values.STRUCTURE + "iso21090-PQ-translation"
+_COMMA: Final = re.compile(r"[<>]?=?[+-]?\d*,\d+", re.ASCII)
+_EXPONENT: Final = re.compile(r"([+-]?)(\d+)(\.\d+)?[eE]([+-]?\d{1,3})", re.ASCII)  # of xs:double
+_LONGEST_UNIT: Final = 256  # characters
+_MOST_UNITS: Final = 4096  # spellings remembered
+_MOST_TRANSLATIONS: Final = 8  # of one quantity
+_OPEN: Final = frozenset({"NINF", "PINF"})  # as an end: there is none
+_OF_TIME: Final = frozenset({"s", "min", "h", "d", "wk", "mo", "a"})  # UCUM: what an age or a duration is counted in
 
 
 # Units ---------------------------------------------------------------------------------------------------------------
@@ -98,11 +98,11 @@ def point(node: "Element", ctx: "Context") -> Json | None:
             if written.strip():
                 ctx.issue("not-a-number", node)
             return None
-        if len(node) and "translation" in (kids := ctx.kids[node]):
+        if len(node) and "translation" in (kids := node.kids):
             _translate(made, kids["translation"], ctx)
         return made
     if len(node):
-        for each in ctx.kids[node].get("translation", ())[:_MOST_TRANSLATIONS]:
+        for each in node.named("translation")[:_MOST_TRANSLATIONS]:
             if (made := _translation(each, ctx)) is not None:
                 return made
     return None
@@ -133,7 +133,7 @@ def _translate(made: Json, translations: list["Element"], ctx: "Context") -> Non
     for each in translations[:_MOST_TRANSLATIONS]:
         if (other := _translation(each, ctx)) is not None:
             kept.append(values.extension(_PQ_TRANSLATION, "Quantity", other))
-        elif made.get("code", "1") == "1" and len(each) and (original := ctx.kids[each].get("originalText")):
+        elif made.get("code", "1") == "1" and len(each) and (original := each.kids.get("originalText")):
             if (words := ed_text(original[0], ctx)) is not None:
                 made["unit"] = words
     if kept:
@@ -158,7 +158,7 @@ def measure(node: "Element", ctx: "Context") -> Measure:
     """Low and high win over a value beside them, as they say more."""
     if not len(node):
         return Measure(point(node, ctx))
-    kids = ctx.kids[node]
+    kids = node.kids
     if "numerator" in kids or "denominator" in kids:
         return Measure(ratio=ratio(node, ctx))
     if "low" in kids or "high" in kids or "width" in kids:
@@ -229,7 +229,7 @@ def _exclusive(node: "Element | None") -> bool:
 
 def ratio(node: "Element", ctx: "Context") -> Json | None:
     """A ratio has both of its ends, in R4 and in life."""
-    kids = ctx.kids[node]
+    kids = node.kids
     ends = [point(kids[name][0], ctx) if name in kids else None for name in ("numerator", "denominator")]
     made = values.ratio(*ends)
     if made is None and any(ends):
@@ -239,7 +239,7 @@ def ratio(node: "Element", ctx: "Context") -> Json | None:
 
 def as_range(node: "Element", ctx: "Context") -> Json | None:
     """An interval that may be open; None for what is none."""
-    kids = ctx.kids[node] if len(node) else {}
+    kids = node.kids if len(node) else {}
     low, high = _ends(kids, ctx)
     for end in (low, high):
         if end is not None:
@@ -342,7 +342,7 @@ def pq_value(node: "Element", ctx: "Context", name: str = "value", *, simple: bo
     return {f"{name}Quantity": found.quantity}
 
 
-_ANY_OF = ("PQ", "IVL_PQ", "RTO")
+_ANY_OF: Final = ("PQ", "IVL_PQ", "RTO")
 
 
 @datatype(*(f"{kind}[value]" for kind in _ANY_OF), gives="value[x]", reads=_PQ | _RTO)
@@ -386,7 +386,7 @@ def integer_of(node: "Element | str", least: int, ctx: "Context") -> int | None:
     """A whole number within FHIR's integers; of an interval its high end, else its low one."""
     written = node if isinstance(node, str) else node.get("value")
     if not written and not isinstance(node, str) and len(node):
-        kids = ctx.kids[node]
+        kids = node.kids
         ends = (kids[name][0].get("value") for name in ("high", "low", "center") if name in kids)
         written = next((end for end in ends if end), None)
     if not written:

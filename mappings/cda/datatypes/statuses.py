@@ -12,7 +12,7 @@ from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 
 @datatype("CD[status]", gives="CodeableConcept", reads={"@code", "@codeSystem", "translation"})

@@ -6,7 +6,7 @@ attribute reaches these functions as its own text.
 Source: HL7 v3 datatypes R1, ST, ED, BL, CS; CDA R2 §4.3.5.1 (references to narrative); FHIR R4 string, markdown, code.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda.datatypes.nulls import absent_primitive
 from mappings.cda.datatypes.registry import Json, datatype
@@ -15,13 +15,13 @@ from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
-_LONGEST = 1024 * 1024  # FHIR R4 string: at most 1 MB
-_LONGEST_CODE = 1024  # characters: expressions of SNOMED CT are codes, too
-_ID = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
-_TRUE_FALSE = {"true": True, "false": False, "1": True, "0": False}  # XML Schema's boolean
-_UNREAD = frozenset({"{urn:hl7-org:v3}thumbnail", "{urn:hl7-org:v3}integrityCheck"})
+_LONGEST: Final = 1024 * 1024  # FHIR R4 string: at most 1 MB
+_LONGEST_CODE: Final = 1024  # characters: expressions of SNOMED CT are codes, too
+_ID: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.")
+_TRUE_FALSE: Final = {"true": True, "false": False, "1": True, "0": False}  # XML Schema's boolean
+_UNREAD: Final = frozenset({"{urn:hl7-org:v3}thumbnail", "{urn:hl7-org:v3}integrityCheck"})
 
 
 def inline(node: "Element") -> str:
@@ -65,7 +65,7 @@ def pointer(node: "Element", ctx: "Context") -> str:
     """Where an ED's reference points; "" where it has none."""
     if not len(node):
         return ""
-    found = ctx.kids[node].get("reference")
+    found = node.kids.get("reference")
     return found[0].get("value", "").strip() if found else ""
 
 

@@ -23,7 +23,7 @@ from mappings.terminology.concept_map import ConceptMap
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 # Elements that hold a date, a time, a stretch of either; each is `<name>[x]` in FHIR
 CHOICES: Final = (
@@ -148,7 +148,7 @@ def is_repeating(node: "Element", ctx: "Context") -> bool:
         return True
     if not len(node):
         return False
-    kids = ctx.kids[node]
+    kids = node.kids
     return any(name in kids for name in _REPEATING_PARTS)
 
 
@@ -157,7 +157,7 @@ def interval(node: "Element", ctx: "Context") -> Span | None:
     if not len(node):
         found = bound(node, ctx)
         return None if found is None else Span(found)
-    kids = ctx.kids[node]
+    kids = node.kids
     low, high, center, width = (_first(kids.get(name)) for name in ("low", "high", "center", "width"))
     start, end = bound(low, ctx), bound(high, ctx, end=True)
     point = bound(center, ctx)

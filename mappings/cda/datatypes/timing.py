@@ -22,7 +22,7 @@ from mappings.terminology.concept_map import ConceptMap, load
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 Node = Any  # an element, or the text of its attribute
 
@@ -30,15 +30,15 @@ _GTS: Final = frozenset(
     {"@value", "@nullFlavor", "@operator", "@institutionSpecified", "@alignment", "low", "high", "center", "width",
      "period", "phase", "event", "offset", "comp"}
 )  # fmt: skip
-_EVENTS = "cda-timing-event.event-timing"
+_EVENTS: Final = "cda-timing-event.event-timing"
 _MEALS: Final = frozenset({"C", "CM", "CD", "CV"})  # at a meal: no offset (tim-9)
 _NOT_SAID: Final = frozenset({"E", "H", "P"})  # excluded, hulls: no Timing can say them
 _UNITS_OF_TIME: Final = frozenset({*SECONDS, "mo", "a"})
 _DAY, _WEEK = SECONDS["d"], SECONDS["wk"]
-_MOST_A_DAY = 1440  # a count beyond once a minute is an interval, whoever sets the hours
-_MOST_NESTED = 8  # expressions in expressions
+_MOST_A_DAY: Final = 1440  # a count beyond once a minute is an interval, whoever sets the hours
+_MOST_NESTED: Final = 8  # expressions in expressions
 _LONGEST_WORD, _LONGEST_TEXT = 100, 1000  # characters
-_LONGEST_OFFSET = 10 * 366 * _DAY  # seconds
+_LONGEST_OFFSET: Final = 10 * 366 * _DAY  # seconds
 
 
 class Length(NamedTuple):
@@ -86,7 +86,7 @@ def _add(plan: Plan, node: "Element", ctx: "Context", depth: int) -> None:
     if (node.get("operator") or "").strip() in _NOT_SAID or depth > _MOST_NESTED:
         plan.unsaid = True
         return
-    kids = ctx.kids[node] if len(node) else {}
+    kids = node.kids if len(node) else {}
     if "comp" in kids:
         for comp in kids["comp"]:
             _add(plan, comp, ctx, depth + 1)
@@ -120,7 +120,7 @@ def _stretch(plan: Plan, node: "Element", kids: "dict[str, list[Element]]", ctx:
 def _frequency(plan: Plan, node: "Element", kids: "dict[str, list[Element]]", ctx: "Context") -> Length | None:
     """PIVL.period: one length, or a range of them. Gives the length, against which a phase is measured."""
     period = kids["period"][0]
-    ends = ctx.kids[period] if len(period) else {}
+    ends = period.kids if len(period) else {}
     low, high = ends.get("low"), ends.get("high")
     least = length_of(low[0] if low else period, ctx)
     if least is None:
@@ -168,7 +168,7 @@ def _speaks(node: "Element", ctx: "Context") -> bool:
     """Whether it has a value, readable or not."""
     if node.get("value"):
         return True
-    return bool(len(node)) and any(each.get("value") for kids in ctx.kids[node].values() for each in kids)
+    return bool(len(node)) and any(each.get("value") for kids in node.kids.values() for each in kids)
 
 
 def _phase(plan: Plan, node: "Element", length: Length | None, ctx: "Context") -> None:
@@ -223,7 +223,7 @@ def _offset(node: "Element", ctx: "Context") -> int | None:
     """Minutes, however they are signed: the event says whether before or after."""
     if not _speaks(node, ctx):
         return None
-    kids = ctx.kids[node] if len(node) else {}
+    kids = node.kids if len(node) else {}
     ends = [kids[name][0] for name in ("low", "center", "high") if name in kids and kids[name][0].get("value")]
     found = [_minutes(each, ctx) for each in ([node] if node.get("value") else ends)]
     if not found or found[0] is None:
@@ -373,7 +373,7 @@ def _words(node: Node, ctx: "Context", depth: int = 0) -> str:
         return _word(node)
     if depth > _MOST_NESTED:
         return ""
-    kids = ctx.kids[node] if len(node) else {}
+    kids = node.kids if len(node) else {}
     said = []
     if "comp" in kids:
         parts = [found for comp in kids["comp"] if (found := _words(comp, ctx, depth + 1))]
@@ -389,7 +389,7 @@ def _words(node: Node, ctx: "Context", depth: int = 0) -> str:
 
 def _range_words(node: "Element", ctx: "Context") -> str:
     """`4 h`, `4 h to 6 h`, `20240501 to 20240510`."""
-    kids = ctx.kids[node] if len(node) else {}
+    kids = node.kids if len(node) else {}
     low, high, center, width = (_amount(kids[name][0]) if name in kids else "" for name in _ENDS)
     ends = f"{low} to {high}".strip() if high else (low and f"from {low}" if "high" not in kids else low)
     return " ".join(filter(None, (ends or center or _amount(node), f"for {width}" if width else "")))

@@ -13,12 +13,12 @@ from mappings.terminology.concept_map import load
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 _SYSTEM: Final = "http://terminology.hl7.org/CodeSystem/"
 _FIRST: Final = ("old", "mobile", "temp")
-_MOST_USES = 8  # of one value
-_LONGEST_USE = 32  # characters
+_MOST_USES: Final = 8  # of one value
+_LONGEST_USE: Final = 32  # characters
 
 
 def uses_of(node: "Element", ctx: "Context") -> list[str]:

@@ -4,12 +4,12 @@ Facts are rows (`entries/allergy.*.csv`). Here: what is no allergy (no informati
 Source: C-CDA R2.1 (allergy concern act, allergy observation); C-CDA on FHIR, allergies; eHDSI allergies.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.absence import Absence, absence_of, no_known, says_nothing
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.statuses import cd_status
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
@@ -18,12 +18,12 @@ from mappings.terminology.concept_map import load
 
 Json = dict[str, Any]
 
-_GENERIC = frozenset({"410942007", "105590001", "762766007"})  # drug, substance, edible substance: SNOMED CT
+_GENERIC: Final = frozenset({"410942007", "105590001", "762766007"})  # drug, substance, edible substance: SNOMED CT
 # what kind of allergy a negated statement without a substance denies → the code that says so
-_DENIED = {"416098002": "409137002", "414285001": "429625007", "426232007": "428607008"}
-_NO_KNOWN = "716186003"
-_STATED = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
-_CLINICAL = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
+_DENIED: Final = {"416098002": "409137002", "414285001": "429625007", "426232007": "428607008"}
+_NO_KNOWN: Final = "716186003"
+_STATED: Final = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
+_CLINICAL: Final = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 
 (_substance,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/code"))
 (_name,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/name"))
@@ -32,7 +32,7 @@ _CLINICAL = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 @handles("allergy", "observation", negation=True)
 def allergy(walk: Walk, el: Element) -> None:
     """One observation."""
-    values = walk.kids[el].get("value", [])
+    values = el.named("value")
     absence = _absence(el, walk)
     if walk.mood not in _STATED:
         walk.refuse(el, "planned, or a risk")
@@ -44,23 +44,23 @@ def allergy(walk: Walk, el: Element) -> None:
         walk.state("allergy.AllergyIntolerance", el)
 
 
-def _absence(el: Element, ctx: Any) -> Absence | None:
+def _absence(el: Element, ctx: Walk) -> Absence | None:
     """What the statement says of absence, of allergies: that there is none of something else is no allergy's word."""
-    found = absence_of([*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())], ctx)
+    found = absence_of([*el.named("value"), *el.named("code")], ctx)
     return found if found is not None and found.domain == "allergy" else None
 
 
-def _has_substance(el: Element, ctx: Any) -> bool:
+def _has_substance(el: Element, ctx: Walk) -> bool:
     """Whether it names what the patient reacts to: a code or text that is no mere "drug" or "substance"."""
     named = [each for each in (*_substance(el, ctx), *_name(el, ctx)) if is_valued(each)]
     if any(code_of(each) not in _GENERIC for each in named):
         return True
     kinds = load("cda-allergy.allergy-type").known  # any other code or text of the value says to what
-    return any(code_of(each) not in kinds | _GENERIC for each in ctx.kids[el].get("value", ()) if is_valued(each))
+    return any(code_of(each) not in kinds | _GENERIC for each in el.named("value") if is_valued(each))
 
 
 @flag("no-known-allergy")
-def is_none(el: Element, ctx: Any) -> bool:
+def is_none(el: Element, ctx: Walk) -> bool:
     """Whether it says that there is no allergy at all, or none of a kind."""
     absence = _absence(el, ctx)
     if absence is not None:
@@ -69,10 +69,10 @@ def is_none(el: Element, ctx: Any) -> bool:
 
 
 @resolver("no-known-allergy")
-def no_known_allergy(ctx: Any) -> Json:
+def no_known_allergy(ctx: Walk) -> Json:
     """SNOMED CT's code of the absence, and what was sent."""
-    el = ctx.statement
-    sent = [*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())]
+    el = ctx.at_hand
+    sent = [*el.named("value"), *el.named("code")]
     absence = absence_of(sent, ctx)
     if absence is not None and absence.code is not None:
         coding, node = absence.code, next(each for each in sent if absence_of([each], ctx) is not None)
@@ -84,25 +84,25 @@ def no_known_allergy(ctx: Any) -> Json:
 
 
 @resolver("concern-allergy-status")
-def concern_status(ctx: Any) -> Json:
+def concern_status(ctx: Walk) -> Json:
     """The status of the concern around the statement; active where that says nothing, since R4 needs one (ait-1)."""
-    for code in ctx.kids[ctx.act].get("statusCode", ()) if ctx.act is not None else ():
+    for code in ctx.act.named("statusCode") if ctx.act is not None else ():
         if (found := cd_status(code, ctx, load("cda-clinical-status.allergy-status"))) is not None:
             return found
     return {"coding": [{"system": _CLINICAL, "code": "active", "display": "Active"}]}
 
 
 @resolver("allergy-value")
-def value_as_code(ctx: Any) -> Json | None:
+def value_as_code(ctx: Walk) -> Json | None:
     """What the value says, where no substance is named: the kind of allergy, or in some documents the substance."""
-    for each in ctx.kids[ctx.statement].get("value", ()):
+    for each in ctx.at_hand.named("value"):
         if (found := cd_concept(each, ctx)) is not None:
             return found
     return None
 
 
 @flag("eu-allergy-kind")
-def kind_in_code(el: Element, ctx: Any) -> bool:
+def kind_in_code(el: Element, ctx: Walk) -> bool:
     """European documents say the kind of allergy in `code`, American ones in `value` of an assertion."""
-    codes = [code_of(each) for each in ctx.kids[el].get("code", ()) if is_valued(each)]
+    codes = [code_of(each) for each in el.named("code") if is_valued(each)]
     return bool(codes) and codes[0] != "ASSERTION"

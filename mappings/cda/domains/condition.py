@@ -6,14 +6,14 @@ document under an active status is a conflict, and an end still to come is none 
 Source: C-CDA R2.1 (problem concern act, problem observation, encounter diagnosis); C-CDA on FHIR, problems.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mappings.cda.absence import Absence, absence_of, no_known, says_nothing
 from mappings.cda.around import outwards
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.statuses import cd_status
 from mappings.cda.datatypes.times import ts_datetime
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
@@ -23,13 +23,13 @@ from mappings.terminology.concept_map import load
 
 Json = dict[str, Any]
 
-_PROBLEM = frozenset({"55607006", "64572001", "404684003"})  # problem, disease, clinical finding: SNOMED CT
-_ACTIVE = frozenset({"55561003", "246455001", "263855007"})  # active, recurrent, relapse
-_NO_KNOWN = "160245001"
-_STATED = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
-_STATUS = "cda-clinical-status.condition-status"
-_CATEGORIES = "http://terminology.hl7.org/CodeSystem/condition-category"
-_HEALTH_CONCERN = "http://hl7.org/fhir/us/core/CodeSystem/condition-category"
+_PROBLEM: Final = frozenset({"55607006", "64572001", "404684003"})  # problem, disease, clinical finding: SNOMED CT
+_ACTIVE: Final = frozenset({"55561003", "246455001", "263855007"})  # active, recurrent, relapse
+_NO_KNOWN: Final = "160245001"
+_STATED: Final = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
+_STATUS: Final = "cda-clinical-status.condition-status"
+_CATEGORIES: Final = "http://terminology.hl7.org/CodeSystem/condition-category"
+_HEALTH_CONCERN: Final = "http://hl7.org/fhir/us/core/CodeSystem/condition-category"
 
 (_told,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[code='33999-4']/value"))
 
@@ -39,7 +39,7 @@ End = Literal["", "past", "future", "unknown"]
 @handles("condition", "observation", negation=True)
 def condition(walk: Walk, el: Element) -> None:
     """One observation."""
-    values = walk.kids[el].get("value", [])
+    values = el.named("value")
     absence = _absence(el, walk)
     if walk.mood not in _STATED:
         walk.refuse(el, "planned, or a risk")
@@ -53,57 +53,57 @@ def condition(walk: Walk, el: Element) -> None:
             walk.issue("status-conflict", el)  # called active, and over
 
 
-def _text(el: Element, ctx: Any) -> bool:
+def _text(el: Element, ctx: Walk) -> bool:
     """Whether the statement says in words what its value does not."""
-    return any(is_valued(each) for each in ctx.kids[el].get("text", ()))
+    return any(is_valued(each) for each in el.named("text"))
 
 
 @flag("no-known-problem")
-def is_none(el: Element, ctx: Any) -> bool:
+def is_none(el: Element, ctx: Walk) -> bool:
     """Whether it says that there is no problem at all."""
-    sent = ctx.kids[el].get("value", [])
+    sent = el.named("value")
     absence = _absence(el, ctx)
     if absence is not None:
         return absence.said == "known"
     if not ctx.negated or any(_is_specific(each, ctx) for each in sent):
         return False
-    words = [each for each in ctx.kids[el].get("text", ()) if not ctx.kids[each].get("reference")]
+    words = [each for each in el.named("text") if not each.kids.get("reference")]
     return any(is_valued(each) for each in sent) or not any(is_valued(each) for each in words)
 
 
-def _absence(el: Element, ctx: Any) -> Absence | None:
+def _absence(el: Element, ctx: Walk) -> Absence | None:
     """What the statement says of absence, of problems: "no known allergy" in a list of problems is an entry of it."""
-    found = absence_of([*ctx.kids[el].get("value", ()), *ctx.kids[el].get("code", ())], ctx)
+    found = absence_of([*el.named("value"), *el.named("code")], ctx)
     return found if found is not None and found.domain == "condition" else None
 
 
-def _is_specific(value: Element, ctx: Any) -> bool:
+def _is_specific(value: Element, ctx: Walk) -> bool:
     """Whether a value names a problem, be it in words or by a translation, and is not just "problem"."""
     if not is_valued(value):
         return False
-    kids = ctx.kids[value]
+    kids = value.kids
     if value.get("code") and code_of(value) not in _PROBLEM:
         return True
-    words = [each for each in kids.get("originalText", ()) if not ctx.kids[each].get("reference") and is_valued(each)]
+    words = [each for each in kids.get("originalText", ()) if not each.kids.get("reference") and is_valued(each)]
     return bool(words) or any(is_valued(each) and code_of(each) not in _PROBLEM for each in kids.get("translation", ()))
 
 
 @flag("void")
-def void(el: Element, ctx: Any) -> bool:
+def void(el: Element, ctx: Walk) -> bool:
     """Whether the statement, or the act around it, is nullified."""
     return any(
         code_of(status) == "nullified"
         for each in (el, ctx.act)
         if each is not None
-        for status in ctx.kids[each].get("statusCode", ())
+        for status in each.named("statusCode")
     )
 
 
 @resolver("no-known-problem")
-def no_known_problem(ctx: Any) -> Json:
+def no_known_problem(ctx: Walk) -> Json:
     """SNOMED CT's code of the absence, and what was sent."""
     coding = no_known("condition", _NO_KNOWN)
-    for each in (*ctx.kids[ctx.statement].get("value", ()), *ctx.kids[ctx.statement].get("code", ())):
+    for each in (*ctx.at_hand.named("value"), *ctx.at_hand.named("code")):
         if absence_of([each], ctx) is not None:
             concept = cd_concept(each, ctx) or {}
             same = [known for known in concept.get("coding", ()) if known.get("code") != coding["code"]]
@@ -114,10 +114,10 @@ def no_known_problem(ctx: Any) -> Json:
 # status and end -------------------------------------------------------------------------------------------------------
 
 
-def end_of(el: Element, ctx: Any) -> End:
+def end_of(el: Element, ctx: Walk) -> End:
     """What the end of the time says, measured against the document's own time: the core has no clock."""
-    for time in ctx.kids[el].get("effectiveTime", ()):
-        for high in ctx.kids[time].get("high", ()):
+    for time in el.named("effectiveTime"):
+        for high in time.named("high"):
             if high.get("nullFlavor") == "UNK":
                 return "unknown"
             if not is_valued(high):
@@ -132,48 +132,48 @@ def end_of(el: Element, ctx: Any) -> End:
     return ""
 
 
-def _is_active(el: Element, ctx: Any) -> bool:
+def _is_active(el: Element, ctx: Walk) -> bool:
     return any(code_of(each) in _ACTIVE for each in _told(el, ctx))
 
 
 @flag("active-status")
-def active_status(el: Element, ctx: Any) -> bool:
+def active_status(el: Element, ctx: Walk) -> bool:
     """Whether the status observation says that the problem is there."""
     return _is_active(el, ctx)
 
 
 @flag("status-conflict")
-def status_conflict(el: Element, ctx: Any) -> bool:
+def status_conflict(el: Element, ctx: Walk) -> bool:
     """An active problem that is over."""
     return _is_active(el, ctx) and end_of(el, ctx) == "past"
 
 
 @flag("end-past")
-def end_past(el: Element, ctx: Any) -> bool:
+def end_past(el: Element, ctx: Walk) -> bool:
     return end_of(el, ctx) == "past"
 
 
 @flag("end-unknown")
-def end_unknown(el: Element, ctx: Any) -> bool:
+def end_unknown(el: Element, ctx: Walk) -> bool:
     """Over, nobody knows since when; under an active status it is no end (con-4)."""
     return end_of(el, ctx) == "unknown" and not _is_active(el, ctx)
 
 
 @resolver("conflicting-status")
-def conflicting_status(ctx: Any) -> Json:
+def conflicting_status(ctx: Walk) -> Json:
     """Inactive is the reading that keeps both words: no longer a problem now, and not said to be cured."""
     ctx.issue("status-conflict", ctx.statement)
     return _clinical("inactive")
 
 
 @resolver("condition-status")
-def other_status(ctx: Any) -> Json | None:
+def other_status(ctx: Walk) -> Json | None:
     """Without a status observation: over if the time ended, else what the concern around it says."""
-    if end_of(ctx.statement, ctx) in ("past", "unknown"):
+    if end_of(ctx.at_hand, ctx) in ("past", "unknown"):
         return _clinical("resolved")
     kind = category_code(ctx)
     diagnosing = kind == "encounter-diagnosis"  # an act that is no concern: that it is completed ends nothing
-    for code in ctx.kids[ctx.act].get("statusCode", ()) if ctx.act is not None else ():
+    for code in ctx.act.named("statusCode") if ctx.act is not None else ():
         if diagnosing and code_of(code) != "active":
             continue
         if (found := cd_status(code, ctx, load(_STATUS))) is not None:
@@ -189,7 +189,7 @@ def _clinical(code: str) -> Json:
 # category -------------------------------------------------------------------------------------------------------------
 
 
-def category_code(ctx: Any) -> str:
+def category_code(ctx: Walk) -> str:
     """What stands in an encounter is its diagnosis; else the section's category of its conditions; a list of problems
     where the section has none of its own."""
     if _in_encounter(ctx):
@@ -199,12 +199,12 @@ def category_code(ctx: Any) -> str:
     return code or "problem-list-item"
 
 
-def _in_encounter(ctx: Any) -> bool:
+def _in_encounter(ctx: Walk) -> bool:
     return any(str(here.tag).endswith("}encounter") for here in outwards(ctx.statement) if here is not ctx.doc.root)
 
 
 @resolver("condition-category")
-def category(ctx: Any) -> Json:
+def category(ctx: Walk) -> Json:
     """As a concept."""
     code = category_code(ctx)
     system = _HEALTH_CONCERN if code == "health-concern" else _CATEGORIES

@@ -9,7 +9,7 @@ CCD R1 §3.4; IHE PCC, advance directive observation (a BL value says whether th
 Consent.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.absence import absence_of
 from mappings.cda.datatypes.coded import cd_concept
@@ -17,8 +17,9 @@ from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import bl_boolean, ed_text, pointer
 from mappings.cda.datatypes.times import bound
-from mappings.cda.document import Element, type_of
+from mappings.cda.document import type_of
 from mappings.cda.domains.observation import observed
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag
 from mappings.cda.paths import code_of, is_valued
@@ -28,19 +29,19 @@ from mappings.terminology.concept_map import ConceptMap, load
 
 Json = dict[str, Any]
 
-_ANSWERS = "cda-answer.provision-type"
-_BOOLEAN = frozenset({"BL", "BN", ""})  # without a type, a value that reads as one
-_EXISTS = "45473-6"  # LOINC: advance directive (living will), as a question whether there is one
+_ANSWERS: Final = "cda-answer.provision-type"
+_BOOLEAN: Final = frozenset({"BL", "BN", ""})  # without a type, a value that reads as one
+_EXISTS: Final = "45473-6"  # LOINC: advance directive (living will), as a question whether there is one
 
 
 @handles("directive", "observation", negation=True)
 def directive(walk: Walk, el: Element) -> None:
     """One directive, or whether there is one."""
-    sent = [*walk.kids[el].get("value", ()), *walk.kids[el].get("code", ())]
+    sent = [*el.named("value"), *el.named("code")]
     absence = absence_of(sent, walk)
     if absence is not None and absence.said == "unknown":
         walk.nothing_known(el)
-    elif any(code_of(each) == _EXISTS for each in walk.kids[el].get("code", ())) and not _documents(el, walk):
+    elif any(code_of(each) == _EXISTS for each in el.named("code")) and not _documents(el, walk):
         observed(walk, el)
     elif walk.negated:
         walk.refuse(el, "negated")
@@ -48,26 +49,26 @@ def directive(walk: Walk, el: Element) -> None:
         walk.state("directive.Consent", el)
 
 
-def _documents(el: Element, ctx: Any) -> bool:
+def _documents(el: Element, ctx: Walk) -> bool:
     """Whether it names the document of the directive."""
-    return "reference" in ctx.kids[el]
+    return "reference" in el.kids
 
 
 @flag("directive-over")
-def over(el: Element, ctx: Any) -> bool:
+def over(el: Element, ctx: Walk) -> bool:
     """Whether it had ended when the document was made."""
     told, ctx.issues = ctx.issues, []
     ends = [
         found.value
-        for time in ctx.kids[el].get("effectiveTime", ())
-        for high in ctx.kids[time].get("high", ())
+        for time in el.named("effectiveTime")
+        for high in time.named("high")
         if (found := bound(high, ctx, end=True)) is not None and found.value
     ]
     ctx.issues = told
     return any(ctx.at and temporal.compare(end, ctx.at[: len(end)]) == -1 for end in ends)
 
 
-def _answer(node: Element, ctx: Any, vocab: ConceptMap) -> str | None:
+def _answer(node: Element, ctx: Walk, vocab: ConceptMap) -> str | None:
     """Whether a value permits or denies; None where it is no yes and no no."""
     if code := (node.get("code") or "").strip():
         return found.code if (found := vocab.get(code)) is not None else None
@@ -79,23 +80,23 @@ def _answer(node: Element, ctx: Any, vocab: ConceptMap) -> str | None:
 
 
 @flag("yes-or-no")
-def yes_or_no(el: Element, ctx: Any) -> bool:
+def yes_or_no(el: Element, ctx: Walk) -> bool:
     """Whether its value answers its code, and names nothing by itself."""
     told, ctx.issues = ctx.issues, []
     known = load(_ANSWERS)
-    found = any(_answer(each, ctx, known) is not None for each in ctx.kids[el].get("value", ()))
+    found = any(_answer(each, ctx, known) is not None for each in el.named("value"))
     ctx.issues = told
     return found
 
 
 @datatype("ANSWER[type]", gives="code", reads={"@value", "@code"})
-def answer(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> str | None:
+def answer(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> str | None:
     """What the answer means of what is asked."""
     return None if isinstance(node, str) or vocab is None else _answer(node, ctx, vocab)
 
 
 @datatype("WISH[CodeableConcept]", gives="CodeableConcept")
-def wish(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def wish(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """What is wished, coded or in words."""
     if isinstance(node, str) or not is_valued(node):
         return None
@@ -107,11 +108,11 @@ def wish(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json
 
 
 @datatype("EXTERNAL[Reference(DocumentReference)]", gives="Reference", reads={"id", "code", "text"})
-def external(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def external(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """A document that is not here, by its number, and what it is called."""
     if isinstance(node, str):
         return None
-    kids = ctx.kids[node]
+    kids = node.kids
     number = next((made for each in kids.get("id", ()) if (made := ii_identifier(each, ctx))), None)
     shown = next((each.get("displayName") for each in kids.get("code", ()) if each.get("displayName")), None)
     name = next((said for each in kids.get("text", ()) if (said := pointer(each, ctx) or ed_text(each, ctx))), None)

@@ -7,14 +7,14 @@ Source: C-CDA R2.1 (encounter activity, encounter diagnosis, hospital admission 
 encounters; IHE PCC TF-2 6.3.4.14; CCD R1.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda import encounters, links
 from mappings.cda.assemble import Made
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.times import interval
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.handlers import HANDLERS, handles
 from mappings.cda.named import resolver
 from mappings.cda.paths import is_valued, parse_paths, reader
@@ -24,10 +24,10 @@ from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
 
-_MAP = "encounter.Encounter"
-_EVENT = "EVN"
-_PARTS = ("hospitalization", "period")  # what one place may begin and another complete
-_DIAGNOSES = (
+_MAP: Final = "encounter.Encounter"
+_EVENT: Final = "EVN"
+_PARTS: Final = ("hospitalization", "period")  # what one place may begin and another complete
+_DIAGNOSES: Final = (
     "entryRelationship/act[code='29308-4|11535-2|78375-3|46241-6|42347-5|10219-4|10218-6']"
     "|entryRelationship/act[tid='2.16.840.1.113883.10.20.22.4.80|2.16.840.1.113883.10.20.22.4.33"
     "|2.16.840.1.113883.10.20.22.4.34']"
@@ -122,10 +122,10 @@ def _belong(walk: Walk, acts: list[Element], made: Made) -> None:
 
 
 @resolver("encounter-time-status")
-def time_status(ctx: Any) -> str | None:
+def time_status(ctx: Walk) -> str | None:
     """Of an encounter without a status code: over if it was at one time or has ended, planned if it begins later."""
     told, ctx.issues = ctx.issues, []
-    found = [span for each in ctx.kids[ctx.statement].get("effectiveTime", ()) if (span := interval(each, ctx))]
+    found = [span for each in ctx.at_hand.named("effectiveTime") if (span := interval(each, ctx))]
     ctx.issues = told
     for span in found:
         start, end = span.point or span.start, span.point or span.end
@@ -136,13 +136,13 @@ def time_status(ctx: Any) -> str | None:
     return None
 
 
-def _later(value: str | None, ctx: Any) -> bool:
+def _later(value: str | None, ctx: Walk) -> bool:
     """Whether a time is after that of the document: the core has no clock."""
     return bool(value and ctx.at and temporal.compare(value, ctx.at[: len(value)]) == 1)
 
 
 @datatype("DIAGNOSIS[Reference(Condition)]", gives="Reference")
-def diagnosis(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def diagnosis(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """The Condition that a diagnosis was made into."""
     outcome = None if isinstance(node, str) else ctx.outcomes.get(node)
     if outcome is None or not outcome.resource.startswith("Condition/"):
@@ -151,13 +151,13 @@ def diagnosis(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) ->
 
 
 @datatype("SERVICE[CodeableConcept]", gives="CodeableConcept", reads={"act"})
-def service(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def service(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """A further code of the encounter: an act inside that is a code and nothing else."""
     if isinstance(node, str):
         return None
-    for act in ctx.kids[node].get("act", ()):
-        codes = [each for each in ctx.kids[act].get("code", ()) if is_valued(each)]
-        if codes and set(ctx.kids[act]) == {"code"}:
+    for act in node.named("act"):
+        codes = [each for each in act.named("code") if is_valued(each)]
+        if codes and set(act.kids) == {"code"}:
             ctx.read.add(act)
             return cd_concept(codes[0], ctx)
     return None

@@ -11,20 +11,23 @@ Source: C-CDA R2.1 (entry reference); CDA R2 §4.3.8 (act relationships).
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mappings.cda.datatypes.identifiers import first_number
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.document import Element, short
+from mappings.cda.element import Element
 from mappings.cda.parties import raw_keys
 from mappings.cda.paths import STATEMENTS, has_template
 from mappings.terminology.concept_map import ConceptMap
+
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
 
 Json = dict[str, Any]
 Key = tuple[str, ...]
 
 ENTRY_REFERENCE: Final = "2.16.840.1.113883.10.20.22.4.122"
-_READS = frozenset({"id"})
+_READS: Final = frozenset({"id"})
 _TAGS: Final = tuple(f"{{urn:hl7-org:v3}}{name}" for name in sorted(STATEMENTS))
 # name in rows → types that R4 allows there
 _KINDS: Final = {
@@ -70,31 +73,31 @@ class _Known:
         self.about: list[_About] = []
         self._statements: dict[Key, list[Element]] | None = None
 
-    def statements(self, ctx: Any) -> dict[Key, list[Element]]:
+    def statements(self, ctx: "Walk") -> dict[Key, list[Element]]:
         """By their numbers; asked for once something waits, which in most documents nothing does."""
         if self._statements is None:
             self._statements = {}
-            for el in ctx.doc.root.iter(*_TAGS):
+            for el in ctx.doc.every(*_TAGS):
                 if not is_reference(el, ctx):
                     for key in raw_keys(el, ctx):
                         self._statements.setdefault(key, []).append(el)
         return self._statements
 
 
-def _known(ctx: Any) -> _Known:
-    found: _Known | None = getattr(ctx, "entry_references", None)
+def _known(ctx: "Walk") -> _Known:
+    found: _Known | None = ctx.entry_references
     if found is None:
         found = ctx.entry_references = _Known()
         ctx.later.append(lambda: settle(ctx))  # what stands in a section still to come
     return found
 
 
-def is_reference(el: Element, ctx: Any) -> bool:
+def is_reference(el: Element, ctx: "Walk") -> bool:
     """Whether a statement only points at another one."""
-    return has_template(el, ctx.kids, (ENTRY_REFERENCE,))
+    return has_template(el, (ENTRY_REFERENCE,))
 
 
-def _became(keys: frozenset[Key], kinds: frozenset[str], ctx: Any) -> list[list[str]] | None:
+def _became(keys: frozenset[Key], kinds: frozenset[str], ctx: "Walk") -> list[list[str]] | None:
     """What each statement of a number was made into, of a wrapper what it holds, as far as it may stand there; None as
     long as one of them is not mapped."""
     statements = _known(ctx).statements(ctx)
@@ -109,7 +112,7 @@ def _became(keys: frozenset[Key], kinds: frozenset[str], ctx: Any) -> list[list[
     return found or None
 
 
-def _mapped(el: Element, ctx: Any) -> Iterator[str]:
+def _mapped(el: Element, ctx: "Walk") -> Iterator[str]:
     """What a statement became; a wrapper has no resource of its own, but the first of what it holds."""
     outcome = ctx.outcomes.get(el)
     if outcome is None or not outcome.resource:
@@ -122,24 +125,24 @@ def _mapped(el: Element, ctx: Any) -> Iterator[str]:
         yield outcome.resource
 
 
-def _inside(el: Element, ctx: Any) -> Iterator[Element]:
+def _inside(el: Element, ctx: "Walk") -> Iterator[Element]:
     for relation in ("entryRelationship", "component"):
-        for each in ctx.kids[el].get(relation, ()):
-            for tag, held in ctx.kids[each].items():
+        for each in el.named(relation):
+            for tag, held in each.kids.items():
                 if tag in STATEMENTS:
                     yield from held
 
 
-def about(el: Element, ctx: Any, kind: str, tell: Callable[[Any], None]) -> None:
+def about(el: Element, ctx: "Walk", kind: str, tell: Callable[[Any], None]) -> None:
     """Have something told of the resource of a kind that the statement pointed at by `el` became, once it is there."""
     _known(ctx).about.append(_About(raw_keys(el, ctx), kind, tell))
 
 
-def settle(ctx: Any, el: Element | None = None) -> None:
+def settle(ctx: "Walk", el: Element | None = None) -> None:
     """Puts into place what the statements of references have become by now; after `el` only if that was a whole entry,
     since what fails later in the same entry takes back what it has made."""
-    above = el.getparent() if el is not None else None
-    if above is not None and short(str(above.tag)) != "entry":
+    above = el.parent if el is not None else None
+    if above is not None and above.short != "entry":
         return
     known: _Known | None = ctx.entry_references
     if known is None:
@@ -148,7 +151,7 @@ def settle(ctx: Any, el: Element | None = None) -> None:
     known.about = [each for each in known.about if not _told(each, ctx)]
 
 
-def _placed(waiting: _Waiting, ctx: Any) -> bool:
+def _placed(waiting: _Waiting, ctx: "Walk") -> bool:
     """Whether nothing more is to be done about a reference."""
     became = _became(waiting.keys, waiting.kinds, ctx)
     if became is None:
@@ -181,7 +184,7 @@ def _lists(body: Any) -> Iterator[tuple[Json, str]]:
             yield from _lists(value)
 
 
-def _told(waiting: _About, ctx: Any) -> bool:
+def _told(waiting: _About, ctx: "Walk") -> bool:
     became = _became(waiting.keys, frozenset({waiting.kind}), ctx)
     if became is None:
         return False
@@ -191,21 +194,21 @@ def _told(waiting: _About, ctx: Any) -> bool:
     return True
 
 
-def pointing(node: Element, ctx: Any, kinds: frozenset[str], *, keeps: bool = False) -> Json | None:
+def pointing(node: Element, ctx: "Walk", kinds: frozenset[str], *, keeps: bool = False) -> Json | None:
     """A reference to the statement of a number, one of several: the number, until what states it is mapped.
 
     `keeps`: the number stays where nothing in the document states it as one of these kinds."""
-    number = first_number(ctx.kids[node].get("id", ()), ctx)
+    number = first_number(node.named("id"), ctx)
     if number is None:
         return None
     held: Json = {"identifier": number}
-    if getattr(ctx, "builder", None) is not None:
+    if ctx.builder is not None:
         _known(ctx).waiting.append(_Waiting(ctx.builder, held, raw_keys(node, ctx), kinds, keeps))
     return held
 
 
 def _registered(name: str, kinds: frozenset[str]) -> None:
-    def call(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+    def call(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
         if isinstance(node, str):
             return None
         return pointing(node, ctx, kinds)

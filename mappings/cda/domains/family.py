@@ -4,16 +4,16 @@ A negated problem of a relative is nothing that FHIR could hold: it stays in the
 Source: C-CDA R2.1 (family history organizer, observation and death observation); C-CDA on FHIR, family history.
 """
 
-from typing import Any
+from typing import Final
 
 from mappings.cda.assemble import lexeme_of
-from mappings.cda.document import Element, short
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag
 from mappings.cda.paths import code_of, denied, is_valued
 from mappings.cda.walk import Walk
 
-_DEAD = "419099009"  # SNOMED CT
+_DEAD: Final = "419099009"  # SNOMED CT
 
 
 @handles("family", "organizer", "observation", negation=True, subject=True)
@@ -21,7 +21,7 @@ def family(walk: Walk, el: Element) -> None:
     """What is known of one relative; an observation alone tells one thing of her, or of the whole family."""
     if walk.negated:
         walk.refuse(el, "negated")
-    elif short(str(el.tag)) == "organizer":
+    elif el.short == "organizer":
         walk.state("family.FamilyMemberHistory", el, *_told_apart(walk, el))
     else:  # of whom is not said, but that it is no fact of the patient's own
         walk.state("family.FamilyMemberHistory-lone", el)
@@ -31,32 +31,32 @@ def _told_apart(walk: Walk, el: Element) -> tuple[str, ...]:
     """Relatives of one kind without number or name are told apart by what is said of them: two brothers are two."""
     numbered = any(walk.own_id(el)) or any(
         is_valued(name)
-        for subject in walk.kids[el].get("subject", ())
-        for relative in walk.kids[subject].get("relatedSubject", ())
-        for person in walk.kids[relative].get("subject", ())
-        for name in walk.kids[person].get("name", ())
+        for subject in el.named("subject")
+        for relative in subject.named("relatedSubject")
+        for person in relative.named("subject")
+        for name in person.named("name")
     )
     return () if numbered else (lexeme_of(el),)
 
 
-def _killed(el: Element, ctx: Any) -> bool:
+def _killed(el: Element, ctx: Walk) -> bool:
     """Whether the relative died of it."""
     return any(
         code_of(value) == _DEAD
-        for relation in ctx.kids[el].get("entryRelationship", ())
+        for relation in el.named("entryRelationship")
         if relation.get("typeCode") == "CAUS"
-        for observation in ctx.kids[relation].get("observation", ())
+        for observation in relation.named("observation")
         if not denied(observation)
-        for value in ctx.kids[observation].get("value", ())
+        for value in observation.named("value")
     )
 
 
 @flag("someone-died")
-def someone_died(el: Element, ctx: Any) -> bool:
+def someone_died(el: Element, ctx: Walk) -> bool:
     """Whether a problem of the relative is told to have killed her."""
     return any(
         _killed(observation, ctx)
-        for component in ctx.kids[el].get("component", ())
-        for observation in ctx.kids[component].get("observation", ())
+        for component in el.named("component")
+        for observation in component.named("observation")
         if not denied(observation)
     )

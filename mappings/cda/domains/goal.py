@@ -7,16 +7,16 @@ Source: C-CDA R2.1 and 5.0 (goal observation, progress toward goal, priority pre
 goal.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.around import nearest, own
 from mappings.cda.datatypes.any_value import any_value
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.document import Element
 from mappings.cda.domains import entry_reference
 from mappings.cda.domains.medication import reason
 from mappings.cda.domains.observation import finish, is_observation
+from mappings.cda.element import Element
 from mappings.cda.named import flag, resolver
 from mappings.cda.parties import by_time, first_party, is_patient, role_of
 from mappings.cda.paths import is_valued, parse_paths, reader
@@ -25,9 +25,9 @@ from mappings.terminology.concept_map import ConceptMap, load
 
 Json = dict[str, Any]
 
-_RELATION = "http://hl7.org/fhir/StructureDefinition/goal-relationship"
-_KIND_OF_RELATION = "http://terminology.hl7.org/CodeSystem/goal-relationship-type"
-_DETAILS = frozenset({"Quantity", "Range", "CodeableConcept", "String", "Boolean", "Integer", "Ratio"})
+_RELATION: Final = "http://hl7.org/fhir/StructureDefinition/goal-relationship"
+_KIND_OF_RELATION: Final = "http://terminology.hl7.org/CodeSystem/goal-relationship-type"
+_DETAILS: Final = frozenset({"Quantity", "Range", "CodeableConcept", "String", "Boolean", "Integer", "Ratio"})
 
 (_steps,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[@moodCode='GOL']"))
 (_evaluated,) = (
@@ -91,15 +91,13 @@ def _evidence(body: Json, ref: str, concept: Json | None) -> None:
 
 
 @flag("told-in-code")
-def told_in_code(el: Element, ctx: Any) -> bool:
+def told_in_code(el: Element, ctx: Walk) -> bool:
     """Whether the code says in words what the goal is, so that its text need not."""
-    return any(
-        is_valued(text) for code in ctx.kids[el].get("code", ()) for text in ctx.kids[code].get("originalText", ())
-    )
+    return any(is_valued(text) for code in el.named("code") for text in code.named("originalText"))
 
 
 @resolver("goal-set-by")
-def set_by(ctx: Any) -> Json | None:
+def set_by(ctx: Walk) -> Json | None:
     """The patient if she is one of those who set it, else the last of them."""
     authors = by_time(own("author", ctx) or nearest("author", ctx), ctx)
     roles = [(each, role_of(each, ctx)) for each in authors]
@@ -108,7 +106,7 @@ def set_by(ctx: Any) -> Json | None:
 
 
 @datatype("VALUE[detail]", gives="detail[x]", reads={"*"})
-def detail(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def detail(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """What is to be reached, of the kinds that a target holds; the rest as text."""
     found = any_value(node, ctx)
     if not found:
@@ -121,10 +119,10 @@ def detail(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Js
 
 
 @datatype("REASON[Reference(Condition)]", gives="Reference", reads={"*"})
-def reason_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def reason_reference(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """What a goal is set for, where an observation inside it says so: a Condition inside the goal."""
     if isinstance(node, str) or (found := reason(node, ctx)) is None:
         return None
-    body = {"resourceType": "Condition", "code": found, "subject": {"reference": ctx.patient.ref}}
+    body = {"resourceType": "Condition", "code": found, "subject": {"reference": ctx.subject.ref}}
     target = ctx.contained(body)
     return {"reference": target} if target else None

@@ -7,33 +7,33 @@ Source: CDA R2 §4.3.6.4 (observationMedia), §4.3.6.7 (regionOfInterest), §4.3
 import hashlib
 from base64 import b64encode
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.datatypes.attachments import content
-from mappings.cda.document import Element, short
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.walk import Walk
 from mappings.fhir import values
 
 Json = dict[str, Any]
 
-_PICTURES = frozenset({"image/png", "image/jpeg", "image/gif"})
+_PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif"})
 
 
 @handles("media", "observationMedia", "regionOfInterest")
 def media(walk: Walk, el: Element) -> None:
     """One of them; of a region what it is a part of."""
-    if short(str(el.tag)) == "observationMedia":
+    if el.short == "observationMedia":
         walk.state("media.Media", el)
         return
-    for relation in walk.kids[el].get("entryRelationship", ()):
-        for each in walk.kids[relation].get("observationMedia", ()):
+    for relation in el.named("entryRelationship"):
+        for each in relation.named("observationMedia"):
             if each not in walk.outcomes:
                 walk.take(each, "media")
                 walk.statement = el
 
 
-def shown(section: Element, walk: Any) -> Callable[[str], str | None]:
+def shown(section: Element, walk: Walk) -> Callable[[str], str | None]:
     """`f(ID)`: the URL of the picture that a statement of the section with that ID is, or marks a part of."""
     known: dict[str, Element] = {}
 
@@ -47,11 +47,11 @@ def shown(section: Element, walk: Any) -> Callable[[str], str | None]:
     return picture
 
 
-def _url(el: Element, walk: Any) -> str:
+def _url(el: Element, walk: Walk) -> str:
     """A `data:` URL, for more data the Binary of the Media; "" for what is no picture."""
-    pictures = [el] if short(str(el.tag)) == "observationMedia" else list(el.iter("{urn:hl7-org:v3}observationMedia"))
+    pictures = [el] if el.short == "observationMedia" else list(el.iter("{urn:hl7-org:v3}observationMedia"))
     for each in pictures:
-        for value in walk.kids[each].get("value", ()):
+        for value in each.named("value"):
             told, walk.issues = walk.issues, []  # the row of the Media tells of it
             inside = content(value, walk)
             walk.issues = told

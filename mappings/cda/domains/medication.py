@@ -9,7 +9,7 @@ eHDSI medication summary and prescription.
 """
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.absence import Absence, absence_of, no_known
 from mappings.cda.around import outwards
@@ -19,8 +19,8 @@ from mappings.cda.datatypes.identifiers import first_number
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import ed_text
 from mappings.cda.datatypes.times import bound, ts_datetime
-from mappings.cda.document import Element
 from mappings.cda.domains.product import coded, is_specific
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.parties import ANYONE, SIGNERS, first_party, latest, party
@@ -32,16 +32,16 @@ from mappings.terminology.concept_map import ConceptMap
 Json = dict[str, Any]
 
 REQUEST, STATEMENT = "medication.MedicationRequest", "medication.MedicationStatement"
-ORDERS = frozenset({"INT", "RQO"})  # moods of what is to be done
-_EVENT = "EVN"
-_NO_KNOWN = "787481004"
-_PRESCRIPTION = "57828-6"  # LOINC: in this section the author of the document prescribes
-_REASONS = ("Condition/", "Observation/")  # what reasonReference takes
-_ASSERTION = "ASSERTION"
-_SIG = "76662-6"  # LOINC: instructions of a medication
+ORDERS: Final = frozenset({"INT", "RQO"})  # moods of what is to be done
+_EVENT: Final = "EVN"
+_NO_KNOWN: Final = "787481004"
+_PRESCRIPTION: Final = "57828-6"  # LOINC: in this section the author of the document prescribes
+_REASONS: Final = ("Condition/", "Observation/")  # what reasonReference takes
+_ASSERTION: Final = "ASSERTION"
+_SIG: Final = "76662-6"  # LOINC: instructions of a medication
 # kinds of instruction, which are none: education, of the patient, on immunization, on medication
-_KINDS = frozenset({"409073007", "311401005", "171044003", "422037009", "PINSTRUCT", "FINSTRUCT"})
-_OF_THE_WHOLE = ("route", "site", "method", "asNeededBoolean", "asNeededCodeableConcept", "maxDosePerPeriod")
+_KINDS: Final = frozenset({"409073007", "311401005", "171044003", "422037009", "PINSTRUCT", "FINSTRUCT"})
+_OF_THE_WHOLE: Final = ("route", "site", "method", "asNeededBoolean", "asNeededCodeableConcept", "maxDosePerPeriod")
 
 (_parts,) = (
     reader(ref) for ref in parse_paths(f"entryRelationship[@typeCode='COMP']/substanceAdministration[code!='{_SIG}']")
@@ -101,27 +101,27 @@ def is_statement(el: Element, walk: Walk) -> bool:
     return el.get("moodCode") == _EVENT and (walk.negated or walk.profile.cda.medication == "statement")
 
 
-def absence_in(el: Element, ctx: Any) -> Absence | None:
+def absence_in(el: Element, ctx: Walk) -> Absence | None:
     """What the codes of a statement and its product say of absence."""
-    return absence_of([*ctx.kids[el].get("code", ()), *coded(el, ctx)], ctx)
+    return absence_of([*el.named("code"), *coded(el, ctx)], ctx)
 
 
-def says_nothing(el: Element, ctx: Any) -> bool:
+def says_nothing(el: Element, ctx: Walk) -> bool:
     """Whether the statement as a whole is declared to hold no information."""
     return el.get("nullFlavor") in ("NI", "UNK", "NASK", "NAV") and not ctx.negated and not is_specific(el, ctx)
 
 
 @flag("no-known-medication")
-def is_none(el: Element, ctx: Any) -> bool:
+def is_none(el: Element, ctx: Walk) -> bool:
     """Whether it says that there are no medications at all."""
     absence = absence_in(el, ctx)
     return absence.said == "known" if absence is not None else bool(ctx.negated) and not is_specific(el, ctx)
 
 
-def known_absence(ctx: Any, domain: str, code: str) -> Json:
+def known_absence(ctx: Walk, domain: str, code: str) -> Json:
     """The code of a known absence, and the codings and words that were sent for it."""
     coding = dict(no_known(domain, code))
-    for each in (*ctx.kids[ctx.statement].get("code", ()), *coded(ctx.statement, ctx)):
+    for each in (*ctx.at_hand.named("code"), *coded(ctx.at_hand, ctx)):
         if absence_of([each], ctx) is not None:
             found = cd_concept(each, ctx) or {}
             others = [known for known in found.get("coding", ()) if known.get("code") != coding["code"]]
@@ -130,37 +130,33 @@ def known_absence(ctx: Any, domain: str, code: str) -> Json:
 
 
 @resolver("no-known-medication")
-def no_known_medication(ctx: Any) -> Json:
+def no_known_medication(ctx: Walk) -> Json:
     return known_absence(ctx, "medication", _NO_KNOWN)
 
 
 # status ---------------------------------------------------------------------------------------------------------------
 
 
-def _reasons(el: Element, ctx: Any) -> list[Element]:
+def _reasons(el: Element, ctx: Walk) -> list[Element]:
     """What a statement gives as its reason, in full or as a reference to another entry."""
     return [each for read in _reasons_read for each in read(el, ctx)]
 
 
 @flag("ends-later")
-def ends_later(el: Element, ctx: Any) -> bool:
+def ends_later(el: Element, ctx: Walk) -> bool:
     """Whether it is written down as completed, and goes on beyond the time of the document."""
-    if not ctx.at or "completed" not in [code_of(each) for each in ctx.kids[el].get("statusCode", ())]:
+    if not ctx.at or "completed" not in [code_of(each) for each in el.named("statusCode")]:
         return False
     before = len(ctx.issues)
-    ends = [bound(high, ctx) for high in _highs(ctx.kids[el].get("effectiveTime", ()), ctx)]
+    ends = [bound(high, ctx) for high in _highs(el.named("effectiveTime"), ctx)]
     del ctx.issues[before:]
     return any(end and end.value and temporal.compare(end.value, ctx.at[: len(end.value)]) == 1 for end in ends)
 
 
-def _highs(times: Collection[Element], ctx: Any) -> list[Element]:
+def _highs(times: Collection[Element], ctx: Walk) -> list[Element]:
     """The ends of all intervals of a list, of expressions too."""
     return [
-        high
-        for time in times
-        for each in (time, *ctx.kids[time].get("comp", ()))
-        for high in ctx.kids[each].get("high", ())
-        if is_valued(high)
+        high for time in times for each in (time, *time.named("comp")) for high in each.named("high") if is_valued(high)
     ]
 
 
@@ -200,11 +196,11 @@ def _steps(walk: Walk, el: Element, body: Json) -> None:
         body[name] = [*first, *({"sequence": n, **common, **step} for n, step in enumerate(steps, 1))]
 
 
-def _ordered(el: Element, ctx: Any) -> Element | None:
+def _ordered(el: Element, ctx: Walk) -> Element | None:
     """The first supply that is ordered of the same product: FHIR has room for one, others are requests themselves."""
     own = {code_of(each) for each in coded(el, ctx)} - {""}
-    for relation in ctx.kids[el].get("entryRelationship", ()):
-        for each in ctx.kids[relation].get("supply", ()):
+    for relation in el.named("entryRelationship"):
+        for each in relation.named("supply"):
             if each.get("moodCode") not in ORDERS or each.get("negationInd") in ("true", "1"):
                 continue
             other = {code_of(code) for code in coded(each, ctx)} - {""}
@@ -215,11 +211,11 @@ def _ordered(el: Element, ctx: Any) -> Element | None:
 
 
 @datatype("PRECONDITION[asNeeded]", gives="asNeeded[x]", takes="all", reads={"criterion"})
-def as_needed(nodes: list[Element], ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def as_needed(nodes: list[Element], ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """What it is taken for when needed; a precondition that does not say what for, still says when needed."""
     found: list[Json] = []
-    for criterion in (each for node in nodes for each in ctx.kids[node].get("criterion", ())):
-        kids = ctx.kids[criterion]
+    for criterion in (each for node in nodes for each in node.named("criterion")):
+        kids = criterion.kids
         codes = [each for each in kids.get("code", ()) if code_of(each) != _ASSERTION]
         told = [made for each in (*kids.get("value", ()), *codes) if (made := _concept(each, ctx))]
         texts = [{"text": text} for each in kids.get("text", ()) if (text := ed_text(each, ctx))]
@@ -231,20 +227,20 @@ def as_needed(nodes: list[Element], ctx: Any, vocab: ConceptMap | None = None) -
     return {"asNeededCodeableConcept": found[0]} if found else {"asNeededBoolean": True}
 
 
-def _concept(node: Element, ctx: Any) -> Json | None:
+def _concept(node: Element, ctx: Walk) -> Json | None:
     made = cd_concept(node, ctx) if not node.text or not node.text.strip() else {"text": ed_text(node, ctx)}
     return made if made is not None and ("coding" in made or "text" in made) else None
 
 
 @datatype("ED[lines]", gives="string", takes="all", reads={"#text", "reference"})
-def lines(nodes: list[Element], ctx: Any, vocab: ConceptMap | None = None) -> str | None:
+def lines(nodes: list[Element], ctx: Walk, vocab: ConceptMap | None = None) -> str | None:
     """Several texts, a line each."""
     found = [text for node in nodes if (text := ed_text(node, ctx, keep_lines=True))]
     return "\n".join(dict.fromkeys(found)) or None
 
 
 @datatype("CD[instruction]", gives="CodeableConcept")
-def instruction(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def instruction(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """An instruction that has a code; a code that only says that it is one is none."""
     if isinstance(node, str) or code_of(node) in _KINDS:
         return None
@@ -253,11 +249,11 @@ def instruction(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) 
 
 
 @datatype("REASON[CodeableConcept]", gives="CodeableConcept", reads={"code", "value"})
-def reason(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def reason(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """What an observation gives as the reason: its value, else what it is."""
     if isinstance(node, str):
         return None
-    kids = ctx.kids[node]
+    kids = node.kids
     for each in (*kids.get("value", ()), *(code for code in kids.get("code", ()) if code_of(code) != _ASSERTION)):
         if (found := _concept(each, ctx)) is not None:
             return found
@@ -286,12 +282,12 @@ def _link_reasons(walk: Walk, el: Element, made: Made) -> None:
 def _stated(reason: Element, walk: Walk) -> Json | None:
     """The Condition of the same number that says the same, for a number alone is used for different ones; what only
     refers to an entry that nothing was made of keeps its number."""
-    kids = walk.kids[reason]
+    kids = reason.kids
     said = {code_of(each) for each in kids.get("value", ())} - {""}
     for number in kids.get("id", ()):
         for other in walk.numbered(number_in(number)):
             resource = walk.outcomes[other].resource
-            same = not said or said & {code_of(each) for each in walk.kids[other].get("value", ())}
+            same = not said or said & {code_of(each) for each in other.named("value")}
             if other is not reason and same and resource.startswith(_REASONS):
                 return {"reference": resource}
     own = first_number(kids.get("id", ()), walk) if "value" not in kids else None
@@ -301,49 +297,49 @@ def _stated(reason: Element, walk: Walk) -> Json | None:
 # who ------------------------------------------------------------------------------------------------------------------
 
 
-def _authors(ctx: Any) -> list[Element]:
+def _authors(ctx: Walk) -> list[Element]:
     """Who asks for it: authors of the statement, its wrapper or section; never of what was dispensed for it. Those of
     the document only where that is a prescription."""
     for here in outwards(ctx.statement):
         if here is not ctx.statement and str(here.tag).endswith("}supply"):
             return []
-        if found := ctx.kids[here].get("author"):
+        if found := here.kids.get("author"):
             return list(found)
         if here is ctx.section:
             break
-    return list(ctx.kids[ctx.doc.root].get("author", ())) if ctx.section_code == _PRESCRIPTION else []
+    return list(ctx.doc.root.named("author")) if ctx.section_code == _PRESCRIPTION else []
 
 
 @resolver("prescriber")
-def prescriber(ctx: Any) -> Json | None:
+def prescriber(ctx: Walk) -> Json | None:
     """The latest of its authors."""
     found = latest(_authors(ctx), ctx)
     return party(found, ctx, ANYONE) if found is not None else None
 
 
 @resolver("prescribed")
-def prescribed(ctx: Any) -> Any:
+def prescribed(ctx: Walk) -> Any:
     """The earliest time of its authors."""
-    times = [time for each in _authors(ctx) for time in ctx.kids[each].get("time", ()) if is_valued(time)]
+    times = [time for each in _authors(ctx) for time in each.named("time") if is_valued(time)]
     times.sort(key=lambda time: time.get("value") or "9")
     return ts_datetime(times[0], ctx, None) if times else None
 
 
-def informants(el: Element, ctx: Any) -> list[Element]:
+def informants(el: Element, ctx: Walk) -> list[Element]:
     """Who told of it: of the statement's own, not the document's."""
-    return list(ctx.kids[el].get("informant", ()))
+    return list(el.named("informant"))
 
 
 @resolver("informant")
-def informant(ctx: Any) -> Json | None:
+def informant(ctx: Walk) -> Json | None:
     """Who told of it."""
-    return first_party(informants(ctx.statement, ctx), ctx, SIGNERS)
+    return first_party(informants(ctx.at_hand, ctx), ctx, SIGNERS)
 
 
 @resolver("owner")
-def owner(ctx: Any) -> Json | None:
+def owner(ctx: Walk) -> Json | None:
     """What the statement around this one was made into."""
-    for here in outwards(ctx.statement.getparent()):
+    for here in outwards(ctx.at_hand.parent):
         if here is ctx.section:
             return None
         if here in ctx.outcomes:

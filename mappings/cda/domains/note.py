@@ -9,7 +9,7 @@ observation); C-CDA on FHIR, notes; eHDSI comment.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda import links, parties
 from mappings.cda.datatypes.attachments import ed_attachment
@@ -17,8 +17,8 @@ from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import ed_text, inline, lines, pointer
 from mappings.cda.datatypes.times import period_of, span_of
-from mappings.cda.document import Element, short
 from mappings.cda.domains.entry_reference import is_reference
+from mappings.cda.element import Element
 from mappings.cda.handlers import BY_CLASS, HANDLERS, handles
 from mappings.cda.narrative import block
 from mappings.cda.paths import code_of, is_valued
@@ -28,21 +28,21 @@ from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
 
-NOTE = "note.DocumentReference"
-SECTION_PERIOD = f"{values.CANONICAL}:section-period"  # valuePeriod, on a section: the time that it tells of
-_ANY_NOTE = "34109-9"  # LOINC: note
-_RANGE = "82607-3"  # LOINC: section date and time range
-_RANGES = ("2.16.840.1.113883.10.20.22.4.201",)
-_XHTML = "application/xhtml+xml"
-_PLAIN_MARKUP = frozenset({"content", "paragraph", "br", "text", "item", "td"})  # what lines of text can say
-_LINES = frozenset({"paragraph", "item", "td", "text"})  # of these each is a line of its own
-_COMMENTERS = frozenset({"Practitioner", "RelatedPerson", "Patient", "Organization"})
+NOTE: Final = "note.DocumentReference"
+SECTION_PERIOD: Final = f"{values.CANONICAL}:section-period"  # valuePeriod, on a section: the time that it tells of
+_ANY_NOTE: Final = "34109-9"  # LOINC: note
+_RANGE: Final = "82607-3"  # LOINC: section date and time range
+_RANGES: Final = ("2.16.840.1.113883.10.20.22.4.201",)
+_XHTML: Final = "application/xhtml+xml"
+_PLAIN_MARKUP: Final = frozenset({"content", "paragraph", "br", "text", "item", "td"})  # what lines of text can say
+_LINES: Final = frozenset({"paragraph", "item", "td", "text"})  # of these each is a line of its own
+_COMMENTERS: Final = frozenset({"Practitioner", "RelatedPerson", "Patient", "Organization"})
 
 
 @handles("note", "act", "observation")
 def note(walk: Walk, el: Element) -> None:
     """A note, or what else stands among notes."""
-    if short(str(el.tag)) == "observation":
+    if el.short == "observation":
         _observation(walk, el)
     elif is_reference(el, walk):
         links.settle(walk, el)
@@ -52,14 +52,14 @@ def note(walk: Walk, el: Element) -> None:
         walk.inside(el)
 
 
-def _has_words(el: Element, ctx: Any) -> bool:
-    return any(is_valued(each) for each in ctx.kids[el].get("text", ()))
+def _has_words(el: Element, ctx: Walk) -> bool:
+    return any(is_valued(each) for each in el.named("text"))
 
 
 def _observation(walk: Walk, el: Element) -> None:
     """The time range of a section; anything else is what its class is."""
-    ranged = any(code_of(each) == _RANGE for each in walk.kids[el].get("code", ())) or walk.has_template(el, *_RANGES)
-    value = next(iter(walk.kids[el].get("value", ())), None)
+    ranged = any(code_of(each) == _RANGE for each in el.named("code")) or walk.has_template(el, *_RANGES)
+    value = next(iter(el.named("value")), None)
     period = period_of(span_of(value, walk)) if ranged and value is not None else None
     if period is not None:
         walk.section_parts.append(values.extension(SECTION_PERIOD, "Period", period))
@@ -73,7 +73,7 @@ def _observation(walk: Walk, el: Element) -> None:
 
 
 @datatype("NOTE[CodeableConcept]", gives="CodeableConcept", reads={"@code", "@displayName", "translation"})
-def kind(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def kind(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """What kind of note it is, the particular before the general."""
     found = None if isinstance(node, str) else cd_concept(node, ctx)
     if found is None or "coding" not in found:
@@ -83,7 +83,7 @@ def kind(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json
 
 
 @datatype("NOTE[Attachment]", gives="Attachment", reads={"#text", "reference", "@mediaType", "@representation"})
-def words(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def words(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """The words of a note: what the narrative says, with its form where it has one; else what stands in the note."""
     if isinstance(node, str):
         return None
@@ -102,7 +102,7 @@ def words(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Jso
 
 def _written(part: Element) -> Iterator[str]:
     """Plain narrative, with the ends of its lines."""
-    tag = short(str(part.tag))
+    tag = part.short
     mark = "\n" if tag in _LINES else ""
     yield "\n" if tag == "br" else mark
     yield _folded(part.text or "")
@@ -119,16 +119,15 @@ def _folded(text: str) -> str:
 
 def _has_form(part: Element) -> bool:
     """Whether a narrative says something by its form: a list, a table, emphasis."""
-    if short(str(part.tag)) not in _PLAIN_MARKUP:
+    if part.short not in _PLAIN_MARKUP:
         return True
     return any(
-        short(str(each.tag)) not in _PLAIN_MARKUP or each.get("styleCode") or each.get("revised")
-        for each in part.iter("*")
+        each.short not in _PLAIN_MARKUP or each.get("styleCode") or each.get("revised") for each in part.iter("*")
     )
 
 
 @datatype("NOTE[data]", gives="Attachment", reads={"#text", "@mediaType", "@representation", "@compression"})
-def data(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def data(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """What a note holds in a form of its own."""
     if isinstance(node, str) or not (node.get("mediaType") or node.get("representation")) or not inline(node).strip():
         return None
@@ -136,6 +135,6 @@ def data(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json
 
 
 @datatype("COMMENTER[Reference(Practitioner)]", gives="Reference", reads={"*"})
-def commenter(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def commenter(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """Who wrote a comment: of these an Annotation may name a person, no role."""
     return None if isinstance(node, str) else parties.party(node, ctx, _COMMENTERS)

@@ -14,14 +14,15 @@ One map serves them all (`observation.Observation`), a second those that only ho
 Source: CDA R2 §4.3.6 (Observation); C-CDA R2.1, result and vital sign observations; C-CDA on FHIR, results.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings import vitals
 from mappings.cda.around import outwards
-from mappings.cda.document import Element
+from mappings.cda.assemble import Made
 from mappings.cda.domains.answers import INTENTION, codes_of, deniable, says_nothing
 from mappings.cda.domains.members import components, members
 from mappings.cda.domains.personal import is_personal, personal
+from mappings.cda.element import Element
 from mappings.cda.handlers import HANDLERS, handles
 from mappings.cda.named import resolver
 from mappings.cda.paths import code_of
@@ -30,7 +31,7 @@ from mappings.fhir import values
 
 Json = dict[str, Any]
 
-_FETUS = "121026"  # DICOM PS3.16, fetus
+_FETUS: Final = "121026"  # DICOM PS3.16, fetus
 
 
 @handles("observation", "observation", negation=True, subject=True)
@@ -122,7 +123,7 @@ def attach(walk: Walk, el: Element, body: Json) -> None:
     """R4's Observation holds no attachment: it derives from a DocumentReference that does."""
     for holder in (body, *body.get("component", ())):
         attachment = holder.pop("valueAttachment", None)
-        if attachment is None or walk.builder is None:
+        if attachment is None or not isinstance(walk.builder, Made):
             continue
         made = walk.place_one("DocumentReference", (*walk.builder.key, "attachment", repr(attachment)), "state", el)
         made.body |= {"status": "current", "content": [{"attachment": attachment}]}
@@ -141,16 +142,16 @@ def attach(walk: Walk, el: Element, body: Json) -> None:
 # whose it is ----------------------------------------------------------------------------------------------------------
 
 
-def is_fetus(el: Element, ctx: Any) -> bool:
+def is_fetus(el: Element, ctx: Walk) -> bool:
     return _fetus(el, ctx) is not None
 
 
-def _fetus(el: Element, ctx: Any) -> Element | None:
+def _fetus(el: Element | None, ctx: Walk) -> Element | None:
     """The subject around a statement, if it is the fetus."""
     for here in outwards(el):
-        for subject in ctx.kids[here].get("subject", ()):
-            for related in ctx.kids[subject].get("relatedSubject", ()):
-                found = any(code_of(code) == _FETUS for code in ctx.kids[related].get("code", ()))
+        for subject in here.named("subject"):
+            for related in subject.named("relatedSubject"):
+                found = any(code_of(code) == _FETUS for code in related.named("code"))
                 return related if found else None
         if here is ctx.section:
             break
@@ -158,13 +159,13 @@ def _fetus(el: Element, ctx: Any) -> Element | None:
 
 
 @resolver("focus")
-def focus(ctx: Any) -> Json | None:
+def focus(ctx: Walk) -> Json | None:
     """The fetus that it is about, by the name the document gives it."""
     related = _fetus(ctx.statement, ctx)
     if related is None:
         return None
-    for subject in ctx.kids[related].get("subject", ()):
-        for name in ctx.kids[subject].get("name", ()):
+    for subject in related.named("subject"):
+        for name in subject.named("name"):
             if text := " ".join("".join(name.itertext()).split()):
                 return {"display": text}
     return {"display": "fetus"}

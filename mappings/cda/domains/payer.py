@@ -7,13 +7,13 @@ Source: C-CDA R2.1 and 5.0 (coverage activity, policy activity, planned coverage
 payers; US Core coverage.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda import parties
 from mappings.cda.datatypes.identifiers import ii_identifier
 from mappings.cda.datatypes.names import en_name
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
@@ -23,10 +23,10 @@ from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
 
-_AUTHORIZATION = "2.16.840.1.113883.10.20.1.19"
-_PLANNED_COVERAGE = "2.16.840.1.113883.10.20.22.4.129"
-_SELF = frozenset({"SELF", "ONESELF"})  # HL7 v3 RoleCode
-_MEMBER_NUMBER = {
+_AUTHORIZATION: Final = "2.16.840.1.113883.10.20.1.19"
+_PLANNED_COVERAGE: Final = "2.16.840.1.113883.10.20.22.4.129"
+_SELF: Final = frozenset({"SELF", "ONESELF"})  # HL7 v3 RoleCode
+_MEMBER_NUMBER: Final = {
     "coding": [
         {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MB", "display": "Member Number"}
     ]
@@ -46,7 +46,7 @@ def payer(walk: Walk, el: Element) -> None:
         walk.state("payer.ClaimResponse", el)
     elif walk.has_template(el, _PLANNED_COVERAGE):
         planned_coverage(walk, el)
-    elif walk.kids[el].get("performer") or _covered(el, walk):
+    elif el.kids.get("performer") or _covered(el, walk):
         walk.state("payer.Coverage", el)
     else:
         _holder(walk, el)
@@ -74,13 +74,13 @@ def planned_coverage(walk: Walk, el: Element) -> None:
 
 
 @flag("covers-oneself")
-def covers_oneself(el: Element, ctx: Any) -> bool:
+def covers_oneself(el: Element, ctx: Walk) -> bool:
     """Whether the patient holds the policy herself."""
     return any(code_of(each) in _SELF for each in _covered(el, ctx))
 
 
 @resolver("policy")
-def policy(ctx: Any) -> Json | None:
+def policy(ctx: Walk) -> Json | None:
     """The policy around an authorization."""
     outcome = ctx.outcomes.get(ctx.act) if ctx.act is not None else None
     if outcome is None or not outcome.resource.startswith("Coverage/"):
@@ -89,13 +89,13 @@ def policy(ctx: Any) -> Json | None:
 
 
 @flag("of-policy")
-def of_policy(el: Element, ctx: Any) -> bool:
+def of_policy(el: Element, ctx: Walk) -> bool:
     """Whether an authorization stands in a policy."""
     return policy(ctx) is not None
 
 
 @resolver("policy-payer")
-def policy_payer(ctx: Any) -> Json | None:
+def policy_payer(ctx: Walk) -> Json | None:
     """Who pays by the policy around an authorization."""
     found = policy(ctx)
     made: Json = ctx.by_ref[found["reference"]].body if found is not None else {}
@@ -110,25 +110,25 @@ def policy_payer(ctx: Any) -> Json | None:
 
 
 @resolver("document-time")
-def document_time(ctx: Any) -> str | None:
+def document_time(ctx: Walk) -> str | None:
     """When the document was made."""
     return ctx.at or None
 
 
 @datatype("PAYER[Reference(Organization)]", gives="Reference", reads={"*"})
-def insurer(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def insurer(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """Who pays: an organization, by the number of its role where it has none of its own."""
     role = None if isinstance(node, str) else parties.role_of(node, ctx)
     if role is None:
         return None
     body: Json = {"resourceType": "Organization"}
-    for each in ctx.kids[role].get("representedOrganization", ())[:1]:
+    for each in role.named("representedOrganization")[:1]:
         ctx.run("party.Organization", each, body)
         if (key := parties.number_of(each, ctx)) is not None:
             return _organization(key, body, ctx)
     if "name" not in body and (person := _person(role, ctx)) is not None:
         return person
-    numbers = [ii_identifier(each, ctx) for each in ctx.kids[role].get("id", ())]
+    numbers = [ii_identifier(each, ctx) for each in role.named("id")]
     if found := [each for each in numbers if each and "value" in each]:
         body.setdefault("identifier", []).extend(found)
     if not body.keys() & {"name", "identifier"}:
@@ -136,23 +136,23 @@ def insurer(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> J
     return _organization(parties.number_of(role, ctx), body, ctx)
 
 
-def _organization(key: tuple[str, ...] | None, body: Json, ctx: Any) -> Json | None:
+def _organization(key: tuple[str, ...] | None, body: Json, ctx: Walk) -> Json | None:
     rest = {name: value for name, value in body.items() if name != "resourceType"}
     target = ctx.make("Organization", key, rest) if key is not None else ctx.contained(body)
     return values.reference(target, body.get("name"))
 
 
 @datatype("HOLDER[Reference(Patient)]", gives="Reference", reads={"*"})
-def holder(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def holder(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """Who holds the policy: the patient, or somebody with a name, inside the cover."""
     role = None if isinstance(node, str) else parties.role_of(node, ctx)
     if role is None:
         return None
-    if parties.is_patient(role, ctx) or covers_oneself(ctx.statement, ctx):
-        return {"reference": ctx.patient.ref}
-    body: Json = {"resourceType": "RelatedPerson", "patient": {"reference": ctx.patient.ref}}
+    if parties.is_patient(role, ctx) or covers_oneself(ctx.at_hand, ctx):
+        return {"reference": ctx.subject.ref}
+    body: Json = {"resourceType": "RelatedPerson", "patient": {"reference": ctx.subject.ref}}
     ctx.run("party.RelatedPerson", role, body)
-    names = [name for each in ctx.kids[role].get("playingEntity", ()) for name in ctx.kids[each].get("name", ())]
+    names = [name for each in role.named("playingEntity") for name in each.named("name")]
     if shown := [found for each in names if (found := en_name(each, ctx)) is not None]:
         body.setdefault("name", shown)
     if "name" not in body and "identifier" not in body:
@@ -161,25 +161,25 @@ def holder(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Js
 
 
 @datatype("MEMBER[Identifier]", gives="Identifier", reads={"*"})
-def member_number(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def member_number(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """The number of who is covered."""
     found = None if isinstance(node, str) else ii_identifier(node, ctx)
     return {"type": _MEMBER_NUMBER, **found} if found is not None and "value" in found else None
 
 
 @datatype("GUARANTOR[Reference(Patient)]", gives="Reference", reads={"*"})
-def guarantor(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def guarantor(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """Who guarantees the bill, and so pays it where nobody else does."""
     role = None if isinstance(node, str) else parties.role_of(node, ctx)
     return None if role is None else _person(role, ctx)
 
 
-def _person(role: Element, ctx: Any) -> Json | None:
+def _person(role: Element, ctx: Walk) -> Json | None:
     """A person who pays: the patient, or somebody inside the cover, for R4 takes nobody by profession."""
-    if not any(is_valued(each) for each in ctx.kids[role].get("assignedPerson", ())):
+    if not any(is_valued(each) for each in role.named("assignedPerson")):
         return None
     if parties.is_patient(role, ctx):
-        return {"reference": ctx.patient.ref}
-    body: Json = {"resourceType": "RelatedPerson", "patient": {"reference": ctx.patient.ref}}
+        return {"reference": ctx.subject.ref}
+    body: Json = {"resourceType": "RelatedPerson", "patient": {"reference": ctx.subject.ref}}
     ctx.run("party.RelatedPerson", role, body)
     return values.reference(ctx.contained(body))

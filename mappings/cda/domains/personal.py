@@ -7,19 +7,19 @@ another feed says of her name.
 Source: C-CDA on FHIR, social history; US Core 8 and FHIR extensions of Patient.
 """
 
-from typing import Any
+from typing import Final
 
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.paths import code_of
 from mappings.cda.walk import Walk
 
 # LOINC: sex assigned at birth, gender identity, sex, pronouns, tribal affiliation, interpreter needed
-_PERSONAL = frozenset({"76689-9", "76691-5", "46098-0", "90778-2", "95370-3", "54588-9"})
+_PERSONAL: Final = frozenset({"76689-9", "76691-5", "46098-0", "90778-2", "95370-3", "54588-9"})
 
 
-def is_personal(el: Element, ctx: Any) -> bool:
+def is_personal(el: Element, ctx: Walk) -> bool:
     """Whether a statement is about who the patient is."""
-    return ctx.patient is not None and any(code_of(each) in _PERSONAL for each in ctx.kids[el].get("code", ()))
+    return ctx.patient is not None and any(code_of(each) in _PERSONAL for each in el.named("code"))
 
 
 def personal(walk: Walk, el: Element) -> None:

@@ -16,17 +16,17 @@ Source: C-CDA R2.1 and 5.0 (plan of treatment, interventions, goals, outcomes, i
 C-CDA on FHIR, statuses and moods; US Core, preferences.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda import parties
 from mappings.cda.datatypes.coded import cd_code
 from mappings.cda.datatypes.names import en_name
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.times import interval
-from mappings.cda.document import Element, short
 from mappings.cda.domains import entry_reference, goal, procedure
 from mappings.cda.domains.medication import owner
 from mappings.cda.domains.payer import planned_coverage
+from mappings.cda.element import Element
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import STATEMENTS, code_of, is_valued
@@ -38,21 +38,23 @@ from mappings.terminology.concept_map import ConceptMap
 Json = dict[str, Any]
 
 _GOAL, _EVENT = "GOL", "EVN"
-_PLANNED = frozenset({"INT", "RQO", "ARQ", "PRMS", "PRP", "APT"})
-_MOODS = _PLANNED | {_GOAL, _EVENT}
-_REQUESTED = frozenset({"RQO"})
-_OPEN = frozenset({"active", "new", "held", "suspended", "cancelled", "aborted", ""})  # an appointment can say so
-_GIVEN = frozenset({"substanceAdministration", "supply"})
-_CCDA = "2.16.840.1.113883.10.20.22.4."
-_OUTCOME = _CCDA + "144"
-_PLANNED_COVERAGE = _CCDA + "129"
-_INTERVENTIONS = (_CCDA + "131", _CCDA + "146", _CCDA + "518")
-_INSTRUCTIONS = (_CCDA + "20", "1.3.6.1.4.1.19376.1.5.3.1.4.3")
+_PLANNED: Final = frozenset({"INT", "RQO", "ARQ", "PRMS", "PRP", "APT"})
+_MOODS: Final = _PLANNED | {_GOAL, _EVENT}
+_REQUESTED: Final = frozenset({"RQO"})
+_OPEN: Final = frozenset(
+    {"active", "new", "held", "suspended", "cancelled", "aborted", ""}
+)  # an appointment can say so
+_GIVEN: Final = frozenset({"substanceAdministration", "supply"})
+_CCDA: Final = "2.16.840.1.113883.10.20.22.4."
+_OUTCOME: Final = _CCDA + "144"
+_PLANNED_COVERAGE: Final = _CCDA + "129"
+_INTERVENTIONS: Final = (_CCDA + "131", _CCDA + "146", _CCDA + "518")
+_INSTRUCTIONS: Final = (_CCDA + "20", "1.3.6.1.4.1.19376.1.5.3.1.4.3")
 _INTERVENTION, _HANDOFF, _PREFERENCE = "362956003", "432138007", "225773000"  # SNOMED CT
-_PREFERENCES = frozenset({"75773-2", "95541-9", _PREFERENCE})  # LOINC: treatment, care experience
+_PREFERENCES: Final = frozenset({"75773-2", "95541-9", _PREFERENCE})  # LOINC: treatment, care experience
 _CARE_PLAN, _COMMENT = "18776-5", "48767-8"  # LOINC
-_COVERS = ("Coverage/", "ClaimResponse/")
-_REQUESTS = frozenset({
+_COVERS: Final = ("Coverage/", "ClaimResponse/")
+_REQUESTS: Final = frozenset({
     "Appointment", "CommunicationRequest", "DeviceRequest", "MedicationRequest", "NutritionOrder", "RequestGroup",
     "ServiceRequest", "Task", "VisionPrescription",
 })  # fmt: skip
@@ -61,7 +63,7 @@ _REQUESTS = frozenset({
 @handles("plan", *sorted(STATEMENTS - {"regionOfInterest", "observationMedia"}), negation=True, subject=True)
 def plan(walk: Walk, el: Element) -> None:
     """One statement, by its mood."""
-    mood, tag = walk.mood, short(str(el.tag))
+    mood, tag = walk.mood, el.short
     if entry_reference.is_reference(el, walk):
         walk.tell(el, "narrative")
     elif tag in _GIVEN or mood not in _MOODS:
@@ -95,11 +97,11 @@ def _unless_negated(walk: Walk, el: Element, call: Any, *, parts: bool = False) 
     walk.act = outer
 
 
-def _code(el: Element, ctx: Any) -> str:
-    return next((code_of(each) for each in ctx.kids[el].get("code", ())), "")
+def _code(el: Element, ctx: Walk) -> str:
+    return next((code_of(each) for each in el.named("code")), "")
 
 
-def _is_care_plan(el: Element, tag: str, ctx: Any) -> bool:
+def _is_care_plan(el: Element, tag: str, ctx: Walk) -> bool:
     return tag == "act" and (ctx.has_template(el, *_INTERVENTIONS) or _code(el, ctx) in (_INTERVENTION, _CARE_PLAN))
 
 
@@ -137,16 +139,16 @@ def _planned(walk: Walk, el: Element, tag: str) -> None:
         _request(walk, el)
 
 
-def is_something(el: Element, ctx: Any) -> bool:
+def is_something(el: Element, ctx: Walk) -> bool:
     """Whether it says what is to be done; a negated statement of no code says that nothing is."""
-    codes = [each for each in ctx.kids[el].get("code", ()) if is_valued(each)]
+    codes = [each for each in el.named("code") if is_valued(each)]
     if ctx.negated:
-        return any(each.get("code") or "translation" in ctx.kids[each] for each in codes)
-    return bool(codes) or any(is_valued(each) for each in ctx.kids[el].get("text", ()))
+        return any(each.get("code") or "translation" in each.kids for each in codes)
+    return bool(codes) or any(is_valued(each) for each in el.named("text"))
 
 
-def _is_appointment(el: Element, ctx: Any) -> bool:
-    status = next((code_of(each) for each in ctx.kids[el].get("statusCode", ())), "")
+def _is_appointment(el: Element, ctx: Walk) -> bool:
+    status = next((code_of(each) for each in el.named("statusCode")), "")
     return not ctx.negated and ctx.mood not in _REQUESTED and status in _OPEN
 
 
@@ -178,7 +180,7 @@ def _care_plan(walk: Walk, el: Element) -> None:
     """An intervention, or a plan as a whole: what it consists of is mapped first."""
     made: list[str] = []
     goals: list[str] = []
-    for relation in walk.kids[el].get("entryRelationship", ()):
+    for relation in el.named("entryRelationship"):
         for each in _statements(relation, walk):
             if entry_reference.is_reference(each, walk) or _code(each, walk) == _COMMENT:
                 continue
@@ -204,13 +206,13 @@ def _consisting(body: Json, made: list[str], goals: list[str]) -> None:
 # what stands inside, and elsewhere ------------------------------------------------------------------------------------
 
 
-def _held(el: Element, ctx: Any) -> list[Element]:
-    relations = [each for name in ("entryRelationship", "component") for each in ctx.kids[el].get(name, ())]
+def _held(el: Element, ctx: Walk) -> list[Element]:
+    relations = [each for name in ("entryRelationship", "component") for each in el.named(name)]
     return [each for relation in relations for each in _statements(relation, ctx)]
 
 
-def _statements(relation: Element, ctx: Any) -> list[Element]:
-    return [each for tag, held in ctx.kids[relation].items() if tag in STATEMENTS for each in held]
+def _statements(relation: Element, ctx: Walk) -> list[Element]:
+    return [each for tag, held in relation.kids.items() if tag in STATEMENTS for each in held]
 
 
 def _take(walk: Walk, el: Element, around: Element) -> None:
@@ -249,8 +251,8 @@ def _elsewhere(walk: Walk, el: Element, tag: str) -> None:
         handler.call(walk, el)
 
 
-def _other(el: Element, tag: str, ctx: Any) -> tuple[str, Handler | None]:
-    for each in ctx.kids[el].get("templateId", ()):
+def _other(el: Element, tag: str, ctx: Walk) -> tuple[str, Handler | None]:
+    for each in el.named("templateId"):
         row = templates().get((each.get("root") or "").strip())
         found = HANDLERS.get(row.domain) if row is not None and row.domain != "plan" else None
         if row is not None and found is not None and tag in found.tags:
@@ -278,29 +280,29 @@ def _wrapper(walk: Walk, el: Element, tag: str) -> None:
 
 
 @datatype("PLANNED[status]", gives="code", reads={"@code"})
-def planned_status(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Any:
+def planned_status(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Any:
     """The status of what is planned, which is not done because its author calls it completed.
 
     Ahead of the document's time it is active, as what is taken is (C-CDA on FHIR, medications). An observation that
     says no time: C-CDA fixes the code for observations, so it tells of no plan; nobody knows.
     """
-    el = None if isinstance(node, str) else node.getparent()
+    el = None if isinstance(node, str) else node.parent
     if el is None or isinstance(node, str) or code_of(node) != "completed":
         return cd_code(node, ctx, vocab)
     times = _planned_for(el, ctx)
     if any(ctx.at and temporal.compare(each, ctx.at[: len(each)]) == 1 for each in times):
         ctx.issue("status-conflict", node)
         return "active"
-    if not times and short(str(el.tag)) == "observation":
+    if not times and el.short == "observation":
         ctx.issue("status-conflict", node)
         return None
     return cd_code(node, ctx, vocab)
 
 
-def _planned_for(el: Element, ctx: Any) -> list[str]:
+def _planned_for(el: Element, ctx: Walk) -> list[str]:
     """The times that something is planned for; of an interval its end, where it tells one."""
     told, ctx.issues = ctx.issues, []
-    spans = [span for each in ctx.kids[el].get("effectiveTime", ()) if (span := interval(each, ctx))]
+    spans = [span for each in el.named("effectiveTime") if (span := interval(each, ctx))]
     ctx.issues = told
     bounds = [
         next((each for each in (span.point, span.end, span.start) if each and each.value), None) for span in spans
@@ -309,26 +311,26 @@ def _planned_for(el: Element, ctx: Any) -> list[str]:
 
 
 @flag("of-patients-care")
-def of_patients_care(el: Element, ctx: Any) -> bool:
+def of_patients_care(el: Element, ctx: Walk) -> bool:
     """Whether a preference is about care, and not about how much something else matters."""
     return _code(el, ctx) != _PREFERENCE
 
 
 @resolver("preference-owner")
-def preference_owner(ctx: Any) -> Json | None:
+def preference_owner(ctx: Walk) -> Json | None:
     """Whose preference it is: its own author's."""
-    return parties.first_party(ctx.kids[ctx.statement].get("author", ()), ctx)
+    return parties.first_party(ctx.at_hand.named("author"), ctx)
 
 
 @datatype("PLAYER[Reference(Practitioner)]", gives="Reference", reads={"*"})
-def player(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def player(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """Somebody who takes part in a role of C-CDA's participants, where a playing entity has the name."""
     role = None if isinstance(node, str) else parties.role_of(node, ctx)
     if role is None:
         return None
     body: Json = {"resourceType": "Practitioner"}
     ctx.run("party.Practitioner", role, body)
-    names = [name for each in ctx.kids[role].get("playingEntity", ()) for name in ctx.kids[each].get("name", ())]
+    names = [name for each in role.named("playingEntity") for name in each.named("name")]
     shown = [found for each in names if (found := en_name(each, ctx)) is not None]
     if shown:
         body.setdefault("name", shown)

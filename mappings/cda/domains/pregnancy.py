@@ -5,8 +5,8 @@ A date that stands alone, as in European documents, is an Observation of its own
 Source: IPS 2.0 and eHDSI, history of pregnancies; C-CDA R2.1, pregnancy observation; C-CDA on FHIR, social history.
 """
 
-from mappings.cda.document import Element, short
 from mappings.cda.domains.observation import observed, panel
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.walk import Walk
 
@@ -14,7 +14,7 @@ from mappings.cda.walk import Walk
 @handles("pregnancy", "organizer", "observation", negation=True, subject=True)
 def pregnancy(walk: Walk, el: Element) -> None:
     """One observation, or a group of them."""
-    if short(str(el.tag)) == "organizer":
+    if el.short == "organizer":
         panel(walk, el)
     else:
         observed(walk, el)

@@ -9,26 +9,31 @@ vehicle; eHDSI and IHE Pharmacy, medicine entry (urn:epsos-org:ep:medication, ur
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda.datatypes.coded import cd_concept
 from mappings.cda.datatypes.quantities import pq_simple, ratio
 from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.text import folded, inline, st_string
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
 from mappings.fhir import values
 from mappings.terminology.concept_map import ConceptMap
 
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
+
 Json = dict[str, Any]
 
-PACKAGE = f"{values.CANONICAL}:package"  # type, code, name, quantity: one level of a product's packaging
-_GENERIC = frozenset({"410942007", "763158003", "71181003", "787859002"})  # drug, medicinal product, vaccine: SNOMED CT
-_LEVELS = 8  # of packages around each other
+PACKAGE: Final = f"{values.CANONICAL}:package"  # type, code, name, quantity: one level of a product's packaging
+_GENERIC: Final = frozenset(
+    {"410942007", "763158003", "71181003", "787859002"}
+)  # drug, medicinal product, vaccine: SNOMED CT
+_LEVELS: Final = 8  # of packages around each other
 
-_MATERIALS = ("manufacturedMaterial", "manufacturedLabeledDrug")
-_MORE = tuple(
+_MATERIALS: Final = ("manufacturedMaterial", "manufacturedLabeledDrug")
+_MORE: Final = tuple(
     reader(ref)
     for ref in parse_paths(
         "manufacturerOrganization/name|manufacturerOrganization/id|manufacturedMaterial/lotNumberText"
@@ -36,55 +41,55 @@ _MORE = tuple(
         "|manufacturedMaterial/pharm:formCode|manufacturedMaterial/pharm:ingredient|manufacturedMaterial/pharm:asContent"
     )
 )
-_BESIDE = tuple(
+_BESIDE: Final = tuple(
     reader(ref)
     for ref in parse_paths(
         "administrationUnitCode|participant[@typeCode='CSM']/participantRole[code='412307009']/playingEntity"
     )
 )
 (_kinds,) = (reader(ref) for ref in parse_paths("pharm:asSpecializedKind/*/pharm:code"))
-_CONTAINERS = ("pharm:containerPackagedProduct", "pharm:containerPackagedMedicine")
+_CONTAINERS: Final = ("pharm:containerPackagedProduct", "pharm:containerPackagedMedicine")
 
 
 # which ----------------------------------------------------------------------------------------------------------------
 
 
-def product_of(el: Element | None, ctx: Any) -> Element | None:
+def product_of(el: Element | None, ctx: "Walk") -> Element | None:
     """The product of a statement; a supply without one supplies that of the administration around it."""
     while el is not None and el is not ctx.section:
         for name in ("consumable", "product"):
-            for holder in ctx.kids[el].get(name, ()):
-                products: list[Element] = ctx.kids[holder].get("manufacturedProduct", [])
+            for holder in el.named(name):
+                products: list[Element] = holder.named("manufacturedProduct")
                 if products:
                     return products[0]
         if not str(el.tag).endswith(("}supply", "}entryRelationship")):
             return None
-        el = el.getparent()
+        el = el.parent
     return None
 
 
-def material_of(el: Element | None, ctx: Any) -> Element | None:
+def material_of(el: Element | None, ctx: "Walk") -> Element | None:
     """What the product is made of: its code and name."""
     product = product_of(el, ctx)
     if product is not None:
         for name in _MATERIALS:
-            materials: list[Element] = ctx.kids[product].get(name, [])
+            materials: list[Element] = product.named(name)
             if materials:
                 return materials[0]
     return None
 
 
-def coded(el: Element, ctx: Any) -> Iterator[Element]:
+def coded(el: Element, ctx: "Walk") -> Iterator[Element]:
     """The codes of a statement's product with all their translations."""
     material = material_of(el, ctx)
-    waiting = list(ctx.kids[material].get("code", ())) if material is not None else []
+    waiting = list(material.named("code")) if material is not None else []
     while waiting:
         here = waiting.pop(0)
         yield here
-        waiting += ctx.kids[here].get("translation", ())
+        waiting += here.named("translation")
 
 
-def is_specific(el: Element, ctx: Any) -> bool:
+def is_specific(el: Element, ctx: "Walk") -> bool:
     """Whether a product is named: a code or text that is no mere "drug" or "vaccine"."""
     material = material_of(el, ctx)
     if material is None:
@@ -92,8 +97,8 @@ def is_specific(el: Element, ctx: Any) -> bool:
     codes = list(coded(el, ctx))
     if any(code_of(each) for each in codes if each.get("code")):
         return any(each.get("code") and code_of(each) not in _GENERIC for each in codes)
-    kids = ctx.kids[material]
-    texts = [text for each in codes for text in ctx.kids[each].get("originalText", ())]
+    kids = material.kids
+    texts = [text for each in codes for text in each.named("originalText")]
     if any(is_valued(each) for each in (*texts, *kids.get("name", ()))):
         return True
     return any(
@@ -102,7 +107,7 @@ def is_specific(el: Element, ctx: Any) -> bool:
 
 
 @flag("product-detailed")
-def is_detailed(el: Element, ctx: Any) -> bool:
+def is_detailed(el: Element, ctx: "Walk") -> bool:
     """Whether more is known of the product than what it is called."""
     product = product_of(el, ctx)
     if product is not None and any(is_valued(found) for read in _MORE for found in read(product, ctx)):
@@ -111,16 +116,16 @@ def is_detailed(el: Element, ctx: Any) -> bool:
 
 
 @resolver("product")
-def product(ctx: Any) -> Json | None:
+def product(ctx: "Walk") -> Json | None:
     """The Medication inside of what speaks of it."""
     found = product_of(ctx.statement, ctx)
     body: Json = {"resourceType": "Medication"}
-    ctx.run("product.Medication", ctx.statement if found is None else found, body)
+    ctx.run("product.Medication", ctx.at_hand if found is None else found, body)
     return values.reference(ctx.contained(body) if len(body) > 1 else None)
 
 
 @resolver("product-code")
-def product_code(ctx: Any) -> Json | None:
+def product_code(ctx: "Walk") -> Json | None:
     """What the product is called."""
     material = material_of(ctx.statement, ctx)
     found = None
@@ -130,9 +135,9 @@ def product_code(ctx: Any) -> Json | None:
     return found if found is not None and found.keys() != {"extension"} else _in_words(ctx) or found
 
 
-def _in_words(ctx: Any) -> Json | None:
+def _in_words(ctx: "Walk") -> Json | None:
     """The text of a statement whose product has no name: its own words, not the narrative that it points at."""
-    for each in ctx.kids[ctx.statement].get("text", ()):
+    for each in ctx.at_hand.named("text"):
         if text := folded(inline(each), ctx):
             return {"text": text}
     return None
@@ -142,11 +147,11 @@ def _in_words(ctx: Any) -> Json | None:
 
 
 @datatype("MATERIAL[CodeableConcept]", gives="CodeableConcept", reads={"code", "name", "pharm:desc"})
-def material_concept(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def material_concept(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
     """Code and name of a material or substance, the class it is of, the code of its package: each coding once."""
     if isinstance(node, str):
         return None
-    kids = ctx.kids[node]
+    kids = node.kids
     own = next((found for each in kids.get("code", ()) if (found := cd_concept(each, ctx))), None) or {}
     codings = list(own.get("coding", ()))
     text = own.get("text")
@@ -163,7 +168,7 @@ def material_concept(node: Element | str, ctx: Any, vocab: ConceptMap | None = N
     return {**made, **({"extension": own["extension"]} if "extension" in own else {})}
 
 
-def _plain(node: Element, ctx: Any) -> str | None:
+def _plain(node: Element, ctx: "Walk") -> str | None:
     found = st_string(node, ctx)
     return found if isinstance(found, str) else None
 
@@ -186,34 +191,34 @@ def _known(coding: Json, codings: list[Json]) -> bool:
 # packages -------------------------------------------------------------------------------------------------------------
 
 
-def _packages(material: Element, ctx: Any) -> Iterator[tuple[Element, Element | None]]:
+def _packages(material: Element, ctx: "Walk") -> Iterator[tuple[Element, Element | None]]:
     """(content, container) of each level, from the innermost out: what is inside, and what it is inside of."""
     here: Element | None = material
     for _ in range(_LEVELS):
-        contents = ctx.kids[here].get("pharm:asContent", ()) if here is not None else ()
+        contents = here.named("pharm:asContent") if here is not None else ()
         if not contents:
             return
-        here = next((each for name in _CONTAINERS for each in ctx.kids[contents[0]].get(name, ())), None)
+        here = next((each for name in _CONTAINERS for each in (contents[0]).named(name)), None)
         yield contents[0], here
 
 
-def _package_codes(material: Element, ctx: Any) -> Iterator[Element]:
+def _package_codes(material: Element, ctx: "Walk") -> Iterator[Element]:
     for _, container in _packages(material, ctx):
         if container is not None:
-            yield from ctx.kids[container].get("code", ())
+            yield from container.named("code")
 
 
-def _amount(content: Element, container: Element | None, ctx: Any) -> Json | None:
+def _amount(content: Element, container: Element | None, ctx: "Walk") -> Json | None:
     """How much one package of a level holds."""
-    held = ctx.kids[container].get("capacityQuantity", ()) if container is not None else ()
-    for each in (*ctx.kids[content].get("quantity", ()), *held):
+    held = container.named("capacityQuantity") if container is not None else ()
+    for each in (*content.named("quantity"), *held):
         if (found := pq_simple(each, ctx)) is not None and "value" in found:
             return found
     return None
 
 
 @datatype("PACKAGE[Ratio]", gives="Ratio", reads={"pharm:asContent"})
-def package_amount(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def package_amount(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
     """Medication.amount: what the innermost package of a material holds."""
     for content, container in () if isinstance(node, str) else _packages(node, ctx):
         amount = _amount(content, container, ctx)
@@ -222,11 +227,11 @@ def package_amount(node: Element | str, ctx: Any, vocab: ConceptMap | None = Non
 
 
 @datatype("PACKAGES[Extension]", gives="Extension", reads={"pharm:asContent"})
-def packages(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def packages(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
     """Every level of a material's packaging, each inside of the next: its type, code, name, and what it holds."""
     outer: Json | None = None
     for content, container in reversed([] if isinstance(node, str) else list(_packages(node, ctx))):
-        kids = ctx.kids[container] if container is not None else {}
+        kids = container.kids if container is not None else {}
         inner: list[Json] = []
         for name, tag in (("type", "formCode"), ("code", "code")):
             found = next((made for each in kids.get(tag, ()) if (made := cd_concept(each, ctx))), None)
@@ -246,11 +251,11 @@ def packages(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> 
 
 
 @datatype("STRENGTH[Ratio]", gives="Ratio", reads={"pharm:quantity"})
-def strength(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def strength(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None) -> Json | None:
     """How much of an ingredient there is in how much of the product; an amount alone is that in one of it."""
     if isinstance(node, str):
         return None
-    if "numerator" in ctx.kids[node]:
+    if "numerator" in node.kids:
         return ratio(node, ctx)
     amount = pq_simple(node, ctx)
     return values.ratio(amount, {"value": 1}) if amount is not None and "value" in amount else None

@@ -7,12 +7,12 @@ one about a fetus, for reports know no focus. A document that a result derives f
 Source: C-CDA R2.1 (result organizer, result observation); C-CDA on FHIR, results; IHE PaLM TF-3 XD-LAB.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from mappings.cda.document import Element, short
 from mappings.cda.domains.members import components, is_collection
 from mappings.cda.domains.observation import observed, panel
 from mappings.cda.domains.specimens import collected, specimens
+from mappings.cda.element import Element
 from mappings.cda.handlers import HANDLERS, handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of
@@ -20,18 +20,18 @@ from mappings.cda.walk import Walk
 
 Json = dict[str, Any]
 
-_PENDING = frozenset({"active", "held", "new", "suspended"})  # HL7 v3 ActStatus
+_PENDING: Final = frozenset({"active", "held", "new", "suspended"})  # HL7 v3 ActStatus
 
 
 @handles("result", "organizer", "observation", "procedure", negation=True, subject=True)
 def result(walk: Walk, el: Element) -> None:
     """A panel with its results, a result that stands alone, the taking of a specimen."""
-    tag = short(str(el.tag))
+    tag = el.short
     if tag == "observation":
         observed(walk, el)
     elif tag == "procedure":
         _procedure(walk, el)
-    elif walk.is_of_another(el) or (walk.act is not None and short(str(walk.act.tag)) == "organizer"):
+    elif walk.is_of_another(el) or (walk.act is not None and walk.act.short == "organizer"):
         panel(walk, el)
     elif walk.negated:
         walk.refuse(el, "negated")
@@ -99,20 +99,20 @@ def _procedure(walk: Walk, el: Element) -> None:
 
 
 @flag("unfinished")
-def unfinished(el: Element, ctx: Any) -> bool:
+def unfinished(el: Element, ctx: Walk) -> bool:
     """A panel that is called completed while one of its results is still to come."""
-    if [code_of(each) for each in ctx.kids[el].get("statusCode", ())] != ["completed"]:
+    if [code_of(each) for each in el.named("statusCode")] != ["completed"]:
         return False
     return any(
         code_of(status) in _PENDING
-        for component in ctx.kids[el].get("component", ())
-        for child in ctx.kids[component].get("observation", ())
-        for status in ctx.kids[child].get("statusCode", ())
+        for component in el.named("component")
+        for child in component.named("observation")
+        for status in child.named("statusCode")
     )
 
 
 @resolver("unfinished-report")
-def unfinished_report(ctx: Any) -> str:
+def unfinished_report(ctx: Walk) -> str:
     """Some of it is there."""
     ctx.issue("status-conflict", ctx.statement)
     return "partial"

@@ -9,26 +9,29 @@ import csv
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mappings.cda.around import outwards
-from mappings.cda.document import Element
+from mappings.cda.element import Element
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of
 from mappings.fhir import values
 
+if TYPE_CHECKING:
+    from mappings.cda.walk import Walk
+
 Json = dict[str, Any]
 
-_FILE = Path(__file__).parent.parent / "services.csv"
-_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
-_SERVICE = "http://terminology.hl7.org/CodeSystem/v2-0074"
-_BY_DOMAIN = {
+_FILE: Final = Path(__file__).parent.parent / "services.csv"
+_CATEGORY: Final = "http://terminology.hl7.org/CodeSystem/observation-category"
+_SERVICE: Final = "http://terminology.hl7.org/CodeSystem/v2-0074"
+_BY_DOMAIN: Final = {
     "result": "laboratory", "vital": "vital-signs", "social": "social-history", "pregnancy": "social-history",
     "function": "survey",
 }  # fmt: skip
-_SCALES = ("2.16.840.1.113883.10.20.22.4.69", "2.16.840.1.113883.10.20.22.4.86")  # C-CDA assessment scales
+_SCALES: Final = ("2.16.840.1.113883.10.20.22.4.69", "2.16.840.1.113883.10.20.22.4.86")  # C-CDA assessment scales
 _LABORATORY, _IMAGING = "LAB", "RAD"
-_IMAGES = frozenset({"RAD", "IMG", "CT", "NMR", "NMS", "RUS", "OUS", "VUS", "CUS", "RX", "XRC"})
+_IMAGES: Final = frozenset({"RAD", "IMG", "CT", "NMR", "NMS", "RUS", "OUS", "VUS", "CUS", "RX", "XRC"})
 
 
 class _Codes(NamedTuple):
@@ -52,10 +55,10 @@ def service_of(system: str, code: str) -> str:
     return ""
 
 
-def service(ctx: Any) -> str:
+def service(ctx: "Walk") -> str:
     """The diagnostic service around a statement; "" where nothing says it."""
     for here in outwards(ctx.statement):
-        for each in ctx.kids[here].get("sdtc:category", ()):
+        for each in here.named("sdtc:category"):
             if code := code_of(each):
                 return code
         for each in _coded(here, ctx):
@@ -66,36 +69,36 @@ def service(ctx: Any) -> str:
     return ""
 
 
-def _coded(el: Element, ctx: Any) -> Iterator[Element]:
-    for code in ctx.kids[el].get("code", ()):
+def _coded(el: Element, ctx: "Walk") -> Iterator[Element]:
+    for code in el.named("code"):
         yield code
-        yield from ctx.kids[code].get("translation", ())
+        yield from code.named("translation")
 
 
-def _section_category(ctx: Any) -> str:
+def _section_category(ctx: "Walk") -> str:
     row = ctx.section_row
     return str(row.category) if row is not None and row.domain == ctx.domain else ""
 
 
-def _category(ctx: Any) -> str:
+def _category(ctx: "Walk") -> str:
     return _section_category(ctx) or _BY_DOMAIN.get(ctx.domain, "")
 
 
 @resolver("observation-category")
-def category(ctx: Any) -> Json | None:
+def category(ctx: "Walk") -> Json | None:
     """What kind of observation it is: its section says so, else its domain; of results also what the panel is."""
     code = "imaging" if ctx.domain == "result" and service(ctx) in _IMAGES else _category(ctx)
     return values.concept([{"system": _CATEGORY, "code": code}]) if code else None
 
 
 @resolver("report-category")
-def report_category(ctx: Any) -> Json:
+def report_category(ctx: "Walk") -> Json:
     """The diagnostic service of a report."""
     code = service(ctx) or (_IMAGING if _section_category(ctx) == "imaging" else _LABORATORY)
     return {"coding": [{"system": _SERVICE, "code": code}]}
 
 
 @flag("survey")
-def is_survey(el: Element, ctx: Any) -> bool:
+def is_survey(el: Element, ctx: "Walk") -> bool:
     """A scale, or one question of it, where the section's category is another."""
     return _category(ctx) != "survey" and bool(ctx.has_template(el, *_SCALES))

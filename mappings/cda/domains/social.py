@@ -5,8 +5,8 @@ All are Observations, their rows `observation.Observation.csv`; what is about wh
 Source: C-CDA R1.1 to R5, social history observation and its kin; C-CDA on FHIR, social history; eHDSI social history.
 """
 
-from mappings.cda.document import Element, short
 from mappings.cda.domains.observation import observed, panel
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.walk import Walk
 
@@ -14,7 +14,7 @@ from mappings.cda.walk import Walk
 @handles("social", "organizer", "observation", negation=True, subject=True)
 def social(walk: Walk, el: Element) -> None:
     """One observation, or a group of them."""
-    if short(str(el.tag)) == "organizer":
+    if el.short == "organizer":
         panel(walk, el)
     else:
         observed(walk, el)

@@ -7,11 +7,11 @@ Source: CDA R2 §4.3.6 (specimen); C-CDA R3, specimen collection procedure; IHE 
 C-CDA on FHIR, results.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.around import outwards
-from mappings.cda.document import Element, short
 from mappings.cda.domains.members import is_collection
+from mappings.cda.element import Element
 from mappings.cda.named import resolver
 from mappings.cda.parties import raw_keys
 from mappings.cda.walk import Walk
@@ -19,8 +19,8 @@ from mappings.cda.walk import Walk
 Json = dict[str, Any]
 Key = tuple[str, str]
 
-_LISTS = frozenset({"identifier", "note", "condition"})
-_HOLDERS = frozenset({"organizer", "observation", "act"})
+_LISTS: Final = frozenset({"identifier", "note", "condition"})
+_HOLDERS: Final = frozenset({"organizer", "observation", "act"})
 
 
 class _Sample:
@@ -32,19 +32,19 @@ class _Sample:
 
 
 @resolver("specimen")
-def specimen(ctx: Any) -> Json | None:
+def specimen(ctx: Walk) -> Json | None:
     """The specimen of a statement: its own, else the one of what it is part of; of several none is the one."""
     for here in outwards(ctx.statement):
         if here is ctx.section:
             return None
-        if short(str(here.tag)) in _HOLDERS and (found := specimens(here, ctx)):
+        if here.short in _HOLDERS and (found := specimens(here, ctx)):
             return found[0] if here is ctx.statement or len(found) == 1 else None
     return None
 
 
-def specimens(holder: Element, walk: Any) -> list[Json]:
+def specimens(holder: Element, walk: Walk) -> list[Json]:
     """References to all specimens that a panel or a result tells of."""
-    kids = walk.kids[holder]
+    kids = holder.kids
     if "specimen" not in kids and "component" not in kids and "entryRelationship" not in kids:
         return []
     found: list[Json] = []
@@ -68,19 +68,19 @@ def collected(walk: Walk, el: Element) -> bool:
     return reference is not None
 
 
-def _samples(holder: Element, walk: Any) -> list[_Sample]:
-    kids = walk.kids[holder]
-    roles = [role for each in kids.get("specimen", ()) for role in walk.kids[each].get("specimenRole", ())]
+def _samples(holder: Element, walk: Walk) -> list[_Sample]:
+    kids = holder.kids
+    roles = [role for each in kids.get("specimen", ()) for role in each.named("specimenRole")]
     samples = [_Sample(role) for role in roles]
     for name in ("component", "entryRelationship"):
         for relation in kids.get(name, ()):
-            for taking in walk.kids[relation].get("procedure", ()):
+            for taking in relation.named("procedure"):
                 if is_collection(taking, walk):
                     _of_taking(taking, samples, walk)
     return samples
 
 
-def _of_taking(taking: Element, samples: list[_Sample], walk: Any) -> None:
+def _of_taking(taking: Element, samples: list[_Sample], walk: Walk) -> None:
     """The specimen that was taken: the one of its number; the only one, where the procedure names none."""
     role = _role_of(taking, walk)
     numbers = raw_keys(role, walk) if role is not None else frozenset()
@@ -94,36 +94,36 @@ def _of_taking(taking: Element, samples: list[_Sample], walk: Any) -> None:
     samples[-1].taken.append(taking)
 
 
-def _role_of(taking: Element, walk: Any) -> Element | None:
+def _role_of(taking: Element, walk: Walk) -> Element | None:
     """What was taken: C-CDA has it as the specimen, IHE as the product."""
-    kids = walk.kids[taking]
+    kids = taking.kids
     for name, inner in (("specimen", "specimenRole"), ("participant", "participantRole")):
         for each in kids.get(name, ()):
             if name == "participant" and each.get("typeCode") != "PRD":
                 continue
-            for role in walk.kids[each].get(inner, ()):
+            for role in each.named(inner):
                 found: Element = role
                 return found
     return None
 
 
-def _number(role: Element | None, walk: Any) -> Key | None:
+def _number(role: Element | None, walk: Walk) -> Key | None:
     """The number of a specimen: of its ids the first that has a root."""
     if role is None:
         return None
-    for each in walk.kids[role].get("id", ()):
+    for each in role.named("id"):
         if root := (each.get("root") or "").strip().lower():
             return root, (each.get("extension") or "").strip()
     return None
 
 
-def _reference(sample: _Sample, walk: Any) -> Json | None:
+def _reference(sample: _Sample, walk: Walk) -> Json | None:
     for taking in sample.taken:
         walk.read.add(taking)
     number = _number(sample.role, walk)
     if number is None or sample.role is None:
         return _contained(sample, walk)
-    made = walk.place_one("Specimen", ("specimen", walk.patient.id, *number), "state", sample.role)
+    made = walk.place_one("Specimen", ("specimen", walk.subject.id, *number), "state", sample.role)
     told = _told(walk, made.ref)
     for name, el in (
         ("result.Specimen", sample.role),
@@ -132,21 +132,21 @@ def _reference(sample: _Sample, walk: Any) -> Json | None:
         if el not in told:
             told.add(el)
             walk.fill(name, el, made)
-            for listed in _LISTS & made.body.keys():  # each of its results may tell the same of it
+            for listed in _LISTS.intersection(made.body):  # each of its results may tell the same of it
                 said = made.body[listed]
                 made.body[listed] = [one for number, one in enumerate(said) if one not in said[:number]]
     return {"reference": made.ref}
 
 
-def _told(walk: Any, ref: str) -> set[Element]:
+def _told(walk: Walk, ref: str) -> set[Element]:
     """The elements that have said of a specimen what they say: it is told of by each of its results."""
-    found: dict[str, set[Element]] | None = getattr(walk, "specimens_told", None)
+    found: dict[str, set[Element]] | None = walk.specimens_told
     if found is None:
         found = walk.specimens_told = {}
     return found.setdefault(ref, set())
 
 
-def _contained(sample: _Sample, walk: Any) -> Json | None:
+def _contained(sample: _Sample, walk: Walk) -> Json | None:
     body: Json = {"resourceType": "Specimen"}
     if sample.role is not None:
         walk.run("result.Specimen", sample.role, body)

@@ -6,14 +6,14 @@ Source: C-CDA R2.1 (medication supply order, medication dispense); C-CDA on FHIR
 eHDSI eDispensation (dispensed medicine entry).
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda.bare import names_nothing
 from mappings.cda.datatypes.registry import datatype
-from mappings.cda.document import Element
 from mappings.cda.domains import entry_reference
 from mappings.cda.domains.medication import ORDERS, owner
 from mappings.cda.domains.product import is_specific
+from mappings.cda.element import Element
 from mappings.cda.handlers import HANDLERS, handles
 from mappings.cda.named import resolver
 from mappings.cda.paths import parse_paths, reader
@@ -22,8 +22,8 @@ from mappings.terminology.concept_map import ConceptMap
 
 Json = dict[str, Any]
 
-_REQUEST = "MedicationRequest/"
-_ORDERED = frozenset({"MedicationRequest"})
+_REQUEST: Final = "MedicationRequest/"
+_ORDERED: Final = frozenset({"MedicationRequest"})
 
 (_device,) = (reader(ref) for ref in parse_paths("participant/participantRole/playingDevice"))
 _orders = tuple(
@@ -63,7 +63,7 @@ def _dispense(walk: Walk, el: Element) -> None:
 
 
 @datatype("ORDER[Reference(MedicationRequest)]", gives="Reference", reads={"id"})
-def order_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = None) -> Json | None:
+def order_reference(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
     """The order inside of a dispense: what it was made into; one that is only pointed at is what the document states
     under its number, else the number, for it stands in another document."""
     if isinstance(node, str):
@@ -75,14 +75,14 @@ def order_reference(node: Element | str, ctx: Any, vocab: ConceptMap | None = No
 
 
 @resolver("prescription")
-def prescription(ctx: Any) -> Json | None:
+def prescription(ctx: Walk) -> Json | None:
     """The request around a dispense."""
     found = owner(ctx)
     return found if found is not None and found["reference"].startswith(_REQUEST) else None
 
 
 @resolver("reported-medication")
-def reported(ctx: Any) -> Json | None:
+def reported(ctx: Walk) -> Json | None:
     """The statement around a dispense, where that is no request."""
     found = owner(ctx)
     return found if found is not None and not found["reference"].startswith(_REQUEST) else None

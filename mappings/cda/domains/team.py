@@ -7,11 +7,11 @@ Source: C-CDA R2.1 companion guide and 5.0 (care team organizer, member act, typ
 care team.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from mappings.cda import parties
-from mappings.cda.document import Element, short
 from mappings.cda.domains import entry_reference
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
@@ -19,10 +19,10 @@ from mappings.cda.walk import Walk
 
 Json = dict[str, Any]
 
-_MEMBER = "component/act[performer and statusCode!='nullified|cancelled' and @negationInd!='true|1']"
-_PART = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
-_LEADS: Json = {"coding": [{"system": _PART, "code": "PPRF", "display": "primary performer"}]}
-_LEFT = frozenset({"completed", "aborted"})
+_MEMBER: Final = "component/act[performer and statusCode!='nullified|cancelled' and @negationInd!='true|1']"
+_PART: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+_LEADS: Final[Json] = {"coding": [{"system": _PART, "code": "PPRF", "display": "primary performer"}]}
+_LEFT: Final = frozenset({"completed", "aborted"})
 
 (_members,) = (reader(ref) for ref in parse_paths(_MEMBER))
 (_leaders,) = (reader(ref) for ref in parse_paths("participant[@typeCode='PPRF']"))
@@ -34,9 +34,9 @@ def team(walk: Walk, el: Element) -> None:
     """A team, or one member of it."""
     if walk.negated:
         walk.refuse(el, "negated")
-    elif short(str(el.tag)) == "organizer":
+    elif el.short == "organizer":
         walk.state("team.CareTeam", el, also=lambda body: _led(walk, el, body))
-    elif "performer" in walk.kids[el] and not _in_team(el):
+    elif "performer" in el.kids and not _in_team(el):
         walk.state("team.CareTeam-lone", el)
     else:
         walk.tell(el, "narrative")
@@ -45,8 +45,8 @@ def team(walk: Walk, el: Element) -> None:
 
 def _in_team(el: Element) -> bool:
     """Whether a member stands in a team, which did not take her: she is none."""
-    around = el.getparent()
-    return around is not None and short(str(around.tag)) == "component"
+    around = el.parent
+    return around is not None and around.short == "component"
 
 
 def _led(walk: Walk, el: Element, body: Json) -> None:
@@ -62,7 +62,7 @@ def _led(walk: Walk, el: Element, body: Json) -> None:
             body.setdefault("participant", []).append({"role": [dict(_LEADS)], "member": found})
 
 
-def _index(members: list[Element], keys: frozenset[Any], ctx: Any) -> int | None:
+def _index(members: list[Element], keys: frozenset[Any], ctx: Walk) -> int | None:
     """The member of one of these numbers: her own, or that of her act; of an OID alone, too."""
     for index, member in enumerate(members):
         own = parties.raw_keys(member, ctx)
@@ -74,10 +74,8 @@ def _index(members: list[Element], keys: frozenset[Any], ctx: Any) -> int | None
 
 
 @flag("left-the-team")
-def left(el: Element, ctx: Any) -> bool:
+def left(el: Element, ctx: Walk) -> bool:
     """Whether a member is no longer one, since when nobody says."""
-    if not any(code_of(each) in _LEFT for each in ctx.kids[el].get("statusCode", ())):
+    if not any(code_of(each) in _LEFT for each in el.named("statusCode")):
         return False
-    return not any(
-        is_valued(high) for time in ctx.kids[el].get("effectiveTime", ()) for high in ctx.kids[time].get("high", ())
-    )
+    return not any(is_valued(high) for time in el.named("effectiveTime") for high in time.named("high"))

@@ -13,14 +13,14 @@ vital signs; FHIR R4 vital-signs profiles; US Core pulse oximetry.
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mappings import vitals
 from mappings.cda.datatypes.coded import cd_concept
-from mappings.cda.document import Element, short
 from mappings.cda.domains.answers import codes_of
 from mappings.cda.domains.members import components, members, statements
 from mappings.cda.domains.observation import attach, fit_time, is_observation, observed, panel
+from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued
@@ -28,16 +28,22 @@ from mappings.cda.walk import Walk
 
 Json = dict[str, Any]
 
-_MAP = "observation.Observation"
-_PANEL = "85353-1"  # LOINC, vital signs panel
-_AVERAGE = "96607-7"  # LOINC, blood pressure panel mean
+_MAP: Final = "observation.Observation"
+_PANEL: Final = "85353-1"  # LOINC, vital signs panel
+_AVERAGE: Final = "96607-7"  # LOINC, blood pressure panel mean
 _OXIMETRY, _SATURATION = "59408-5", "2708-6"
-_SATURATIONS = frozenset({_OXIMETRY, _SATURATION, "2710-2"})  # LOINC; the last of capillary blood, by older documents
+_SATURATIONS: Final = frozenset(
+    {_OXIMETRY, _SATURATION, "2710-2"}
+)  # LOINC; the last of capillary blood, by older documents
 # LOINC, inhaled oxygen concentration and flow rate; the guide and its examples write the first with a wrong check digit
-_INHALED = ("3150-6", "3150-0", "3151-8")
-_LOINC = "2.16.840.1.113883.6.1"
-_ORGANIZERS = ("2.16.840.1.113883.10.20.22.4.26", "1.3.6.1.4.1.19376.1.5.3.1.4.13.1", "2.16.840.1.113883.10.20.1.35")
-_OF_THE_WHOLE = frozenset({
+_INHALED: Final = ("3150-6", "3150-0", "3151-8")
+_LOINC: Final = "2.16.840.1.113883.6.1"
+_ORGANIZERS: Final = (
+    "2.16.840.1.113883.10.20.22.4.26",
+    "1.3.6.1.4.1.19376.1.5.3.1.4.13.1",
+    "2.16.840.1.113883.10.20.1.35",
+)
+_OF_THE_WHOLE: Final = frozenset({
     "resourceType", "id", "meta", "identifier", "status", "category", "subject", "focus", "encounter",
     "effectiveDateTime", "_effectiveDateTime", "effectivePeriod", "issued", "performer", "specimen", "bodySite",
     "method", "device", "note", "contained", "derivedFrom", "hasMember",
@@ -64,7 +70,7 @@ class _Pairs:
 @handles("vital", "organizer", "observation", negation=True, subject=True)
 def vital(walk: Walk, el: Element) -> None:
     """A panel, or one sign."""
-    if short(str(el.tag)) == "organizer":
+    if el.short == "organizer":
         if _AVERAGE in codes_of(el, walk):
             _average(walk, el)
         else:
@@ -84,9 +90,9 @@ def vital(walk: Walk, el: Element) -> None:
 # pairs ----------------------------------------------------------------------------------------------------------------
 
 
-def _pairs(walk: Any) -> _Pairs:
+def _pairs(walk: Walk) -> _Pairs:
     """Those of the section at hand, worked out once."""
-    known: dict[Element, _Pairs] | None = getattr(walk, "vital_pairs", None)
+    known: dict[Element | None, _Pairs] | None = walk.vital_pairs
     if known is None:
         known = walk.vital_pairs = {}
     if walk.section not in known:
@@ -96,13 +102,13 @@ def _pairs(walk: Any) -> _Pairs:
 
 def _signs(walk: Walk) -> Iterator[_Sign]:
     """The observations of a section that stand for something that was measured."""
-    for entry in walk.kids[walk.section].get("entry", ()) if walk.section is not None else ():
+    for entry in walk.section.named("entry") if walk.section is not None else ():
         for el in statements(entry):
-            if short(str(el.tag)) == "organizer" and _counts(el, walk) and _AVERAGE not in codes_of(el, walk):
-                for component in walk.kids[el].get("component", ()):
-                    yield from (_sign(each, el, walk) for each in walk.kids[component].get("observation", ())
+            if el.short == "organizer" and _counts(el, walk) and _AVERAGE not in codes_of(el, walk):
+                for component in el.named("component"):
+                    yield from (_sign(each, el, walk) for each in component.named("observation")
                                 if _counts(each, walk))  # fmt: skip
-            elif short(str(el.tag)) == "observation" and _counts(el, walk):
+            elif el.short == "observation" and _counts(el, walk):
                 yield _sign(el, None, walk)
 
 
@@ -115,19 +121,19 @@ def _counts(el: Element, walk: Walk) -> bool:
 
 def _sign(el: Element, organizer: Element | None, walk: Walk) -> _Sign:
     codes: set[str] = set()
-    for code in walk.kids[el].get("code", ()):
-        for each in (code, *walk.kids[code].get("translation", ())):
+    for code in el.named("code"):
+        for each in (code, *code.named("translation")):
             if each.get("codeSystem") == _LOINC:
                 codes.add(code_of(each))
-    status = [code_of(each) for each in walk.kids[el].get("statusCode", ())]
+    status = [code_of(each) for each in el.named("statusCode")]
     time = _time(el, walk) or (_time(organizer, walk) if organizer is not None else "")
     return _Sign(el, organizer, frozenset(codes), (time, *status))
 
 
 def _time(el: Element, walk: Walk) -> str:
     """As it is written, be it a point or the beginning of a stretch."""
-    for time in walk.kids[el].get("effectiveTime", ()):
-        ends = (time, *walk.kids[time].get("low", ()), *walk.kids[time].get("high", ()))
+    for time in el.named("effectiveTime"):
+        ends = (time, *time.named("low"), *time.named("high"))
         for each in ends:
             if value := (each.get("value") or "").strip():
                 return value
@@ -224,7 +230,7 @@ def _pressure(walk: Walk, systolic: _Sign | None, diastolic: _Sign | None) -> No
 
 def _number(el: Element, walk: Walk) -> tuple[str, ...]:
     """The first id of an observation, as part of an identity."""
-    for each in walk.kids[el].get("id", ()):
+    for each in el.named("id"):
         return (each.get("root") or "").lower(), each.get("extension") or ""
     return ()
 
@@ -282,8 +288,8 @@ def _average(walk: Walk, el: Element) -> None:
         return
     parts = [
         _Sign(each, el, frozenset(), ())
-        for component in walk.kids[el].get("component", ())
-        for each in walk.kids[component].get("observation", ())
+        for component in el.named("component")
+        for each in component.named("observation")
         if _counts(each, walk)
     ]
     if not parts:
@@ -304,7 +310,7 @@ def _average(walk: Walk, el: Element) -> None:
 
 
 @flag("vital-panel")
-def is_vital_panel(el: Element, ctx: Any) -> bool:
+def is_vital_panel(el: Element, ctx: Walk) -> bool:
     """Whether an organizer is one of vital signs: those of physical examinations may be of anything."""
     if ctx.domain != "vital" or _AVERAGE in codes_of(el, ctx):
         return False
@@ -313,10 +319,10 @@ def is_vital_panel(el: Element, ctx: Any) -> bool:
 
 
 @resolver("vital-panel")
-def vital_panel(ctx: Any) -> Json:
+def vital_panel(ctx: Walk) -> Json:
     """The code of FHIR's panel, and what was sent."""
     codings: list[Json] = [{"system": vitals.LOINC, "code": _PANEL}]
-    for code in ctx.kids[ctx.statement].get("code", ()):
+    for code in ctx.at_hand.named("code"):
         if is_valued(code):
             concept = cd_concept(code, ctx) or {}
             sent = [each for each in concept.get("coding", ()) if each.get("code") != _PANEL]

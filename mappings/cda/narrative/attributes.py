@@ -9,21 +9,21 @@ from typing import Final
 from mappings.cda.narrative.elements import CLASSES
 
 # A whole URL: nothing that a browser would skip (white space, control characters), nothing that ends an attribute.
-_LINK = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f-\xa0\"'<>\\^`{|}]+", re.IGNORECASE)
+_LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20\x7f-\xa0\"'<>\\^`{|}]+", re.IGNORECASE)
 # Pictures inside of the FHIR document, or of the narrative itself; R4 narratives show no others.
-_PICTURE = re.compile(
+_PICTURE: Final = re.compile(
     r"data:image/(?:png|jpeg|gif);base64,[A-Za-z0-9+/]+={0,2}"
     r"|Binary/[A-Za-z0-9.-]{1,64}"
     r"|urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|#[A-Za-z0-9.-]{1,64}"
 )
-_PLAIN = re.compile(r"[\w .:/#-]*")
-_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")  # BCP 47, as XML 1.0 §2.12 has it
-_SPAN = re.compile(r"0*[1-9][0-9]{0,2}")
+_PLAIN: Final = re.compile(r"[\w .:/#-]*")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")  # BCP 47, as XML 1.0 §2.12 has it
+_SPAN: Final = re.compile(r"0*[1-9][0-9]{0,2}")
 _SCOPES: Final = frozenset(("row", "col", "rowgroup", "colgroup"))
-_NAME = re.compile(r"[A-Za-z_][\w.-]*")  # an xs:ID (NCName), of the letters in use
+_NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")  # an xs:ID (NCName), of the letters in use
 # What XML 1.0 §2.2 forbids. No parser lets it in; trees made by hand may hold U+FFFE, and FHIR forbids the same.
-FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def escape_text(text: str) -> str:

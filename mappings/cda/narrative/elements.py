@@ -19,12 +19,12 @@ CONTEXTS: Final = ("flow", "list", "table", "group", "row")
 SPECIAL: Final = frozenset(("caption", "footnote", "footnoteRef", "linkHtml", "list", "paragraph", "renderMultiMedia"))
 
 # Within a word; any other element begins and ends one. Those of CDA, and what HTML some documents write beside them.
-_WITHIN_WORDS = frozenset(
+_WITHIN_WORDS: Final = frozenset(
     "content footnoteRef linkHtml sub sup a abbr b big code em font i small span strike strong s tt u".split()
 )
 
-_FOLDER = Path(__file__).parent
-_STANDS = {
+_FOLDER: Final = Path(__file__).parent
+_STANDS: Final = {
     ("flow", "flow"),
     ("flow", "caption"),
     ("list", "item"),
@@ -34,8 +34,8 @@ _STANDS = {
     ("group", "row"),
     ("row", "cell"),
 }
-_TO_FLOW = {"list": ("item",), "table": ("tr", "td"), "group": ("tr", "td"), "row": ("td",)}
-_FROM_FLOW = {
+_TO_FLOW: Final = {"list": ("item",), "table": ("tr", "td"), "group": ("tr", "td"), "row": ("td",)}
+_FROM_FLOW: Final = {
     "flow": (),
     "caption": (),
     "item": ("list",),

@@ -12,7 +12,7 @@ from mappings.cda.narrative import tables
 from mappings.cda.narrative.tables import Headers
 
 if TYPE_CHECKING:
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 
 def plain_text(element: "Element", header: bool = True, headers: Headers | None = None) -> str | None:

@@ -16,7 +16,7 @@ from mappings.cda.narrative.elements import FROM_XHTML, ROWS, STYLES, V3, around
 from mappings.xml_parser import parser
 
 if TYPE_CHECKING:
-    from mappings.cda.document import Element
+    from mappings.xml_parser import Element
 
 XHTML: Final = "{http://www.w3.org/1999/xhtml}"
 _NAMESPACES: Final = {None: V3[1:-1]}

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Final
 from mappings.cda.narrative.elements import V3, within_word
 
 if TYPE_CHECKING:
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 TR: Final = V3 + "tr"
 TH: Final = V3 + "th"
 CELLS: Final = (V3 + "td", TH)
-_TABLE = V3 + "table"
-_THEAD = V3 + "thead"
-_SPACE = re.compile(r"\s+")
+_TABLE: Final = V3 + "table"
+_THEAD: Final = V3 + "thead"
+_SPACE: Final = re.compile(r"\s+")
 
-_GROUPS = (_THEAD, V3 + "tbody", V3 + "tfoot")
-_HEADER_ROWS = 8  # of a thead
-_COLUMNS = 100  # what stands further to the right has no header
-_ROWS = 1_000  # that a cell reaches down at most
-_LONGEST_HEADER = 200  # characters: what is longer heads nothing, and would be repeated with every cell
+_GROUPS: Final = (_THEAD, V3 + "tbody", V3 + "tfoot")
+_HEADER_ROWS: Final = 8  # of a thead
+_COLUMNS: Final = 100  # what stands further to the right has no header
+_ROWS: Final = 1_000  # that a cell reaches down at most
+_LONGEST_HEADER: Final = 200  # characters: what is longer heads nothing, and would be repeated with every cell
 
 
 def is_deleted(element: "Element") -> bool:
@@ -51,7 +51,7 @@ def _texts(top: "Element") -> Iterator[str]:
     yield top.text or ""
     while True:
         for node in children:
-            if not isinstance(node.tag, str) or is_marked(node):
+            if not node.tag or is_marked(node):
                 yield node.tail or ""
                 continue
             gap = "" if within_word(node.tag) else " "
@@ -78,7 +78,7 @@ class Headers:
         if table is None:
             return []
         rows, _ = self._read(table)
-        return [] if part in rows or part.getparent() in rows else rows
+        return [] if part in rows or part.parent in rows else rows
 
     def over(self, cell: "Element") -> str:
         """The words over a cell; "" where there are none."""

@@ -21,17 +21,17 @@ from mappings.cda.narrative.elements import RULES, STRAY, V3, Opened, Rule, with
 
 if TYPE_CHECKING:
     from mappings.cda.context import Context
-    from mappings.cda.document import Element
+    from mappings.cda.element import Element
 
 OPEN: Final = '<div xmlns="http://www.w3.org/1999/xhtml"'
 NO_NARRATIVE: Final = OPEN + "><p>No narrative</p></div>"  # for a Narrative of status `empty`
 DEEPEST: Final = 100  # XHTML elements in each other; readers refuse what is far deeper, libxml2 at 256
-_DANGLING_REPORTED = 20  # a section
+_DANGLING_REPORTED: Final = 20  # a section
 _NO_RULES: Final[Mapping[Any, Rule]] = {}
 
-_TEXT = V3 + "text"
-_FOOTNOTE = V3 + "footnote"
-_BLOCKS = frozenset(V3 + name for name in ("caption", "list", "paragraph", "renderMultiMedia", "table", "text"))
+_TEXT: Final = V3 + "text"
+_FOOTNOTE: Final = V3 + "footnote"
+_BLOCKS: Final = frozenset(V3 + name for name in ("caption", "list", "paragraph", "renderMultiMedia", "table", "text"))
 
 Media = Callable[[str], str | None]
 Elsewhere = Callable[["Element"], str | None]
@@ -179,7 +179,7 @@ class Writer:
 
     def _unlisted(self, node: "Element", context: str) -> "Opened":
         """No tag for what is not in the list; a blank on both sides unless it stands within a word."""
-        if not isinstance(node.tag, str):
+        if not node.tag:
             return _NOTHING  # a comment or processing instruction
         if tables.is_marked(node):
             self.deleted.append(node)

@@ -18,7 +18,8 @@ from typing import Any
 
 from lxml import etree
 
-from mappings.cda.document import V3, XSI_TYPE, Element, short
+from mappings.cda.document import XSI_TYPE
+from mappings.cda.element import V3, short
 from mappings.cda.narrative import from_xhtml
 from mappings.cda.out.classes import classes, in_order
 from mappings.cda.out.narrative import NOTHING_KNOWN, Table, paragraph
@@ -33,6 +34,7 @@ from mappings.issues import Issue
 from mappings.outbound.errors import OutboundError
 from mappings.outbound.left import left
 from mappings.outbound.reading import Json, index, prepared
+from mappings.xml_parser import Element
 
 LOINC = "2.16.840.1.113883.6.1"
 _MOST_NESTED = 8  # sections in sections

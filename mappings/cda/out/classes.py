@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mappings.cda.document import Element, short
+from mappings.cda.element import short
+from mappings.xml_parser import Element
 
 _FILE = Path(__file__).with_name("classes.csv")
 

@@ -7,13 +7,14 @@ Source: CDA R2 §4.3.5 (section narrative block).
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mappings.cda.document import V3, Element
+from mappings.cda.element import V3
 from mappings.cda.narrative import table
 from mappings.cda.out.sections import Column
 from mappings.cda.out.writers.quantities import lexeme
 from mappings.cda.out.writing import element
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import REASONS, name_line
+from mappings.xml_parser import Element
 
 Json = dict[str, Any]
 

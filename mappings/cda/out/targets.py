@@ -11,7 +11,8 @@ Source: CDA R2 (POCD_MT000040).
 import re
 from dataclasses import dataclass
 
-from mappings.cda.document import SDTC, V3, XSI, XSI_TYPE
+from mappings.cda.document import XSI, XSI_TYPE
+from mappings.cda.element import SDTC, V3
 
 PHARMACY = "urn:epsos-org:ep:medication"  # eHDSI until its wave 6
 NAMESPACES = {None: V3, "sdtc": SDTC, "xsi": XSI}

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from lxml import etree
 
-from mappings.cda.document import XSI_TYPE, Element
+from mappings.cda.document import XSI_TYPE
 from mappings.cda.narrative.attributes import FORBIDDEN
 from mappings.cda.out.settings import Writing
 from mappings.cda.out.targets import NAMESPACES, PHARMACY
@@ -20,6 +20,7 @@ from mappings.fhir.fhirpath import Node
 from mappings.issues import Issue, issue
 from mappings.outbound.reading import Taken
 from mappings.terminology.concept_map import ConceptMap
+from mappings.xml_parser import Element
 
 __all__ = ["Out", "Writer", "element", "said", "typed"]
 

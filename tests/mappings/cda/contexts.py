@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from mappings.cda.context import Context
 from mappings.cda.datatypes import FUNCTIONS
-from mappings.cda.document import Element, parse
+from mappings.cda.document import parse
+from mappings.cda.element import Element
 from mappings.fhir.values import DATA_ABSENT_REASON
 from mappings.issues import CODES
 from mappings.terminology.concept_map import ConceptMap

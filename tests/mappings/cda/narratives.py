@@ -4,12 +4,14 @@ whether what became of it is harmless."""
 import re
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import strategies as st
 from lxml import etree
 
 from mappings.cda.context import Context
-from mappings.cda.document import V3, Document, Element, parse
+from mappings.cda.document import Document, parse
+from mappings.cda.element import V3, Element, copied
 from mappings.cda.narrative.elements import ROWS
 from mappings.fhir.narrative import narrative_fault
 from mappings.xml_parser import parser
@@ -86,16 +88,21 @@ def around(top: Element) -> Context:
     """The context of a document that holds this `text` in its section."""
     doc = document("")
     old = text_of(doc)
-    section = old.getparent()
-    assert section is not None
-    section.replace(old, top)
+    assert old.parent is not None
+    top.parent = old.parent
+    old.parent.children[:] = old.parent.kids["text"][:] = [top]
     return context(doc)
 
 
 def text_of(doc: Document) -> Element:
-    found = doc.root.find(f".//{H}section/{H}text")
+    return next(text for section in doc.root.iter(f"{H}section") for text in section.findall(f"{H}text"))
+
+
+def grown(top: Any) -> Element:
+    """Elements of lxml's as a document has them."""
+    found = copied(top, 1_000)
     assert found is not None
-    return found
+    return found[0][0]
 
 
 @st.composite
@@ -108,7 +115,7 @@ def trees(draw: st.DrawFn) -> Element:
         above = open_[draw(st.integers(max(0, len(open_) - 4), len(open_) - 1))]
         kind = draw(st.integers(0, 19))
         if kind == 0:
-            made: Element = etree.Comment("<script>alert(1)</script>")
+            made: Any = etree.Comment("<script>alert(1)</script>")
             above.append(made)
         elif kind == 1:
             made = etree.ProcessingInstruction("xml-stylesheet", "href='http://x'")
@@ -126,17 +133,17 @@ def trees(draw: st.DrawFn) -> Element:
                 made.set(name, draw(st.sampled_from(LINKS if name.endswith(("href", "src")) else VALUES)))
             open_.append(made)
         made.tail = draw(TEXTS)
-    return top
+    return grown(top)
 
 
-def visible(top: Element) -> str:
+def visible(top: Any) -> str:
     """What a reader of a `text` sees, without white space and the numbers of footnotes: an account of its own."""
     return squeezed(top.text or "") + "".join(_visible(child) for child in top)
 
 
-def _visible(node: Element) -> str:
+def _visible(node: Any) -> str:
     shown = ""
-    if isinstance(node.tag, str) and node.get("revised") != "delete":
+    if node.tag and isinstance(node.tag, str) and node.get("revised") != "delete":
         shown = visible(node)
     return shown + squeezed(node.tail or "")
 
@@ -145,11 +152,11 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def local(node: Element) -> str:
+def local(node: Any) -> str:
     return str(node.tag).removeprefix(H)
 
 
-def fits(top: Element) -> Iterator[str]:
+def fits(top: Any) -> Iterator[str]:
     """Where a `text` breaks the content model of CDA."""
     for node in top.iter():
         row = ROWS[local(node)]
@@ -159,7 +166,7 @@ def fits(top: Element) -> Iterator[str]:
             yield f"text in {row.element}"
 
 
-def harmless(div: str) -> Element:
+def harmless(div: str) -> Any:
     """The tree of a narrative, once nothing in it can run, and nothing but a link leads out of it."""
     assert narrative_fault(div) is None
     root = etree.fromstring(div, parser())

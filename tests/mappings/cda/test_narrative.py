@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from mappings.cda.document import Document, Element, parse
+from mappings.cda.document import Document, parse
+from mappings.cda.element import Element
 from mappings.cda.errors import UnreadableDocument
 from mappings.cda.narrative import NO_NARRATIVE, Headers, anchor, block, from_xhtml, plain_text, table, to_xhtml
 from mappings.cda.narrative.elements import CONTEXTS, FROM_XHTML, ROWS, STYLES, around
@@ -14,7 +15,7 @@ from mappings.fhir.narrative import ALLOWED, narrative_fault
 from mappings.fhir.narrative import XHTML as XHTML_NAMESPACE
 from mappings.xml_parser import parser
 from tests.mappings.cda.documents import wrapped
-from tests.mappings.cda.narratives import H, context, document, fits, squeezed, text_of, visible
+from tests.mappings.cda.narratives import H, context, document, fits, grown, squeezed, text_of, visible
 
 ROOT = Path(__file__).parents[3]
 CORPUS = Path(os.environ.get("CHARTBRIDGE_CORPUS", ROOT.parent / "shared/corpus")) / "cda"
@@ -98,8 +99,7 @@ def test_each_element_has_its_place_in_xhtml(case: str) -> None:
 
 def test_the_text_itself_may_have_an_id_and_a_language() -> None:
     doc = document("a")
-    text_of(doc).set("ID", "t")
-    text_of(doc).set("language", "fi")
+    text_of(doc).attrib = {"ID": "t", "language": "fi"}
     assert to_xhtml(text_of(doc), "s1-", context(doc)) == f'{DIV[:-1]} id="s1-t" lang="fi">a</div>'
 
 
@@ -243,12 +243,14 @@ WORDS = {
 @pytest.mark.parametrize("case", WORDS)
 def test_a_reference_stands_for_its_words(case: str) -> None:
     body, name, expected = WORDS[case]
-    assert plain_text(document(body).ids[name]) == expected
+    doc = document(body)
+    assert plain_text(doc.ids[name]) == expected
 
 
 def test_the_words_of_a_cell_can_do_without_its_header() -> None:
-    assert plain_text(document(TABLE).ids["cell"], header=False) == "Penicillin G"
-    assert plain_text(document(TABLE).ids["row"], header=False) == "Penicillin G Hives, rash"
+    doc = document(TABLE)
+    assert plain_text(doc.ids["cell"], header=False) == "Penicillin G"
+    assert plain_text(doc.ids["row"], header=False) == "Penicillin G Hives, rash"
 
 
 def test_all_cells_of_a_long_table_are_read_in_one_pass() -> None:
@@ -274,7 +276,8 @@ BLOCKS = {
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_text_of_a_statement_is_the_part_it_refers_to(name: str) -> None:
-    div = block(document(TABLE).ids[name], "e1-")
+    doc = document(TABLE)
+    div = block(doc.ids[name], "e1-")
     assert div == f"{DIV}{BLOCKS[name]}</div>"
     assert narrative_fault(div) is None
 
@@ -349,7 +352,7 @@ def test_a_table_is_written_with_ids_for_its_rows() -> None:
         "</tbody></table></text>"
     )
     assert list(fits(text)) == []
-    rows = {row.get("ID"): row for row in text.iter(f"{H}tr")}
+    rows = {row.get("ID"): row for row in grown(text).iter(f"{H}tr")}
     assert plain_text(rows["allergy-1"]) == "Substance: Penicillin; Reaction: <b>"
     with pytest.raises(RuntimeError):
         table(["A"], [], "x")
@@ -387,7 +390,11 @@ def sections(path: Path) -> tuple[Document, list[Element]] | None:
             doc = parse(wrapped(raw) if whole else raw)
         except (UnreadableDocument, ValueError, KeyError):
             continue
-        found = [text for section in doc.root.iter(f"{H}section") if (text := section.find(f"{H}text")) is not None]
+        found = [
+            text
+            for section in doc.root.iter(f"{H}section")
+            if (text := next(section.iterchildren(f"{H}text"), None)) is not None
+        ]
         return doc, found
     return None
 

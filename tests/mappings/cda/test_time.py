@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.cda.context import Context
-from mappings.cda.document import Element, parse
+from mappings.cda.document import parse
+from mappings.cda.element import Element
 from mappings.cda.time import DocumentZone, moment
 from mappings.moments import Moment
 

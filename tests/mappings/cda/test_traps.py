@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from mappings.cda.document import parse, short
+from mappings.cda.document import parse
+from mappings.cda.element import short
 from mappings.cda.errors import UnreadableDocument
 from mappings.cda.outcome import SAID
 from mappings.cda.paths import STATEMENTS

@@ -6,12 +6,12 @@ Source: HL7 v3 datatypes R1; FHIR R4 Observation.value[x]. `mappings/cda/datatyp
 from collections.abc import Callable
 from typing import Any
 
-from mappings.cda.document import Element
 from mappings.cda.out.writers import coded, quantities, text, times
 from mappings.cda.out.writers.identifiers import flavor_of, is_flavored
 from mappings.cda.out.writing import Out, Writer, element, typed
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import REASONS
+from mappings.xml_parser import Element
 
 
 def any_value(node: Node, tag: str, out: Out) -> Element | None:

@@ -11,7 +11,7 @@ Source: HL7 v3 datatypes R1, CD, CE, CS, CR; FHIR R4 CodeableConcept; eHDSI CDA 
 from collections.abc import Iterator
 from typing import Any
 
-from mappings.cda.document import V3, Element
+from mappings.cda.element import V3
 from mappings.cda.out.writers.identifiers import flavor_of
 from mappings.cda.out.writing import Out, Writer, element, said
 from mappings.fhir.fhirpath import Node
@@ -19,6 +19,7 @@ from mappings.fhir.values import DATA_ABSENT_REASON, HL7_SYSTEMS, QUALIFIER, REA
 from mappings.outbound.reading import Json
 from mappings.outbound.vocabulary import backwards
 from mappings.vitals import beside
+from mappings.xml_parser import Element
 
 _NULL_FLAVORS = f"{HL7_SYSTEMS}v3-NullFlavor"
 _PIVOT = "en"  # the language into which a European country translates what it sends

@@ -3,13 +3,14 @@
 Source: HL7 v3 datatypes R1, AD, TEL; FHIR R4 Address, ContactPoint. `mappings/cda/datatypes/contacts.py` reads them.
 """
 
-from mappings.cda.document import V3, Element
+from mappings.cda.element import V3
 from mappings.cda.out.writers.identifiers import flavor_of
 from mappings.cda.out.writers.names import uses, valid_of
 from mappings.cda.out.writing import Out, Writer, element
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import CENSUS_TRACT, DATA_ABSENT_REASON
 from mappings.outbound.reading import Json
+from mappings.xml_parser import Element
 
 _PARTS = (("city", "city"), ("district", "county"), ("state", "state"), ("postalCode", "postalCode"),
           ("country", "country"))  # fmt: skip

@@ -10,13 +10,13 @@ from uuid import NAMESPACE_URL, uuid5
 
 from mappings.cda.datatypes.identifiers import URIS
 from mappings.cda.datatypes.nulls import flavors
-from mappings.cda.document import Element
 from mappings.cda.out.settings import bare
 from mappings.cda.out.writing import Out, Writer, element
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import DATA_ABSENT_REASON
 from mappings.outbound.reading import Json
 from mappings.terminology.systems import is_absolute, is_uuid
+from mappings.xml_parser import Element
 
 OF_URIS = "2.16.840.1.113883.4.873"  # hl7.terminology.r4 7.0.1, NamingSystem uri: its extensions are whole URIs
 

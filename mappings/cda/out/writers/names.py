@@ -5,13 +5,14 @@ Source: HL7 v3 datatypes R1, EN, PN, ON; FHIR R4 HumanName. `mappings/cda/dataty
 
 from typing import Any
 
-from mappings.cda.document import V3, Element
+from mappings.cda.element import V3
 from mappings.cda.out.writers.times import ivl_ts
 from mappings.cda.out.writing import Out, Writer, element
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import DATA_ABSENT_REASON, SOURCE_CODE, name_line
 from mappings.outbound.reading import Json
 from mappings.outbound.vocabulary import backwards
+from mappings.xml_parser import Element
 
 _QUALIFIER = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-qualifier"
 _PARTS = ("prefix", "given", "family", "suffix")

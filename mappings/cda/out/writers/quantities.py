@@ -6,12 +6,13 @@ Source: HL7 v3 datatypes R1, PQ, IVL<PQ>, RTO; FHIR R4 Quantity, Range, Ratio. `
 reads them.
 """
 
-from mappings.cda.document import V3, Element
+from mappings.cda.element import V3
 from mappings.cda.out.writing import Out, Writer, element, typed
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import UCUM
 from mappings.outbound.reading import Amount, Json
 from mappings.terminology import ucum
+from mappings.xml_parser import Element
 
 _PLAIN = frozenset("0123456789.+-")
 _LOW, _HIGH = f"{{{V3}}}low", f"{{{V3}}}high"

@@ -3,9 +3,9 @@
 Source: HL7 v3 datatypes R1, ST, ED, BL, INT; FHIR R4 string, markdown, boolean, integer.
 """
 
-from mappings.cda.document import Element
 from mappings.cda.out.writing import Out, Writer, element
 from mappings.fhir.fhirpath import Node
+from mappings.xml_parser import Element
 
 
 def st(node: Node, tag: str, out: Out) -> Element | None:

@@ -7,13 +7,14 @@ Source: HL7 v3 datatypes R1, TS, IVL<TS>; FHIR R4 date, dateTime, Period. `mappi
 
 from typing import Any
 
-from mappings.cda.document import V3, Element
+from mappings.cda.element import V3
 from mappings.cda.out.writers.identifiers import flavor_of
 from mappings.cda.out.writing import Out, Writer, element, typed
 from mappings.fhir.fhirpath import Node
 from mappings.fhir.values import DATA_ABSENT_REASON
 from mappings.outbound.moments import moment
 from mappings.outbound.reading import Json
+from mappings.xml_parser import Element
 
 
 def point(value: Any, sibling: Json | None, tag: str, out: Out) -> Element | None:

@@ -7,12 +7,13 @@ Source: HL7 v3 datatypes R1, GTS, PIVL<TS>, EIVL<TS>; FHIR R4 Timing. `mappings/
 
 from decimal import Decimal
 
-from mappings.cda.document import V3, Element
+from mappings.cda.element import V3
 from mappings.cda.out.writers.quantities import lexeme
 from mappings.cda.out.writers.times import ivl_ts, point
 from mappings.cda.out.writing import Out, Writer, element, typed
 from mappings.fhir.fhirpath import Node
 from mappings.outbound.reading import Json
+from mappings.xml_parser import Element
 
 _TIMING_EVENT = "2.16.840.1.113883.5.139"  # HL7 v3 TimingEvent
 _COUNTED = {"d": ((24, "h"), (1440, "min")), "wk": ((7, "d"), (168, "h"))}  # a count in one of them is every so much

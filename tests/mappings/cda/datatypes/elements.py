@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mappings.cda.context import Context
 from mappings.cda.datatypes.registry import FUNCTIONS
-from mappings.cda.document import Element, parse
+from mappings.cda.document import parse
+from mappings.cda.element import Element
 from mappings.fhir.validate import validate
 from mappings.fhir.values import DATA_ABSENT_REASON, SOURCE_LEXEME
 from mappings.issues import CODES

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from mappings.cda.document import Document, Element, parse, short
+from mappings.cda.document import Document, parse
+from mappings.cda.element import Element, short
 from mappings.cda.out import KINDS, OutboundError
 from mappings.cda.out.classes import classes
 from mappings.cda.out.rows import maps
@@ -19,6 +20,7 @@ from mappings.cda.write import compose, compose_cda
 from mappings.convert import Conversion, to_fhir
 from mappings.fhir.codec import decode, encode
 from mappings.profile import load_profile
+from mappings.xml_parser import tree
 from tests.mappings.cda.converted import default, every, one
 from tests.mappings.cda.out.trips import KINDS as BOTH
 from tests.mappings.cda.out.trips import PAIRS_OF_SAMPLES, Json, Kind, in_bundle, of_file
@@ -83,18 +85,17 @@ def read(bundle: Json, kind: Kind = "ccd") -> Conversion:
     return to_fhir(compose_cda(bundle, kind, default()), default())
 
 
-def found(doc: Document, path: str) -> list[Element]:
-    return list(
-        doc.root.iterfind(".//" + "/".join(V3 + step if step[0] not in ".{" else step for step in path.split("/")))
-    )
+def found(doc: Document, path: str) -> list[Any]:
+    steps = "/".join(V3 + step if step[0] not in ".{" else step for step in path.split("/"))
+    return list(tree(doc.raw).iterfind(f".//{steps}"))
 
 
-def section(doc: Document, code: str) -> Element:
+def section(doc: Document, code: str) -> Any:
     (made,) = [each for each in found(doc, "section") if each[_at(each, "code")].get("code") == code]
     return made
 
 
-def _at(el: Element, name: str) -> int:
+def _at(el: Any, name: str) -> int:
     return [short(str(each.tag)) for each in el].index(name)
 
 
@@ -111,7 +112,8 @@ def documents() -> list[tuple[bytes, Kind]]:
 def test_elements_stand_in_the_order_of_the_schema() -> None:
     known = classes()
     for data, _ in documents():
-        for el in parse(data).root.iter():
+        doc = parse(data)
+        for el in doc.root.iter():
             children = known.get(short(str(el.tag)))
             if children is None or (el.tag == f"{V3}text" and _is_narrative(el)):
                 continue
@@ -156,7 +158,7 @@ def test_every_row_is_used_by_some_sample(monkeypatch: pytest.MonkeyPatch) -> No
     fired: set[str] = set()
     inner = build._Work._row
 
-    def watched(work: build._Work, row: Any, node: Any, root: Json, el: Element) -> None:
+    def watched(work: build._Work, row: Any, node: Any, root: Json, el: Any) -> None:
         before = etree.tostring(el)
         inner(work, row, node, root, el)
         if etree.tostring(el) != before or row.map:
@@ -430,7 +432,7 @@ def test_display_names_cannot_inject(words: str, kind: Kind) -> None:
     doc = written(bundle, kind)
     plain = written(in_bundle(condition(note=[{"text": "x"}]), sections={PROBLEMS: ["Condition/c1"]}), kind)
     assert {each.tag for each in doc.root.iter()} - {each.tag for each in plain.root.iter()} <= {f"{V3}originalText"}
-    assert b"<script" not in etree.tostring(doc.root)
+    assert b"<script" not in doc.raw
 
 
 TEXTS = st.text(max_size=20)
