@@ -34,7 +34,7 @@ def output(packages: Path, *command: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def compiled() -> Path:
-    return native.build()
+    return native.quick()
 
 
 def test_what_is_compiled_makes_what_python_makes(compiled: Path) -> None:
