@@ -57,7 +57,7 @@ bench: $(READY)
 # The same documents through other Python converters, each in an environment of its own.
 bench-peers: $(READY)
 	-$(BIN)/python -m tools.native
-	PYTHONPATH=build/native:. $(BIN)/python -m tools.bench_peers
+	PYTHONPATH=build/native:. $(BIN)/python -P -m tools.bench_peers
 
 figures: $(READY)
 	$(BIN)/python -m tools.figures
