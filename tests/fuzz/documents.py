@@ -12,9 +12,10 @@ from typing import Final
 
 from lxml import etree
 
-from mappings.cda.document import XSI_TYPE, parse
-from mappings.cda.element import V3, Element
+from mappings.cda.document import XSI_TYPE
+from mappings.cda.element import V3
 from mappings.cda.paths import STATEMENTS
+from mappings.xml_parser import Element, parser
 from tests.fuzz.choices import Choices
 from tests.fuzz.lexemes import NUMBERS, WORDS
 from tests.mappings.cda.datatypes.test_every_function import NAMES, TYPES
@@ -56,7 +57,7 @@ ODD: Final[dict[str, tuple[str, ...]]] = {
 @cache
 def roots() -> tuple[Element, ...]:
     """The samples, parsed, each its own tree."""
-    return tuple(parse(path.read_bytes()).root for path in _PATHS)
+    return tuple(etree.fromstring(path.read_bytes(), parser()) for path in _PATHS)
 
 
 @cache

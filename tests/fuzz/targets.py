@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
+from lxml import etree
+
 from adapter.inbound.mllp import CLOSED, NEED_DATA, FrameReader
 from mappings.cda.document import parse
 from mappings.cda.element import short
@@ -29,7 +31,7 @@ from mappings.rows.condition import fields_of, fold, parse_condition
 from tests.fuzz import documents, messages
 from tests.fuzz.choices import Choices
 from tests.mappings.cda import contexts
-from tests.mappings.cda.narratives import H, around, harmless
+from tests.mappings.cda.narratives import H, around, grown, harmless
 from tests.mappings.fhir.samples import RESOURCES
 from tests.mappings.hl7v2.messages import default
 
@@ -220,23 +222,20 @@ def _references(value: Any) -> Iterator[str]:
 def datatypes(data: bytes) -> None:
     """Any element, read as any datatype, gives nothing or what R4 takes."""
     name, el = documents.datatype(Choices(data))
-    ctx = contexts.context("<x/>", narrative='<content ID="t1">said <br/> so</content>')
+    found = etree.tostring(el, encoding="unicode", with_tail=False)
+    ctx = contexts.context(found, narrative='<content ID="t1">said <br/> so</content>')
     contexts.collecting(ctx)
-    hole = contexts.element(ctx)
-    above = hole.getparent()
-    assert above is not None
-    above.replace(hole, el)
-    ctx.node = el
-    contexts.on(name, el, ctx)
+    contexts.on(name, contexts.element(ctx), ctx)
 
 
 def narratives(data: bytes) -> None:
     """Any narrative is harmless XHTML, whole and in parts, and its words come back."""
-    top = documents.narrative(Choices(data))
+    top = grown(documents.narrative(Choices(data)))
     for div in (to_xhtml(top, "s1-", around(top)), *(block(each, "s1-") for each in top.iter(f"{H}*"))):
         if div is not None:
             harmless(div)
-            harmless(to_xhtml(back := from_xhtml(div), "s1-", around(back)) or div)
+            back = grown(from_xhtml(div))
+            harmless(to_xhtml(back, "s1-", around(back)) or div)
 
 
 TARGETS: Final[dict[str, Target]] = {
