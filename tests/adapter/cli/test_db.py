@@ -57,7 +57,9 @@ def held(site: Path) -> list[Rows]:
 
 
 def files(site: Path) -> dict[str, bytes]:
-    found = (path for path in site.rglob("*") if path.is_file() and path.suffix not in (".sqlite3-shm", ".sqlite3-wal"))
+    """What a site holds; of locks, their being there says nothing."""
+    apart = (".sqlite3-shm", ".sqlite3-wal", ".roles")
+    found = (path for path in site.rglob("*") if path.is_file() and path.suffix not in apart)
     return {str(path.relative_to(site)): path.read_bytes() for path in found}
 
 
