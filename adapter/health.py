@@ -21,29 +21,29 @@ from ledger.log import Ledger
 
 MIN_FREE_BYTES = 64 * 1024 * 1024  # below it the next checkpoint of a WAL may not fit
 REQUEST_S, REQUEST_BYTES = 5.0, 4_096
+ANSWER_S = 3.0  # of one part: whoever asks is answered before it gives up
 
 # Names of what does not answer now
 Failing = Callable[[], Awaitable[list[str]]]
 
 
 async def failing(store: DataStore, ledger: Ledger, keyring: Keyring, folder: Path) -> list[str]:
-    """Parts that every role needs, and that do not answer."""
-    found = []
-    try:
-        await store.check()
-    except ChartbridgeError:
-        found.append("store")
-    try:
-        await ledger.entries(0, 1)
-    except LedgerError:
-        found.append("log")
-    try:
-        await keyring.open()
-    except (ChartbridgeError, LedgerError):
-        found.append("vault")
+    """Parts that every role needs and that do not answer in time, be they away or hanging."""
+    asked = {"store": store.check(), "log": ledger.entries(0, 1), "vault": keyring.open()}
+    answers = await asyncio.gather(*map(_is_well, asked.values()))
+    found = [name for name, is_well in zip(asked, answers, strict=True) if not is_well]
     if not _has_space(folder):
         found.append("disk")
     return found
+
+
+async def _is_well(asked: Awaitable[object]) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await asked
+    except (ChartbridgeError, LedgerError, TimeoutError):
+        return False
+    return True
 
 
 def ready(found: list[str]) -> tuple[int, bytes]:

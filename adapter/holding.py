@@ -67,7 +67,7 @@ class Holding:
             now = self._now_ms()
             try:
                 await self._store.write(
-                    lambda conn: leases.beat(conn, self._org, self._worker, now, self._lease_ms)  # noqa: B023
+                    lambda conn: leases.beat(conn, self._org, self._worker, now, self._lease_ms)  # noqa: B023 - runs before the next turn
                 )
             except ChartbridgeError as error:
                 log.warning("lanes.not_renewed", code=error.code)

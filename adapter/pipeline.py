@@ -399,7 +399,7 @@ class Pipeline:
             try:
                 while await self._parts.delivery.deliver():
                     crash_point("deliver.done")
-            except Unavailable as exc:  # what is owed stays owed; care goes on
+            except (Unavailable, Conflict) as exc:  # what is owed stays owed; care goes on
                 log.error("delivery.unavailable", code=exc.code)
                 await asyncio.sleep(RETRY_S)
             await _wait(self._owed, POLL_S)

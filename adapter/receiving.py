@@ -23,7 +23,7 @@ import structlog
 from sqlalchemy import Connection
 
 from adapter import journals
-from adapter.errors import ChartbridgeError, ConfigurationError, Unavailable
+from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, Unavailable
 from adapter.inbound.ack import DOCUMENT_BYTES, Rules
 from adapter.inbound.documents import Read, ReadDocument
 from adapter.inbound.feed import Feed, load_feeds
@@ -167,7 +167,7 @@ class Receipt:
                 wishes = await self.site.store.read(lambda conn: table.wishes(conn, self.site.org))
                 if any(at != self._wishes.get(name, 0) for name, at in wishes.items()):
                     await self._grant(await self.site.store.read(lambda conn: table.every(conn, self.site.org)))
-            except Unavailable as exc:
+            except (Unavailable, Conflict) as exc:
                 log.error("feeds.unavailable", code=exc.code)
 
     async def _grant(self, known: Mapping[str, table.FeedRun]) -> None:

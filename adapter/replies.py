@@ -27,7 +27,7 @@ import structlog
 from sqlalchemy import Connection
 
 from adapter.crash import crash_point
-from adapter.errors import ConfigurationError, IntegrityFault, NotFound, Unavailable
+from adapter.errors import ConfigurationError, Conflict, IntegrityFault, NotFound, Unavailable
 from adapter.inbound.ack import TAKEN, is_due, render
 from adapter.inbound.intake import Intake, Outcome
 from adapter.inbound.journal import JournalReader
@@ -130,7 +130,7 @@ class Replies:
                 self._woken.clear()
                 try:
                     await self._round()
-                except Unavailable as exc:
+                except (Unavailable, Conflict) as exc:
                     log.error("replies.unavailable", code=exc.code)
                 await _either(self._woken, POLL_S)
             raise self._fault

@@ -29,6 +29,7 @@ from adapter.settings import load
 from adapter.site import Site, open_site
 from adapter.store import replies as outcomes
 from adapter.store.leases import ANSWERS
+from adapter.telling import tell_now, tell_refusals
 from ledger.errors import IntegrityError, LedgerError
 
 log = structlog.get_logger()
@@ -128,6 +129,8 @@ async def _worker(up: _Starting) -> None:
     pipeline = await pipeline_of(up.parts, receipt, up.failed)
     services.delivery.heard_by(pipeline.owed)
     up.background(Notifier(services).run(), "notices")
+    up.background(tell_refusals(services), "refusals")  # of subscribers, who are decided here
+    up.stores.push_async_callback(tell_now, services)
     up.background(receipt.watch(), "feeds")
 
     async def idle() -> list[str]:

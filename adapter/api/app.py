@@ -21,15 +21,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapter.access.refusals import WINDOW_S
 from adapter.api import outcome
 from adapter.api.call import Answer, presented_answer, refusal, request_id, respond
 from adapter.api.options import Browsers, allow, header_of
 from adapter.api.presentation import asked_of_framework
 from adapter.api.routes import is_public, methods, routes
-from adapter.errors import ChartbridgeError
 from adapter.services import Entropy, Services
-from ledger.errors import LedgerError
+from adapter.telling import tell_now, tell_refusals
 
 log = structlog.get_logger()
 
@@ -100,26 +98,12 @@ def _request_id(scope: Scope, entropy: Entropy) -> str:
 def _lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        timer = asyncio.create_task(_tell_refusals(services))
+        timer = asyncio.create_task(tell_refusals(services))
         services.exports.wake()  # what the last process did not finish
         yield
         timer.cancel()
         await services.exports.close()
         await asyncio.wait({timer})
-        await _tell_once(services)
+        await tell_now(services)
 
     return lifespan
-
-
-async def _tell_refusals(services: Services) -> None:
-    while True:
-        await asyncio.sleep(WINDOW_S)
-        await _tell_once(services)
-
-
-async def _tell_once(services: Services) -> None:
-    """A log that cannot append now is tried again in a minute: the gate keeps what was not told."""
-    try:
-        await services.gate.flush_refusals(services.ledger.now())
-    except (ChartbridgeError, LedgerError) as error:
-        log.warning("refusals_not_told", kind=type(error).__name__)

@@ -96,7 +96,7 @@ def _serving(binaries: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     options = [part for option in (*SETTINGS, f"unix_socket_directories={folder}") for part in ("-c", option)]
     command = _texts([*_as_runner(), binaries / "postgres", "-D", folder / "data", *options])
     with (folder / "server.log").open("ab") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)  # noqa: S603
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)  # noqa: S603 - the binary that was found
     try:
         until = time.monotonic() + START_S
         while _run([binaries / "pg_isready", "-q", "-h", folder]).returncode:
@@ -116,7 +116,7 @@ def _version(binaries: Path) -> str:
 
 def _run(command: Sequence[object]) -> subprocess.CompletedProcess[str]:
     done = [*_as_runner(), *command]
-    return subprocess.run(_texts(done), cwd="/", capture_output=True, text=True, check=False)  # noqa: S603
+    return subprocess.run(_texts(done), cwd="/", capture_output=True, text=True, check=False)  # noqa: S603 - as above
 
 
 def _runner() -> str | None:

@@ -78,7 +78,7 @@ def _started(site: Path, seconds: float) -> Iterator[list[subprocess.Popen[str]]
     """All of them, ready. Raises Unavailable."""
     command = [sys.executable, "-m", __name__, str(site), str(seconds)]
     pipe = subprocess.PIPE
-    processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(PROCESSES)]  # noqa: S603
+    processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(PROCESSES)]  # noqa: S603 - our own
     try:
         if not all(process.stdout and process.stdout.readline() for process in processes):
             raise Unavailable("a process to be measured did not start")

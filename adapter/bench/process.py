@@ -66,7 +66,7 @@ def _read(pid: int, name: str) -> str:
 def running(module: str, *arguments: str) -> Iterator[Measured]:
     """`python -m module arguments…` while the context is open. Raises Unavailable when it does not get ready."""
     command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
     try:
         if process.stdout is None:
             raise RuntimeError("a process without a standard output")

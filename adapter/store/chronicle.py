@@ -21,7 +21,7 @@ NEWEST: Place = (2**62, 0, 0)  # behind it stands every version
 _VERSIONS = f"""
     SELECT {COLUMNS} FROM version v CROSS JOIN resource r
     WHERE r.rid = v.rid AND (v.txn, v.rid, v.ver) < (?, ?, ?) AND v.txn >= ? AND v.at >= ?
-"""  # noqa: S608
+"""  # noqa: S608 - columns of ours
 _ORDER = "ORDER BY v.txn DESC, v.rid DESC, v.ver DESC LIMIT ?"
 
 
