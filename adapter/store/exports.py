@@ -3,7 +3,8 @@
 - the job (`kind` export): what was asked for and how far it is, sealed under the organisation's shared key
 - a segment (`kind` export-segment): one owner's part, sealed under her key: which resources, and the epoch at which she
   permitted it. The resources stay where they are sealed already; a file is read from their versions as of the job's
-  transaction. Without her key nothing of a segment opens.
+  transaction. Without her key nothing of a segment opens. Where she is one patient who was never merged, her epoch
+  stands beside it too (`stamp`, one more than it; else 0), as it does in `owner`: whether it moved is seen unopened
 
 A job's id is 16 random bytes; a segment's is the job's and its number, so that a job's segments are one range. `stamp`
 is the fence: who goes on with a job raises it, and whoever held it before writes no more.
@@ -11,14 +12,14 @@ Source: fhir chapter §5 (table job), §10 (bulk).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
 from adapter.seal import envelope
 from adapter.seal.envelope import BodyKeys
-from adapter.seal.keyring import OrganisationKeys
+from adapter.seal.keyring import SHARED, OrganisationKeys
 from adapter.store import owners, resources
 from adapter.store.engine import Hot
 from adapter.store.resources import Sealed
@@ -27,7 +28,9 @@ EXPORT, SEGMENT = "export", "export-segment"
 RUNNING, DONE, FAILED = "running", "done", "failed"
 FILE_RESOURCES = 5_000  # in one file of the output; one owner's part is never cut
 NUMBER_BYTES = 4
+LARGEST = 2**31 - 1  # that the column `stamp` holds
 
+Epochs = tuple[tuple[int, int], ...]
 Level = Literal["patient", "group", "system"]
 
 
@@ -86,8 +89,17 @@ class Job(msgspec.Struct):
 class Segment(msgspec.Struct, frozen=True):
     """One owner's part: the epochs of every patient behind it, and the rows by type."""
 
-    epochs: tuple[tuple[int, int], ...]
+    epochs: Epochs
     rids: dict[str, tuple[int, ...]]
+
+
+class Part(NamedTuple):
+    """A segment's row. `noted`: the epochs, where they stand beside it; `payload`: where it was asked for."""
+
+    owner: int
+    id: bytes
+    noted: Epochs | None
+    payload: bytes | None
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -195,30 +207,47 @@ def add_segment(
     """Keep one owner's part, under her key."""
     segment_id = job_id + number.to_bytes(NUMBER_BYTES, "big")
     payload = envelope.seal_record(keys, org, SEGMENT, segment_id, msgspec.msgpack.encode(segment), nonce)
-    sql = "INSERT INTO job(id, org, owner, kind, state, stamp, at, payload) VALUES (?, ?, ?, ?, ?, 0, ?, ?)"
-    Hot(conn).run(sql, (segment_id, org, owner, SEGMENT, DONE, at, payload))
+    sql = "INSERT INTO job(id, org, owner, kind, state, stamp, at, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    Hot(conn).run(sql, (segment_id, org, owner, SEGMENT, DONE, _noted(owner, segment.epochs), at, payload))
 
 
-def segments(conn: Connection, org: str, job_id: bytes, file: File) -> list[tuple[int, bytes, bytes]]:
-    """Owner, id and sealed part of each that a file is made of; of those who were erased since: none."""
-    low, high = _range(job_id, file.first, file.last)
-    sql = "SELECT owner, id, payload FROM job WHERE org = ? AND kind = ? AND id >= ? AND id <= ? ORDER BY id"
-    found = [(int(row[0]), bytes(row[1]), bytes(row[2])) for row in Hot(conn).all(sql, (org, SEGMENT, low, high))]
-    return [one for one in found if not any(facts.erased for facts in owners.patients(conn, org, one[0]))]
+def segments(conn: Connection, org: str, job_id: bytes, numbers: range, *, sealed: bool = True) -> list[Part]:
+    """These segments, without those of who was erased since. Not `sealed`: only what has no epoch beside it is read.
+
+    Who stands behind each is asked for at once, and told again by `stands`: for a snapshot that keeps it.
+    """
+    low, high = _range(job_id, numbers[0], numbers[-1])
+    payload = "payload" if sealed else "CASE stamp WHEN 0 THEN payload END"
+    sql = f"SELECT owner, id, stamp, {payload} FROM job WHERE org = ? AND kind = ? AND id >= ? AND id <= ? ORDER BY id"  # noqa: S608 - our own
+    found = [_part(*row) for row in Hot(conn).all(sql, (org, SEGMENT, low, high))]
+    owners.look_ahead(conn, org, (one.owner for one in found))
+    return [one for one in found if not any(facts.erased for facts in owners.patients(conn, org, one.owner))]
 
 
-def whole(job: Job) -> File:
-    """All segments of a job, of every type, as if they were one file."""
-    return File("", 0, max(0, job.segments - 1), 0)
+def _part(owner: int, segment_id: bytes, stamp: int, payload: bytes | None) -> Part:
+    noted = ((owner, stamp - 1),) if stamp else None
+    return Part(int(owner), bytes(segment_id), noted, None if payload is None else bytes(payload))
+
+
+def _noted(owner: int, found: Epochs) -> int:
+    """An epoch as it stands beside its segment: of one patient who was never merged, else 0."""
+    (first, epoch), *others = found or ((SHARED, 0),)
+    return epoch + 1 if not others and first == owner != SHARED and epoch < LARGEST else 0
 
 
 def opened(keys: BodyKeys, org: str, segment_id: bytes, payload: bytes) -> Segment:
     return _SEGMENT.decode(envelope.unseal_record(keys, org, SEGMENT, segment_id, payload))
 
 
-def epochs(conn: Connection, org: str, owner: int) -> tuple[tuple[int, int], ...]:
+def epochs(conn: Connection, org: str, owner: int) -> Epochs:
     """The epoch of every patient behind an owner: when one has moved, what she permitted is over."""
     return tuple((facts.owner, facts.epoch) for facts in owners.patients(conn, org, owner))
+
+
+def stands(conn: Connection, org: str, owner: int, then: Epochs) -> bool:
+    """Whether what she permitted at these epochs is not over, and nobody behind it was erased."""
+    behind = owners.patients(conn, org, owner)
+    return not any(facts.erased for facts in behind) and epochs(conn, org, owner) == then
 
 
 def versions(conn: Connection, org: OrganisationKeys, rids: Sequence[int], job: Job) -> Iterable[Sealed]:

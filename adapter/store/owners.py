@@ -39,6 +39,16 @@ def alone(owner: int, epoch: int, erased_at: int | None) -> tuple[OwnerFacts, ..
     return (OwnerFacts(owner, PATIENT, epoch, erased_at is not None),)
 
 
+def look_ahead(conn: Connection, org: str, found: Iterable[int]) -> None:
+    """Ask at once what `patients` will be asked of these, as far as each is one patient who was never merged; for the
+    snapshot that keeps it."""
+    if (kept := ahead.of(conn)) is None:
+        raise RuntimeError("nothing keeps what this snapshot tells")
+    sql = f"SELECT o.owner, o.epoch, o.erased_at FROM owner o WHERE o.org = ? AND {ALONE} AND o.owner IN (…)"  # noqa: S608 - our own
+    for owner, epoch, erased_at in Hot(conn).each_in(sql, sorted(set(found) - kept.facts.keys()), (org,)):
+        kept.facts[owner] = alone(owner, epoch, erased_at)
+
+
 def patients(conn: Connection, org: str, owner: int) -> tuple[OwnerFacts, ...]:
     """Every patient whose consent a resource of this owner needs, each survivor before those merged into it."""
     if owner == SHARED:

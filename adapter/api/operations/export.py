@@ -14,9 +14,11 @@ A job is its client's alone: to another it does not exist.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
@@ -31,9 +33,9 @@ from adapter.errors import BadRequest, ChartbridgeError, Gone, IssueItem, NotFou
 from adapter.exporting import LIFE, who_of
 from adapter.seal.envelope import NONCE_BYTES
 from adapter.seal.keyring import SHARED, NeedKeys
-from adapter.store import exports, owners, resources
+from adapter.store import ahead, exports, owners, resources
 from adapter.store.engine import Hot
-from adapter.store.exports import DONE, FAILED, File, Job, Kept, Level, Segment
+from adapter.store.exports import DONE, FAILED, Epochs, File, Job, Kept, Level, Part, Segment
 from ledger.event import timestamp
 from mappings.fhir.codec import Json, decode
 from mappings.fhir.schema import schema
@@ -46,6 +48,7 @@ ID_BYTES = 16
 MOST = 4  # jobs of one client that are being made at once
 LOOK_AGAIN_S = 1
 LEFT_OUT = "left-out"
+BATCH = 1_000  # segments looked at in one snapshot, and owners whose keys that takes: far fewer than the keyring holds
 _TEXT = "somebody's part is in no file: what she permits changed, or she was erased, since the export was asked for"
 _SAID = outcome((IssueItem("incomplete", "", _TEXT, "warning"),), code="export-left-out")
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -221,37 +224,79 @@ async def job_file(call: Call) -> Answer:
     if kept.state != DONE or not _NUMBER.fullmatch(text) or int(text) >= len(kept.job.files):
         raise NotFound("there is no such file")
     file = kept.job.files[int(text)]
+    shares = await _shares(call, kept, file)
     try:
         released = await call.services.gate.disclose(
-            _ask(call, file.type, f"job/{kept.id.hex()}/{text}"), lambda conn: _find(conn, call, kept, file)
+            _ask(call, file.type, f"job/{kept.id.hex()}/{text}"), lambda conn: _find(conn, call, kept, shares)
         )
     except NotFound:  # all of its patients have left: that is told like a file of one patient less
         return Answer(200, media_type=NDJSON)
     return Answer(200, b"".join(item.body + b"\n" for item in released.items), media_type=NDJSON, released=released)
 
 
-def _find(conn: Connection, call: Call, kept: Kept, file: File) -> Found:
-    """The versions in a file's segments, of those whose epoch has not moved."""
-    rids = [rid for segment in _standing(conn, call, kept, file) for rid in segment.rids.get(file.type, ())]
-    return Found(tuple(exports.versions(conn, call.services.keyring.organisation(), rids, kept.job)))
+class _Share(NamedTuple):
+    """One owner's share of a file."""
+
+    owner: int
+    epochs: Epochs
+    rids: tuple[int, ...]
 
 
-def _standing(conn: Connection, call: Call, kept: Kept, file: File) -> list[Segment]:
-    """A file's segments, of those whose epoch has not moved. Raises NeedKeys for all at once."""
+def _find(conn: Connection, call: Call, kept: Kept, shares: Sequence[_Share]) -> Found:
+    """The versions in a file, of those whose epoch has not moved. In the gate's snapshot, whatever was seen before."""
     keyring = call.services.keyring
-    sealed = exports.segments(conn, keyring.org, kept.id, file)
-    if missing := keyring.missing({owner for owner, _, _ in sealed}):
-        raise NeedKeys(missing)
-    opened = [
-        (owner, exports.opened(keyring.owner(owner), keyring.org, name, payload)) for owner, name, payload in sealed
-    ]
-    return [segment for owner, segment in opened if segment.epochs == exports.epochs(conn, keyring.org, owner)]
+    with ahead.keeping(conn):
+        owners.look_ahead(conn, keyring.org, (one.owner for one in shares))
+        rids = [rid for one in shares if exports.stands(conn, keyring.org, one.owner, one.epochs) for rid in one.rids]
+        return Found(tuple(exports.versions(conn, keyring.organisation(), rids, kept.job)))
+
+
+async def _shares(call: Call, kept: Kept, file: File) -> list[_Share]:
+    """What a file's segments hold of its type. A rare type has a few resources in very many segments."""
+    services = call.services
+
+    def work(conn: Connection, numbers: range) -> list[_Share]:
+        with ahead.keeping(conn):
+            found = exports.segments(conn, services.keyring.org, kept.id, numbers)
+        every = [(owner, segment.epochs, segment.rids.get(file.type, ())) for owner, segment in _opened(call, found)]
+        return [_Share(*one) for one in every if one[2]]
+
+    shares: list[_Share] = []
+    for numbers in _batches(range(file.first, file.last + 1)):
+        shares += await services.keyring.retrying(services.store.read, partial(work, numbers=numbers))
+    return shares
 
 
 async def _leaves_out(call: Call, kept: Kept) -> bool:
-    """Whether a part that was made is in no file by now."""
+    """Whether a part that was made is in no file by now: looked for until one is found."""
+    services, org = call.services, call.services.keyring.org
 
-    def work(conn: Connection) -> bool:
-        return len(_standing(conn, call, kept, exports.whole(kept.job))) < kept.job.segments
+    def work(conn: Connection, numbers: range) -> bool:
+        with ahead.keeping(conn):
+            found = exports.segments(conn, org, kept.id, numbers, sealed=False)
+            noted = [(one.owner, one.noted) for one in found if one.noted is not None]
+            if len(found) < len(numbers) or not all(exports.stands(conn, org, *one) for one in noted):
+                return True
+            rest = _opened(call, [one for one in found if one.noted is None])
+            return not all(exports.stands(conn, org, owner, segment.epochs) for owner, segment in rest)
 
-    return await call.services.keyring.retrying(call.services.store.read, work)
+    for numbers in _batches(range(kept.job.segments)):
+        if await services.keyring.retrying(services.store.read, partial(work, numbers=numbers)):
+            return True
+    return False
+
+
+def _batches(numbers: range) -> Iterator[range]:
+    return (numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH))
+
+
+def _opened(call: Call, found: Sequence[Part]) -> list[tuple[int, Segment]]:
+    """Segments with their owners. Raises NeedKeys for all at once."""
+    keyring = call.services.keyring
+    if missing := keyring.missing({one.owner for one in found}):
+        raise NeedKeys(missing)
+    return [
+        (one.owner, exports.opened(keyring.owner(one.owner), keyring.org, one.id, one.payload))
+        for one in found
+        if one.payload is not None
+    ]

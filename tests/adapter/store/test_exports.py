@@ -5,8 +5,9 @@ from sqlalchemy import Connection
 
 from adapter.errors import IntegrityFault
 from adapter.seal.keyring import SHARED
-from adapter.store import exports
-from adapter.store.exports import DONE, RUNNING, File, Job, Segment, Who
+from adapter.store import ahead, exports, owners
+from adapter.store.engine import Hot
+from adapter.store.exports import DONE, RUNNING, File, Job, Part, Segment, Who
 from tests.adapter.store.conftest import ORG, Site, observation, patient, put
 
 WHO = Who("ward", "urn:oid:2.999.2", "house", True, ("clinician",), "system/*.r", ("TREAT",), "10.0.0.1", "jti")
@@ -27,6 +28,11 @@ async def begun(site: Site, job: Job | None = None, job_id: bytes = ID) -> None:
 async def kept(site: Site, job_id: bytes = ID) -> exports.Kept | None:
     keys = site.keyring.owner(SHARED)
     return await site.read(lambda conn: exports.find(conn, keys, ORG, job_id))
+
+
+def parts(conn: Connection, job_id: bytes, numbers: range, *, sealed: bool = True) -> list[Part]:
+    with ahead.keeping(conn):
+        return exports.segments(conn, ORG, job_id, numbers, sealed=sealed)
 
 
 async def test_a_job_is_kept_sealed_and_found_again(site: Site) -> None:
@@ -63,13 +69,37 @@ async def test_a_segment_opens_with_its_owners_key_in_its_place_only(site: Site)
     segment = Segment(((ana, 0),), {"Patient": (1,)})
     keys = site.keyring.owner(ana)
     await site.write(lambda conn: exports.add_segment(conn, keys, ORG, ID, 0, ana, segment, 1, NONCE))
-    ((owner, place, payload),) = await site.read(lambda conn: exports.segments(conn, ORG, ID, File("Patient", 0, 9, 1)))
-    assert owner == ana
+    ((owner, place, noted, payload),) = await site.read(lambda conn: parts(conn, ID, range(10)))
+    assert (owner, noted) == (ana, segment.epochs)
+    assert payload is not None
     assert exports.opened(keys, ORG, place, payload) == segment
     with pytest.raises(IntegrityFault):
         exports.opened(site.keyring.owner(ben), ORG, place, payload)
     with pytest.raises(IntegrityFault):
         exports.opened(keys, ORG, place[:-1] + b"\1", payload)
+
+
+async def test_what_has_its_epoch_beside_it_stands_or_not_unopened(site: Site) -> None:
+    """Of several patients, or of nobody, the epochs are sealed alone; a merge moves what stood beside the segment."""
+    written = await site.commit(put(patient("ana")), put(patient("ben")))
+    ana, ben = (change.owner for change in written.results if change)
+    every = ((ana, ((ana, 0),)), (ana, ((ana, 0), (ben, 0))), (ana, ((ben, 0),)), (SHARED, ()))
+
+    def add(conn: Connection) -> None:
+        for number, (owner, epochs) in enumerate(every):
+            keys = site.keyring.owner(owner)
+            exports.add_segment(conn, keys, ORG, ID, number, owner, Segment(epochs, {}), 1, NONCE)
+
+    def stands(conn: Connection) -> bool:
+        return exports.stands(conn, ORG, ana, ((ana, 0),))
+
+    await site.write(add)
+    found = await site.read(lambda conn: parts(conn, ID, range(9), sealed=False))
+    assert [one.noted for one in found] == [((ana, 0),), None, None, None]
+    assert [one.payload is None for one in found] == [True, False, False, False]
+    assert await site.read(stands)
+    await site.write(lambda conn: owners.merge(Hot(conn), ben, ana))
+    assert not await site.read(stands)
 
 
 async def test_segments_are_read_by_their_job_and_range_and_go_with_it(site: Site) -> None:
@@ -85,8 +115,8 @@ async def test_segments_are_read_by_their_job_and_range_and_go_with_it(site: Sit
                 exports.add_segment(conn, keys, ORG, job_id, number, ana, Segment((), {}), 1, NONCE)
 
     async def numbers(job_id: bytes, first: int, last: int) -> list[int]:
-        found = await site.read(lambda conn: exports.segments(conn, ORG, job_id, File("Patient", first, last, 1)))
-        return [int.from_bytes(place[16:], "big") for _, place, _ in found]
+        found = await site.read(lambda conn: parts(conn, job_id, range(first, last + 1)))
+        return [int.from_bytes(one.id[16:], "big") for one in found]
 
     await site.write(add)
     assert await numbers(ID, 1, 2) == [1, 2]

@@ -14,7 +14,8 @@ import pytest
 
 from adapter.errors import Unavailable
 from adapter.exporting import Exports
-from adapter.store import exports
+from adapter.seal.keyring import SHARED
+from adapter.store import exports, owners
 from adapter.store.engine import Hot
 from adapter.store.unit import Delete
 from mappings.fhir.codec import decode
@@ -372,6 +373,49 @@ async def test_files_are_cut_and_together_hold_all(node: Node, monkeypatch: pyte
             "Patient": [f"p{n}" for n in numbers],
             "Observation": [f"o{n}" for n in numbers],
         }
+
+
+async def test_an_export_of_more_owners_than_the_keyring_holds_is_served(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty patients, keys of eight in memory; a rare type lies in three segments of twenty."""
+    for name, most in (("exporting.BATCH", 4), ("api.operations.export.BATCH", 4), ("store.exports.FILE_RESOURCES", 4)):
+        monkeypatch.setattr(f"adapter.{name}", most)
+    numbers, rare = range(20), (0, 9, 19)
+    await node.put(*(patient(f"p{n}") for n in numbers), *(observation(f"o{n}", of=f"p{n}") for n in rare))
+    ring = node.services.keyring
+    for owner in [owner for owner in ring._owners if owner != SHARED]:
+        ring.forget(owner)
+    monkeypatch.setattr(ring, "_size", 8)
+    async with node.client() as ward:
+        job = await begin(ward)
+        found = await manifest(ward, job)
+        assert found["error"] == []
+        everything = {"Patient": sorted(f"p{n}" for n in numbers), "Observation": sorted(f"o{n}" for n in rare)}
+        assert await fetch(ward, found) == everything
+        await node.services.store.write(lambda conn: Hot(conn).run("UPDATE job SET stamp = 0 WHERE owner IS NOT NULL"))
+        assert (await manifest(ward, job))["error"] == [], "of a version that put no epoch beside a segment"
+        last = await node.services.store.read(
+            lambda conn: Hot(conn).one("SELECT owner FROM job WHERE owner IS NOT NULL ORDER BY id DESC LIMIT 1")
+        )
+        assert last is not None
+        await node.services.store.write(lambda conn: owners.raise_epoch(Hot(conn), last[0]))
+        assert await left_out(ward, await manifest(ward, job)) == ["export-left-out"]
+        assert len((await fetch(ward, found))["Patient"]) == 19
+    assert len(ring._owners) <= 8
+
+
+async def test_a_manifest_opens_no_segment_of_one_patient(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(node)
+    async with node.client() as ward:
+        job = await begin(ward)
+        await manifest(ward, job)
+
+        def opened(*asked: object) -> None:
+            raise AssertionError("it is opened")
+
+        monkeypatch.setattr(exports, "opened", opened)
+        assert (await manifest(ward, job))["error"] == []
 
 
 async def test_nothing_of_an_export_lies_in_clear(node: Node) -> None:
