@@ -3,13 +3,15 @@
 One task of the process works on one job at a time, a batch of owners in one transaction, and notes with it how far it
 is: after a restart it goes on there. The gate decides each owner for the client that asked; nothing is opened, nothing
 leaves, so no event is due yet: files pass the gate when they are fetched. A log or store that cannot be used now leaves
-the job as it is, and the next look at it wakes the task again.
+the job as it is, and the next look at it wakes the task again. Of several processes one works on a job: another takes
+it over when its place has not moved for a while.
 
 Finished jobs are kept for a day. Source: fhir chapter §10 (bulk); FHIR Bulk Data Access IG 2.0 (export).
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -25,13 +27,14 @@ from adapter.errors import OURS, ChartbridgeError, Unavailable, whereabouts
 from adapter.seal.envelope import NONCE_BYTES
 from adapter.seal.keyring import SHARED, Keyring
 from adapter.store import exports
-from adapter.store.engine import DataStore
-from adapter.store.exports import DONE, FAILED, RUNNING, Job, Segment, Who
+from adapter.store.engine import DataStore, Hot
+from adapter.store.exports import DONE, FAILED, RUNNING, Job, Kept, Segment, Who
 
 log = structlog.get_logger()
 
 LIFE = timedelta(days=1)
 BATCH = 50  # owners in one transaction
+STILL_S = 5.0  # a job of another process that has not moved for so long is taken over
 
 
 class Exports:
@@ -48,11 +51,13 @@ class Exports:
         self._store, self._keyring, self._gate, self._clock, self._entropy = store, keyring, gate, clock, entropy
         self._org = keyring.org
         self._task: asyncio.Task[None] | None = None
-        self._again = False
+        self._awake = asyncio.Event()
+        self._mine: dict[bytes, int] = {}  # the stamps of jobs that this process had last
+        self._seen: dict[bytes, tuple[tuple[int, int], float]] = {}  # another's: its stamp and place, and since when
 
     def wake(self) -> None:
         """There may be something to do."""
-        self._again = True
+        self._awake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
@@ -64,11 +69,16 @@ class Exports:
 
     async def _work(self) -> None:
         try:
-            while self._again:
-                self._again = False
+            while self._awake.is_set():
+                self._awake.clear()
                 await self._clear()
-                for job_id in await self._store.read(lambda conn: exports.running(conn, self._org)):
-                    await self._run(job_id)
+                running = await self._store.read(lambda conn: exports.running(conn, self._org))
+                self._mine = {job_id: self._mine[job_id] for job_id in running if job_id in self._mine}
+                self._seen = {job_id: self._seen[job_id] for job_id in running if job_id in self._seen}
+                if any([await self._left_to_another(job_id) for job_id in running]):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._awake.wait(), STILL_S)
+                    self._awake.set()
         except ChartbridgeError as error:
             log.warning("export.waits", kind=type(error).__name__)
 
@@ -79,11 +89,36 @@ class Exports:
         for job_id in old:
             await self._store.write(partial(exports.drop, org=self._org, job_id=job_id))
 
-    async def _run(self, job_id: bytes) -> None:
-        """One job to its end, unless it is cancelled or taken over."""
-        stamp = await self._store.write(lambda conn: exports.claim(conn, self._org, job_id))
+    async def _left_to_another(self, job_id: bytes) -> bool:
+        """Whether another process is at it; else it is worked on here."""
+        keys = self._keyring.owner(SHARED)
+        kept, several = await self._store.read(
+            lambda conn: (exports.find(conn, keys, self._org, job_id), Hot(conn).several)
+        )
+        if kept is None or kept.state != RUNNING:
+            return False
+        if several and not self._is_free(kept):
+            return True
+        stamp = await self._store.write(lambda conn: exports.claim(conn, self._org, job_id, kept.stamp))
         if stamp is None:
-            return
+            return True
+        self._mine[job_id] = stamp
+        await self._run(job_id, stamp)
+        return False
+
+    def _is_free(self, kept: Kept) -> bool:
+        """Nobody had it yet, or this process had it last, or it has not moved for a while."""
+        if kept.stamp in (0, self._mine.get(kept.id)):
+            return True
+        now, place = asyncio.get_running_loop().time(), (kept.stamp, kept.job.done)
+        seen, since = self._seen.get(kept.id, (None, now))
+        if seen != place:
+            self._seen[kept.id] = place, now
+            return False
+        return now - since >= STILL_S
+
+    async def _run(self, job_id: bytes, stamp: int) -> None:
+        """One job to its end, unless it is cancelled or taken over."""
         try:
             while await self._step(job_id, stamp):
                 pass

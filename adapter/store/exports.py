@@ -137,10 +137,11 @@ def running(conn: Connection, org: str) -> list[bytes]:
     return [row[0] for row in Hot(conn).all(sql, (org, EXPORT, RUNNING))]
 
 
-def claim(conn: Connection, org: str, job_id: bytes) -> int | None:
-    """Go on with a job: from now on nobody else does. Its stamp; None where it is finished or gone."""
-    sql = "UPDATE job SET stamp = stamp + 1 WHERE id = ? AND org = ? AND kind = ? AND state = ? RETURNING stamp"
-    row = Hot(conn).one(sql, (job_id, org, EXPORT, RUNNING))
+def claim(conn: Connection, org: str, job_id: bytes, stamp: int) -> int | None:
+    """Go on with a job that was seen at this stamp: from now on nobody else does. Its stamp; None where it is finished
+    or gone, or another was quicker."""
+    sql = "UPDATE job SET stamp = stamp + 1 WHERE id = ? AND org = ? AND kind = ? AND stamp = ? AND state = ?"
+    row = Hot(conn).one(f"{sql} RETURNING stamp", (job_id, org, EXPORT, stamp, RUNNING))
     return None if row is None else int(row[0])
 
 

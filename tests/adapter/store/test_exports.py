@@ -49,8 +49,9 @@ async def test_a_job_is_kept_sealed_and_found_again(site: Site) -> None:
 async def test_who_was_overtaken_writes_no_more(site: Site) -> None:
     await begun(site)
     keys = site.keyring.owner(SHARED)
-    first = await site.write(lambda conn: exports.claim(conn, ORG, ID))
-    second = await site.write(lambda conn: exports.claim(conn, ORG, ID))
+    first = await site.write(lambda conn: exports.claim(conn, ORG, ID, 0))
+    assert await site.write(lambda conn: exports.claim(conn, ORG, ID, 0)) is None, "who saw it before is too late"
+    second = await site.write(lambda conn: exports.claim(conn, ORG, ID, 1))
 
     async def saved(stamp: int | None, state: str) -> bool:
         assert stamp is not None
@@ -59,7 +60,7 @@ async def test_who_was_overtaken_writes_no_more(site: Site) -> None:
     assert not await saved(first, DONE)
     assert await saved(second, DONE)
     assert not await saved(second, RUNNING), "what is done stays done"
-    assert await site.write(lambda conn: exports.claim(conn, ORG, ID)) is None
+    assert await site.write(lambda conn: exports.claim(conn, ORG, ID, 2)) is None
     assert await site.read(lambda conn: exports.running(conn, ORG)) == []
 
 

@@ -4,6 +4,7 @@ FHIR Bulk Data Access IG 2.0 (delete request); fhir chapter §10; operations cha
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from adapter.exporting import Exports
 from adapter.store.engine import Hot
 from mappings.fhir.codec import decode
 from tests.adapter.api.conftest import Node, observation, patient
-from tests.adapter.api.operations.test_export import begin, exported, fill
+from tests.adapter.api.operations.test_export import begin, exported, fetch, fill, manifest
 from tests.adapter.conftest import register
 from tests.faults.process import Place, serving
 from tests.simulators.ward import client
@@ -86,6 +87,59 @@ async def test_cancelled_between_any_two_of_its_steps_it_leaves_nothing(
 async def settled(exports: Exports) -> None:
     assert exports._task is not None
     await asyncio.wait({exports._task})
+
+
+def beside(node: Node) -> Exports:
+    """The exports of another process of the same site."""
+    services = node.services
+    return Exports(services.store, services.keyring, services.gate, services.ledger.now, os.urandom)
+
+
+async def stamps(node: Node) -> list[int]:
+    found = await node.services.store.read(lambda conn: Hot(conn).all("SELECT stamp FROM job WHERE kind = 'export'"))
+    return [row[0] for row in found]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("both", ["postgres"], indirect=True)
+@pytest.mark.usefixtures("both")
+async def test_a_job_that_runs_well_is_left_to_its_process(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(node)
+    held = Held(node.services.gate.permitting)
+    monkeypatch.setattr(node.services.gate, "permitting", held)
+    other = beside(node)
+    async with node.client() as ward:
+        job = await begin(ward)
+        await held.inside.wait()
+        for _ in range(5):
+            other.wake()
+            await asyncio.sleep(0.05)
+        assert await stamps(node) == [1]
+        held.go.set()
+        await manifest(ward, job)
+        assert await stamps(node) == [1]
+    await other.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("both", ["postgres"], indirect=True)
+@pytest.mark.usefixtures("both")
+async def test_a_job_whose_process_is_gone_is_taken_over(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapter.exporting.STILL_S", 0.1)
+    await fill(node)
+    held = Held(node.services.gate.permitting)
+    monkeypatch.setattr(node.services.gate, "permitting", held)
+    other = beside(node)
+    async with node.client() as ward:
+        job = await begin(ward)
+        await held.inside.wait()
+        await node.services.exports.close()
+        held.go.set()
+        other.wake()
+        async with asyncio.timeout(10):
+            await settled(other)
+        assert await stamps(node) == [2]
+        assert await fetch(ward, await manifest(ward, job)) == {"Patient": ["p1", "p2"], "Observation": ["o1", "o2"]}
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------
