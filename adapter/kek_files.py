@@ -5,12 +5,19 @@
     keys/kek-<id>     what wrapped before; backups of the vault may still need it
 
 `Keks` is what the keyring holds: it wraps with the newest and unwraps with whichever a row names. A key that it does
-not know is looked for in the folder again, for another process may have put it there. What a rotation does with the
-vault is `rotation.py`'s. Source: architecture §6 (KEK, versioned); ledger chapter §16.
+not know is looked for in the folder again, for another process may have put it there. Whoever looks rarely may miss the
+whole life of `kek.next`: then `keys/kek` says something else than before, and that wraps from there on.
+
+Who changes the files holds a lock on `keys/kek` and looks whether another process was quicker; on a file system without
+locks the lease of the rotation stands alone. What a rotation does with the vault is `rotation.py`'s.
+
+Source: architecture §6 (KEK, versioned); ledger chapter §16.
 """
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adapter.errors import ConfigurationError
@@ -23,8 +30,21 @@ Step = Callable[[str], None]
 
 def load_kek(path: Path) -> Wrapping:
     """The key of a file, or of the token that the file names. Raises ConfigurationError, Unavailable."""
-    text = read_private(path)
+    return _opened(read_private(path), path)
+
+
+def _opened(text: str, path: Path) -> Wrapping:
     return open_kek(text, path.parent) if text.startswith(SCHEME) else Kek.of(text, path.name)
+
+
+def _text(path: Path) -> str | None:
+    """What a key file says; None where there is none. Raises ConfigurationError."""
+    try:
+        return read_private(path)
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 class Keks:
@@ -34,6 +54,7 @@ class Keks:
         """Raises ConfigurationError, Unavailable."""
         self._path = path
         self._known: dict[str, Wrapping] = {}
+        self._said: dict[str, Wrapping] = {}  # by what a key file said, so that looking again asks no token
         self._newest = self._load(path)
         self.look()
 
@@ -41,6 +62,10 @@ class Keks:
     def coming(self) -> Path:
         """The file that stands while a rotation is under way."""
         return self._path.with_name(f"{self._path.name}.next")
+
+    @property
+    def _part(self) -> Path:
+        return self.coming.with_name(f".{self.coming.name}.part")
 
     @property
     def id(self) -> str:
@@ -51,14 +76,21 @@ class Keks:
         return self._newest
 
     def look(self) -> bool:
-        """Whether a rotation is under way; its key wraps from here on."""
-        try:
-            self._newest = self._load(self.coming)
-        except ConfigurationError:
-            if self.coming.exists():
-                raise
-            return False
-        return True
+        """Whether a rotation is under way; its key wraps from here on, without one that of the key file.
+
+        Raises ConfigurationError, Unavailable; the key from before wraps on then.
+        """
+        coming = self._seen(self.coming)  # first: where it took its place meanwhile, it is found there
+        self._newest = coming or self._seen(self._path) or self._newest
+        return coming is not None
+
+    def _seen(self, path: Path) -> Wrapping | None:
+        text = _text(path)
+        if text is None:
+            return None
+        if text not in self._said:
+            self._said[text] = self._learn(_opened(text, path))
+        return self._said[text]
 
     def stands(self) -> Wrapping:
         """The key of the key file itself, which a rotation replaces."""
@@ -72,13 +104,16 @@ class Keks:
         known = self._known.get(kek_id)
         if known is not None:
             return known
-        for path in (self._path, self.coming, self._before(kek_id)):
-            if path.exists() and (found := self._load(path)).id == kek_id:
+        for path in (self.coming, self._path, self._before(kek_id)):  # as a key moves: none is missed on its way
+            text = _text(path)
+            if text is not None and (found := self._learn(_opened(text, path))).id == kek_id:
                 return found
         return self._newest  # which says what is wrong
 
     def _load(self, path: Path) -> Wrapping:
-        kek = load_kek(path)
+        return self._learn(load_kek(path))
+
+    def _learn(self, kek: Wrapping) -> Wrapping:
         return self._known.setdefault(kek.id, kek)
 
     def _before(self, kek_id: str) -> Path:
@@ -89,30 +124,55 @@ class Keks:
 
         Raises ConfigurationError where the next key is the one that stands.
         """
-        if not self.coming.exists():
-            part = self.coming.with_name(f".{self.coming.name}.part")
-            part.unlink(missing_ok=True)
-            if uri:
-                write_private(part, f"{uri}\n".encode("ascii", "replace"))
-            else:
-                Kek.generate(part, entropy)
-            try:
-                if load_kek(part).id == self.stands().id:
-                    raise ConfigurationError("this is the key that wraps already", hint="name another")
-                part.rename(self.coming)
-            finally:
-                part.unlink(missing_ok=True)
-            sync_folder(self.coming.parent)
+        with self._held():
+            if not self.coming.exists():
+                self._put(uri, entropy)
         self.look()
         return self._newest
 
-    def finish(self, step: Step) -> None:
-        """Let the next key take the place of the one that stands, which is kept beside it. May be done twice."""
-        kept = self._before(self.stands().id)
+    def _put(self, uri: str, entropy: Entropy) -> None:
+        part = self._part
+        part.unlink(missing_ok=True)
+        if uri:
+            write_private(part, f"{uri}\n".encode("ascii", "replace"))
+        else:
+            Kek.generate(part, entropy)
         try:
-            kept.hardlink_to(self._path)
-        except FileExistsError:
-            pass
-        step("rotate.kept")
-        self.coming.replace(self._path)
-        sync_folder(self._path.parent)
+            if load_kek(part).id == self.stands().id:
+                raise ConfigurationError("this is the key that wraps already", hint="name another")
+            with suppress(FileExistsError):  # another process began: its key wraps already and stays
+                self.coming.hardlink_to(part)
+        finally:
+            part.unlink(missing_ok=True)
+        sync_folder(self.coming.parent)
+
+    def finish(self, old: str, step: Step) -> None:
+        """Let the next key take the place of `old`, which is kept beside it. Where that stands no longer it is done."""
+        with self._held():
+            if self.stands().id != old:
+                return
+            with suppress(FileExistsError):
+                self._before(old).hardlink_to(self._path)
+            step("rotate.kept")
+            with suppress(FileNotFoundError):  # a file system without locks: another process was quicker
+                self.coming.replace(self._path)
+            self._part.unlink(missing_ok=True)  # of who was killed when the rotation began
+            sync_folder(self._path.parent)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Alone with the key files, of all processes: the kernel gives the lock back, however one ends.
+
+        Raises ConfigurationError.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+        except OSError as exc:
+            text = f"key file {self._path.name} cannot be read: {exc.strerror}"
+            raise ConfigurationError(text, hint="restore the key file; without it nothing opens") from exc
+        try:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,10 +1,12 @@
 """What operators do with keys, recorded before it is done.
 
 `rotate` begins a rotation (`rotation.py`); a running node carries it out and the caller waits for it, without one the
-caller does it. One that is under way already is finished, and no other begun. Source: operations chapter §2 (`keys`).
+caller does it. Roles leave it to the anchor: where nothing becomes of it for a while, the caller says so. One that is
+under way already is finished, and no other begun. Source: operations chapter §2 (`keys`).
 """
 
 import asyncio
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from adapter.seal.pkcs11_kek import open_kek
 from adapter.site import Site, open_site
 
 WAIT_S = 0.2
+PATIENCE_S = 60.0  # without a key that was wrapped again
+AGAIN = "chartbridge keys rotate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +42,41 @@ async def rotate(folder: Path, uri: str, who: str) -> Outcome:
             await record(site, who, "keys.rotate", uri or "new key file")
         new = site.keks.begin(uri).id
         if is_served(folder):
-            await _carried_out(site, folder)
+            await _carried_out(site, folder, new)
             return Outcome(old, new, None)
         with ExitStack() as stack:
             stack.callback(alone(folder))
-            done = await Rotation(site.keks, site.vault, site.ledger, site.org).run()
+            done = await Rotation.of(site).run()
             await site.ledger.integrate()
     return Outcome(old, new, done.count if done else None)
 
 
-async def _carried_out(site: Site, folder: Path) -> None:
+async def _carried_out(site: Site, folder: Path, new: str) -> None:
+    """Wait for whoever serves the site. Raises Unavailable when nobody does, or nothing becomes of it."""
+    left, until = await _left(site, new), time.monotonic() + PATIENCE_S
     while site.keks.coming.exists():
         if not is_served(folder):
-            raise Unavailable("the node stopped before the rotation ended", hint="chartbridge keys rotate")
+            if not site.keks.coming.exists():  # it ended, then whoever carried it out
+                return
+            raise Unavailable("the node stopped before the rotation ended", hint=AGAIN)
+        if time.monotonic() >= until:
+            before, left, until = left, await _left(site, new), time.monotonic() + PATIENCE_S
+            if left >= before:
+                raise _stuck(site, left)
         await asyncio.sleep(WAIT_S)
+
+
+async def _left(site: Site, new: str) -> int:
+    """How many keys of the vault are under another key."""
+    return sum(count for kek, count in (await site.vault.wrapped_by(site.org)).items() if kek != new)
+
+
+def _stuck(site: Site, left: int) -> Unavailable:
+    text = f"{left} keys wait to be wrapped again, and nobody does it"
+    if not site.shared:
+        return Unavailable(text, hint=f"look for keys.rotation_waits on the node's log; then {AGAIN}")
+    return Unavailable(
+        text,
+        hint="the anchor does: chartbridge serve --role anchor on this very site folder, no copy of it; "
+        f"if it runs, look for keys.rotation_waits on its log; then {AGAIN}",
+    )

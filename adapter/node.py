@@ -102,7 +102,9 @@ async def running(folder: Path, *, endpoints: Endpoints | None = None, **flags: 
         stack.callback(failed.cancel)
         journal = await open_journal(stack, site, failed)
         duty = Duty(site, leases.ANSWERS)
-        stack.push_async_callback(duty.leave)
+        rotating = Duty(site, leases.ROTATION)
+        for task in (duty, rotating):
+            stack.push_async_callback(task.leave)
         receipt = Receipt(folder, site, journal, MLLP_PORTS if site.shared else ALL_PORTS, duty)
         services = await services_of(site, receipt.intakes)
         if endpoints is not None:
@@ -122,7 +124,7 @@ async def running(folder: Path, *, endpoints: Endpoints | None = None, **flags: 
             background(parts, failed, receipt.watch(), "feeds")
             if site.shared:
                 background(parts, failed, keep_folders(receipt, duty), "folders")
-            background(parts, failed, Rotation(site.keks, site.vault, site.ledger, site.org).watch(), "rotation")
+            background(parts, failed, Rotation.of(site, rotating).watch(), "rotation")
             yield Node(site, services, journal, pipeline, receipt, failed)
         await sign_last(site)
 

@@ -7,7 +7,9 @@
 
 Each opens the stores and checks them as a whole node does (`node.py`, which is all roles in one process), and ends the
 other way round. Where two of a kind must not do the same, a lease in the database decides: lanes, checkpoints, a
-subscription, answers at addresses, watched folders. Source: architecture §5; operations chapter §2, §5.
+subscription, answers at addresses, watched folders, a rotation of keys.
+
+Source: architecture §5; operations chapter §2, §5.
 """
 
 import asyncio
@@ -24,17 +26,17 @@ from adapter.errors import ChartbridgeError
 from adapter.lock import join
 from adapter.receiving import MLLP_PORTS, Receipt, background, listen, open_journal
 from adapter.roles import Role, check_shared
-from adapter.rotation import Rotation
+from adapter.rotation import KEYS_S, Rotation
 from adapter.settings import load
 from adapter.site import Site, open_site
 from adapter.store import replies as outcomes
-from adapter.store.leases import ANSWERS
+from adapter.store.leases import ANSWERS, ROTATION
 from adapter.telling import tell_now, tell_refusals
 from ledger.errors import IntegrityError, LedgerError
 
 log = structlog.get_logger()
 
-KEYS_S = 1.0  # how soon a process wraps with the key that a rotation has begun with
+FOLDERS_S = 1.0  # how soon another process watches folders
 
 Up = Callable[["_Starting"], Awaitable[None]]
 
@@ -85,7 +87,7 @@ async def running_role(folder: Path, role: Role, **flags: object) -> AsyncIterat
 
 
 async def _mllp(up: _Starting) -> None:
-    duty = await _duty(up)
+    duty = await _duty(up, ANSWERS)
     up.receipt = receipt = Receipt(
         up.site.folder, up.site, await open_journal(up.stores, up.site, up.failed), MLLP_PORTS, duty
     )
@@ -108,7 +110,7 @@ async def _api(up: _Starting) -> None:
 
     site = up.site
     up.receipt = receipt = Receipt(
-        site.folder, site, await open_journal(up.stores, site, up.failed), frozenset(), await _duty(up)
+        site.folder, site, await open_journal(up.stores, site, up.failed), frozenset(), await _duty(up, ANSWERS)
     )
     _answer(up, receipt)
     services = await services_of(site, receipt.intakes)
@@ -142,15 +144,15 @@ async def _worker(up: _Starting) -> None:
 async def _anchor(up: _Starting) -> None:
     site = up.site
     up.background(site.ledger.keep_integrated(report), "checkpoints")
-    up.background(Rotation(site.keks, site.vault, site.ledger, site.org).watch(), "rotation")
+    up.background(Rotation.of(site, await _duty(up, ROTATION)).watch(), "rotation")
     up.stores.push_async_callback(sign_last, site)
 
 
 _UP: dict[Role, Up] = {Role.MLLP: _mllp, Role.API: _api, Role.WORKER: _worker, Role.ANCHOR: _anchor}
 
 
-async def _duty(up: _Starting) -> Duty:
-    duty = Duty(up.site, ANSWERS)
+async def _duty(up: _Starting, task: int) -> Duty:
+    duty = Duty(up.site, task)
     up.stores.push_async_callback(duty.leave)
     return duty
 
@@ -168,7 +170,7 @@ async def keep_folders(receipt: Receipt, duty: Duty) -> None:
             await receipt.watch_folders(leading=await duty())
         except ChartbridgeError as error:
             log.error("folders.unavailable", code=error.code)
-        await asyncio.sleep(KEYS_S)
+        await asyncio.sleep(FOLDERS_S)
 
 
 async def _follow_keys(site: Site) -> None:

@@ -5,7 +5,7 @@ Beside the lanes of messages there are two kinds under schemes of their own:
 
 - *seats*: each worker that lives holds one. How many are taken says how many workers share the lanes, and a worker's
   place among them how many are its own: 64 over all of them, the rest to the first.
-- *tasks* that one process does for all, such as answering at addresses. Signing has a lease of the log's own.
+- *tasks* that one process does for all: answering at addresses, rotating keys. Signing has a lease of the log's own.
 
 A worker that has too many lanes gives the highest back; one that has too few takes what is free. A message that waits
 in two lanes belongs to whoever holds the lower one: who holds the other gives it to them when the message is the oldest
@@ -23,7 +23,7 @@ from adapter.store.engine import Hot
 from adapter.store.messages import LANES, SCHEME, Lease, claim, mark, release
 
 SEATS, TASKS = -1, -2  # schemes beside those of the lane function, which count from 1
-ANSWERS = 1  # a task
+ANSWERS, ROTATION = 1, 2  # tasks
 
 MOST_WORKERS = LANES  # more would have no lane
 CHANNEL = "lane"  # on which workers hear that lanes were given

@@ -16,16 +16,19 @@ from typing import Any
 import httpx
 import pytest
 
+from adapter import key_acts
 from adapter.access import token
 from adapter.access.token import Grant
-from adapter.errors import ConfigurationError, IntegrityFault
+from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
 from adapter.kek_files import Keks
 from adapter.key_acts import rotate
+from adapter.lock import join
 from adapter.node import running
-from adapter.rotation import BATCH, Rotation
+from adapter.rotation import BATCH, KEYS_S, SHARED_SETTLE_S, Rotation
+from adapter.seal.kek import Kek
 from adapter.seal.keyring import SHARED, Keyring
 from adapter.services import base_url
-from adapter.site import open_site
+from adapter.site import Site, open_site
 from ledger.event import decode
 from tests.adapter.nodes import a08, copy, make, send
 from tests.adapter.seal import tokens
@@ -265,6 +268,101 @@ async def test_what_another_process_wrapped_with_the_key_before_is_found_at_the_
     async with running(site) as node, asyncio.timeout(10):
         while done.old in await node.site.vault.wrapped_by(node.site.org):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def test_a_process_that_missed_the_next_key_wraps_with_it_all_the_same(site: Path) -> None:
+    """It never saw `kek.next`: the key file says something else than before."""
+    async with open_site(site) as slow:
+        done = await rotate(site, "", "test")
+        assert slow.keks.id == done.old
+        assert not slow.keks.look()
+        assert slow.keks.current().id == done.new
+        await slow.keyring.restock(1)
+        assert list(await slow.vault.wrapped_by(slow.org)) == [done.new]
+    assert SHARED_SETTLE_S > 2 * KEYS_S
+
+
+async def test_what_is_wrapped_while_the_file_is_replaced_is_swept_by_the_rotation_itself(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_site(site) as slow, open_site(site) as opened:
+        opened.keks.begin("")
+        (old,) = await slow.vault.wrapped_by(slow.org)
+        finish = opened.keks.finish
+
+        def finish_late(*arguments: Any) -> None:
+            finish(*arguments)
+            late.append(asyncio.ensure_future(slow.keyring.restock(1)))
+
+        late: list[asyncio.Future[None]] = []
+        monkeypatch.setattr(opened.keks, "finish", finish_late)
+        done = await Rotation.of(opened).run()
+        assert done is not None
+        await late[0]
+        assert slow.keks.id == old, "it has not looked"
+        assert list(await opened.vault.wrapped_by(opened.org)) == [done.new]
+
+
+async def test_two_rotations_at_once_both_end_well(site: Path, before: dict[int, bytes]) -> None:
+    async with open_site(site) as one, open_site(site) as other:
+        old = one.keks.id
+        assert one.keks.begin("").id == other.keks.begin("").id
+        await asyncio.gather(*(_until_done(each) for each in (one, other)))
+        new = one.keks.id
+        assert other.keks.id == new != old
+        assert list(await one.vault.wrapped_by(one.org)) == [new]
+    assert await known(site) == before
+    assert [(entry["old"], entry["new"]) for entry in await told(site)] == [(old, new)], "recorded once"
+    assert sorted(path.name for path in (site / "keys").iterdir()) == ["kek", f"kek-{old}", "log", "token"]
+
+
+async def _until_done(opened: Site) -> None:
+    """As `watch` does: what another process took over is tried again, and then done."""
+    while opened.keks.look():
+        try:
+            await Rotation.of(opened).run()
+        except Unavailable:
+            await asyncio.sleep(0.05)
+
+
+async def test_who_does_not_lead_leaves_a_rotation_alone_and_wraps_with_its_key(site: Path) -> None:
+    async def never() -> bool:
+        return False
+
+    async with open_site(site) as opened, open_site(site) as other:
+        new = other.keks.begin("").id
+        stands_by = Rotation.of(opened, never)
+        await stands_by._turn()
+        assert opened.keks.id == new
+        assert new not in await opened.vault.wrapped_by(opened.org)
+        with pytest.raises(Unavailable, match="another process"):
+            await stands_by.run()
+
+
+def test_a_late_finish_keeps_no_link_of_the_key_that_wraps(tmp_path: Path) -> None:
+    old = Kek.generate(tmp_path / "kek").id
+    one, late = Keks(tmp_path / "kek"), Keks(tmp_path / "kek")
+    new = one.begin("").id
+    assert late.look()
+    one.finish(old, lambda _: None)
+    late.finish(old, lambda _: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kek", f"kek-{old}"]
+    third = one.begin("").id
+    late.finish(old, lambda _: None)
+    assert late.stands().id == new, "another rotation's next key stays the next"
+    assert Keks(tmp_path / "kek").id == third
+
+
+async def test_where_nobody_carries_it_out_the_command_says_so(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Roles run, none of them an anchor."""
+    monkeypatch.setattr(key_acts, "PATIENCE_S", 0.5)
+    leave = join(site)
+    try:
+        with pytest.raises(Unavailable, match="keys wait to be wrapped again, and nobody does it"):
+            await rotate(site, "", "test")
+    finally:
+        leave()
+    assert (await rotate(site, "", "test")).count, "and goes on"
 
 
 async def test_a_key_that_cannot_be_used_begins_nothing_and_is_not_recorded(site: Path) -> None:

@@ -19,6 +19,7 @@ from adapter import site
 from adapter.errors import Unavailable
 from adapter.files import write_private
 from adapter.http_server import free_port
+from adapter.key_acts import rotate
 from adapter.lock import is_served
 from adapter.node import running
 from adapter.role import running_role
@@ -362,3 +363,16 @@ async def test_roles_bind_neither_each_other_nor_a_whole_node_but_a_change_of_th
         with pytest.raises(Unavailable, match="another process serves this site"):
             upgrade(folder)
     assert not is_served(folder)
+
+
+async def test_of_several_that_rotate_keys_one_does_and_nothing_stays_under_the_key_before(made: Roles) -> None:
+    folder = made.place.folder
+    async with running_role(folder, Role.ANCHOR), running_role(folder, Role.ANCHOR) as up, running(folder) as node:
+        done = await rotate(folder, "", "test")
+        await node.services.keyring.restock(300)
+        async with asyncio.timeout(30):
+            while list(await up.site.vault.wrapped_by(up.site.org)) != [done.new]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert not up.failed.done()
+        assert not node.failed.done()
+    assert {path.name for path in (folder / "keys").glob("kek*")} == {"kek", f"kek-{done.old}"}
