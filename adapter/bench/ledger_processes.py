@@ -76,7 +76,7 @@ def _figure(done: Sequence[Done], disk: probes.Latencies, version: str) -> Figur
 @contextmanager
 def _started(site: Path, seconds: float) -> Iterator[list[subprocess.Popen[str]]]:
     """All of them, ready. Raises Unavailable."""
-    command = [sys.executable, "-m", __name__, str(site), str(seconds)]
+    command = [sys.executable, "-P", "-m", __name__, str(site), str(seconds)]
     pipe = subprocess.PIPE
     processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(PROCESSES)]  # noqa: S603 - our own
     try:

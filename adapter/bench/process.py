@@ -65,7 +65,7 @@ def _read(pid: int, name: str) -> str:
 @contextmanager
 def running(module: str, *arguments: str) -> Iterator[Measured]:
     """`python -m module arguments…` while the context is open. Raises Unavailable when it does not get ready."""
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-P", "-m", module, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
     try:
         if process.stdout is None:
