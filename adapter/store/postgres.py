@@ -49,6 +49,7 @@ from adapter.store.postgres_statements import (
     settled_now,
 )
 from adapter.store.statements import Again, Failed, Hot, Unsettled
+from adapter.store.stopped import APPLICATION, Lookout
 
 TRIES = 3  # more, after the first
 BACKOFF_S = 0.01  # before the first of them, doubled for each next
@@ -59,7 +60,7 @@ REST_S = 1.0  # before a lost listener is opened again
 SETTLE_S = 5.0  # for the server to say what became of a transaction whose COMMIT was not answered
 LOOK_S = 0.1  # between two such questions
 SETTINGS = {
-    "application_name": "chartbridge",
+    "application_name": APPLICATION,
     "synchronous_commit": "on",
     "timezone": "UTC",
     "statement_timeout": "8s",
@@ -246,14 +247,20 @@ class Pool:
         self._server = server
         self._idle: list[Held] = []
         self._slots = asyncio.Semaphore(server.connections)
+        self._lookout = Lookout(self._ask)
 
     async def transact(self, begin: str, work: Callable[[Connection], T]) -> T:
         """Raises Unavailable; Conflict, when others were quicker each time."""
+        self._lookout.look()
         for attempt in range(TRIES + 1):
             with suppress(Again):
                 return await self._once(begin, work, final=attempt == TRIES)
             await asyncio.sleep(BACKOFF_S * 2**attempt * (0.5 + random.random()))  # noqa: S311 - no secret
         raise Conflict("others write the same; try again", code="conflict")
+
+    async def _ask(self, sql: str) -> int:
+        row = await self._once(READ, lambda conn: Hot(conn).one(sql), final=True)
+        return int(row[0]) if row else 0
 
     async def _once(self, begin: str, work: Callable[[Connection], T], *, final: bool) -> T:
         try:

@@ -17,13 +17,14 @@ from adapter.loop import factory
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
 from adapter.store.postgres_statements import FAULTS, REFUSED, lost
-from ledger.store.server import ServerError, ServerLost, Work
+from adapter.store.stopped import APPLICATION, Lookout
+from ledger.store.server import Connection, ServerError, ServerLost, Work
 
 CONNECT_S = 3.0
 WAIT_S = 5.0  # for a free connection
 COMMAND_S = 10.0  # for the answer to one statement: a server that hangs says nothing
 SETTINGS = {
-    "application_name": "chartbridge",
+    "application_name": APPLICATION,
     "synchronous_commit": "on",
     "timezone": "UTC",
     "statement_timeout": "8s",
@@ -45,9 +46,10 @@ class ServerPool:
         self._thread = LoopThread(f"{name}-postgres", factory())
         self._slots = asyncio.Semaphore(server.connections)
         self._idle: list[Any] = []
+        self._lookout = Lookout(self._ask)
 
     async def run(self, work: Work[T]) -> T:
-        return await self._thread.run(self._run(work))
+        return await self._thread.run(self._watched(work))
 
     async def reach(self, setting: str) -> None:
         """Connect once. Raises Unavailable, or ConfigurationError where what `setting` names cannot be right."""
@@ -59,6 +61,16 @@ class ServerPool:
     async def close(self) -> None:
         """Finish what runs, close every connection, end the thread."""
         await asyncio.to_thread(self._thread.close, self._close())
+
+    async def _watched(self, work: Work[T]) -> T:
+        self._lookout.look()
+        return await self._run(work)
+
+    async def _ask(self, sql: str) -> int:
+        async def count(connection: Connection) -> int:
+            return int((await connection.fetchrow(sql))[0])
+
+        return await self._run(count)
 
     async def _run(self, work: Work[T]) -> T:
         try:
