@@ -8,6 +8,7 @@ The kernel gives a lock back when the process ends, however it ends; the files s
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +17,8 @@ from pathlib import Path
 from adapter.errors import Unavailable
 
 LOCK, ROLES = "lock", "lock.roles"
+# Who looks whether a site is served holds its lock for microseconds: nobody takes that for a process that serves.
+LOOKS, LOOK_S = 5, 0.01
 
 
 def lock(folder: Path) -> Callable[[], None]:
@@ -48,7 +51,7 @@ def is_served(folder: Path) -> bool:
 def _take(file: Path, how: int) -> Callable[[], None]:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, how)
+        _lock(descriptor, how)
     except OSError as exc:
         os.close(descriptor)
         raise Unavailable("another process serves this site", hint="stop it first") from exc
@@ -60,9 +63,19 @@ def _is_held(file: Path, how: int) -> bool:
         return False
     descriptor = os.open(file, os.O_RDWR)
     try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        _lock(descriptor, how | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
         os.close(descriptor)
     return False
+
+
+def _lock(descriptor: int, how: int) -> None:
+    """Raises OSError where another holds it longer than it takes to look."""
+    for _ in range(LOOKS - 1):
+        try:
+            return fcntl.flock(descriptor, how)
+        except BlockingIOError:
+            time.sleep(LOOK_S)
+    fcntl.flock(descriptor, how)
