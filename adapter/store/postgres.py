@@ -23,7 +23,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-import asyncpg
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -31,42 +30,34 @@ from sqlalchemy.pool import NullPool
 
 from adapter.errors import ChartbridgeError, ConfigurationError, Conflict, InDoubt, Unavailable
 from adapter.loop import factory
+from adapter.store import sessions
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
 from adapter.store.postgres_statements import (
     FAULTS,
     FINAL,
-    REFUSED,
     SETTLED,
     SNAPSHOT,
     STATEMENTS,
     XACT,
     Driver,
     PostgresHot,
-    lost,
     of_core,
     ours,
     settled_now,
 )
 from adapter.store.statements import Again, Failed, Hot, Unsettled
-from adapter.store.stopped import APPLICATION, Lookout
+from adapter.store.stopped import Lookout
 
+SETTING = "store.url_file"
 TRIES = 3  # more, after the first
 BACKOFF_S = 0.01  # before the first of them, doubled for each next
-CONNECT_S = 3.0
-WAIT_S = 5.0  # for a free connection
-COMMAND_S = 10.0  # for the answer to one statement: a server that hangs says nothing
 REST_S = 1.0  # before a lost listener is opened again
 SETTLE_S = 5.0  # for the server to say what became of a transaction whose COMMIT was not answered
 LOOK_S = 0.1  # between two such questions
-SETTINGS = {
-    "application_name": APPLICATION,
-    "synchronous_commit": "on",
-    "timezone": "UTC",
-    "statement_timeout": "8s",
+SETTINGS = sessions.SETTINGS | {
     "lock_timeout": "4s",
     "idle_in_transaction_session_timeout": "10s",  # a process that was stopped in one keeps its locks no longer
-    "jit": "off",  # compiling a plan takes longer than any of ours runs
     # Planning a statement takes longer than running it, and each goes by an index: a plan is made once. But for the
     # last, one that was made while a table was small would read all of it ever after.
     "plan_cache_mode": "force_generic_plan",
@@ -97,10 +88,8 @@ class Held:
         """Raises Unavailable, ConfigurationError."""
 
         async def connect() -> Any:
-            return await asyncpg.connect(
-                _dsn(server), timeout=CONNECT_S, command_timeout=None if settings is _PATIENT else COMMAND_S,
-                server_settings=settings, statement_cache_size=STATEMENTS, max_cached_statement_lifetime=0,
-            )  # fmt: skip
+            patient = settings is _PATIENT
+            return await sessions.connect(server, settings, patient=patient, statement_cache_size=STATEMENTS)
 
         engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT"
@@ -108,9 +97,9 @@ class Held:
         try:
             conn = await engine.connect()
         except DBAPIError as exc:
-            raise _unreachable(of_core(exc)) from exc
+            raise sessions.unreachable(of_core(exc), SETTING) from exc
         except (*FAULTS, ValueError) as exc:
-            raise _unreachable(exc) from exc
+            raise sessions.unreachable(exc, SETTING) from exc
         raw = (await conn.get_raw_connection()).driver_connection
         return cls(conn, cast(Driver, raw), server)
 
@@ -224,22 +213,6 @@ async def _status(server: Server, transaction: str) -> str | None:
     return row[0] if row else None
 
 
-def _dsn(server: Server) -> str:
-    """The URL as the driver reads it: SQLAlchemy's name of the driver is nothing to it."""
-    return server.url.replace("postgresql+asyncpg://", "postgresql://", 1)
-
-
-def _unreachable(error: BaseException | None) -> ChartbridgeError:
-    state = getattr(error, "sqlstate", None) or ""
-    if state.startswith(REFUSED):
-        return ConfigurationError(
-            f"the database server refuses this user or database (SQLSTATE {state})", hint="check store.url_file"
-        )
-    if isinstance(error, ValueError) or (isinstance(error, asyncpg.InterfaceError) and not lost(error)):
-        return ConfigurationError("the URL of the database cannot be read", hint="check store.url_file")
-    return Unavailable("the database server cannot be reached", hint="start it, or check store.url_file")
-
-
 class Pool:
     """So many connections at most, opened when they are needed. For one loop."""
 
@@ -264,7 +237,7 @@ class Pool:
 
     async def _once(self, begin: str, work: Callable[[Connection], T], *, final: bool) -> T:
         try:
-            await asyncio.wait_for(self._slots.acquire(), WAIT_S)
+            await asyncio.wait_for(self._slots.acquire(), sessions.WAIT_S)
         except TimeoutError as exc:
             raise Unavailable("the data store cannot be used now (every connection is busy)") from exc
         try:

@@ -12,25 +12,17 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from adapter.errors import ChartbridgeError, ConfigurationError, Unavailable
 from adapter.loop import factory
+from adapter.store import sessions
 from adapter.store.loop_thread import LoopThread
 from adapter.store.place import Server
-from adapter.store.postgres_statements import FAULTS, REFUSED, lost
-from adapter.store.stopped import APPLICATION, Lookout
+from adapter.store.postgres_statements import FAULTS, lost
+from adapter.store.stopped import Lookout
 from ledger.store.server import Connection, ServerError, ServerLost, Work
 
-CONNECT_S = 3.0
-WAIT_S = 5.0  # for a free connection
-COMMAND_S = 10.0  # for the answer to one statement: a server that hangs says nothing
-SETTINGS = {
-    "application_name": APPLICATION,
-    "synchronous_commit": "on",
-    "timezone": "UTC",
-    "statement_timeout": "8s",
+SETTINGS = sessions.SETTINGS | {
     "lock_timeout": "1s",
     "idle_in_transaction_session_timeout": "3s",  # a process that stopped while it holds the head of the log
-    "jit": "off",
 }
 BUSY = "53300"  # too_many_connections
 GONE = ("08", "57P")  # connection exceptions; ended by an operator, crashed, starting
@@ -56,7 +48,7 @@ class ServerPool:
         try:
             await self._thread.run(self._reach())
         except FAULTS as exc:
-            raise _unreachable(exc, setting) from exc
+            raise sessions.unreachable(exc, setting) from exc
 
     async def close(self) -> None:
         """Finish what runs, close every connection, end the thread."""
@@ -74,7 +66,7 @@ class ServerPool:
 
     async def _run(self, work: Work[T]) -> T:
         try:
-            await asyncio.wait_for(self._slots.acquire(), WAIT_S)
+            await asyncio.wait_for(self._slots.acquire(), sessions.WAIT_S)
         except TimeoutError as exc:
             raise ServerError(BUSY) from exc
         try:
@@ -102,13 +94,7 @@ class ServerPool:
         return await self._connect()
 
     async def _connect(self) -> Any:
-        return await asyncpg.connect(
-            self._server.url.replace("postgresql+asyncpg://", "postgresql://", 1),
-            timeout=CONNECT_S,
-            command_timeout=COMMAND_S,
-            server_settings=SETTINGS,
-            max_cached_statement_lifetime=0,
-        )
+        return await sessions.connect(self._server, SETTINGS)
 
     async def _give(self, connection: Any) -> None:
         """Only one that is in no transaction is used again."""
@@ -126,7 +112,7 @@ class ServerPool:
         while self._idle:
             connection = self._idle.pop()
             with suppress(*FAULTS):
-                await connection.close(timeout=CONNECT_S)
+                await connection.close(timeout=sessions.CONNECT_S)
 
 
 @contextmanager
@@ -142,14 +128,3 @@ def _errors() -> Iterator[None]:
         raise ServerLost from exc
     except (asyncpg.InternalClientError, OSError, TimeoutError) as exc:
         raise ServerLost from exc
-
-
-def _unreachable(error: BaseException, setting: str) -> ChartbridgeError:
-    state = getattr(error, "sqlstate", None) or ""
-    if state.startswith(REFUSED):
-        return ConfigurationError(
-            f"the database server refuses this user or database (SQLSTATE {state})", hint=f"check {setting}"
-        )
-    if isinstance(error, ValueError) or (isinstance(error, asyncpg.InterfaceError) and not lost(error)):
-        return ConfigurationError("the URL of the database cannot be read", hint=f"check {setting}")
-    return Unavailable("the database server cannot be reached", hint=f"start it, or check {setting}")

@@ -17,11 +17,11 @@ from contextlib import suppress
 import structlog
 
 from adapter.errors import ChartbridgeError
+from adapter.store.sessions import APPLICATION
 from ledger.errors import LedgerError
 
 log = structlog.get_logger()
 
-APPLICATION = "chartbridge"  # the name under which our connections stand in pg_stat_activity
 LOOK_S = 5.0
 STOPPED_S = 15.0  # longer than a process of ours waits for the answer to a statement
 _END = """

@@ -29,7 +29,7 @@ from adapter.http_server import free_port
 from adapter.node import Node, running
 from adapter.sender import acknowledgement_code, send_one
 from adapter.site import create
-from adapter.store import messages, postgres, sqlite
+from adapter.store import messages, postgres, sessions, sqlite
 from tests import databases
 from tests.adapter.api.conftest import patient
 from tests.adapter.conftest import register
@@ -134,8 +134,9 @@ def file_full(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[databases.PostgresServer]:
-    for name in ("COMMAND_S", "CONNECT_S", "SETTLE_S"):
-        monkeypatch.setattr(postgres, name, 1.0)
+    for name in ("COMMAND_S", "CONNECT_S"):
+        monkeypatch.setattr(sessions, name, 1.0)
+    monkeypatch.setattr(postgres, "SETTLE_S", 1.0)
     with databases.running() as started:
         started.sql("CREATE DATABASE site")
         yield started

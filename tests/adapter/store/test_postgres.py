@@ -23,7 +23,7 @@ from sqlalchemy import Connection, insert
 
 from adapter.errors import ConfigurationError, Conflict, IntegrityFault, Unavailable
 from adapter.seal.blind import name_of, token_of
-from adapter.store import engine, locks, messages, outbox, postgres
+from adapter.store import engine, locks, messages, outbox, postgres, sessions
 from adapter.store.engine import DataStore, Hot, Server, savepoint
 from adapter.store.migrating import upgrade
 from adapter.store.statements import Again
@@ -500,8 +500,8 @@ async def test_what_was_committed_outlives_a_crash_and_nobody_starts_again(own: 
 async def test_a_server_that_hangs_is_unavailable_and_is_used_again_when_it_answers(
     own: databases.PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "COMMAND_S", 0.5)
-    monkeypatch.setattr(postgres, "CONNECT_S", 0.5)
+    monkeypatch.setattr(sessions, "COMMAND_S", 0.5)
+    monkeypatch.setattr(sessions, "CONNECT_S", 0.5)
     place = Server(own.url("store"), connections=2)
     DataStore.create(place, PAIRING)
     store = DataStore.open(place, PAIRING)
@@ -522,7 +522,7 @@ async def test_a_server_that_hangs_is_unavailable_and_is_used_again_when_it_answ
 async def test_when_every_connection_is_busy_who_waits_too_long_is_told(
     emptied: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "WAIT_S", 0.1)
+    monkeypatch.setattr(sessions, "WAIT_S", 0.1)
     store = DataStore.open(replace(emptied, connections=1), PAIRING)
     begun, go = threading.Event(), threading.Event()
 

@@ -19,6 +19,7 @@ from adapter.store.engine import DataStore, Hot
 from adapter.store.place import Server
 from adapter.store.postgres import SETTINGS
 from adapter.store.server_pool import ServerPool
+from adapter.store.sessions import APPLICATION
 from ledger.store.server import ServerError, transact
 from tests.adapter.store.conftest import PAIRING
 
@@ -36,7 +37,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def connected(place: Server, application: str = stopped.APPLICATION) -> AsyncIterator[Any]:
+async def connected(place: Server, application: str = APPLICATION) -> AsyncIterator[Any]:
     url = place.url.replace("postgresql+asyncpg://", "postgresql://", 1)
     connection = await asyncpg.connect(url, server_settings=SETTINGS | {"application_name": application})
     try:
