@@ -149,7 +149,7 @@ class _Asking:
         head = f"POST /fhir HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n"
         head += "Content-Type: application/fhir+json\r\nContent-Length: "
         requests = (b"%s%d\r\n\r\n%s" % (head.encode(), len(body), body) for body in transactions)
-        return closed_loop(self._place.http_port, requests, self._known.heard, connections=clients).expect_all()
+        return closed_loop((self._place.http_port,), requests, self._known.heard, connections=clients).expect_all()
 
     def _settle(self) -> None:
         """Until nothing waits for the log."""
@@ -219,4 +219,4 @@ class _Asking:
     def _ask(self, port: int, paths: Sequence[str], connections: int, seconds: float) -> Outcome:
         head = f"Host: {HOST}\r\nAuthorization: Bearer {self._place.token()}\r\nAccept: application/fhir+json\r\n\r\n"
         requests = cycle([f"GET {path} HTTP/1.1\r\n{head}".encode() for path in paths])
-        return closed_loop(port, requests, answered, connections=connections, seconds=seconds).expect_all()
+        return closed_loop((port,), requests, answered, connections=connections, seconds=seconds).expect_all()

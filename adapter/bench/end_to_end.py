@@ -81,7 +81,7 @@ class _Flow:
     def push(self, count: int) -> float:
         """Send `count` messages; how many a second became queryable."""
         started = time.perf_counter()
-        outcome = closed_loop(self.place.mllp_port, self._frames(count), acknowledged, connections=CONNECTIONS)
+        outcome = closed_loop((self.place.mllp_port,), self._frames(count), acknowledged, connections=CONNECTIONS)
         self.acknowledged = outcome.expect_all().rate
         self._await_delivered()
         return count / (time.perf_counter() - started)

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 
 from adapter.bench.probes import Latencies
 from adapter.errors import Unavailable
@@ -61,10 +62,18 @@ class _Caller:
 
 
 def closed_loop(
-    port: int, requests: Iterator[bytes], complete: Complete, *, connections: int, seconds: float = float("inf")
+    ports: Sequence[int],
+    requests: Iterator[bytes],
+    complete: Complete,
+    *,
+    connections: int,
+    seconds: float = float("inf"),
 ) -> Outcome:
-    """Send until `seconds` are over or there are no more requests, then wait for the answers still due."""
-    callers = [_Caller(_connect(port)) for _ in range(connections)]
+    """Send until `seconds` are over or there are no more requests, then wait for the answers still due.
+
+    Connections go to the ports in turn.
+    """
+    callers = [_Caller(_connect(port)) for port in islice(cycle(ports), connections)]
     with selectors.DefaultSelector() as selector:
         for caller in callers:
             selector.register(caller.socket, selectors.EVENT_READ, caller)

@@ -40,7 +40,7 @@ def _framed() -> Iterator[bytes]:
 
 
 def _load(port: int, messages: Iterator[bytes], connections: int, seconds: float) -> Outcome:
-    return closed_loop(port, messages, acknowledged, connections=connections, seconds=seconds).expect_all()
+    return closed_loop((port,), messages, acknowledged, connections=connections, seconds=seconds).expect_all()
 
 
 def _beside(

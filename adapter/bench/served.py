@@ -1,7 +1,8 @@
-"""The processes that are measured: `python -m adapter.bench.served node|receiver|bare …`.
+"""The processes that are measured: `python -m adapter.bench.served node|receiver|api|bare …`.
 
 - `node SITE`: a whole node, everything on, as `chartbridge serve` runs it
 - `receiver SITE`: the listener and its journal, as `chartbridge serve --role mllp` will run them
+- `api SITE PORT BASE`: one of the api processes of a site, as `chartbridge serve --role api` runs it
 - `bare PORT`: one route of the same framework on the same server, which does nothing
 
 Each says when it is ready and ends with its standard input.
@@ -34,6 +35,15 @@ async def receiver(site: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def api(site: str, port: str, base: str) -> AsyncIterator[str]:
+    from adapter.role import running_role
+    from adapter.roles import Role
+
+    async with running_role(Path(site), Role.API, http={"port": int(port), "base": base}):
+        yield port
+
+
+@asynccontextmanager
 async def bare(port: str) -> AsyncIterator[str]:
     from fastapi import FastAPI, Response
 
@@ -50,15 +60,16 @@ async def bare(port: str) -> AsyncIterator[str]:
         yield port
 
 
-KINDS: dict[str, Callable[[str], AbstractAsyncContextManager[str]]] = {
+KINDS: dict[str, Callable[..., AbstractAsyncContextManager[str]]] = {
     "node": whole_node,
     "receiver": receiver,
+    "api": api,
     "bare": bare,
 }
 
 
-async def _serve(kind: str, argument: str) -> None:
-    async with KINDS[kind](argument) as ready:
+async def _serve(kind: str, *arguments: str) -> None:
+    async with KINDS[kind](*arguments) as ready:
         tuning.settle()
         sys.stdout.write(ready + "\n")
         sys.stdout.flush()

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from adapter import tuning
-from adapter.bench import api, conversion, documents, end_to_end, forms, ledger, mllp, probes
+from adapter.bench import api, api_roles, conversion, documents, end_to_end, forms, ledger, mllp, probes
 from adapter.bench.figure import Figure, number
 from adapter.cli.console import OPTIONS, emit, progress
 from adapter.errors import UsageError
@@ -32,6 +32,7 @@ AREAS: dict[str, Callable[[Path, float, int], list[Figure]]] = {
     end_to_end.AREA: lambda folder, seconds, size: end_to_end.measure(folder, seconds),
     ledger.AREA: lambda folder, seconds, size: ledger.measure(folder, seconds),
     api.AREA: api.measure,
+    api_roles.AREA: lambda folder, seconds, size: api_roles.measure(folder, seconds),
 }
 
 

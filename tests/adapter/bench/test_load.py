@@ -69,7 +69,7 @@ def silent(connection: socket.socket) -> None:
 @pytest.mark.parametrize("cut", [1, 5, len(ACCEPTED) - 1])
 def test_every_request_is_counted_once_however_its_answer_is_cut(cut: int, connections: int) -> None:
     with served(always(ACCEPTED[:cut], ACCEPTED[cut:])) as port:
-        outcome = closed_loop(port, iter([b"."] * 40), acknowledged, connections=connections)
+        outcome = closed_loop((port,), iter([b"."] * 40), acknowledged, connections=connections)
     assert (len(outcome.latencies.ordered), outcome.served) == (40, connections)
     assert (outcome.bad, outcome.lost) == (0, 0)
     assert outcome.expect_all() is outcome
@@ -78,7 +78,7 @@ def test_every_request_is_counted_once_however_its_answer_is_cut(cut: int, conne
 @CONNECTIONS
 def test_refusals_are_no_success(connections: int) -> None:
     with served(always(REFUSED)) as port:
-        outcome = closed_loop(port, iter([b"."] * 10), acknowledged, connections=connections)
+        outcome = closed_loop((port,), iter([b"."] * 10), acknowledged, connections=connections)
     assert (outcome.bad, outcome.rate) == (10, 0.0)
     with pytest.raises(Unavailable):
         outcome.expect_all()
@@ -88,7 +88,7 @@ def test_refusals_are_no_success(connections: int) -> None:
 def test_a_connection_that_closes_loses_what_it_owed(monkeypatch: pytest.MonkeyPatch, connections: int) -> None:
     monkeypatch.setattr(load, "LAST_ANSWERS_S", 1)
     with served(once) as port:
-        outcome = closed_loop(port, iter([b"."] * 2 * connections), acknowledged, connections=connections)
+        outcome = closed_loop((port,), iter([b"."] * 2 * connections), acknowledged, connections=connections)
     assert (len(outcome.latencies.ordered), outcome.lost) == (connections, connections)
     with pytest.raises(Unavailable):
         outcome.expect_all()
@@ -98,7 +98,7 @@ def test_a_connection_that_closes_loses_what_it_owed(monkeypatch: pytest.MonkeyP
 def test_silence_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, connections: int) -> None:
     monkeypatch.setattr(load, "LAST_ANSWERS_S", 1)
     with served(silent) as port:
-        outcome = closed_loop(port, iter([b"."] * 9), acknowledged, connections=connections)
+        outcome = closed_loop((port,), iter([b"."] * 9), acknowledged, connections=connections)
     assert outcome.lost == connections
 
 
@@ -109,7 +109,7 @@ def test_it_ends_when_the_time_is_over(connections: int) -> None:
             yield b"."
 
     with served(always(ACCEPTED)) as port:
-        outcome = closed_loop(port, endless(), acknowledged, connections=connections, seconds=0.05)
+        outcome = closed_loop((port,), endless(), acknowledged, connections=connections, seconds=0.05)
     assert outcome.lost == 0
     assert outcome.served == connections
 
@@ -118,7 +118,7 @@ def test_nobody_listening_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(Unavailable):
-        closed_loop(port, iter([b"."]), acknowledged, connections=1)
+        closed_loop((port,), iter([b"."]), acknowledged, connections=1)
 
 
 @pytest.mark.parametrize(
