@@ -8,24 +8,31 @@
 not know is looked for in the folder again, for another process may have put it there. Whoever looks rarely may miss the
 whole life of `kek.next`: then `keys/kek` says something else than before, and that wraps from there on.
 
-Who changes the files holds a lock on `keys/kek` and looks whether another process was quicker; on a file system without
-locks the lease of the rotation stands alone. What a rotation does with the vault is `rotation.py`'s.
+Nobody wraps with a key that was not looked for in the last moment: a rotation can wait until every process has. Where
+the folder cannot be seen nothing is wrapped, for who else could unwrap it?
+
+Who changes the files holds a lock beside them and looks whether another process was quicker. What a rotation does with
+the vault is `rotation.py`'s.
 
 Source: architecture §6 (KEK, versioned); ledger chapter §16.
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from adapter.errors import ConfigurationError
+from adapter import lock
+from adapter.errors import ConfigurationError, Unavailable
 from adapter.files import sync_folder, write_private
 from adapter.seal.kek import Entropy, Kek, Wrapping, read_private
 from adapter.seal.pkcs11_kek import SCHEME, open_kek
 
 Step = Callable[[str], None]
+
+LOOKED_S = 2.0  # how long what was seen in the folder is believed
+RESTORE = "restore the key file; without it nothing opens"
 
 
 def load_kek(path: Path) -> Wrapping:
@@ -56,6 +63,7 @@ class Keks:
         self._known: dict[str, Wrapping] = {}
         self._said: dict[str, Wrapping] = {}  # by what a key file said, so that looking again asks no token
         self._newest = self._load(path)
+        self._looked = 0.0
         self.look()
 
     @property
@@ -68,20 +76,39 @@ class Keks:
         return self.coming.with_name(f".{self.coming.name}.part")
 
     @property
+    def _lock(self) -> Path:
+        """Never replaced, unlike what it guards."""
+        return self._path.with_name(f".{self._path.name}.lock")
+
+    @property
     def id(self) -> str:
         return self._newest.id
 
+    @property
+    def remote(self) -> bool:
+        """Whether it takes a device to use the key."""
+        return self._newest.remote
+
     def current(self) -> Wrapping:
-        """The key to wrap with."""
+        """The key to wrap with. Raises Unavailable where the key files cannot be seen."""
+        if time.monotonic() - self._looked > LOOKED_S:
+            try:
+                self.look()
+            except ConfigurationError as error:
+                raise Unavailable(f"no key wraps now: {error.text}", hint=error.hint) from error
         return self._newest
 
     def look(self) -> bool:
         """Whether a rotation is under way; its key wraps from here on, without one that of the key file.
 
-        Raises ConfigurationError, Unavailable; the key from before wraps on then.
+        Raises ConfigurationError, Unavailable.
         """
+        now = time.monotonic()
         coming = self._seen(self.coming)  # first: where it took its place meanwhile, it is found there
-        self._newest = coming or self._seen(self._path) or self._newest
+        newest = coming or self._seen(self._path)
+        if newest is None:
+            raise ConfigurationError(f"key file {self._path.name} is not there", hint=RESTORE)
+        self._newest, self._looked = newest, now
         return coming is not None
 
     def _seen(self, path: Path) -> Wrapping | None:
@@ -122,9 +149,10 @@ class Keks:
     def begin(self, uri: str, entropy: Entropy = os.urandom) -> Wrapping:
         """Put the next key in place: a new one, or with a URI the token's. Of one under way nothing is changed.
 
-        Raises ConfigurationError where the next key is the one that stands.
+        Raises ConfigurationError where the next key is the one that stands; Unavailable.
         """
-        with self._held():
+        with ExitStack() as stack:
+            stack.callback(lock.keys(self._lock))
             if not self.coming.exists():
                 self._put(uri, entropy)
         self.look()
@@ -147,8 +175,12 @@ class Keks:
         sync_folder(self.coming.parent)
 
     def finish(self, old: str, step: Step) -> None:
-        """Let the next key take the place of `old`, which is kept beside it. Where that stands no longer it is done."""
-        with self._held():
+        """Let the next key take the place of `old`, which is kept beside it. Where that stands no longer it is done.
+
+        Raises ConfigurationError, Unavailable.
+        """
+        with ExitStack() as stack:
+            stack.callback(lock.keys(self._lock))
             if self.stands().id != old:
                 return
             with suppress(FileExistsError):
@@ -158,21 +190,3 @@ class Keks:
                 self.coming.replace(self._path)
             self._part.unlink(missing_ok=True)  # of who was killed when the rotation began
             sync_folder(self._path.parent)
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Alone with the key files, of all processes: the kernel gives the lock back, however one ends.
-
-        Raises ConfigurationError.
-        """
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY)
-        except OSError as exc:
-            text = f"key file {self._path.name} cannot be read: {exc.strerror}"
-            raise ConfigurationError(text, hint="restore the key file; without it nothing opens") from exc
-        try:
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)

@@ -17,9 +17,11 @@ from adapter.operators import record
 from adapter.rotation import Rotation
 from adapter.seal.pkcs11_kek import open_kek
 from adapter.site import Site, open_site
+from ledger.vault import VaultError
 
 WAIT_S = 0.2
 PATIENCE_S = 60.0  # without a key that was wrapped again
+ENDING_S = 1_800.0  # while the old rows are taken out of the vault's tables
 AGAIN = "chartbridge keys rotate"
 
 
@@ -53,26 +55,36 @@ async def rotate(folder: Path, uri: str, who: str) -> Outcome:
 
 async def _carried_out(site: Site, folder: Path, new: str) -> None:
     """Wait for whoever serves the site. Raises Unavailable when nobody does, or nothing becomes of it."""
-    left, until = await _left(site, new), time.monotonic() + PATIENCE_S
+    left, until, ending = await _left(site, new), time.monotonic() + PATIENCE_S, False
     while site.keks.coming.exists():
         if not is_served(folder):
             if not site.keks.coming.exists():  # it ended, then whoever carried it out
                 return
             raise Unavailable("the node stopped before the rotation ended", hint=AGAIN)
         if time.monotonic() >= until:
-            before, left, until = left, await _left(site, new), time.monotonic() + PATIENCE_S
-            if left >= before:
+            before, left = left, await _left(site, new)
+            waits_s = PATIENCE_S
+            if left == 0 and not ending:
+                ending, waits_s = True, ENDING_S
+            elif left is not None and before is not None and left >= before:
                 raise _stuck(site, left)
+            until = time.monotonic() + waits_s
         await asyncio.sleep(WAIT_S)
 
 
-async def _left(site: Site, new: str) -> int:
-    """How many keys of the vault are under another key."""
-    return sum(count for kek, count in (await site.vault.wrapped_by(site.org)).items() if kek != new)
+async def _left(site: Site, new: str) -> int | None:
+    """How many keys of the vault are under another key; None: it cannot be asked now."""
+    try:
+        found = await site.vault.wrapped_by(site.org)
+    except VaultError:
+        return None
+    return sum(count for kek, count in found.items() if kek != new)
 
 
 def _stuck(site: Site, left: int) -> Unavailable:
     text = f"{left} keys wait to be wrapped again, and nobody does it"
+    if not left:
+        text = "every key is wrapped again, and the rotation does not end"
     if not site.shared:
         return Unavailable(text, hint=f"look for keys.rotation_waits on the node's log; then {AGAIN}")
     return Unavailable(

@@ -1,11 +1,13 @@
 """The site's locks: one process at a time serves a site as a whole, or changes its stores.
 
 Roles in processes of their own share a lock beside it (`join`): they bind neither each other nor a whole node, and a
-change of the stores waits for them, too (`alone`), as far as they run on this folder.
+change of the stores waits for them, too (`alone`), as far as they run on this folder. The key files have a lock of
+their own (`keys`), for they change while all of them run.
 
 The kernel gives a lock back when the process ends, however it ends; the files stay and mean nothing by themselves.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -19,6 +21,7 @@ from adapter.errors import Unavailable
 LOCK, ROLES = "lock", "lock.roles"
 # Who looks whether a site is served holds its lock for microseconds: nobody takes that for a process that serves.
 LOOKS, LOOK_S = 5, 0.01
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def lock(folder: Path) -> Callable[[], None]:
@@ -43,18 +46,34 @@ def alone(folder: Path) -> Callable[[], None]:
     return stack.close
 
 
+def keys(file: Path) -> Callable[[], None]:
+    """Change the key files that this lock stands beside; what is returned ends it. Raises Unavailable.
+
+    On a file system without locks nobody is kept out.
+    """
+    return _take(file, fcntl.LOCK_EX | fcntl.LOCK_NB, "another process changes the keys", "try again", needed=False)
+
+
 def is_served(folder: Path) -> bool:
     """Whether a process holds the site, or roles of it run."""
     return _is_held(folder / LOCK, fcntl.LOCK_SH) or _is_held(folder / ROLES, fcntl.LOCK_EX)
 
 
-def _take(file: Path, how: int) -> Callable[[], None]:
+def _take(
+    file: Path,
+    how: int,
+    text: str = "another process serves this site",
+    hint: str = "stop it first",
+    *,
+    needed: bool = True,
+) -> Callable[[], None]:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor, how)
     except OSError as exc:
-        os.close(descriptor)
-        raise Unavailable("another process serves this site", hint="stop it first") from exc
+        if needed or exc.errno not in NO_LOCKS:
+            os.close(descriptor)
+            raise Unavailable(text, hint=hint) from exc
     return partial(os.close, descriptor)
 
 

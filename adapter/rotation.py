@@ -23,6 +23,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -30,7 +31,7 @@ import structlog
 
 from adapter.crash import crash_point
 from adapter.errors import ChartbridgeError, IntegrityFault, Unavailable
-from adapter.kek_files import Keks
+from adapter.kek_files import LOOKED_S, Keks
 from adapter.seal.kek import NONCE_BYTES, WRONG_VAULT, Wrapping
 from adapter.site import Site
 from ledger.errors import LedgerError
@@ -43,7 +44,7 @@ log = structlog.get_logger()
 BATCH = 256  # keys a transaction: a few milliseconds of the vault's writer
 WATCH_S = 1.0
 KEYS_S = 1.0  # how soon a process wraps with the key that a rotation in another has begun with
-SHARED_SETTLE_S = 2 * KEYS_S + 0.5  # where others may wrap, too
+SHARED_SETTLE_S = LOOKED_S + 0.5  # where others may wrap, too: each has looked once more
 SETTLE_S = 0.2  # a key that was wrapped a moment before the rotation began may be on its way into the vault
 
 
@@ -112,14 +113,16 @@ class Rotation:
         count = await self._passes(new)  # 2, 3
         await asyncio.sleep(self._settle_s)
         count += await self._passes(new)
-        await self._vault.truncate()
+        await self._truncate()
         crash_point("rotate.wrapped")
+        await self._go_on(new)
         await self._record(old.id, new.id, begun)  # 4
         crash_point("rotate.recorded")
+        await self._go_on(new)
         self._keks.finish(old.id, crash_point)  # 5
         await asyncio.sleep(self._settle_s)
         if late := await self._passes(new):  # 6
-            await self._vault.truncate()
+            await self._truncate()
         self._swept = True
         return Rotated(old.id, new.id, count + late)
 
@@ -134,6 +137,18 @@ class Rotation:
         self._keks.look()
         if self._keks.current().id != new.id or not await self._leads():
             raise Unavailable("another process goes on with this rotation")
+
+    async def _truncate(self) -> None:
+        """It takes minutes where the vault is large: the lease is kept meanwhile."""
+        truncating = asyncio.ensure_future(self._vault.truncate())
+        try:
+            while not truncating.done():
+                await asyncio.wait({truncating}, timeout=WATCH_S)
+                with suppress(ChartbridgeError):  # who leads is asked again before anything else is done
+                    await self._leads()
+            await truncating
+        finally:
+            truncating.cancel()
 
     async def _passes(self, new: Wrapping) -> int:
         count = 0

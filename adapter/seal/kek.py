@@ -42,6 +42,9 @@ class Cipher(Protocol):
 class Wrapper(Protocol):
     """What a keyring asks: one key, or the several of a site of which one wraps now."""
 
+    @property
+    def remote(self) -> bool: ...
+
     def current(self) -> "Wrapping": ...
 
     def unwrap(self, org: str, kind: str, row: bytes, gen: int, kek_id: str, wrapped: bytes) -> bytes: ...

@@ -242,7 +242,7 @@ class Keyring:
 
     async def _worked(self, work: Callable[[], T]) -> T:
         """What the KEK does for us: at once, but beside the loop where a device does it."""
-        return await asyncio.to_thread(work) if self._kek.current().remote else work()
+        return await asyncio.to_thread(work) if self._kek.remote else work()
 
     def _keep(self, keys: OwnerKeys) -> None:
         self._owners[keys.owner] = keys

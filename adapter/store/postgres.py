@@ -64,6 +64,7 @@ SETTINGS = sessions.SETTINGS | {
     "enable_seqscan": "off",
 }
 _PATIENT = SETTINGS | {  # of a migration
+    "application_name": f"{sessions.APPLICATION} upgrade",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -232,7 +233,15 @@ class Pool:
         raise Conflict("others write the same; try again", code="conflict")
 
     async def _ask(self, sql: str) -> int:
-        row = await self._once(READ, lambda conn: Hot(conn).one(sql), final=True)
+        """Of the lookout, which must not wait behind those whom it is to help."""
+        if not self._slots.locked():
+            row = await self._once(READ, lambda conn: Hot(conn).one(sql), final=True)
+        else:
+            held = await Held.open(self._server, SETTINGS)
+            try:
+                row = await held.transact(READ, lambda conn: Hot(conn).one(sql))
+            finally:
+                await held.drop()
         return int(row[0]) if row else 0
 
     async def _once(self, begin: str, work: Callable[[Connection], T], *, final: bool) -> T:

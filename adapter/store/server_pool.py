@@ -59,10 +59,19 @@ class ServerPool:
         return await self._run(work)
 
     async def _ask(self, sql: str) -> int:
+        """Of the lookout, which must not wait behind those whom it is to help."""
+
         async def count(connection: Connection) -> int:
             return int((await connection.fetchrow(sql))[0])
 
-        return await self._run(count)
+        if not self._slots.locked():
+            return await self._run(count)
+        with _errors():
+            connection = await self._connect()
+            try:
+                return await count(connection)
+            finally:
+                connection.terminate()
 
     async def _run(self, work: Work[T]) -> T:
         try:

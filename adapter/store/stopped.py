@@ -4,15 +4,16 @@ A process that is stopped between two transactions locks nothing, and one that i
 ended by the server (`idle_in_transaction_session_timeout`). Between the parts of one statement no limit of the server
 holds: the driver asks for a statement to be prepared and then says with what to run it, and to a server that waits for
 that word, or for an answer to be taken, the session is at work (PostgreSQL 15, "Frontend/Backend Protocol": Flush;
-`postgres.c`: a query is not cancelled while a command is read). A process that lives gives up on a statement sooner.
+`postgres.c`: a query is not cancelled while a command is read). A process that lives gives up on a statement sooner;
+one that makes or upgrades a database does not, and has another name.
 
-So whoever uses a database looks there from time to time. A process whose connection was ended learns it when it goes
+So whoever uses a database looks there from time to time, over a connection more where all are taken: by those who wait
+for the locks, it may be. A process whose connection was ended learns it when it goes
 on: what it had not committed is not there. Source: fault F29; architecture §5.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import structlog
 
@@ -39,6 +40,7 @@ class Lookout:
         self._ask = ask
         self._due = 0.0
         self._looking: asyncio.Task[None] | None = None
+        self._works = True
 
     def look(self) -> None:
         """Where it is time, beside whoever calls: at the beginning of a unit of work, be it one that will wait."""
@@ -48,8 +50,14 @@ class Lookout:
 
     async def _look(self) -> None:
         try:
-            with suppress(ChartbridgeError, LedgerError):  # not now, then: units of work say so themselves
-                if ended := await self._ask(_END.format(application=APPLICATION, seconds=STOPPED_S)):
-                    log.warning("postgres.stopped_ended", count=ended)
+            ended = await self._ask(_END.format(application=APPLICATION, seconds=STOPPED_S))
+        except (ChartbridgeError, LedgerError) as error:  # not now, then
+            if self._works:
+                log.warning("postgres.not_looked", kind=type(error).__name__)
+            self._works = False
+        else:
+            self._works = True
+            if ended:
+                log.warning("postgres.stopped_ended", count=ended)
         finally:
             self._due, self._looking = asyncio.get_running_loop().time() + LOOK_S, None

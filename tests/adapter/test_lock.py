@@ -1,5 +1,6 @@
 """Who holds a site, and that looking whether somebody does is not holding it."""
 
+import errno
 import fcntl
 import os
 import threading
@@ -13,12 +14,17 @@ from adapter import lock
 from adapter.errors import Unavailable
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "LOOK_S", 0.2)
+
+
 @contextmanager
 def looking(file: Path) -> Iterator[threading.Thread]:
     """Another process looks, at the worst moment: for longer than one ever does, shorter than five looks of ours."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    ends = threading.Timer(lock.LOOK_S * 2, os.close, [descriptor])
+    ends = threading.Timer(0.1, os.close, [descriptor])
     ends.start()
     yield ends
     ends.join()
@@ -51,3 +57,23 @@ def test_roles_bind_neither_each_other_nor_a_node_but_a_change_of_the_stores(tmp
         with pytest.raises(Unavailable):
             take(tmp_path)
     end()
+
+
+def test_key_files_are_changed_by_one_process_at_a_time(tmp_path: Path) -> None:
+    end = lock.keys(tmp_path / ".kek.lock")
+    with pytest.raises(Unavailable, match="changes the keys"):
+        lock.keys(tmp_path / ".kek.lock")
+    end()
+    lock.keys(tmp_path / ".kek.lock")()
+
+
+def test_a_file_system_without_locks_keeps_nobody_from_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(descriptor: int, how: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    lock.keys(tmp_path / ".kek.lock")()
+    with pytest.raises(Unavailable):
+        lock.lock(tmp_path)

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapter import key_acts
+from adapter import kek_files, key_acts
 from adapter.access import token
 from adapter.access.token import Grant
 from adapter.errors import ConfigurationError, IntegrityFault, Unavailable
@@ -100,7 +100,7 @@ async def test_all_keys_go_under_the_next_one_and_stay_what_they_are(site: Path,
     assert await known(site) == before
     (entry,) = await told(site)
     assert (entry["old"], entry["new"]) == (old, done.new)
-    assert sorted(path.name for path in (site / "keys").iterdir()) == ["kek", f"kek-{old}", "log", "token"]
+    assert key_files(site / "keys") == ["kek", f"kek-{old}", "log", "token"]
     assert {path.stat().st_mode & 0o777 for path in (site / "keys").iterdir()} == {0o600}
 
 
@@ -259,9 +259,9 @@ async def test_a_damaged_row_keeps_the_rotation_open_and_its_neighbours_are_done
 
 async def test_what_another_process_wrapped_with_the_key_before_is_found_at_the_next_start(site: Path) -> None:
     async with open_site(site) as slow:
-        slow.keks.stands()
+        before = slow.keks.current()
         done = await rotate(site, "", "test")
-        late = Keyring(slow.keks.stands() if slow.keks.id != done.old else slow.keks.current(), slow.vault, slow.org)
+        late = Keyring(before, slow.vault, slow.org)
         await late.restock(1)
         assert (await slow.vault.wrapped_by(slow.org))[done.old] == 1
     await known(site)
@@ -282,6 +282,46 @@ async def test_a_process_that_missed_the_next_key_wraps_with_it_all_the_same(sit
     assert SHARED_SETTLE_S > 2 * KEYS_S
 
 
+async def test_nothing_is_wrapped_with_a_key_that_was_not_looked_for(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is away, as when a mount is lost: a rotation elsewhere would never be heard of."""
+    monkeypatch.setattr(kek_files, "LOOKED_S", 0.0)
+    async with open_site(site) as opened:
+        await opened.keyring.new_message_keys(1)
+        (site / "keys").rename(site / "away")
+        with pytest.raises(Unavailable, match="no key wraps now: key file kek is not there"):
+            await opened.keyring.new_message_keys(1)
+        with pytest.raises(ConfigurationError):
+            opened.keks.look()
+        await Keyring(opened.keks, opened.vault, opened.org).load((SHARED,))  # what is wrapped opens all the same
+        (site / "away").rename(site / "keys")
+        await opened.keyring.new_message_keys(1)
+
+
+async def test_who_loses_the_lease_at_the_end_leaves_the_files_to_another(site: Path) -> None:
+    """Its vault took long: another process leads by then."""
+    leading = True
+
+    async def leads() -> bool:
+        return leading
+
+    async with open_site(site) as opened:
+        truncate = opened.vault.truncate
+
+        async def long() -> None:
+            nonlocal leading
+            await truncate()
+            leading = False
+
+        opened.keks.begin("")
+        opened.vault.truncate = long  # type: ignore[method-assign]
+        with pytest.raises(Unavailable, match="another process goes on"):
+            await Rotation.of(opened, leads).run()
+        assert opened.keks.coming.exists()
+    assert await told(site) == [], "nor does it record it"
+
+
 async def test_what_is_wrapped_while_the_file_is_replaced_is_swept_by_the_rotation_itself(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +336,9 @@ async def test_what_is_wrapped_while_the_file_is_replaced_is_swept_by_the_rotati
 
         late: list[asyncio.Future[None]] = []
         monkeypatch.setattr(opened.keks, "finish", finish_late)
-        done = await Rotation.of(opened).run()
+        monkeypatch.setattr(kek_files, "LOOKED_S", 60.0)
+        rotation = Rotation(opened.keks, opened.vault, opened.ledger, opened.org, settle_s=2.0)
+        done = await rotation.run()
         assert done is not None
         await late[0]
         assert slow.keks.id == old, "it has not looked"
@@ -313,7 +355,7 @@ async def test_two_rotations_at_once_both_end_well(site: Path, before: dict[int,
         assert list(await one.vault.wrapped_by(one.org)) == [new]
     assert await known(site) == before
     assert [(entry["old"], entry["new"]) for entry in await told(site)] == [(old, new)], "recorded once"
-    assert sorted(path.name for path in (site / "keys").iterdir()) == ["kek", f"kek-{old}", "log", "token"]
+    assert key_files(site / "keys") == ["kek", f"kek-{old}", "log", "token"]
 
 
 async def _until_done(opened: Site) -> None:
@@ -339,6 +381,10 @@ async def test_who_does_not_lead_leaves_a_rotation_alone_and_wraps_with_its_key(
             await stands_by.run()
 
 
+def key_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".kek.lock")
+
+
 def test_a_late_finish_keeps_no_link_of_the_key_that_wraps(tmp_path: Path) -> None:
     old = Kek.generate(tmp_path / "kek").id
     one, late = Keks(tmp_path / "kek"), Keks(tmp_path / "kek")
@@ -346,7 +392,7 @@ def test_a_late_finish_keeps_no_link_of_the_key_that_wraps(tmp_path: Path) -> No
     assert late.look()
     one.finish(old, lambda _: None)
     late.finish(old, lambda _: None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kek", f"kek-{old}"]
+    assert key_files(tmp_path) == ["kek", f"kek-{old}"]
     third = one.begin("").id
     late.finish(old, lambda _: None)
     assert late.stands().id == new, "another rotation's next key stays the next"
@@ -368,7 +414,7 @@ async def test_where_nobody_carries_it_out_the_command_says_so(site: Path, monke
 async def test_a_key_that_cannot_be_used_begins_nothing_and_is_not_recorded(site: Path) -> None:
     with pytest.raises(ConfigurationError):
         await rotate(site, "pkcs11:token=nobody", "test")
-    assert sorted(path.name for path in (site / "keys").iterdir()) == ["kek", "log", "token"]
+    assert key_files(site / "keys") == ["kek", "log", "token"]
     async with open_site(site) as opened:
         entries = [decode(entry.body)["type"] for entry in await opened.ledger.entries(0, opened.ledger.size)]
     assert "operator.acted" not in entries

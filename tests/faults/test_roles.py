@@ -27,7 +27,7 @@ from adapter.roles import Role
 from adapter.sender import acknowledgement_code, send_one
 from adapter.settings import FILE
 from adapter.settings import load as load_settings
-from adapter.store import messages
+from adapter.store import leases, messages
 from adapter.upgrade import upgrade
 from tests import databases
 from tests.adapter.api.conftest import NORTH_SYSTEM, consent, observation, patient
@@ -373,6 +373,8 @@ async def test_of_several_that_rotate_keys_one_does_and_nothing_stays_under_the_
         async with asyncio.timeout(30):
             while list(await up.site.vault.wrapped_by(up.site.org)) != [done.new]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+        holders = "SELECT DISTINCT worker FROM lane WHERE scheme = {} AND lane = {} AND worker IS NOT NULL"
+        assert len(made.sql(holders.format(leases.TASKS, leases.ROTATION)).split()) == 1
         assert not up.failed.done()
         assert not node.failed.done()
     assert {path.name for path in (folder / "keys").glob("kek*")} == {"kek", f"kek-{done.old}"}
