@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from adapter.crash import crash_point
 from adapter.errors import ChartbridgeError, IntegrityFault, Unavailable
+from adapter.loop import slices
 from ledger.errors import LedgerError
 
 FORM = b"\x01"
@@ -100,7 +102,12 @@ class KeyStock:
         except (LedgerError, ChartbridgeError) as exc:
             raise Unavailable("the vault gives no message keys", hint="chartbridge doctor") from exc
         crash_point("journal.keys-kept")
-        self._stock.extend(Seal(key.key_id, AESGCM(key.key), self._entropy(NONCE_BYTES)) for key in fresh)
+        left = iter(fresh)
+        for size in slices(len(fresh)):
+            self._stock.extend(
+                Seal(key.key_id, AESGCM(key.key), self._entropy(NONCE_BYTES)) for key in islice(left, size)
+            )
+            await asyncio.sleep(0)
 
     def refill(self) -> None:
         """See to it that there are keys, without waiting."""

@@ -25,9 +25,10 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from adapter.errors import Gone, IntegrityFault, Unavailable
+from adapter.loop import slices
 from adapter.seal.blind import Mac, mac
 from adapter.seal.commitment import BODY, COMMITMENT, INDEX, derive
-from adapter.seal.kek import KEY_BYTES, NONCE_BYTES, WRONG_VAULT, Entropy, Wrapper
+from adapter.seal.kek import KEY_BYTES, NONCE_BYTES, WRONG_VAULT, Entropy, Wrapper, Wrapping
 from ledger.errors import IntegrityError, LedgerError
 from ledger.vault import Vault, WrappedKey
 
@@ -216,17 +217,22 @@ class Keyring:
         raise RuntimeError("a unit of work needs more owners than the keyring holds")
 
     async def new_message_keys(self, count: int) -> list[MessageKey]:
-        """Fresh keys for journal bodies, durable in the vault when this returns."""
-        keys = [MessageKey(self._entropy(KEY_ID_BYTES), self._entropy(KEY_BYTES)) for _ in range(count)]
+        """Fresh keys for journal bodies, durable in the vault when this returns; the loop has its turns meanwhile."""
         kek = self._kek.current()
-
-        def wrapped(key: MessageKey) -> bytes:
-            return kek.wrap(self.org, MESSAGE, key.key_id, 1, key.key, self._entropy(NONCE_BYTES))
-
-        rows = await self._worked(lambda: [(key.key_id, kek.id, wrapped(key)) for key in keys])
+        keys: list[MessageKey] = []
+        rows: list[tuple[bytes, str, bytes]] = []
+        for size in slices(count):
+            made = [MessageKey(self._entropy(KEY_ID_BYTES), self._entropy(KEY_BYTES)) for _ in range(size)]
+            rows += await self._worked(lambda: [self._wrapped_message_key(kek, key) for key in made])  # noqa: B023 - awaited
+            keys += made
+            await asyncio.sleep(0)
         with _vault_faults():
             await self._vault.add_message_keys(self.org, rows)
         return keys
+
+    def _wrapped_message_key(self, kek: Wrapping, key: MessageKey) -> tuple[bytes, str, bytes]:
+        nonce = self._entropy(NONCE_BYTES)
+        return key.key_id, kek.id, kek.wrap(self.org, MESSAGE, key.key_id, 1, key.key, nonce)
 
     async def message_keys(self, key_ids: Iterable[bytes]) -> dict[bytes, bytes]:
         """The keys of journal bodies that still have one; a pruned or erased one is absent."""

@@ -1,7 +1,8 @@
 """The key hierarchy of architecture §6: what wraps what, and what a wrong or missing key does."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import ConfigurationError, Gone, IntegrityFault
+from adapter.loop import SLICE, SLICES, slices
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import SHARED, STOCK, Keyring, NeedKeys
 from ledger.vault import Vault, WrappedKey, memory_vault
@@ -187,6 +189,42 @@ async def test_message_keys_are_found_until_they_are_dropped(keyring: Keyring, v
     await vault.drop_message_keys([first.key_id])
     assert await keyring.message_keys([first.key_id, second.key_id]) == {second.key_id: second.key}
     assert second.key.hex() not in repr(replace(second))
+
+
+async def test_a_thousand_message_keys_leave_the_loop_its_turns(
+    keyring: Keyring, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender whose message comes meanwhile waits for a few keys, not for all."""
+    turns, seen = 0, 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    add = vault.add_message_keys
+
+    async def kept(org: str, rows: Sequence[tuple[bytes, str, bytes]]) -> None:
+        nonlocal seen
+        seen = turns
+        await add(org, rows)
+
+    monkeypatch.setattr(vault, "add_message_keys", kept)
+    spinning = asyncio.create_task(others())
+    made = await keyring.new_message_keys(1_000)
+    spinning.cancel()
+    assert seen >= SLICES - 1
+    assert len({key.key_id for key in made}) == len({key.key for key in made}) == 1_000
+    assert await keyring.message_keys([key.key_id for key in made]) == {key.key_id: key.key for key in made}
+
+
+@pytest.mark.parametrize("count", [0, 1, SLICE, SLICE + 1, 256, 1_000, 8_192])
+def test_slices_are_all_there_is(count: int) -> None:
+    sizes = list(slices(count))
+    assert sum(sizes) == count
+    assert len(sizes) <= SLICES
+    assert all(sizes)
 
 
 def test_no_secret_shows_in_a_repr() -> None:
