@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from adapter.crash import crash_point
 from adapter.errors import ChartbridgeError, IntegrityFault, Unavailable
-from adapter.loop import slices
+from adapter.seal.slices import slices
 from ledger.errors import LedgerError
 
 FORM = b"\x01"

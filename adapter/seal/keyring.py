@@ -25,10 +25,10 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from adapter.errors import Gone, IntegrityFault, Unavailable
-from adapter.loop import slices
 from adapter.seal.blind import Mac, mac
 from adapter.seal.commitment import BODY, COMMITMENT, INDEX, derive
 from adapter.seal.kek import KEY_BYTES, NONCE_BYTES, WRONG_VAULT, Entropy, Wrapper, Wrapping
+from adapter.seal.slices import slices
 from ledger.errors import IntegrityError, LedgerError
 from ledger.vault import Vault, WrappedKey
 

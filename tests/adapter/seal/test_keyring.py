@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import ConfigurationError, Gone, IntegrityFault
-from adapter.loop import SLICE, SLICES, slices
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import SHARED, STOCK, Keyring, NeedKeys
+from adapter.seal.slices import SLICE, SLICES, slices
 from ledger.vault import Vault, WrappedKey, memory_vault
 
 ORG = "stadtklinik"
