@@ -440,6 +440,7 @@ async def test_a_process_starts_while_others_append_sign_and_publish(
     first = ledger_of(store, spare_vault, www=tmp_path)
     await first.start()
     await first.append([policy()])
+    assert await first.integrate() is not None, "there is a checkpoint to follow from the beginning"
     going = True
 
     async def go_on() -> None:
