@@ -31,7 +31,7 @@ from adapter.seal.pkcs11_kek import SCHEME, open_kek
 
 Step = Callable[[str], None]
 
-LOOKED_S = 2.0  # how long what was seen in the folder is believed
+LOOKED_S = 1.0  # how long what was seen in the folder is believed
 RESTORE = "restore the key file; without it nothing opens"
 
 

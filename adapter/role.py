@@ -26,7 +26,7 @@ from adapter.errors import ChartbridgeError
 from adapter.lock import join
 from adapter.receiving import MLLP_PORTS, Receipt, background, listen, open_journal
 from adapter.roles import Role, check_shared
-from adapter.rotation import KEYS_S, Rotation
+from adapter.rotation import Rotation
 from adapter.settings import load
 from adapter.site import Site, open_site
 from adapter.store import replies as outcomes
@@ -80,7 +80,6 @@ async def running_role(folder: Path, role: Role, **flags: object) -> AsyncIterat
             starting = _Starting(site, failed, stores, parts)
             if role is not Role.ANCHOR:
                 starting.background(site.ledger.keep_followed(report), "checkpoints")
-                starting.background(_follow_keys(site), "keys")
             await _UP[role](starting)
             await _tell_health(role, starting)
             yield Running(role, site, starting.receipt, failed)
@@ -171,16 +170,6 @@ async def keep_folders(receipt: Receipt, duty: Duty) -> None:
         except ChartbridgeError as error:
             log.error("folders.unavailable", code=error.code)
         await asyncio.sleep(FOLDERS_S)
-
-
-async def _follow_keys(site: Site) -> None:
-    """Wrap with the key that a rotation in another process has begun with."""
-    while True:
-        await asyncio.sleep(KEYS_S)
-        try:
-            site.keks.look()
-        except ChartbridgeError as error:
-            log.error("keys.unavailable", code=error.code)
 
 
 async def _tell_health(role: Role, up: _Starting) -> None:

@@ -8,8 +8,8 @@
 5. The file takes its place; the key before is kept beside it, for backups of the vault need it.
 6. Once more through the vault, for what a process wrapped that had not looked.
 
-Other processes look for the next key each `KEYS_S`; before the last way of 3, and before 6, each had time to look
-twice.
+Whoever wraps has looked for the next key within `LOOKED_S` (`kek_files.py`). The last way of 3, and 6, wait until no
+other process can still wrap with the key before.
 
 Killed anywhere, it is run again and goes on: what is done is seen in the vault, not kept in a file. The node carries it
 out; with the node stopped the command does, under the site's lock. Of several processes that serve a site, one does,
@@ -43,8 +43,8 @@ log = structlog.get_logger()
 
 BATCH = 256  # keys a transaction: a few milliseconds of the vault's writer
 WATCH_S = 1.0
-KEYS_S = 1.0  # how soon a process wraps with the key that a rotation in another has begun with
-SHARED_SETTLE_S = LOOKED_S + 0.5  # where others may wrap, too: each has looked once more
+SHOWN_S = 1.0  # how late a folder that machines share may show a new file to one of them
+SHARED_SETTLE_S = LOOKED_S + SHOWN_S + 0.5  # where others may wrap, too: each wraps with the next key by then
 SETTLE_S = 0.2  # a key that was wrapped a moment before the rotation began may be on its way into the vault
 
 
