@@ -17,14 +17,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import chain, cycle
+from itertools import chain
 from operator import add
 from pathlib import Path
 from urllib.parse import quote
 
-from adapter.bench import api_goals, database, probes, process, records, sites
+from adapter.bench import api_goals, asking, database, probes, process, records, sites
 from adapter.bench.api_goals import Line, Measure, Memory, Standing
-from adapter.bench.asking import get
 from adapter.bench.figure import Figure
 from adapter.bench.load import HOST, Outcome, answered, closed_loop
 from adapter.cli.console import progress
@@ -81,9 +80,9 @@ def _engine(folder: Path, server: database.Database | None, bare: int, seconds: 
     small = max(size // TENTH, 2 * records.RESERVED)
     with process.running("adapter.bench.served", "node", str(place.folder)) as node:
         pids = (node.pid, server.pid) if server else (node.pid,)
-        asking = _Asking(name, place, bare, seconds, pids)
-        asking.begin()
-        measures = asking.at(small), asking.at(size)
+        lines = _Asking(name, place, bare, seconds, pids)
+        lines.begin()
+        measures = lines.at(small), lines.at(size)
         memory = Memory(node.family_mb(), server.memory_mb() if server else 0.0)
     disk = sum(path.stat().st_size for path in place.folder.rglob("*") if path.is_file())
     disk += server.disk_bytes() if server else 0
@@ -145,10 +144,7 @@ class _Asking:
         return sum(map(process.processor_s, self._pids))
 
     def _send(self, transactions: Iterable[bytes], *, clients: int) -> Outcome:
-        token = self._place.token()
-        head = f"POST /fhir HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n"
-        head += "Content-Type: application/fhir+json\r\nContent-Length: "
-        requests = (b"%s%d\r\n\r\n%s" % (head.encode(), len(body), body) for body in transactions)
+        requests = asking.transactions(transactions, self._place.token())
         return closed_loop((self._place.http_port,), requests, self._known.heard, connections=clients).expect_all()
 
     def _settle(self) -> None:
@@ -211,12 +207,11 @@ class _Asking:
         return Measure(reduce(add, ours), reduce(add, bare), spent)
 
     def _check(self, path: str, finds: int) -> None:
-        answer = get(f"http://{HOST}:{self._place.http_port}{path}", self._place.token())
+        answer = asking.get(f"http://{HOST}:{self._place.http_port}{path}", self._place.token())
         found = answer.get("total") if answer["resourceType"] == "Bundle" else 1
         if found != finds:
             raise Unavailable(f"a request of the benchmark found {found}, expected {finds}")
 
     def _ask(self, port: int, paths: Sequence[str], connections: int, seconds: float) -> Outcome:
-        head = f"Host: {HOST}\r\nAuthorization: Bearer {self._place.token()}\r\nAccept: application/fhir+json\r\n\r\n"
-        requests = cycle([f"GET {path} HTTP/1.1\r\n{head}".encode() for path in paths])
+        requests = asking.reads(paths, self._place.token())
         return closed_loop((port,), requests, answered, connections=connections, seconds=seconds).expect_all()

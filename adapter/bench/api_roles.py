@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import cycle, repeat
+from itertools import repeat
 from operator import add
 from pathlib import Path
 
-from adapter.bench import database, process, records, sites
+from adapter.bench import asking, database, process, records, sites
 from adapter.bench.figure import Figure, Probe, number
 from adapter.bench.load import HOST, Outcome, answered, closed_loop
 from adapter.http_server import free_port
@@ -39,7 +39,7 @@ def measure(folder: Path, seconds: float) -> list[Figure]:
         base, ports = base_url(place.settings), (place.http_port, free_port(HOST))
         at = [("adapter.bench.served", "api", str(place.folder), str(port), base) for port in ports]
         with process.running(*at[0]) as first, process.running(*at[1]) as second:
-            requests = _requests(_filled(place), place.token())
+            requests = asking.reads(_filled(place), place.token())
             one = _Side(ports[:1], requests, (first.pid, server.pid))
             two = _Side(ports, requests, (first.pid, second.pid, server.pid))
             for side in (one, two):
@@ -63,17 +63,10 @@ def _filled(place: sites.Place) -> list[str]:
 
     made = records.Records()
     bodies = [records.staff(), *map(made.transaction, range(RECORDS))]
-    head = f"POST /fhir HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {place.token()}\r\n"
-    head += "Content-Type: application/fhir+json\r\nContent-Length: "
-    requests = [b"%s%d\r\n\r\n%s" % (head.encode(), len(body), body) for body in bodies]
-    for part, clients in ((requests[:1], 1), (requests[1:], CLIENTS)):
-        closed_loop((place.http_port,), iter(part), heard, connections=clients).expect_all()
+    for some, clients in ((bodies[:1], 1), (bodies[1:], CLIENTS)):
+        requests = asking.transactions(some, place.token())
+        closed_loop((place.http_port,), requests, heard, connections=clients).expect_all()
     return found
-
-
-def _requests(paths: Sequence[str], token: str) -> Iterator[bytes]:
-    head = f"Host: {HOST}\r\nAuthorization: Bearer {token}\r\nAccept: application/fhir+json\r\n\r\n"
-    return cycle([f"GET {path} HTTP/1.1\r\n{head}".encode() for path in paths])
 
 
 @dataclass(slots=True)
