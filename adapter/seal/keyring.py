@@ -19,6 +19,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -223,16 +224,18 @@ class Keyring:
         rows: list[tuple[bytes, str, bytes]] = []
         for size in slices(count):
             made = [MessageKey(self._entropy(KEY_ID_BYTES), self._entropy(KEY_BYTES)) for _ in range(size)]
-            rows += await self._worked(lambda: [self._wrapped_message_key(kek, key) for key in made])  # noqa: B023 - awaited
+            rows += await self._worked(partial(self._wrapped_message_keys, kek, made))
             keys += made
             await asyncio.sleep(0)
         with _vault_faults():
             await self._vault.add_message_keys(self.org, rows)
         return keys
 
-    def _wrapped_message_key(self, kek: Wrapping, key: MessageKey) -> tuple[bytes, str, bytes]:
-        nonce = self._entropy(NONCE_BYTES)
-        return key.key_id, kek.id, kek.wrap(self.org, MESSAGE, key.key_id, 1, key.key, nonce)
+    def _wrapped_message_keys(self, kek: Wrapping, keys: Iterable[MessageKey]) -> list[tuple[bytes, str, bytes]]:
+        def wrapped(key: MessageKey) -> bytes:
+            return kek.wrap(self.org, MESSAGE, key.key_id, 1, key.key, self._entropy(NONCE_BYTES))
+
+        return [(key.key_id, kek.id, wrapped(key)) for key in keys]
 
     async def message_keys(self, key_ids: Iterable[bytes]) -> dict[bytes, bytes]:
         """The keys of journal bodies that still have one; a pruned or erased one is absent."""

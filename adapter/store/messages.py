@@ -271,7 +271,7 @@ def held_behind(conn: Connection, org: str, seq: int) -> list[MessageState]:
         FROM message_patient mine JOIN message_patient other ON other.fid = mine.fid AND other.org = mine.org
         JOIN message_state m ON m.org = other.org AND m.seq = other.seq
         WHERE mine.org = ? AND mine.seq = ? AND m.state = 'held' AND m.seq > ? ORDER BY m.seq
-    """  # noqa: S608
+    """  # noqa: S608 - columns of ours
     return [MessageState(*row) for row in Hot(conn).all(sql, (org, seq, seq))]
 
 
@@ -279,9 +279,9 @@ def state(conn: Connection, org: str, seq: int, *, hold: bool = False) -> Messag
     """Where a message stands; None: it is new and was never touched. `hold`: and stays until this transaction ends."""
     hot = Hot(conn)
     if hold and hot.several:
-        sql = f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq IN (…)"  # noqa: S608
+        sql = f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq IN (…)"  # noqa: S608 - columns of ours
         return next((MessageState(*row) for row in hot.hold(sql, "seq", [seq], (org,))), None)
-    row = hot.one(f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq = ?", (org, seq))  # noqa: S608
+    row = hot.one(f"SELECT {_COLUMNS} FROM message_state WHERE org = ? AND seq = ?", (org, seq))  # noqa: S608 - columns of ours
     return MessageState(*row) if row else None
 
 
@@ -295,7 +295,7 @@ def in_state(
         WHERE org = ? AND state IN ({", ".join("?" * len(wanted))}) AND seq > ?
         AND (CAST(? AS TEXT) IS NULL OR feed = ?)
         ORDER BY seq LIMIT ?
-    """  # noqa: S608
+    """  # noqa: S608 - columns of ours
     return [MessageState(*row) for row in Hot(conn).all(sql, (org, *wanted, after, feed, feed, limit))]
 
 
@@ -304,7 +304,7 @@ def by_fingerprint(conn: Connection, org: str, fingerprint: str) -> list[Message
     sql = f"""
         SELECT {_COLUMNS} FROM message_state
         WHERE org = ? AND fingerprint = ? AND state = 'quarantined' ORDER BY seq
-    """  # noqa: S608
+    """  # noqa: S608 - columns of ours
     return [MessageState(*row) for row in Hot(conn).all(sql, (org, fingerprint))]
 
 

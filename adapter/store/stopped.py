@@ -8,8 +8,8 @@ that word, or for an answer to be taken, the session is at work (PostgreSQL 15, 
 one that makes or upgrades a database does not, and has another name.
 
 So whoever uses a database looks there from time to time, over a connection more where all are taken: by those who wait
-for the locks, it may be. A process whose connection was ended learns it when it goes
-on: what it had not committed is not there. Source: fault F29; architecture §5.
+for the locks, it may be. A process whose connection was ended learns it when it goes on: what it had not committed is
+not there. Source: fault F29; architecture §5.
 """
 
 import asyncio

@@ -371,7 +371,7 @@ async def test_of_several_that_rotate_keys_one_does_and_nothing_stays_under_the_
         done = await rotate(folder, "", "test")
         await node.services.keyring.restock(300)
         async with asyncio.timeout(30):
-            while list(await up.site.vault.wrapped_by(up.site.org)) != [done.new]:  # noqa: ASYNC110
+            while list(await up.site.vault.wrapped_by(up.site.org)) != [done.new]:  # noqa: ASYNC110 - the vault's
                 await asyncio.sleep(0.05)
         holders = "SELECT DISTINCT worker FROM lane WHERE scheme = {} AND lane = {} AND worker IS NOT NULL"
         assert len(made.sql(holders.format(leases.TASKS, leases.ROTATION)).split()) == 1

@@ -37,6 +37,13 @@ class Held:
         return await self._permitting(*asked)
 
 
+def held_in(node: Node, monkeypatch: pytest.MonkeyPatch) -> Held:
+    """What this node exports waits where it is decided what of it may leave."""
+    made = Held(node.services.gate.permitting)
+    monkeypatch.setattr(node.services.gate, "permitting", made)
+    return made
+
+
 async def rows(node: Node) -> int:
     found = await node.services.store.read(lambda conn: Hot(conn).one("SELECT count(*) FROM job"))
     assert found is not None
@@ -49,8 +56,7 @@ async def test_one_that_is_cancelled_while_it_is_made_leaves_nothing(
 ) -> None:
     monkeypatch.setattr("adapter.exporting.BATCH", 1)
     await fill(node)
-    held = Held(node.services.gate.permitting)
-    monkeypatch.setattr(node.services.gate, "permitting", held)
+    held = held_in(node, monkeypatch)
     async with node.client() as ward:
         job = await begin(ward)
         await held.inside.wait()
@@ -105,8 +111,7 @@ async def stamps(node: Node) -> list[int]:
 @pytest.mark.usefixtures("both")
 async def test_a_job_that_runs_well_is_left_to_its_process(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(node)
-    held = Held(node.services.gate.permitting)
-    monkeypatch.setattr(node.services.gate, "permitting", held)
+    held = held_in(node, monkeypatch)
     other = beside(node)
     async with node.client() as ward:
         job = await begin(ward)
@@ -127,8 +132,7 @@ async def test_a_job_that_runs_well_is_left_to_its_process(node: Node, monkeypat
 async def test_a_job_whose_process_is_gone_is_taken_over(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapter.exporting.STILL_S", 0.1)
     await fill(node)
-    held = Held(node.services.gate.permitting)
-    monkeypatch.setattr(node.services.gate, "permitting", held)
+    held = held_in(node, monkeypatch)
     other = beside(node)
     async with node.client() as ward:
         job = await begin(ward)
