@@ -1,8 +1,9 @@
 """What a log store is: one transaction that asks, decides and writes; and reading what it wrote.
 
-The head row is the sequencer. `append` begins, locks the head, reads the `Facts` that a `Question` names, lets the pure
-`decide` turn them into `Writes`, writes these and commits; what `decide` raises rolls everything back. So the rules
-stand once, in `sequence.py`, for every engine. Entries and checkpoints are never changed or deleted.
+The head row is the sequencer. `append` reads the `Facts` that a `Question` names, lets the pure `decide` turn them into
+`Writes`, and writes these in one transaction; nobody moves the head between, by its lock or because the writing would
+do nothing then. What `decide` raises leaves nothing behind. So the rules stand once, in `sequence.py`, for every
+engine. Entries and checkpoints are never changed or deleted.
 Source: ledger chapter §6.
 """
 
@@ -56,7 +57,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The answers, read under the lock of the head. What is not listed does not exist."""
+    """The answers, which hold until the head moves. What is not listed does not exist."""
 
     head: Head
     entries: Mapping[bytes, Entry]

@@ -1,7 +1,9 @@
 """The log on a PostgreSQL server: several processes append to it, each for itself.
 
-The head row is locked by whoever appends (`FOR UPDATE`, one second at most), so groups of all processes come one after
-the other and each reads what the one before wrote. `synchronous_commit` is on in each transaction. Triggers refuse
+Groups of all processes come one after the other, by the head row. A group is decided on what stands, and one statement
+writes it that moves the head from where it was read: whatever else is appended moves it too, so what was read holds
+still, or nothing is written. Who comes too late, or writes more than entries, locks the head first (`FOR UPDATE`, one
+second at most) and reads what the one before wrote. `synchronous_commit` is on in each transaction. Triggers refuse
 UPDATE, DELETE and TRUNCATE of entries, ids, ends and checkpoints; a role that does not own the tables has no such right
 in the first place (docs/postgres.md). A database holds the shards of one log: an entry's `pos` is its shard's number
 and its index; `entry` is cut into parts of a level-2 tile, and a part cannot hold ids unique for all, so they have a
@@ -13,15 +15,17 @@ Source: ledger chapter §6.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ledger.errors import ConflictError, IntegrityError
 from ledger.merkle import Digest
 from ledger.store.base import D, Entry, Facts, Head, Question, Step, StoredCheckpoint, StoreError, Writes, no_step
 from ledger.store.server import (
+    DURABLY,
     Connection,
     Server,
     Work,
+    carry_out,
     check_belongs,
     check_form,
     create_database,
@@ -103,6 +107,12 @@ _INSERT = """WITH added AS (
 ), named AS (INSERT INTO entry_id(id, pos) SELECT id, pos FROM added
 ), moved AS (UPDATE head SET size = $6, last_t = $7 WHERE shard = $5)
 INSERT INTO entry(pos, id, leaf, body) SELECT pos, id, leaf, body FROM added"""
+_MOVE_FROM = f"""WITH moved AS (
+    UPDATE head SET size = $6, last_t = $7 WHERE shard = $5 AND size = $8 AND {DURABLY} RETURNING shard
+), added AS (
+    SELECT a.* FROM moved, unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[]) AS a(pos, id, leaf, body)
+), named AS (INSERT INTO entry_id(id, pos) SELECT id, pos FROM added)
+INSERT INTO entry(pos, id, leaf, body) SELECT pos, id, leaf, body FROM added"""  # noqa: S608 - our own
 _END = "INSERT INTO ended(ref, pos) SELECT * FROM unnest($1::text[], $2::bigint[])"
 _EPOCH = """INSERT INTO subject_epoch(subject, epoch) SELECT * FROM unnest($1::bigint[], $2::bigint[])
 ON CONFLICT (subject) DO UPDATE SET epoch = excluded.epoch"""
@@ -169,8 +179,18 @@ class PostgresLogStore:
         return Head(*row)
 
     async def append(self, question: Question, decide: Callable[[Facts], D]) -> D:
-        """`decide` runs again where a connection is lost: what was committed after all is then among its facts."""
+        """`decide` runs again where another process was quicker, and where a connection is lost: what was committed
+        after all is then among its facts."""
+        with failures(KIND, StoreError):
+            decided: D | None = await carry_out(self._server, lambda: _Swap(self, question, decide), again=True)
+        if decided is None:
+            decided = await self._append_locked(question, decide)
+        if decided.writes.entries:
+            self._part = max(self._part, self._part_of(decided.writes.entries[-1]))
+        self._step("append.entries_committed")
+        return decided
 
+    async def _append_locked(self, question: Question, decide: Callable[[Facts], D]) -> D:
         async def work(connection: Connection) -> D:
             self._step("append.head_locked")
             decided = decide(await self._facts(connection, question))
@@ -178,11 +198,7 @@ class PostgresLogStore:
             self._step("append.entries_written")
             return decided
 
-        decided = await self._transact(work, _LOCK.format(self._shard))
-        if decided.writes.entries:
-            self._part = max(self._part, self._part_of(decided.writes.entries[-1]))
-        self._step("append.entries_committed")
-        return decided
+        return await self._transact(work, _LOCK.format(self._shard))
 
     async def entries(self, start: int, end: int) -> list[Entry]:
         rows = await self._rows(_ENTRY + " WHERE pos >= $1 AND pos < $2 ORDER BY pos", *self._between(start, end))
@@ -258,10 +274,9 @@ class PostgresLogStore:
             return
         for part in range(max(self._part + 1, self._part_of(writes.entries[0])), self._part_of(writes.entries[-1]) + 1):
             await connection.execute("SELECT entry_part($1)", part)
-        rows = [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
-        head = (self._shard, writes.head.size, writes.head.last_t)
+        rows, head = self._rows_of(writes), (self._shard, writes.head.size, writes.head.last_t)
         if len(rows) < COPY_ROWS:
-            await connection.execute(_INSERT, *map(list, zip(*rows, strict=True)), *head)
+            await connection.execute(_INSERT, *_columns(rows), *head)
         else:
             ids = [(event_id, pos) for pos, event_id, _, _ in rows]
             await connection.copy_records_to_table("entry", records=rows, columns=("pos", "id", "leaf", "body"))
@@ -272,6 +287,20 @@ class PostgresLogStore:
             await connection.execute(_END, list(writes.ended), ended)
         if writes.epochs:
             await connection.execute(_EPOCH, list(writes.epochs), list(writes.epochs.values()))
+
+    async def _swap(self, connection: Connection, facts: Facts, writes: Writes) -> bool:
+        """Write the entries, if the head is where the facts say."""
+        head = (self._shard, writes.head.size, writes.head.last_t, facts.head.size)
+        said = await connection.execute(_MOVE_FROM, *_columns(self._rows_of(writes)), *head)
+        return int(said.rpartition(" ")[2]) > 0
+
+    def _is_plain(self, writes: Writes) -> bool:
+        """Whether one statement writes it: some entries, for which the table has a part."""
+        few = len(writes.entries) < COPY_ROWS
+        return few and not (writes.ended or writes.epochs) and self._part_of(writes.entries[-1]) <= self._part
+
+    def _rows_of(self, writes: Writes) -> list[tuple[int, bytes, bytes, bytes]]:
+        return [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
 
     async def _hold(self, connection: Connection, token: int) -> None:
         """Nobody takes the lease over, nor integrates, before this transaction ends."""
@@ -309,6 +338,30 @@ class PostgresLogStore:
     async def _transact(self, work: Work[T], first: str = "") -> T:
         with failures(KIND, StoreError):
             return await transact(self._server, work, again=True, first=first)
+
+
+class _Swap(Generic[D]):
+    """One try to append without a lock: what was decided; None where the head has to be locked for it."""
+
+    def __init__(self, store: PostgresLogStore, question: Question, decide: Callable[[Facts], D]) -> None:
+        self._store, self._question, self._decide = store, question, decide
+        self.committing = False
+
+    async def run(self, connection: Connection) -> D | None:
+        store = self._store
+        facts = await store._facts(connection, self._question)
+        decided = self._decide(facts)
+        if not decided.writes.entries:
+            return decided
+        if not store._is_plain(decided.writes):
+            return None
+        store._step("append.entries_decided")
+        self.committing = True
+        return decided if await store._swap(connection, facts, decided.writes) else None
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _checkpoint(row: Any) -> StoredCheckpoint:

@@ -24,6 +24,7 @@ ABSENT = frozenset({"42P01", "3F000"})  # no such table, no such schema
 DAMAGED = frozenset({"XX001", "XX002"})
 
 # `on` in each transaction, whatever role, database or pooler say: a commit that returned is on disk
+DURABLY = "current_setting('synchronous_commit') = 'on'"  # the same, of a statement that is a transaction by itself
 BEGIN = f"""BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '{LOCK_S}s'"""
 
@@ -37,6 +38,7 @@ class Connection(Protocol):
         ...
 
     async def executemany(self, command: str, args: Collection[Sequence[Any]]) -> None: ...
+    async def prepare(self, query: str) -> Any: ...
     async def copy_records_to_table(
         self, table_name: str, *, records: Sequence[Sequence[Any]], columns: Sequence[str]
     ) -> str: ...
@@ -79,19 +81,35 @@ class InDoubt(ServerError):
         self.args = ("no connection in a commit: it may be done",)
 
 
+class Unit(Protocol):
+    """One try of a unit of work; `committing` once nobody could tell whether it was done if its connection was lost."""
+
+    @property
+    def committing(self) -> bool: ...
+    async def run(self, connection: Connection) -> Any: ...
+
+
 async def transact(server: Server, work: Work[T], *, again: bool, first: str = "") -> T:
     """`work` in one transaction, durable when this returns. `again`: it may be done twice, which does nothing more.
-    `first` is a statement that goes with its beginning, without a round trip of its own.
+    `first` is a statement that goes with its beginning, without a round trip of its own. Raises as `carry_out`.
+    """
+    begin = f"{BEGIN}; {first}" if first else BEGIN
+    done: T = await carry_out(server, lambda: _Transaction(work, begin), again=again)
+    return done
 
-    A connection that was lost before the commit is no matter: the next has another. Raises ServerError; InDoubt.
+
+async def carry_out(server: Server, unit: Callable[[], Unit], *, again: bool) -> Any:
+    """What a unit gives. A connection that was lost before the commit is no matter: the next try has another.
+
+    Raises ServerError; InDoubt.
     """
     doubt = False
     for tried in range(1, TRIES + 1):
-        unit = _Unit(work, f"{BEGIN}; {first}" if first else BEGIN)
+        one = unit()
         try:
-            return await server.run(unit.run)
+            return await server.run(one.run)
         except ServerLost as lost:
-            doubt = doubt or unit.committing
+            doubt = doubt or one.committing
             if tried == TRIES or (doubt and not again):
                 raise InDoubt(lost.state) if doubt else lost from lost
         except ServerError as refused:
@@ -111,7 +129,7 @@ async def look(server: Server, work: Work[T]) -> T:
     return await server.run(work)
 
 
-class _Unit:
+class _Transaction:
     """One try; whether it came as far as its commit."""
 
     def __init__(self, work: Callable[[Connection], Coroutine[Any, Any, Any]], begin: str) -> None:

@@ -34,7 +34,10 @@ STEPS = [
     "publish.checkpoint_written",
 ]
 # where another engine stands behind the step; the others are the same code
-ON_SERVER = ["append.details_written", "append.entries_written", "append.entries_committed", "integrate.stored"]
+ON_SERVER = [
+    *("append.details_written", "append.entries_decided", "append.entries_written", "append.entries_committed"),
+    "integrate.stored",
+]
 
 
 def run_until_killed(folder: Path, step: str, passes: int) -> dict[int, str]:

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -15,7 +15,7 @@ from adapter.store.server_pool import ServerPool
 from ledger import vault_server
 from ledger.errors import AppendFailed, IntegrityError
 from ledger.store.memory import MemoryLogStore
-from ledger.store.server import transact
+from ledger.store.server import Work, transact
 from ledger.vault import Vault, VaultError
 from tests import databases
 from tests.ledger.conftest import ORG, PAIRING, consent, ledger_of
@@ -24,6 +24,7 @@ from tests.ledger.test_vault import detail, key
 pytestmark = pytest.mark.postgres
 
 AT = datetime(2026, 3, 4, tzinfo=UTC)
+T = TypeVar("T")
 
 
 @pytest_asyncio.fixture
@@ -77,6 +78,53 @@ async def test_a_detail_on_its_way_while_its_subject_is_destroyed_goes_too(vault
     assert await destroying == 2
     assert await vault.details([b"slow", detail(1).id]) == {}
     await other.close()
+
+
+async def test_a_detail_is_durable_in_a_session_that_says_it_need_not_be(empty_vault: Server) -> None:
+    """One statement is a transaction by itself, and does nothing there; then it is one that says so."""
+    pool = _Heard(ServerPool(Server(empty_vault.url, 1), "vault"))
+    vault = await vault_server.open_vault(pool, PAIRING)
+    await vault.put_details([detail(1), detail(2)])
+    assert pool.said == [1], "the first time it is prepared, and one statement is all"
+    await pool.run(lambda connection: connection.execute("SET synchronous_commit = off"))
+    pool.said.clear()
+    await vault.put_details([detail(2), detail(3), detail(4)])
+    assert len(await vault.details([detail(n).id for n in range(1, 5)])) == 4
+    assert pool.said == [1, 4], "BEGIN, two and one, COMMIT"
+    await vault.close()
+
+
+class _Heard:
+    """A server, and how many statements that are not asked for rows each unit said."""
+
+    def __init__(self, server: ServerPool) -> None:
+        self.server, self.said = server, list[int]()
+
+    async def run(self, work: Work[T]) -> T:
+        async def unit(connection: Any) -> T:
+            heard = _Counting(connection)
+            try:
+                return await work(heard)
+            finally:
+                if heard.said:
+                    self.said.append(heard.said)
+
+        return await self.server.run(unit)
+
+    async def close(self) -> None:
+        await self.server.close()
+
+
+class _Counting:
+    def __init__(self, connection: Any) -> None:
+        self._connection, self.said = connection, 0
+
+    async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        self.said += 1
+        return str(await self._connection.execute(query, *values))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 async def test_even_by_hand_a_destroyed_row_gets_no_key(vault: Vault, server: databases.PostgresServer) -> None:

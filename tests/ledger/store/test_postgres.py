@@ -18,8 +18,8 @@ import pytest_asyncio
 
 from adapter.store.place import Server
 from adapter.store.server_pool import ServerPool
-from ledger.errors import AppendFailed, ConflictError, IntegrityError
-from ledger.event import decode
+from ledger.errors import AppendFailed, BasisEnded, ConflictError, IntegrityError
+from ledger.event import Event, RequiresRef, decode
 from ledger.fsck import check
 from ledger.merkle import Digest, leaf_hash, root_of
 from ledger.note import open_checkpoint
@@ -29,7 +29,7 @@ from ledger.store.server import InDoubt, ServerLost, Work, transact
 from ledger.tiles import Tile
 from ledger.vault import Vault, memory_vault
 from tests import databases
-from tests.ledger.conftest import ORIGIN, PAIRING, RULES, SIGNER, ledger_of, policy
+from tests.ledger.conftest import ORIGIN, PAIRING, RULES, SIGNER, ledger_of, policy, read, retirement
 from tests.ledger.store import appending
 from tests.ledger.store.test_contract import NOTHING, Decision, ask, entry, grow
 
@@ -37,6 +37,7 @@ pytestmark = pytest.mark.postgres
 
 ROOT = Path(__file__).parents[3]
 PROCESSES = 4
+LOCKED = ("append.entries_decided", "append.head_locked", "append.entries_written")  # what did not go without a lock
 T = TypeVar("T")
 
 
@@ -135,6 +136,56 @@ async def test_a_group_waits_a_second_for_the_head_and_no_longer(
     await other.close()
 
 
+async def test_a_group_that_another_process_overtook_is_decided_again(
+    store: PostgresLogStore, empty_log: Server, spare_vault: Vault
+) -> None:
+    """Between its reading and its writing the other ends what it rests on, or moves the head and nothing else."""
+    overtaking: list[list[Event]] = []
+    steps: list[str] = []
+    loop = asyncio.get_running_loop()
+    other = ledger_of(store, spare_vault)
+
+    def step(name: str) -> None:
+        steps.append(name)
+        if name == "append.entries_decided" and overtaking:
+            asyncio.run_coroutine_threadsafe(other.append(overtaking.pop()), loop).result(30)
+
+    overtaken = await open_log(ServerPool(empty_log, "slow"), PAIRING, ORIGIN, step)
+    slow = ledger_of(overtaken, spare_vault)
+    await other.start()
+    (basis,) = await other.append([policy()])
+    await slow.start()
+    await slow.append([policy()])
+    steps.clear()
+
+    overtaking.append([policy()])
+    (receipt,) = await slow.append([policy()])
+    assert (receipt.index, steps) == (3, [*LOCKED, "append.entries_committed"])
+
+    overtaking.append([retirement(str(basis))])
+    with pytest.raises(BasisEnded):
+        await slow.append([read(requires=[RequiresRef(str(basis))])])
+    assert (await store.head()).size == 5
+
+    steps.clear()
+    (receipt,) = await slow.append([policy()])
+    assert (receipt.index, steps) == (5, ["append.entries_decided", "append.entries_committed"]), "alone, no lock"
+    await overtaken.close()
+
+
+async def test_a_group_is_durable_in_a_session_that_says_it_need_not_be(empty_log: Server, spare_vault: Vault) -> None:
+    steps: list[str] = []
+    pool = ServerPool(Server(empty_log.url, 1), "log")
+    ledger = ledger_of(await open_log(pool, PAIRING, ORIGIN, steps.append), spare_vault)
+    await ledger.start()
+    await ledger.append([policy()])
+    await pool.run(lambda connection: connection.execute("SET synchronous_commit = off"))
+    steps.clear()
+    (receipt,) = await ledger.append([policy()])
+    assert (receipt.index, steps) == (1, [*LOCKED, "append.entries_committed"])
+    await pool.close()
+
+
 # --- connections that are lost ---------------------------------------------------------------------------------------
 
 
@@ -159,10 +210,11 @@ class _Losing:
         self._connection, self._done = connection, done
 
     async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
-        if query != "COMMIT" or not self._done:
+        commits = query == "COMMIT" or query.startswith("WITH moved")
+        if not (commits and self._done):
             return str(await self._connection.execute(query, *values))
         if self._done.pop(0):
-            await self._connection.execute(query)
+            await self._connection.execute(query, *values)
         raise ServerLost
 
     def __getattr__(self, name: str) -> Any:
