@@ -182,7 +182,7 @@ class Gate:
     ) -> None:
         self._store, self._ledger, self._keyring, self._house = store, ledger, keyring, house
         self._keys = keyring.organisation()
-        self._together = Together(store.read, lambda conn, fids: resources.look_ahead(conn, self._keys, fids))
+        self._together = Together(store.glance, lambda conn, fids: resources.look_ahead(conn, self._keys, fids))
         self._org = self._keys.org
         self._entropy = entropy
         self._permits = Permits(zone, keyring, house)

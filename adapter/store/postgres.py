@@ -5,8 +5,8 @@
 - **Writes** run READ COMMITTED and take their locks first (`locks.py`), so that every later statement sees what the
   units before it did. What no lock covers ends in a unique key that is there already, a deadlock or a serialization
   failure: the unit is rolled back and runs again, three times, then it is a 409 for the caller.
-- **Reads** see one snapshot (REPEATABLE READ, READ ONLY). Where a next page is to be cut, what is under way is looked
-  at before a snapshot is taken, and the unit runs again.
+- **Reads** see one snapshot (REPEATABLE READ, READ ONLY); one that asks a single thing needs no transaction. Where
+  a next page is to be cut, what is under way is looked at before a snapshot is taken, and the unit runs again.
 - **Durable** is explicit: `synchronous_commit=on` stands in each connection's own settings, above those of role and
   database.
 - **A COMMIT whose answer was lost** is settled by asking the server, on another connection, what became of the
@@ -36,6 +36,7 @@ from adapter.store.place import Server
 from adapter.store.postgres_statements import (
     FAULTS,
     FINAL,
+    ONCE,
     SETTLED,
     SNAPSHOT,
     STATEMENTS,
@@ -46,7 +47,7 @@ from adapter.store.postgres_statements import (
     ours,
     settled_now,
 )
-from adapter.store.statements import Again, Failed, Hot, Unsettled
+from adapter.store.statements import Again, Failed, Further, Hot, Unsettled
 from adapter.store.stopped import Lookout
 
 SETTING = "store.url_file"
@@ -71,6 +72,7 @@ _PATIENT = SETTINGS | {  # of a migration
 }
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+GLANCE = ""  # no transaction: one statement is a snapshot by itself
 
 T = TypeVar("T")
 
@@ -113,6 +115,8 @@ class Held:
         said: dict[str, object] = {FINAL: True} if final else {}
         if begin == READ:
             said[SNAPSHOT] = True
+        elif begin == GLANCE:
+            said[ONCE] = False
         try:
             return await self._transact(begin, work, said)
         except Unsettled:
@@ -131,10 +135,12 @@ class Held:
         final = FINAL in said
 
         def unit(conn: Connection) -> T:
-            for name in (FINAL, SNAPSHOT, SETTLED, XACT):
+            for name in (FINAL, SNAPSHOT, SETTLED, XACT, ONCE):
                 conn.info.pop(name, None)
             conn.info.update(said)
             hot = Hot(conn)
+            if begin == GLANCE:
+                return _at_a_glance(conn, work)
             hot.run(begin)
             try:
                 result = work(conn)
@@ -167,6 +173,14 @@ class Held:
             self.raw.terminate()
         with suppress(DBAPIError, *FAULTS):
             await self._conn.close()
+
+
+def _at_a_glance(conn: Connection, work: Callable[[Connection], T]) -> T:
+    """What SQLAlchemy runs is not counted: it begins a transaction of its own, and by that is found out."""
+    result = work(conn)
+    if conn.in_transaction():
+        raise Further
+    return result
 
 
 class _Unanswered(Failed):
@@ -231,6 +245,13 @@ class Pool:
                 return await self._once(begin, work, final=attempt == TRIES)
             await asyncio.sleep(BACKOFF_S * 2**attempt * (0.5 + random.random()))  # noqa: S311 - no secret
         raise Conflict("others write the same; try again", code="conflict")
+
+    async def glance(self, work: Callable[[Connection], T]) -> T:
+        """As a read, without a transaction around it while it asks one thing alone."""
+        self._lookout.look()
+        with suppress(Further, Again):
+            return await self._once(GLANCE, work, final=False)
+        return await self.transact(READ, work)
 
     async def _ask(self, sql: str) -> int:
         """Of the lookout, which must not wait behind those whom it is to help."""
@@ -302,6 +323,9 @@ class PostgresEngine:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._thread.run(self._pool.transact(READ, work))
+
+    async def glance(self, work: Callable[[Connection], T]) -> T:
+        return await self._thread.run(self._pool.glance(work))
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
         return self._thread.call(self._pool.transact(WRITE, work))

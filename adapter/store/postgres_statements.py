@@ -20,13 +20,14 @@ from sqlalchemy.util import await_only
 
 from adapter.errors import IntegrityFault, Unavailable
 from adapter.store.place import RESTORE
-from adapter.store.statements import Again, Failed, Hot, Row, Unsettled
+from adapter.store.statements import Again, Failed, Further, Hot, Row, Unsettled
 from adapter.store.tables import NUMBERS
 
 BUCKETS = 1_024  # advisory locks of one organisation
 STATEMENTS = 512  # texts that a connection keeps prepared
 # keys in a connection's `info`: this try is the last; the unit has one snapshot; what was settled before it was taken
 FINAL, SNAPSHOT, SETTLED = "chartbridge final try", "chartbridge snapshot", "chartbridge settled"
+ONCE = "chartbridge once"  # the unit is in no transaction: whether it has asked already
 UNDER_WAY = 0x7478  # in the upper 16 bits of the advisory locks that say from which block on a unit draws its numbers
 XACT = "chartbridge transaction"  # and the server's number of the transaction, once something asked for it
 
@@ -148,6 +149,11 @@ class PostgresHot(Hot, dialect="postgresql"):
         return found
 
     def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
+        if (asked := self._info.get(ONCE)) is not None:
+            if asked:
+                answer.close()
+                raise Further
+            self._info[ONCE] = True
         try:
             return await_only(answer)
         except FAULTS as exc:

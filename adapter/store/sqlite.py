@@ -146,6 +146,9 @@ class SqliteEngine:
     async def read(self, work: Callable[[Connection], T]) -> T:
         return await self._readers.run(lambda conn: transact(conn, READ, work))
 
+    async def glance(self, work: Callable[[Connection], T]) -> T:
+        return await self.read(work)  # a transaction costs no round trip here
+
     def write_now(self, work: Callable[[Connection], T]) -> T:
         return self._writer.call(lambda conn: transact(conn, WRITE, work))
 

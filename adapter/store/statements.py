@@ -27,6 +27,10 @@ class Unsettled(Exception):
     """A snapshot cannot tell what was under way when it was taken: the engine looks first, and runs the unit again."""
 
 
+class Further(Exception):
+    """A unit that looks once looks again, and needs a snapshot for both: the engine takes one, and runs it again."""
+
+
 class Failed(Exception):
     """The database could not: the unit is rolled back, and its caller gets `instead`. Of no kind that a unit catches
     for one message of many: a message is not to blame."""

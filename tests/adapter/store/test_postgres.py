@@ -222,6 +222,36 @@ class _Told(Exception):
     pass
 
 
+@pytest.mark.parametrize(
+    ("looks", "runs", "seen"), [(1, 1, "read committed"), (2, 2, "repeatable read"), (3, 2, "repeatable read")]
+)
+async def test_what_asks_one_thing_needs_no_transaction_and_what_asks_more_gets_one_snapshot(
+    store: DataStore, looks: int, runs: int, seen: str
+) -> None:
+    done: list[int] = []
+
+    def work(conn: Connection) -> list[str]:
+        done.append(1)
+        return [str((Hot(conn).one("SHOW transaction_isolation") or ("",))[0]) for _ in range(looks)]
+
+    for _ in range(2):
+        done.clear()
+        assert await store.glance(work) == [seen] * looks
+        assert len(done) == runs
+    assert await store.read(work) == ["repeatable read"] * looks, "and the connection is as it was"
+
+
+async def test_a_glance_by_another_way_to_ask_gets_a_snapshot_too(store: DataStore) -> None:
+    done: list[int] = []
+
+    def work(conn: Connection) -> list[str]:
+        done.append(1)
+        return [str(conn.exec_driver_sql("SHOW transaction_isolation").scalar()) for _ in range(2)]
+
+    assert await store.glance(work) == ["repeatable read"] * 2
+    assert len(done) == 2
+
+
 async def test_readers_cannot_write(store: DataStore) -> None:
     with pytest.raises(Unavailable):
         await store.read(_raw)
