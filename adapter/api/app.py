@@ -17,12 +17,15 @@ import structlog
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.api import outcome
 from adapter.api.call import Answer, presented_answer, refusal, request_id, respond
+from adapter.api.direct import Direct
 from adapter.api.options import Browsers, allow, header_of
 from adapter.api.presentation import asked_of_framework
 from adapter.api.routes import is_public, methods, routes
@@ -34,7 +37,8 @@ log = structlog.get_logger()
 
 class _Application(FastAPI):
     """The framework's application in the two layers that refusals need: the server's errors, and HTTP's. Before them
-    stands what answers for every address alike: OPTIONS, and the origins of browsers' apps.
+    stands what answers for every address alike: OPTIONS, and the origins of browsers' apps. Between the two, what the
+    table holds goes to its endpoint at once.
     """
 
     browsers: Browsers
@@ -50,7 +54,11 @@ class _Application(FastAPI):
         await Starlette.__call__(self, scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Starlette.build_middleware_stack(self)
+        stack = Starlette.build_middleware_stack(self)
+        if not isinstance(stack, ServerErrorMiddleware):
+            raise RuntimeError("the framework's outermost layer is another one than was known")
+        stack.app = Direct(stack.app, [route for route in self.router.routes if isinstance(route, Route)])
+        return stack
 
 
 def create_app(services: Services) -> FastAPI:
