@@ -139,6 +139,7 @@ def _prepare(connection: sqlite3.Connection, *, read_only: bool = False) -> None
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA temp_store = MEMORY")  # what a statement of many rows may undo lies in no file beside
     connection.execute("PRAGMA recursive_triggers = ON")  # or REPLACE would delete past the triggers
     if read_only:
         connection.execute("PRAGMA query_only = ON")

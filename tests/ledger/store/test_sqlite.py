@@ -28,14 +28,14 @@ async def test_what_was_appended_outlives_the_process(log: Path) -> None:
     await again.close()
 
 
-async def test_commits_are_synced(log: Path) -> None:
+async def test_commits_are_synced_and_nothing_lies_in_a_temporary_file(log: Path) -> None:
     store = open_log(log, PAIRING, ORIGIN)
     settings = store._writer.call(
         lambda connection: [
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "temp_store")
         ]
     )
-    assert settings == ["wal", 2]
+    assert settings == ["wal", 2, 2]
     await store.close()
 
 
