@@ -267,7 +267,7 @@ class Pool:
 
     async def _once(self, begin: str, work: Callable[[Connection], T], *, final: bool) -> T:
         try:
-            await asyncio.wait_for(self._slots.acquire(), sessions.WAIT_S)
+            await sessions.wait_for_one(self._slots)
         except TimeoutError as exc:
             raise Unavailable("the data store cannot be used now (every connection is busy)") from exc
         try:

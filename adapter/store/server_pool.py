@@ -75,7 +75,7 @@ class ServerPool:
 
     async def _run(self, work: Work[T]) -> T:
         try:
-            await asyncio.wait_for(self._slots.acquire(), sessions.WAIT_S)
+            await sessions.wait_for_one(self._slots)
         except TimeoutError as exc:
             raise ServerError(BUSY) from exc
         try:

@@ -4,6 +4,7 @@ No text that leaves this module is the driver's, which puts values into its mess
 Source: PostgreSQL 15, chapter 20 (settings of a session), appendix A (SQLSTATE); operations chapter §10.
 """
 
+import asyncio
 from typing import Any
 
 import asyncpg
@@ -39,6 +40,15 @@ async def connect(server: Server, settings: dict[str, str], *, patient: bool = F
         max_cached_statement_lifetime=0,
         **more,
     )
+
+
+async def wait_for_one(free: asyncio.Semaphore) -> None:
+    """Take one of so many connections. Raises TimeoutError. Watching the time costs as much as a short unit of work, so
+    it is done only for who has to wait."""
+    if free.locked():
+        await asyncio.wait_for(free.acquire(), WAIT_S)
+    else:
+        await free.acquire()
 
 
 def unreachable(error: BaseException | None, setting: str) -> ChartbridgeError:
