@@ -176,7 +176,7 @@ class Keyring:
             deks = await self._worked(lambda: [self._unwrapped(SUBJECT, row) for row in rows])
             for row, dek in zip(rows, deks, strict=True):
                 found.setdefault(row.row, {})[row.gen] = dek
-            if absent := wanted - found.keys():
+            if absent := wanted.difference(found):
                 await self._refuse(absent)
         opened = [self._owner_keys(owner, by_gen) for owner, by_gen in found.items()]
         with self._lock:
@@ -218,12 +218,18 @@ class Keyring:
         raise RuntimeError("a unit of work needs more owners than the keyring holds")
 
     async def new_message_keys(self, count: int) -> list[MessageKey]:
-        """Fresh keys for journal bodies, durable in the vault when this returns; the loop has its turns meanwhile."""
+        """Fresh keys for journal bodies, durable in the vault when this returns; the loop has its turns meanwhile.
+
+        Their ids begin alike, so that their rows lie together: else each would touch a page of its own.
+        """
         kek = self._kek.current()
+        together = self._entropy(KEY_ID_BYTES // 2)
         keys: list[MessageKey] = []
         rows: list[tuple[bytes, str, bytes]] = []
         for size in slices(count):
-            made = [MessageKey(self._entropy(KEY_ID_BYTES), self._entropy(KEY_BYTES)) for _ in range(size)]
+            made = [
+                MessageKey(together + self._entropy(KEY_ID_BYTES // 2), self._entropy(KEY_BYTES)) for _ in range(size)
+            ]
             rows += await self._worked(partial(self._wrapped_message_keys, kek, made))
             keys += made
             await asyncio.sleep(0)

@@ -191,6 +191,14 @@ async def test_message_keys_are_found_until_they_are_dropped(keyring: Keyring, v
     assert second.key.hex() not in repr(replace(second))
 
 
+async def test_message_keys_that_are_made_together_lie_together(keyring: Keyring) -> None:
+    """One page of the vault takes many of them; where keys of another time lie nobody can tell."""
+    first, second = [await keyring.new_message_keys(50) for _ in range(2)]
+    assert len({key.key_id for key in first + second}) == 100
+    (before,), (after,) = ({key.key_id[:8] for key in made} for made in (first, second))
+    assert before != after
+
+
 async def test_a_thousand_message_keys_leave_the_loop_its_turns(
     keyring: Keyring, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
