@@ -24,7 +24,7 @@ from adapter.errors import IntegrityFault, Unavailable
 from adapter.inbound import journal_table as table
 from adapter.inbound.bodies import Entropy, MessageKeys
 from adapter.inbound.journal import LARGE_BYTES, Accepted, Group, Incoming, Journal, control_id
-from adapter.inbound.journal_table import DUPLICATE, FileStatements, State, Statements
+from adapter.inbound.journal_table import DUPLICATE, NEW, FileStatements, State, Statements
 from ledger.store.thread import ReaderPool
 
 INLINE_S = 0.002
@@ -158,6 +158,16 @@ class FileJournal(Journal):
         if incoming.part is not None and (kept := table.part_row(self._connection, incoming.part)) is not None:
             return Accepted(kept.seq, kept.state, kept.first, kept.ack or "", kept.issues)
         at = int(incoming.at.timestamp() * 1000)
+        sealed: tuple[bytes, bytes] | None = None
+        if incoming.dedupe is not None and incoming.state == NEW:
+            sealed, ack = self._sealed(incoming), _ack(incoming, seq)
+            values = self._values(seq, incoming, at, NEW, None, incoming.issues, ack, sealed)
+            if self._put(seq, values, incoming, unheard=incoming.dedupe):
+                return Accepted(seq, NEW, None, ack, incoming.issues)
+        return self._heard_of(seq, incoming, at, sealed)
+
+    def _heard_of(self, seq: int, incoming: Incoming, at: int, sealed: tuple[bytes, bytes] | None) -> Accepted:
+        """One whose control id was accepted before, or that has none, or is none that is accepted."""
         found, issues = table.NO_MATCH, incoming.issues
         if incoming.dedupe is not None:
             found = table.match(self._connection, incoming.dedupe, at)
@@ -165,20 +175,48 @@ class FileJournal(Journal):
                 issues = (*issues, incoming.reused)
         state: State = incoming.state if found.first is None else DUPLICATE
         ack = found.ack or _ack(incoming, seq)
-        key_id, body = (None, None) if state == DUPLICATE else self._seal(incoming)
+        if state == DUPLICATE:
+            sealed = None
+        elif sealed is None:
+            sealed = self._sealed(incoming)
+        values = self._values(seq, incoming, at, state, found.first, issues, ack, sealed)
+        self._put(seq, values, incoming)
+        return Accepted(seq, state, found.first, ack, issues)
+
+    def _sealed(self, incoming: Incoming) -> tuple[bytes, bytes]:
+        sealed = self._seal(incoming)
+        crash_point("journal.sealed")
+        return sealed
+
+    def _values(
+        self,
+        seq: int,
+        incoming: Incoming,
+        at: int,
+        state: State,
+        first: int | None,
+        issues: tuple[str, ...],
+        ack: str,
+        sealed: tuple[bytes, bytes] | None,
+    ) -> tuple[object, ...]:
+        """A row as the table's statements take it."""
+        key_id, body = sealed or (None, None)
         patients, lanes = table.pack(fid.hex() for fid in incoming.patients), table.pack(incoming.lanes)
-        values = (
-            seq, self._keys.org, incoming.feed, at, state, found.first, incoming.dedupe, " ".join(issues),
+        return (
+            seq, self._keys.org, incoming.feed, at, state, first, incoming.dedupe, " ".join(issues),
             patients, lanes, key_id, ack or None, body,
         )  # fmt: skip
-        crash_point("journal.sealed")
+
+    def _put(self, seq: int, values: tuple[object, ...], incoming: Incoming, unheard: bytes | None = None) -> bool:
+        """Insert, and note how long a commit took where it was one."""
         started = time.perf_counter()
-        table.insert(self._connection, values)
+        if not table.insert(self._connection, values, unheard):
+            return False
         if incoming.part is not None:
             table.insert_part(self._connection, seq, incoming.part)
         if not self._connection.in_transaction:
             self._pace(started)
-        return Accepted(seq, state, found.first, ack, issues)
+        return True
 
     def _commit(self, accepted: list[Accepted]) -> list[Accepted]:
         """Step 4. A row alone has been committed by its own statement."""

@@ -66,6 +66,7 @@ DEDUPE_MS = 30 * 86_400_000
 REUSED_ROWS = 64
 _ABOVE = b"\xff" * 33  # no token of 32 bytes is greater
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_JOURNAL = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 State = Literal["new", "duplicate", "rejected"]
 NEW: State = "new"
@@ -73,9 +74,11 @@ DUPLICATE: State = "duplicate"
 REJECTED: State = "rejected"
 
 _COLUMNS = "seq, org, feed, at, state, first, issue, patient, lane, key_id, ack"
-_INSERT = (
-    "INSERT INTO message(seq, org, feed, at, state, first, dedupe, issue, patient, lane, key_id, ack, body) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INTO = "INSERT INTO message(seq, org, feed, at, state, first, dedupe, issue, patient, lane, key_id, ack, body) "
+_INSERT = f"{_INTO}VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_UNHEARD = (
+    f"{_INTO}SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "  # noqa: S608 - constants
+    "WHERE NOT EXISTS (SELECT 1 FROM message WHERE state = 'new' AND dedupe > ? AND dedupe < ?)"
 )
 _SAME_CONTROL = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe > ? AND dedupe < ? LIMIT ?"
 _SAME = "SELECT seq, at, ack, dedupe FROM message WHERE state = 'new' AND dedupe = ?"
@@ -235,7 +238,7 @@ def _open(path: Path, pairing: str) -> sqlite3.Connection:
         connection.execute("SELECT seq FROM message LIMIT 1")
     except sqlite3.Error as exc:
         connection.close()
-        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in (*_DAMAGED, sqlite3.SQLITE_ERROR):
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _NO_JOURNAL:
             raise IntegrityFault("the journal is not a journal, or is damaged", hint=RESTORE) from exc
         raise trouble(exc) from exc  # no room, no right, another's lock
     if meta.get("kind") != KIND or meta.get("pairing") != pairing:
@@ -267,9 +270,14 @@ def match(connection: sqlite3.Connection, dedupe: bytes, now_ms: int) -> Match:
     return Match(reused=bool(recent))
 
 
-def insert(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
-    """Append one row; `values` in the order of the columns."""
-    connection.execute(_INSERT, values)
+def insert(connection: sqlite3.Connection, values: tuple[object, ...], unheard: bytes | None = None) -> bool:
+    """Append one row; `values` in the order of the columns. With a `dedupe` that nothing was accepted under before, or
+    not at all: False, and `match` says more. One statement is both for the many that are new."""
+    if unheard is None:
+        connection.execute(_INSERT, values)
+        return True
+    control = unheard[:CONTROL_BYTES]
+    return connection.execute(_INSERT_UNHEARD, (*values, control, control + _ABOVE)).rowcount == 1
 
 
 def insert_part(connection: sqlite3.Connection, seq: int, part: Part) -> None:

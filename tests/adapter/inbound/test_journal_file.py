@@ -60,7 +60,7 @@ async def test_a_failed_fsync_ends_all_acceptance(site: Site, monkeypatch: pytes
     said: list[str] = []
     monkeypatch.setattr(site.journal, "_lost", said.append)
 
-    def fail(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
+    def fail(connection: sqlite3.Connection, values: tuple[object, ...], unheard: bytes | None) -> None:
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
         error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
@@ -81,7 +81,7 @@ async def test_a_fault_of_ours_is_ae_and_the_journal_goes_on(
     faults: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
 
-    def fail(connection: sqlite3.Connection, values: tuple[object, ...]) -> None:
+    def fail(connection: sqlite3.Connection, values: tuple[object, ...], unheard: bytes | None) -> None:
         raise KeyError("a fault")
 
     monkeypatch.setattr(table, "insert", fail)
