@@ -100,6 +100,8 @@ class Assembly(Context):
         self.section_made: list[str] = []  # references of what the section at hand states, in order
         self.later: list[Callable[[], None]] = []  # links to what another section may state, made when all of them have
         self._numbered: dict[Key, list[Element]] | None = None
+        self._functions: dict[str, Callable[[Element, Assembly, Json], None]] = {}  # of maps, by name
+        self._contained: dict[str, str] = {}  # ids of what is contained, by what it says
         self.trace: DocumentTrace | None = None
         self.traced: Any = None
         self.make = self._stub
@@ -121,7 +123,10 @@ class Assembly(Context):
 
     def run(self, name: str, el: Element, body: Json) -> list[str]:
         """One map on one element; the elements that `??` rows filled."""
-        function = self.entries.rows[name].fast if self.traced is None else self.traced[name]
+        function = self._functions.get(name)
+        if function is None:
+            found = self.entries.rows[name].fast if self.traced is None else self.traced[name]
+            function = self._functions[name] = found
         outer, self.filled = self.filled, []
         if self.trace is None or "resourceType" not in body or self._is_built(body):
             function(el, self, body)
@@ -342,7 +347,10 @@ class Assembly(Context):
         """A thing without an id of its own lives inside the resource that speaks of it."""
         if self.builder is None:
             return None
-        id_ = "c" + self.identities.make("contained", (repr(body),))[:8]  # of its content: equal in every version
+        content = repr(body)
+        id_ = self._contained.get(content, "")
+        if not id_:  # of its content: equal in every version
+            id_ = self._contained[content] = "c" + self.identities.make("contained", (content,))[:8]
         inside = self.builder.body.setdefault("contained", [])
         if all(each["id"] != id_ for each in inside):
             inside.append({**body, "id": id_})

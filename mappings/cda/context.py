@@ -10,6 +10,8 @@ from typing import Any
 
 from mappings.cda.document import Document
 from mappings.cda.element import Element
+from mappings.cda.narrative import plain_text
+from mappings.cda.narrative.tables import TR
 from mappings.cda.time import DocumentZone
 from mappings.issues import Issue, issue
 
@@ -77,9 +79,6 @@ class Context:
 
     def narrative(self, reference: str) -> str | None:
         """The text of the narrative that `#id` points at; None with an issue where nothing has that ID."""
-        from mappings.cda.narrative import plain_text
-        from mappings.cda.narrative.tables import TR
-
         found = self.doc.ids.get(reference.strip().removeprefix("#"))
         if found is None:
             self.issue("dangling-reference")

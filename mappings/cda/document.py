@@ -16,7 +16,6 @@ Source: CDA R2 §4.2 (ClinicalDocument), §4.3.5 (narrative and its ID); XML 1.0
 import codecs
 import hashlib
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,11 +70,11 @@ class Document:
     """One ClinicalDocument."""
 
     __slots__ = (
-        "_elements",
         "_ordinals",
         "_paths",
         "_tagged",
         "digest",
+        "elements",
         "encoding",
         "flavored",
         "ids",
@@ -90,7 +89,7 @@ class Document:
         self.root = elements[0]
         self.encoding = encoding
         self.issues = issues
-        self._elements = elements
+        self.elements = elements
         self._tagged: dict[str, list[Element]] | None = None
         self._ordinals: dict[Element, str] = {}
         self._paths: dict[Element, str] = {}
@@ -99,29 +98,22 @@ class Document:
 
     def __del__(self) -> None:
         """Elements name each other: without this they would stay until the collector looks for cycles."""
-        for el in self._elements:
+        for el in self.elements:
             el.parent = None
-
-    def may_hold(self, words: Collection[str]) -> bool:
-        """Whether any of these ASCII words can stand in the document; False is sure, for neither another encoding nor a
-        character reference hides one."""
-        if self.encoding.upper().startswith(_WIDE) or b"&#" in self.raw:
-            return True
-        return any(word.encode("ascii") in self.raw for word in words)
 
     def every(self, *tags: str) -> list[Element]:
         """All elements of these tags, in their order."""
         if self._tagged is None:
             self._tagged = {}
-            for el in self._elements:
+            for el in self.elements:
                 if (same := self._tagged.get(el.tag)) is None:
                     self._tagged[el.tag] = [el]
                 else:
                     same.append(el)
-        there = [tag for tag in tags if tag in self._tagged]
+        there = {tag for tag in tags if tag in self._tagged}
         if len(there) < 2:
-            return list(self._tagged[there[0]]) if there else []
-        return [el for el in self._elements if el.tag in there]
+            return [el for tag in there for el in self._tagged[tag]]
+        return [el for el in self.elements if el.tag in there]
 
     def place(self, el: Element, attribute: str = "") -> XmlPlace:
         """Where an element, or an attribute of it, stands: from the outermost section, else from below the root."""

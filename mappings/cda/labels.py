@@ -78,8 +78,6 @@ def _kept(sent: Json) -> Json:
 def find_annotations(walk: "Walk") -> None:
     """Security observations are no findings of the patient: they are told of here, and label what they stand beside."""
     walk.annotations = {}
-    if not walk.doc.may_hold(_KINDS):
-        return
     for el in walk.doc.every(_OBSERVATION):
         if any(code_of(code) in _KINDS for code in el.named("code")):
             walk.annotations.setdefault(_labelled(el), []).extend(_said(el, walk))

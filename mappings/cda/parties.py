@@ -14,7 +14,7 @@ Source: CDA R2 §4.2.2 (participants), §4.2.3 (roles, entities); C-CDA on FHIR,
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda.assemble import Holder
 from mappings.cda.datatypes.identifiers import ii_identifier
@@ -58,12 +58,15 @@ _NPI: Final = "http://hl7.org/fhir/sid/us-npi"
 _DEEPEST: Final = 4  # organizations that are part of each other
 
 
-class Told(NamedTuple):
+class Told:
     """Who was found: the reference, and what it needs in the resource that holds it."""
 
-    reference: Json | None
-    inside: list[Json]
-    quiet: bool = True  # nothing was to be told of; an issue has a place of its own
+    __slots__ = ("inside", "quiet", "reference")
+
+    def __init__(self, reference: Json | None, inside: list[Json], quiet: bool) -> None:
+        self.reference = reference
+        self.inside = inside
+        self.quiet = quiet  # nothing was to be told of; an issue has a place of its own
 
 
 class Known:

@@ -8,6 +8,7 @@ never invented. What a lexeme is, `mappings/moments.py` knows.
 Source: HL7 v3 datatypes R1, TS literal form; CDA R2 §4.3.1.4 (ClinicalDocument.effectiveTime).
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -53,15 +54,21 @@ class DocumentZone:
     for all that stands in it, so that neither depth nor number makes a document slow.
     """
 
-    __slots__ = ("_bases", "_root", "_searched", "_times", "_trust_zero", "_whole", "mismatch", "zone")
+    __slots__ = ("_bases", "_elements", "_searched", "_times", "_trust_zero", "_whole", "mismatch", "zone")
 
     def __init__(
-        self, root: "Element | None" = None, stamp: str = "", zone: ZoneInfo | None = None, *, trust_zero: bool = False
+        self,
+        elements: "Sequence[Element]" = (),
+        stamp: str = "",
+        zone: ZoneInfo | None = None,
+        *,
+        trust_zero: bool = False,
     ) -> None:
+        """`elements`: all of the document, in their order."""
         found = Zone.of(stamp, zone)
         self.zone = zone
         self.mismatch = found.mismatch
-        self._root = root
+        self._elements = elements
         self._searched = False
         self._trust_zero = trust_zero
         self._whole = _Base(self._believed(found) or Zone(zone))
@@ -73,7 +80,7 @@ class DocumentZone:
         """Weigh the offset of the document's effectiveTime against the profile's zone; `zero_offset` is `verify`, or
         `trust` for a feed that is known to write UTC."""
         stamps = (node.get("value") for node in doc.root.named("effectiveTime"))
-        return cls(doc.root, next(filter(None, stamps), ""), zone, trust_zero=zero_offset == "trust")
+        return cls(doc.elements, next(filter(None, stamps), ""), zone, trust_zero=zero_offset == "trust")
 
     def read(self, lexeme: str, node: "Element | None") -> Moment:
         """The reading of one lexeme; without a node, as at the top of the document."""
@@ -112,13 +119,13 @@ class DocumentZone:
     def _search(self) -> None:
         """Let the first stamped time in each entry, section and part of the header speak for it."""
         self._searched = True
-        root = self._root
-        if root is None:
+        if not self._elements:
             return
+        root = self._elements[0]
         read: dict[str, Zone | None] = {}
         made: dict[Zone, _Base] = {}
         passed: set[Element] = {root}  # elements around a stamp: what is around them is, too
-        for el in root.iter():
+        for el in self._elements:
             stamp = el.get("value", "").strip()
             if len(stamp) < _SHORTEST_STAMP or stamp[-5] not in "+-" or el.parent in passed:
                 continue

@@ -39,6 +39,7 @@ _CODED: Final = (f"{{{V3}}}code", f"{{{V3}}}value")
 # and an option say none of it.
 _MOODS: Final = frozenset({"", "EVN", "INT", "RQO", "PRP", "PRMS", "ARQ", "APT", "GOL"})
 _NO_GOALS: Final = frozenset({"substanceAdministration", "supply"})
+_RELATED: Final = f"{{{V3}}}relatedSubject"
 _EMPTY_REASON: Final = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
 # nullFlavor of a section → why it is empty
 _EMPTY: Final = {"NI": "unavailable", "UNK": "unavailable", "NAV": "unavailable", "NASK": "notasked", "MSK": "withheld"}
@@ -52,6 +53,7 @@ class Walk(Assembly):
         super().__init__(doc, profile, entries)
         self.without = without
         self.failed: set[Element] = set()  # entries that failed in this walk, which is then no good
+        self._others = bool(doc.every(_RELATED))  # whether anything in the document can be about another person
         self._sections = 0
         self._bodies: list[Json] = []  # of sections, in the order of their trace
         self.section_row: Section | None = None
@@ -286,7 +288,7 @@ class Walk(Assembly):
 
     def is_of_another(self, el: Element) -> bool:
         """Whether the statement, or what it stands in, its section too, is about a relative or a fetus."""
-        here: Element | None = el
+        here: Element | None = el if self._others else None
         while here is not None:
             if "subject" in here.kids:
                 for subject in here.named("subject"):

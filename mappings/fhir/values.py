@@ -88,7 +88,16 @@ def scoped(namespace: str, kind: str, name: str) -> str:
 
 
 def coding(system: str | None, code: str | None, display: str | None = None, version: str | None = None) -> Json | None:
-    return present(system=system, version=version, code=code, display=display)
+    found: Json = {}
+    if system is not None:
+        found["system"] = system
+    if version is not None:
+        found["version"] = version
+    if code is not None:
+        found["code"] = code
+    if display is not None:
+        found["display"] = display
+    return found or None
 
 
 def translate(coding_: Json, lang: str, content: str) -> None:
@@ -221,7 +230,9 @@ def sha1(data: bytes) -> str:
 
 
 def reference(target: str | None, display: str | None = None) -> Json | None:
-    return present(reference=target, display=display)
+    if target is None:
+        return None if display is None else {"display": display}
+    return {"reference": target} if display is None else {"reference": target, "display": display}
 
 
 def annotation(text: str | None, time: str | None = None, author: str | None = None) -> Json | None:

@@ -10,7 +10,7 @@ Source: HL7 v3 datatypes R1, CD, CE, CV, CO, CS, CR; FHIR R4 CodeableConcept, Co
 friendly documents).
 """
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda.datatypes.nulls import absence, absent_primitive
 from mappings.cda.datatypes.registry import Json, datatype
@@ -36,13 +36,16 @@ _LONGEST_NAME: Final = 256  # of a code system
 _MOST_TRANSLATIONS: Final = 64  # of one value; real documents have three
 
 
-class Coded(NamedTuple):
+class Coded:
     """A coded value as read, before it takes one of FHIR's shapes."""
 
-    codings: list[Json]  # as sent
-    mapped: Json | None  # through the row's vocabulary
-    missed: bool  # it has codes, and the vocabulary knows none of them
-    text: str | None
+    __slots__ = ("codings", "mapped", "missed", "text")
+
+    def __init__(self, codings: list[Json], mapped: Json | None, missed: bool, text: str | None) -> None:
+        self.codings = codings  # as sent
+        self.mapped = mapped  # through the row's vocabulary
+        self.missed = missed  # it has codes, and the vocabulary knows none of them
+        self.text = text
 
     @property
     def shaped(self) -> list[Json]:

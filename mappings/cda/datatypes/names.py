@@ -6,7 +6,7 @@ another is an extension of it, Dutch and Spanish double names are joined as they
 Source: HL7 v3 datatypes R1, EN, ENXP, EntityNamePartQualifier; FHIR R4 HumanName and its extensions.
 """
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from mappings.cda.datatypes.nulls import absence, absent_primitive
 from mappings.cda.datatypes.registry import Json, datatype
@@ -36,13 +36,16 @@ _PARTNER_PREFIX: Final = values.STRUCTURE + "humanname-partner-prefix"
 _PARTNER_NAME: Final = values.STRUCTURE + "humanname-partner-name"
 
 
-class Part(NamedTuple):
+class Part:
     """One part: its text, its qualifiers, and for a family name the voorvoegsel before it."""
 
-    text: str
-    qualifiers: tuple[str, ...]
-    prefix: str = ""
-    joint: str = " "  # what stands between it and the family name before
+    __slots__ = ("joint", "prefix", "qualifiers", "text")
+
+    def __init__(self, text: str, qualifiers: tuple[str, ...], prefix: str = "", joint: str = " ") -> None:
+        self.text = text
+        self.qualifiers = qualifiers
+        self.prefix = prefix
+        self.joint = joint  # what stands between it and the family name before
 
     @property
     def whole(self) -> str:
