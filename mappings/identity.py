@@ -15,6 +15,8 @@ PUBLIC_KEY: Final = sha256(b"chartbridge convert: a public key, its ids can be g
 
 MINIMUM_KEY_BYTES: Final = 16
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_MOST_LENGTHS: Final = 256
+_LENGTHS: Final = [f"{length}:" for length in range(_MOST_LENGTHS)]  # as text; nearly every field is shorter
 _BLOCK: Final = sha256().block_size
 
 
@@ -33,7 +35,12 @@ class Identities:
 
     def make(self, resource_type: str, fields: tuple[str, ...]) -> str:
         """The id of a resource; each field goes in behind its length, so that no two keys run together."""
-        text = f"{len(resource_type)}:{resource_type}" + "".join([f"{len(field)}:{field}" for field in fields])
+        parts: list[str] = []
+        for field in (resource_type, *fields):
+            length = len(field)
+            parts.append(_LENGTHS[length] if length < _MOST_LENGTHS else f"{length}:")
+            parts.append(field)
+        text = "".join(parts)
         inner = self._inner.copy()
         inner.update(text.encode("utf-8", "surrogatepass"))
         outer = self._outer.copy()

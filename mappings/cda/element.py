@@ -177,7 +177,11 @@ def copied(root: etree._Element, most: int) -> tuple[list[Element], int, int] | 
             parent, left = above.pop()
         tag: Any = source.tag
         written: list[tuple[str, str]] = source.items()
-        attrib = dict(written) if written else _NO_ATTRIBUTES
+        attrib = _NO_ATTRIBUTES
+        if written:
+            attrib = {}
+            for name, value in written:
+                attrib[name] = value
         made = Element(tag if isinstance(tag, str) else NO_TAG, attrib, parent, source.sourceline or 0)
         if (text := source.text) is not None:
             made.text = blanks.setdefault(text, text) if text.isspace() else text

@@ -93,10 +93,11 @@ def _refer(value: Any, moved: dict[str, str]) -> None:
     """In place, for what still waits for a reference knows it by the object that holds it."""
     if isinstance(value, list):
         for each in value:
-            _refer(each, moved)
+            if not isinstance(each, str):
+                _refer(each, moved)
     elif isinstance(value, dict):
         for name, each in value.items():
-            if name == "reference" and isinstance(each, str):
-                value[name] = moved.get(each, each)
-            else:
+            if not isinstance(each, str):
                 _refer(each, moved)
+            elif name == "reference":
+                value[name] = moved.get(each, each)
