@@ -11,6 +11,7 @@ long as its document is held.
 Source: CDA R2, the namespaces of its elements.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Any, Final, overload
 
@@ -31,12 +32,14 @@ NO_TAG: Final = ""  # of a comment or an instruction, where somebody else has pa
 
 
 class _Tags(dict[str, tuple[str, str]]):
-    """Tag -> (the same tag, its short form): of each there is one string."""
+    """Tag -> (the same tag, its short form): of each there is one string, the one that our code names it by, too, for
+    what is the same object is found at once."""
 
     def __missing__(self, tag: str) -> tuple[str, str]:
         namespace, brace, name = tag[1:].partition("}") if tag.startswith("{") else ("", "", tag)
         prefix = _PREFIXES.get(namespace) if brace else None
-        found = tag, tag if prefix is None else prefix + name
+        tag = sys.intern(tag)
+        found = tag, tag if prefix is None else sys.intern(prefix + name)
         if len(self) < _TAGS_REMEMBERED and len(tag) <= _LONGEST_TAG:
             self[tag] = found
         return found
@@ -169,6 +172,7 @@ def copied(root: etree._Element, most: int) -> tuple[list[Element], int, int] | 
     found: list[Element] = []
     of_pharmacy: list[Element] = []
     blanks: dict[str, str] = {}  # indentation: of each there is one string
+    names: dict[str, str] = {}  # of attributes: the same
     widest = deepest = left = 0
     above: list[tuple[Element | None, int]] = []  # what is open around `parent`, with how many children to come
     parent: Element | None = None
@@ -181,7 +185,10 @@ def copied(root: etree._Element, most: int) -> tuple[list[Element], int, int] | 
         if written:
             attrib = {}
             for name, value in written:
-                attrib[name] = value
+                known = names.get(name)
+                if known is None:
+                    known = names[name] = sys.intern(name)
+                attrib[known] = value
         made = Element(tag if isinstance(tag, str) else NO_TAG, attrib, parent, source.sourceline or 0)
         if (text := source.text) is not None:
             made.text = blanks.setdefault(text, text) if text.isspace() else text

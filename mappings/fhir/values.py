@@ -44,9 +44,10 @@ LONGEST_NUMBER: Final = 64  # characters; beyond it the value is no measurement
 
 def present(**members: Any) -> Json | None:
     """The members that have a value; None if none has. A trailing underscore keeps a Python keyword apart."""
-    found = {
-        name.rstrip("_"): value for name, value in members.items() if value is not None and value != [] and value != {}
-    }
+    found: Json = {}
+    for name, value in members.items():
+        if isinstance(value, str) or (value is not None and value != [] and value != {}):
+            found[name.rstrip("_") if name.endswith("_") else name] = value
     return found or None
 
 
@@ -133,14 +134,19 @@ def identifier(
     """None without a value: a type or a system alone identifies nobody."""
     if value is None:
         return None
-    return present(
-        use=use,
-        type=type_,
-        system=system,
-        value=value,
-        period=period_,
-        assigner={"display": assigner} if assigner else None,
-    )
+    found: Json = {}
+    if use is not None:
+        found["use"] = use
+    if type_:
+        found["type"] = type_
+    if system is not None:
+        found["system"] = system
+    found["value"] = value
+    if period_:
+        found["period"] = period_
+    if assigner:
+        found["assigner"] = {"display": assigner}
+    return found
 
 
 def quantity(
