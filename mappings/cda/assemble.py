@@ -194,7 +194,7 @@ class Assembly(Context):
         for text in el.named("text"):
             for reference in text.named("reference"):
                 part = self.doc.ids.get((reference.get("value") or "").strip().removeprefix("#"))
-                div = block(part, self.prefix) if part is not None else None
+                div = block(part, self.prefix, headers=self.headers) if part is not None else None
                 if part is not None and div is not None:
                     body["text"] = self._linked(part) | {"status": "additional", "div": div}
                     if self.trace is not None:

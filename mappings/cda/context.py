@@ -10,7 +10,7 @@ from typing import Any
 
 from mappings.cda.document import Document
 from mappings.cda.element import Element
-from mappings.cda.narrative import plain_text
+from mappings.cda.narrative import Headers, plain_text
 from mappings.cda.narrative.tables import TR
 from mappings.cda.time import DocumentZone
 from mappings.issues import Issue, issue
@@ -50,6 +50,7 @@ class Context:
         self.specimens_told: Any = None
         self.vital_pairs: Any = None
         self.personal: set[str] = set()  # extensions of a patient, else only referred to, that statements gave her
+        self.headers = Headers()  # of the tables in the narrative
         self.annotations: dict[Element, list[Json]] = {}
         self.zone = DocumentZone.of(doc, profile.zone, profile.cda.zero_offset)
         if self.zone.mismatch:
@@ -83,4 +84,5 @@ class Context:
         if found is None:
             self.issue("dangling-reference")
             return None
-        return plain_text(found, header=found.tag == TR)  # a cell says what its header asked, a row needs them all
+        header = found.tag == TR  # a cell says what its header asked, a row needs them all
+        return plain_text(found, header, self.headers)

@@ -8,7 +8,6 @@ never invented. What a lexeme is, `mappings/moments.py` knows.
 Source: HL7 v3 datatypes R1, TS literal form; CDA R2 §4.3.1.4 (ClinicalDocument.effectiveTime).
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -58,7 +57,7 @@ class DocumentZone:
 
     def __init__(
         self,
-        elements: "Sequence[Element]" = (),
+        elements: "list[Element]",
         stamp: str = "",
         zone: ZoneInfo | None = None,
         *,
@@ -119,14 +118,15 @@ class DocumentZone:
     def _search(self) -> None:
         """Let the first stamped time in each entry, section and part of the header speak for it."""
         self._searched = True
-        if not self._elements:
-            return
         root = self._elements[0]
         read: dict[str, Zone | None] = {}
         made: dict[Zone, _Base] = {}
         passed: set[Element] = {root}  # elements around a stamp: what is around them is, too
         for el in self._elements:
-            stamp = el.get("value", "").strip()
+            stamp = el.get("value")
+            if stamp is None or len(stamp) < _SHORTEST_STAMP:  # nearly all: this is asked of every element
+                continue
+            stamp = stamp.strip()
             if len(stamp) < _SHORTEST_STAMP or stamp[-5] not in "+-" or el.parent in passed:
                 continue
             if stamp not in read:
