@@ -81,7 +81,7 @@ def en_string(node: "Element | str", ctx: "Context", vocab: ConceptMap | None = 
 def loose_text(node: "Element", ctx: "Context") -> str | None:
     """All text of a name or address, where words stand between its parts; commas and hyphens do not count."""
     texts = (node.text, *(part.tail for part in node))
-    if any(letter.isalnum() for text in texts if text for letter in text):
+    if any(letter.isalnum() for text in texts if text and not text.isspace() for letter in text):
         return folded(" ".join(str(text) for text in node.itertext()), ctx)
     return None
 
