@@ -101,7 +101,6 @@ class Assembly(Context):
         self.later: list[Callable[[], None]] = []  # links to what another section may state, made when all of them have
         self._numbered: dict[Key, list[Element]] | None = None
         self._functions: dict[str, Callable[[Element, Assembly, Json], None]] = {}  # of maps, by name
-        self._contained: dict[str, str] = {}  # ids of what is contained, by what it says
         self.trace: DocumentTrace | None = None
         self.traced: Any = None
         self.make = self._stub
@@ -347,16 +346,19 @@ class Assembly(Context):
         """A thing without an id of its own lives inside the resource that speaks of it."""
         if self.builder is None:
             return None
-        content = repr(body)
-        id_ = self._contained.get(content, "")
-        if not id_:  # of its content: equal in every version
-            id_ = self._contained[content] = "c" + self.identities.make("contained", (content,))[:8]
+        id_ = "c" + self.identities.make("contained", (repr(body),))[:8]  # of its content: equal in every version
+        self.hold(body, id_)
+        return f"#{id_}"
+
+    def hold(self, body: Json, id_: str) -> None:
+        """What is contained goes into what is under construction, under the id that it has everywhere."""
+        if self.builder is None:
+            return
         inside = self.builder.body.setdefault("contained", [])
         if all(each["id"] != id_ for each in inside):
             inside.append({**body, "id": id_})
             if self.trace is not None:
                 self.trace.contain(id_, body, getattr(self.builder, "ref", ""), len(inside) - 1)
-        return f"#{id_}"
 
     @staticmethod
     def _agree(one: Json, other: Json) -> bool:

@@ -93,9 +93,8 @@ class Document:
         self._tagged: dict[str, list[Element]] | None = None
         self._ordinals: dict[Element, str] = {}
         self._paths: dict[Element, str] = {}
-        described = [el for el in elements if el.attrib]
-        self.ids = self._index_ids([el for el in described if "ID" in el.attrib])
-        self.flavored = [el for el in described if "nullFlavor" in el.attrib]
+        self.ids = self._index_ids([el for el in elements if "ID" in el.attrib])
+        self.flavored = [el for el in elements if "nullFlavor" in el.attrib]
 
     def __del__(self) -> None:
         """Elements name each other: without this they would stay until the collector looks for cycles."""

@@ -169,7 +169,7 @@ def _once(el: Element, what: frozenset[str], ctx: "Walk", find: Callable[[], Jso
         ctx.builder = outer
         told = known[el, what] = Told(reference, inside, len(ctx.issues) == issues)
     for each in told.inside:
-        ctx.contained({name: value for name, value in each.items() if name != "id"})
+        ctx.hold(each, each["id"])
     return dict(told.reference) if told.reference is not None else None
 
 
@@ -259,10 +259,7 @@ def is_patient(role: Element, ctx: "Walk") -> bool:
         return False
     if not known_of(ctx).patient.isdisjoint(raw_keys(role, ctx)):
         return True
-    for each in role.named("code"):
-        if code_of(each) in _SELF:
-            return True
-    return False
+    return any(code_of(each) in _SELF for each in role.named("code"))
 
 
 def _described(role: Element, ctx: "Walk") -> Element:
