@@ -93,7 +93,7 @@ def words(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Js
         bare = node.get("mediaType") is None and node.get("representation") is None
         text = ed_text(node, ctx, keep_lines=True) if bare else None  # else the row of the data says it
     elif _has_form(part):
-        div = block(part, "")  # a document of its own: IDs as they were written
+        div = block(part, "", headers=ctx.headers)  # a document of its own: IDs as they were written
         return values.attachment(_XHTML, div.encode("utf-8")) if div is not None else None
     else:
         text = lines("".join(_written(part)), ctx)

@@ -156,6 +156,21 @@ def test_a_link_to_another_section_leads_to_its_prefix() -> None:
     assert div == f'{DIV}<a href="#s2-x">a</a></div>'
 
 
+def test_a_table_is_read_once_whoever_points_at_its_rows() -> None:
+    """Many statements point at rows of one table; read anew for each, a long one would take minutes."""
+    rows = "".join(f'<tr ID="r{n}"><td ID="c{n}">{n}</td><td>x</td></tr>' for n in range(3))
+    doc = document(f"<table><thead><tr><th>A</th><th>B</th></tr></thead><tbody>{rows}</tbody></table>")
+    ctx = context(doc)
+    assert ctx.narrative("#r0") == "A: 0; B: x"
+    (first, _) = doc.every(f"{H}th")
+    first.text = "changed since"
+    assert ctx.narrative("#r1") == "A: 1; B: x"
+    div = block(doc.ids["c2"], "", headers=ctx.headers)
+    assert div is not None
+    assert "<th>A</th>" in div, "in its form, too"
+    assert context(doc).narrative("#r1") == "changed since: 1; B: x", "of another document nothing is known"
+
+
 def test_a_document_of_dangling_links_is_told_of_in_few_issues() -> None:
     doc = document('<linkHtml href="#x">a</linkHtml>' * 1000)
     ctx = context(doc)

@@ -1,7 +1,5 @@
 """The walk over a document: every statement has one outcome, and none costs the others anything."""
 
-import time
-
 import pytest
 
 from mappings.cda import handlers
@@ -312,21 +310,3 @@ def test_a_number_of_this_document_is_the_statement_that_says_something() -> Non
 def test_a_number_that_is_denied_is_no_reference(said: str) -> None:
     done = _with(POINTING[-1].replace("<observation", f"<observation {said}"))
     assert "dangling-reference" not in codes(done)
-
-
-def test_a_long_table_whose_rows_are_all_stated_is_read_once() -> None:
-    """2,000 statements that each point at a row: read for each of them, the table would take half a minute."""
-    count = 2_000
-    rows = "".join(f'<tr ID="r{n}"><td>{n}</td><td>x</td></tr>' for n in range(count))
-    text = f"<text><table><thead><tr><th>A</th><th>B</th></tr></thead><tbody>{rows}</tbody></table></text>"
-    entries = "".join(
-        f'<entry><observation classCode="OBS" moodCode="EVN"><id root="2.999.9" extension="{n}"/>'
-        f'<text><reference value="#r{n}"/></text></observation></entry>'
-        for n in range(count)
-    )
-    started = time.process_time()
-    done = to_fhir(minimal(in_section(text + entries, "30954-2")), default())
-    assert time.process_time() - started < 10
-    last = [each.body for each in done.resources if each.body["resourceType"] == "Observation"][-1]
-    assert last["code"] == {"text": f"A: {count - 1}; B: x"}
-    assert f"<td>{count - 1}</td><td>x</td>" in last["text"]["div"]
