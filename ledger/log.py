@@ -3,7 +3,7 @@
 Sequence is a group commit: whoever waits is taken together, never waiting for more.
 1. `append` prepares its events (commitments, sealed details, encoding) before it queues them
 2. details go to the vault and are durable first, so that no entry can lack its detail
-3. one transaction on the log decides and writes the group; its commit is what makes an event durable
+3. the group is decided on what the log holds and written by one commit, which is what makes an event durable
 4. receipts, or each caller's own fault, go out
 
 `append` returns when durable, else raises; a release may follow it and nothing else. One event loop drives a Ledger.

@@ -20,6 +20,8 @@ COMMAND_S = 10.0  # for the answer to one statement: a server that hangs says no
 SETTINGS = {
     "application_name": APPLICATION,
     "synchronous_commit": "on",
+    "default_transaction_isolation": "read committed",  # of a statement that is a transaction by itself
+    "default_transaction_read_only": "off",
     "timezone": "UTC",
     "statement_timeout": "8s",
     "jit": "off",  # compiling a plan takes longer than any of ours runs

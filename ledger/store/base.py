@@ -1,4 +1,4 @@
-"""What a log store is: one transaction that asks, decides and writes; and reading what it wrote.
+"""What a log store is: asking, deciding and writing as one act; and reading what it wrote.
 
 The head row is the sequencer. `append` reads the `Facts` that a `Question` names, lets the pure `decide` turn them into
 `Writes`, and writes these in one transaction; nobody moves the head between, by its lock or because the writing would

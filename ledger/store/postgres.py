@@ -23,6 +23,7 @@ from ledger.store.base import D, Entry, Facts, Head, Question, Step, StoredCheck
 from ledger.store.server import (
     DURABLY,
     Connection,
+    Otherwise,
     Server,
     Work,
     carry_out,
@@ -32,6 +33,7 @@ from ledger.store.server import (
     failures,
     look,
     transact,
+    transaction,
 )
 from ledger.tiles import Tile
 
@@ -97,7 +99,7 @@ GUARDS = tuple(f"{table}.{name}" for table in _KEPT for name in ("stays", "stays
 _ENTRY = "SELECT pos, id, leaf, body FROM entry"
 _FIND = "SELECT pos, id, leaf, body FROM entry WHERE pos = (SELECT pos FROM entry_id WHERE id = $1)"
 _LOCK = "SELECT FROM head WHERE shard = {} FOR UPDATE"
-# One answer for all that is asked, one statement for all that is written: a round trip under the lock is everybody's.
+# One answer for all that is asked, so that it is of one moment; one statement for all that is written.
 _FACTS = """SELECT 0, size, ''::bytea, ''::bytea, ''::bytea, last_t FROM head WHERE shard = $4
 UNION ALL SELECT 1, e.pos, e.id, e.leaf, e.body, '' FROM entry_id i JOIN entry e USING (pos) WHERE i.id = ANY($1)
 UNION ALL SELECT 2, pos, ''::bytea, ''::bytea, ''::bytea, ref FROM ended WHERE ref = ANY($2)
@@ -181,16 +183,7 @@ class PostgresLogStore:
     async def append(self, question: Question, decide: Callable[[Facts], D]) -> D:
         """`decide` runs again where another process was quicker, and where a connection is lost: what was committed
         after all is then among its facts."""
-        with failures(KIND, StoreError):
-            decided: D | None = await carry_out(self._server, lambda: _Swap(self, question, decide), again=True)
-        if decided is None:
-            decided = await self._append_locked(question, decide)
-        if decided.writes.entries:
-            self._part = max(self._part, self._part_of(decided.writes.entries[-1]))
-        self._step("append.entries_committed")
-        return decided
 
-    async def _append_locked(self, question: Question, decide: Callable[[Facts], D]) -> D:
         async def work(connection: Connection) -> D:
             self._step("append.head_locked")
             decided = decide(await self._facts(connection, question))
@@ -198,7 +191,15 @@ class PostgresLogStore:
             self._step("append.entries_written")
             return decided
 
-        return await self._transact(work, _LOCK.format(self._shard))
+        locked = transaction(work, _LOCK.format(self._shard))
+        with failures(KIND, StoreError):
+            decided: D = await carry_out(
+                self._server, lambda: _Swap(self, question, decide), again=True, otherwise=locked
+            )
+        if decided.writes.entries:
+            self._part = max(self._part, self._part_of(decided.writes.entries[-1]))
+        self._step("append.entries_committed")
+        return decided
 
     async def entries(self, start: int, end: int) -> list[Entry]:
         rows = await self._rows(_ENTRY + " WHERE pos >= $1 AND pos < $2 ORDER BY pos", *self._between(start, end))
@@ -252,7 +253,7 @@ class PostgresLogStore:
         await self._server.close()
 
     async def _facts(self, connection: Connection, question: Question) -> Facts:
-        """Read after the lock: a statement sees all that was committed before it began."""
+        """One statement: it sees all that was committed before it began, and nothing of what was not."""
         head = Head()
         entries: dict[bytes, Entry] = {}
         ended: dict[str, int] = {}
@@ -341,23 +342,26 @@ class PostgresLogStore:
 
 
 class _Swap(Generic[D]):
-    """One try to append without a lock: what was decided; None where the head has to be locked for it."""
+    """One try to append without a lock."""
 
     def __init__(self, store: PostgresLogStore, question: Question, decide: Callable[[Facts], D]) -> None:
         self._store, self._question, self._decide = store, question, decide
         self.committing = False
 
-    async def run(self, connection: Connection) -> D | None:
+    async def run(self, connection: Connection) -> D:
+        """What was decided. Raises Otherwise where the head has to be locked for it."""
         store = self._store
         facts = await store._facts(connection, self._question)
         decided = self._decide(facts)
         if not decided.writes.entries:
             return decided
         if not store._is_plain(decided.writes):
-            return None
+            raise Otherwise
         store._step("append.entries_decided")
         self.committing = True
-        return decided if await store._swap(connection, facts, decided.writes) else None
+        if not await store._swap(connection, facts, decided.writes):
+            raise Otherwise
+        return decided
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:

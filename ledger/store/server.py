@@ -22,11 +22,13 @@ REST_S = 0.05  # before the second try
 TAKEN = "23505"
 ABSENT = frozenset({"42P01", "3F000"})  # no such table, no such schema
 DAMAGED = frozenset({"XX001", "XX002"})
+SET_OTHERWISE = frozenset({"40001", "25006"})  # of a session whose own transactions are stricter, or only read
 
 # `on` in each transaction, whatever role, database or pooler say: a commit that returned is on disk
-DURABLY = "current_setting('synchronous_commit') = 'on'"  # the same, of a statement that is a transaction by itself
 BEGIN = f"""BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '{LOCK_S}s'"""
+# The same, of a statement that is a transaction by itself. What it waits for a lock is the session's business.
+DURABLY = "current_setting('synchronous_commit') = 'on'"
 
 
 class Connection(Protocol):
@@ -81,6 +83,10 @@ class InDoubt(ServerError):
         self.args = ("no connection in a commit: it may be done",)
 
 
+class Otherwise(Exception):
+    """A unit has done nothing, and cannot be done this way."""
+
+
 class Unit(Protocol):
     """One try of a unit of work; `committing` once nobody could tell whether it was done if its connection was lost."""
 
@@ -93,31 +99,41 @@ async def transact(server: Server, work: Work[T], *, again: bool, first: str = "
     """`work` in one transaction, durable when this returns. `again`: it may be done twice, which does nothing more.
     `first` is a statement that goes with its beginning, without a round trip of its own. Raises as `carry_out`.
     """
-    begin = f"{BEGIN}; {first}" if first else BEGIN
-    done: T = await carry_out(server, lambda: _Transaction(work, begin), again=again)
+    done: T = await carry_out(server, transaction(work, first), again=again)
     return done
 
 
-async def carry_out(server: Server, unit: Callable[[], Unit], *, again: bool) -> Any:
+def transaction(work: Work[Any], first: str = "") -> Callable[[], Unit]:
+    """Tries of `work` in a transaction."""
+    begin = f"{BEGIN}; {first}" if first else BEGIN
+    return lambda: _Transaction(work, begin)
+
+
+async def carry_out(
+    server: Server, unit: Callable[[], Unit], *, again: bool, otherwise: Callable[[], Unit] | None = None
+) -> Any:
     """What a unit gives. A connection that was lost before the commit is no matter: the next try has another.
 
-    Raises ServerError; InDoubt.
+    `otherwise` is what is tried where the first kind cannot be (`Otherwise`), or the session is not set for it.
+    Raises ServerError; InDoubt, also where it was the first kind that is in doubt.
     """
-    doubt = False
-    for tried in range(1, TRIES + 1):
-        one = unit()
+    doubt, tried = False, 0
+    while True:
+        one, tried = unit(), tried + 1
         try:
             return await server.run(one.run)
         except ServerLost as lost:
             doubt = doubt or one.committing
             if tried == TRIES or (doubt and not again):
                 raise InDoubt(lost.state) if doubt else lost from lost
-        except ServerError as refused:
-            if doubt:
+            await asyncio.sleep(REST_S * tried)
+        except (Otherwise, ServerError) as refused:
+            if otherwise is not None and (isinstance(refused, Otherwise) or refused.state in SET_OTHERWISE):
+                unit, otherwise, tried = otherwise, None, 0
+            elif doubt and isinstance(refused, ServerError):
                 raise InDoubt(refused.state) from refused
-            raise
-        await asyncio.sleep(REST_S * tried)
-    raise RuntimeError("unreachable")
+            else:
+                raise
 
 
 async def look(server: Server, work: Work[T]) -> T:

@@ -11,7 +11,19 @@ from functools import lru_cache, partial
 from itertools import chain, count
 
 from ledger.errors import LedgerError
-from ledger.store.server import DURABLY, TAKEN, Connection, Server, ServerError, carry_out, failures, look, transact
+from ledger.store.server import (
+    DURABLY,
+    TAKEN,
+    Connection,
+    Otherwise,
+    Server,
+    ServerError,
+    carry_out,
+    failures,
+    look,
+    transact,
+    transaction,
+)
 from ledger.store.tables import VALUES, Change, Row, Taken, nothing
 
 ROWS = 64  # of one INSERT
@@ -23,6 +35,7 @@ class ServerTables:
 
     def __init__(self, server: Server, kind: str, family: Callable[[str], LedgerError]) -> None:
         self._server, self._kind, self._family = server, kind, family
+        self._types: dict[str, tuple[str, ...]] = {}  # of a statement's parameters, as the server knows them
 
     async def ask(self, sql: str, *values: object, within: Iterable[object] | None = None) -> list[Row]:
         given = values if within is None else (*values, list(within))
@@ -32,26 +45,30 @@ class ServerTables:
     async def change(
         self, *changes: Change, again: bool = False, before_commit: Callable[[], None] = nothing
     ) -> list[int]:
-        several = VALUES.fullmatch(changes[0].sql) if again and len(changes) == 1 and changes[0].rows else None
-        if several is not None:
-            before_commit()
-            with failures(self._kind, self._family):
-                written = await carry_out(self._server, lambda: _Insert(several, changes[0].rows), again=True)
-            if written == len(changes[0].rows):
-                return [written]
-
         async def work(connection: Connection) -> list[int]:
             counts = [await _change(connection, change) for change in changes]
             before_commit()
             return counts
 
+        whole = transaction(work)
+        one = self._insert(changes[0]) if again and len(changes) == 1 else None
         with failures(self._kind, self._family):
             try:
-                return await transact(self._server, work, again=again)
+                counts: list[int] = await carry_out(
+                    self._server, one or whole, again=again, otherwise=whole if one else None
+                )
             except ServerError as exc:
                 if exc.state == TAKEN:
                     raise Taken("row exists already") from exc
                 raise
+        return counts
+
+    def _insert(self, change: Change) -> "Callable[[], _Insert] | None":
+        """Tries to do it by one statement; None where it is no insert of rows, or what is there already is a fault."""
+        several = VALUES.fullmatch(change.sql)
+        if several is None or not several[2].strip() or not change.rows:
+            return None
+        return lambda: _Insert(several, change.rows, self._types)
 
     async def last(self, table: str) -> int:
         """A number is drawn by whoever writes, under a lock that this one waits for: none is on its way."""
@@ -74,40 +91,37 @@ class ServerTables:
 
 
 class _Insert:
-    """One try to insert rows by one statement, its columns as arrays, in a transaction of its own: how many it wrote.
+    """One try to insert rows by one statement, its columns as arrays, in a transaction of its own.
 
-    Fewer than there are where the session would not be durable: nothing then; or where some were there already.
+    Nothing is written where the session would not be durable; then it writes fewer than there are.
     """
 
-    def __init__(self, statement: re.Match[str], rows: Sequence[Sequence[object]]) -> None:
-        self._into, self._otherwise, self._rows = statement[1], statement[2], rows
+    def __init__(
+        self, statement: re.Match[str], rows: Sequence[Sequence[object]], types: dict[str, tuple[str, ...]]
+    ) -> None:
+        self._into, self._conflict, self._rows, self._types = statement[1], statement[2], rows, types
         self.committing = False
 
-    async def run(self, connection: Connection) -> int:
-        marks = ", ".join("?" * len(self._rows[0]))
-        types = await _types(connection, _numbered(f"{self._into} ({marks})"))
+    async def run(self, connection: Connection) -> list[int]:
+        """How many it wrote. Raises Otherwise."""
+        sql = _numbered(f"{self._into} ({', '.join('?' * len(self._rows[0]))})")
+        if (types := self._types.get(sql)) is None:
+            statement = await connection.prepare(sql)
+            types = self._types[sql] = tuple(one.name for one in statement.get_parameters())
         self.committing = True
         columns = [list(column) for column in zip(*self._rows, strict=True)]
-        said = await connection.execute(_whole(self._into, types, self._otherwise), *columns)
-        return int(said.rpartition(" ")[2])
+        said = await connection.execute(_whole(self._into, types, self._conflict), *columns)
+        written = int(said.rpartition(" ")[2])
+        if written < len(self._rows):
+            raise Otherwise
+        return [written]
 
 
 @lru_cache(maxsize=64)
-def _whole(into: str, types: tuple[str, ...], otherwise: str) -> str:
+def _whole(into: str, types: tuple[str, ...], conflict: str) -> str:
     arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types, 1))
     table = into.removesuffix("VALUES")
-    return f"{table} SELECT * FROM unnest({arrays}) WHERE {DURABLY} {otherwise}"  # noqa: S608 - our own statement
-
-
-_TYPES: dict[str, tuple[str, ...]] = {}
-
-
-async def _types(connection: Connection, sql: str) -> tuple[str, ...]:
-    """Of the parameters of a statement, as the server knows them; asked once."""
-    if (known := _TYPES.get(sql)) is None:
-        statement = await connection.prepare(sql)
-        known = _TYPES[sql] = tuple(one.name for one in statement.get_parameters())
-    return known
+    return f"{table} SELECT * FROM unnest({arrays}) WHERE {DURABLY} {conflict}"  # noqa: S608 - our own statement
 
 
 async def _rewrite(connection: Connection, table: str) -> None:

@@ -49,8 +49,8 @@ class Tables(Protocol):
         self, *changes: Change, again: bool = False, before_commit: Callable[[], None] = nothing
     ) -> list[int]:
         """All of it in one transaction, durable when this returns; how many rows each changed that was for one row.
-        `again`: it may be done twice, which does nothing more. `before_commit`: before what makes it durable, which may
-        be its only statement."""
+        `again`: it may be done twice, which does nothing more. `before_commit`: when all is written and nothing
+        durable; where one statement does both there is no such moment."""
         ...
 
     async def last(self, table: str) -> int:

@@ -35,7 +35,7 @@ STEPS = [
 ]
 # where another engine stands behind the step; the others are the same code
 ON_SERVER = [
-    *("append.details_written", "append.entries_decided", "append.entries_written", "append.entries_committed"),
+    *("append.details_committed", "append.entries_decided", "append.entries_written", "append.entries_committed"),
     "integrate.stored",
 ]
 

@@ -25,13 +25,15 @@ from ledger.merkle import Digest, leaf_hash, root_of
 from ledger.note import open_checkpoint
 from ledger.store.base import Entry, Facts, Head, Step, StoredCheckpoint, StoreError, Writes
 from ledger.store.postgres import PART_SHIFT, PostgresLogStore, check_log, create_log, open_log
-from ledger.store.server import InDoubt, ServerLost, Work, transact
+from ledger.store.server import InDoubt, ServerError, ServerLost, Work, transact
 from ledger.tiles import Tile
 from ledger.vault import Vault, memory_vault
+from ledger.vault_server import open_vault
 from tests import databases
 from tests.ledger.conftest import ORIGIN, PAIRING, RULES, SIGNER, ledger_of, policy, read, retirement
 from tests.ledger.store import appending
 from tests.ledger.store.test_contract import NOTHING, Decision, ask, entry, grow
+from tests.ledger.test_vault import detail
 
 pytestmark = pytest.mark.postgres
 
@@ -189,15 +191,18 @@ async def test_a_group_is_durable_in_a_session_that_says_it_need_not_be(empty_lo
 # --- connections that are lost ---------------------------------------------------------------------------------------
 
 
+SWAP = "WITH moved"  # how the statement begins that writes a group without a lock
+
+
 class Failing:
     """A server whose connections are lost at their next commits: before it, or when it is done and nobody hears."""
 
     def __init__(self, server: ServerPool, done: list[bool]) -> None:
-        self.server, self.done = server, done
+        self.server, self.done, self.lost_at = server, done, list[str]()
 
     async def run(self, work: Work[T]) -> T:
         async def unit(connection: Any) -> T:
-            return await work(_Losing(connection, self.done))
+            return await work(_Losing(connection, self))
 
         return await self.server.run(unit)
 
@@ -206,14 +211,15 @@ class Failing:
 
 
 class _Losing:
-    def __init__(self, connection: Any, done: list[bool]) -> None:
-        self._connection, self._done = connection, done
+    def __init__(self, connection: Any, server: Failing) -> None:
+        self._connection, self._server = connection, server
 
     async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
-        commits = query == "COMMIT" or query.startswith("WITH moved")
-        if not (commits and self._done):
+        commits = query == "COMMIT" or query.startswith((SWAP, "INSERT INTO detail"))
+        if not (commits and self._server.done):
             return str(await self._connection.execute(query, *values))
-        if self._done.pop(0):
+        self._server.lost_at.append(query[: len(SWAP)])
+        if self._server.done.pop(0):
             await self._connection.execute(query, *values)
         raise ServerLost
 
@@ -221,37 +227,144 @@ class _Losing:
         return getattr(self._connection, name)
 
 
-@pytest.mark.parametrize("done", [[True], [False], [True, True], [False, True]])
+@pytest.mark.parametrize("locked", [True, False])
+@pytest.mark.parametrize("done", [[True], [False], [True, True], [False, True], [True, False]])
 async def test_a_connection_lost_in_a_commit_doubles_nothing_and_loses_nothing(
-    empty_log: Server, spare_vault: Vault, done: list[bool]
+    empty_log: Server, spare_vault: Vault, done: list[bool], locked: bool
 ) -> None:
-    store = await open_log(Failing(ServerPool(empty_log, "log"), done), PAIRING, ORIGIN)
+    """In the one statement that is all, or in the COMMIT behind a lock: what ends something is written there. What that
+    statement did is seen by the next before it writes, so that it loses no connection more."""
+    server = Failing(ServerPool(empty_log, "log"), [])
+    store = await open_log(server, PAIRING, ORIGIN)
     ledger = ledger_of(store, spare_vault)
     await ledger.start()
-    receipts = await asyncio.gather(*(ledger.append([policy()]) for _ in range(20)))
-    assert done == []
-    assert [receipt.index for (receipt,) in receipts] == list(range(20))
-    assert [one.leaf for one in await store.entries(0, 99)] == [receipt.leaf_hash for (receipt,) in receipts]
+    (first,) = await ledger.append([policy()])
+    server.done, swapped = list(done), SWAP if not locked else "COMMIT"
+    group = [[policy()] for _ in range(19)] + [[retirement(str(first)) if locked else policy()]]
+    receipts = await asyncio.gather(*map(ledger.append, group))
+    left = done[done.index(True) + 1 :] if True in done and not locked else []
+    assert (server.done, server.lost_at[0]) == (left, swapped)
+    assert [receipt.index for (receipt,) in receipts] == list(range(1, 21))
+    assert [one.leaf for one in await store.entries(1, 99)] == [receipt.leaf_hash for (receipt,) in receipts]
     await store.close()
 
 
-@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize(("committed", "lost_at"), [(False, SWAP), (True, "COMMIT"), (False, "COMMIT")])
 async def test_where_nobody_can_tell_nothing_is_acknowledged_and_the_same_id_finds_out(
-    empty_log: Server, spare_vault: Vault, committed: bool
+    empty_log: Server, spare_vault: Vault, committed: bool, lost_at: str
 ) -> None:
-    lost = [committed, *[False] * 9]
-    store = await open_log(Failing(ServerPool(empty_log, "log"), lost), PAIRING, ORIGIN)
+    server = Failing(ServerPool(empty_log, "log"), [])
+    store = await open_log(server, PAIRING, ORIGIN)
     ledger = ledger_of(store, spare_vault)
     await ledger.start()
-    event = policy()
+    (first,) = await ledger.append([policy()])
+    event = policy() if lost_at == SWAP else retirement(str(first))
+    server.done = [committed, *[False] * 9]
     with pytest.raises(AppendFailed, match="may be done"):
         await ledger.append([event])
-    lost.clear()
+    assert server.lost_at[0] == lost_at
+    server.done.clear()
     await ledger.append([policy()])
     (receipt,) = await ledger.append([event])
-    assert receipt.index == (0 if committed else 1)
-    assert (await store.head()).size == 2
+    assert receipt.index == (1 if committed else 2)
+    assert (await store.head()).size == 3
     await store.close()
+
+
+async def test_a_doubt_outlives_the_way_it_came_about(
+    empty_log: Server, server: databases.PostgresServer, spare_vault: Vault
+) -> None:
+    """Lost in the one statement, then overtaken, then the head cannot be had: it may be done all the same."""
+    failing = Failing(ServerPool(empty_log, "log"), [])
+
+    def step(name: str) -> None:
+        if name == "append.entries_decided" and failing.lost_at:
+            server.sql("UPDATE head SET size = size + 1", "log")
+        if name == "append.head_locked" and failing.lost_at:
+            raise ServerError("55P03")
+
+    store = await open_log(failing, PAIRING, ORIGIN, step)
+    ledger = ledger_of(store, spare_vault)
+    await ledger.start()
+    await ledger.append([policy()])
+    failing.done = [False]
+    with pytest.raises(AppendFailed, match="may be done"):
+        await ledger.append([policy()])
+    assert failing.lost_at == [SWAP]
+    await store.close()
+
+
+@pytest.mark.parametrize("done", [[True], [False], [True, False]])
+async def test_a_connection_lost_while_details_are_kept_keeps_them_once(empty_vault: Server, done: list[bool]) -> None:
+    server = Failing(ServerPool(empty_vault, "vault"), done)
+    vault = await open_vault(server, PAIRING)
+    await vault.put_details([detail(1), detail(2)])
+    assert (server.done, server.lost_at[0]) == ([], "INSERT INTO detail"[: len(SWAP)])
+    assert (await vault.details([detail(1).id, detail(2).id])).keys() == {detail(1).id, detail(2).id}
+    await vault.close()
+
+
+@pytest.mark.parametrize("ends", ["COMMIT", "ROLLBACK"])
+async def test_a_group_that_waits_for_another_is_decided_again_if_that_one_commits(
+    empty_log: Server, spare_vault: Vault, ends: str
+) -> None:
+    """The other has moved the head and not committed when this one's statement begins."""
+    steps: list[str] = []
+    store = await open_log(ServerPool(empty_log, "log"), PAIRING, ORIGIN, steps.append)
+    ledger = ledger_of(store, spare_vault)
+    await ledger.start()
+    await ledger.append([policy()])
+    steps.clear()
+    other = await asyncpg.connect(empty_log.url)
+    await other.execute("BEGIN; UPDATE head SET size = size + 1")
+    waiting = asyncio.create_task(ledger.append([policy()]))
+    await asyncio.sleep(0.3)
+    assert (steps, waiting.done()) == (["append.entries_decided"], False)
+    await other.execute(ends)
+    (receipt,) = await waiting
+    assert receipt.index == (2 if ends == "COMMIT" else 1)
+    assert ("append.head_locked" in steps) == (ends == "COMMIT")
+    await other.close()
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "default", ["default_transaction_isolation = 'repeatable read'", "default_transaction_read_only = on"]
+)
+async def test_a_session_that_is_set_otherwise_appends_all_the_same(
+    empty_log: Server, empty_vault: Server, default: str
+) -> None:
+    """Whatever role, database or hand has set."""
+    logs, keys = ServerPool(Server(empty_log.url, 1), "log"), ServerPool(Server(empty_vault.url, 1), "vault")
+    steps: list[str] = []
+    store, vault = await open_log(logs, PAIRING, ORIGIN, steps.append), await open_vault(keys, PAIRING)
+    ledger, other = ledger_of(store, vault), await asyncpg.connect(empty_log.url)
+    await ledger.start()
+    await ledger.append([policy()])
+    for pool in (logs, keys):
+        await pool.run(lambda connection: connection.execute(f"SET {default}"))
+    await other.execute("BEGIN; UPDATE head SET size = size + 1")
+    waiting = asyncio.create_task(ledger.append([read()]))
+    await asyncio.sleep(0.3)
+    await other.execute("COMMIT")
+    ((receipt,), _) = await asyncio.gather(waiting, other.close())
+    assert receipt.index == 2
+    assert "append.head_locked" in steps
+    await store.close()
+    await vault.close()
+
+
+async def test_each_connection_sets_its_own_defaults(empty_log: Server, server: databases.PostgresServer) -> None:
+    server.sql("ALTER DATABASE log SET default_transaction_isolation = 'serializable'")
+    server.sql("ALTER DATABASE log SET default_transaction_read_only = on")
+    pool = ServerPool(empty_log, "log")
+    names = ("default_transaction_isolation", "default_transaction_read_only")
+    try:
+        found = [(await pool.run(lambda c, name=name: c.fetchrow(f"SHOW {name}")))[0] for name in names]  # type: ignore[misc]
+    finally:
+        await pool.close()
+        server.sql("ALTER DATABASE log RESET ALL")
+    assert found == ["read committed", "off"]
 
 
 async def test_a_connection_that_an_operator_ends_is_replaced(
@@ -342,6 +455,7 @@ async def test_a_role_that_owns_nothing_appends_and_signs_and_cannot_rewrite(
         server.sql(f"UPDATE head SET size = {(1 << PART_SHIFT) - 2}", "log")  # noqa: S608 - a number
         await grow(app, 200, {"2026:0": 1}, {7: 1})
         await grow(app, 3, {}, {7: 2})
+        await grow(app, 3)
         token = await app.lead("app", 60)
         signed = StoredCheckpoint(2, Digest(bytes(32)), "")
         assert token is not None
