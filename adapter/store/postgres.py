@@ -36,6 +36,8 @@ from adapter.store.place import Server
 from adapter.store.postgres_statements import (
     FAULTS,
     FINAL,
+    MORE,
+    NOTHING,
     ONCE,
     SETTLED,
     SNAPSHOT,
@@ -116,7 +118,7 @@ class Held:
         if begin == READ:
             said[SNAPSHOT] = True
         elif begin == GLANCE:
-            said[ONCE] = False
+            said[ONCE] = NOTHING
         try:
             return await self._transact(begin, work, said)
         except Unsettled:
@@ -176,11 +178,21 @@ class Held:
 
 
 def _at_a_glance(conn: Connection, work: Callable[[Connection], T]) -> T:
-    """What SQLAlchemy runs is not counted: it begins a transaction of its own, and by that is found out."""
-    result = work(conn)
-    if conn.in_transaction():
+    """Raises Further where more than one thing was asked, whatever the unit made of that. What SQLAlchemy runs is not
+    counted: it begins a transaction of its own, and by that is found out."""
+    try:
+        result = work(conn)
+    except Exception as exc:
+        if _needs_a_snapshot(conn):
+            raise Further from exc
+        raise
+    if _needs_a_snapshot(conn):
         raise Further
     return result
+
+
+def _needs_a_snapshot(conn: Connection) -> bool:
+    return conn.info[ONCE] == MORE or conn.in_transaction()
 
 
 class _Unanswered(Failed):

@@ -27,7 +27,8 @@ BUCKETS = 1_024  # advisory locks of one organisation
 STATEMENTS = 512  # texts that a connection keeps prepared
 # keys in a connection's `info`: this try is the last; the unit has one snapshot; what was settled before it was taken
 FINAL, SNAPSHOT, SETTLED = "chartbridge final try", "chartbridge snapshot", "chartbridge settled"
-ONCE = "chartbridge once"  # the unit is in no transaction: whether it has asked already
+ONCE = "chartbridge once"  # the unit is in no transaction: what it has asked so far
+NOTHING, ASKED, MORE = "nothing", "one question", "more than one"
 UNDER_WAY = 0x7478  # in the upper 16 bits of the advisory locks that say from which block on a unit draws its numbers
 XACT = "chartbridge transaction"  # and the server's number of the transaction, once something asked for it
 
@@ -83,10 +84,12 @@ class PostgresHot(Hot, dialect="postgresql"):
         return None if row is None else tuple(row)
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        self._in_a_transaction()
         count = self._ask(self._raw.execute(_numbered(sql), *params)).rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
     def many(self, sql: str, rows: Collection[Sequence[Any]]) -> None:
+        self._in_a_transaction()
         if rows:
             self._ask(self._raw.executemany(_numbered(sql), list(rows)))
 
@@ -148,12 +151,19 @@ class PostgresHot(Hot, dialect="postgresql"):
         found: str | None = self._info[XACT]
         return found
 
+    def _in_a_transaction(self) -> None:
+        """What is no question belongs into one, which says whether it may write."""
+        if ONCE in self._info:
+            self._info[ONCE] = MORE
+            raise Further
+
     def _ask(self, answer: Coroutine[Any, Any, T]) -> T:
-        if (asked := self._info.get(ONCE)) is not None:
-            if asked:
+        if ONCE in self._info:
+            if self._info[ONCE] != NOTHING:
                 answer.close()
+                self._info[ONCE] = MORE
                 raise Further
-            self._info[ONCE] = True
+            self._info[ONCE] = ASKED
         try:
             return await_only(answer)
         except FAULTS as exc:

@@ -252,6 +252,22 @@ async def test_a_glance_by_another_way_to_ask_gets_a_snapshot_too(store: DataSto
     assert len(done) == 2
 
 
+async def test_a_glance_cannot_write_and_forgives_no_second_question(store: DataStore) -> None:
+    with pytest.raises(Unavailable):
+        await store.glance(lambda conn: Hot(conn).run("UPDATE meta SET value = 'x'"))
+    with pytest.raises(Unavailable):
+        await store.glance(lambda conn: Hot(conn).many("UPDATE meta SET value = ?", [("x",)]))
+    looks: list[str] = []
+
+    def work(conn: Connection) -> None:
+        for _ in range(2):
+            with suppress(Exception):
+                looks.append(str((Hot(conn).one("SHOW transaction_isolation") or ("",))[0]))
+
+    await store.glance(work)
+    assert looks == ["read committed", "repeatable read", "repeatable read"]
+
+
 async def test_readers_cannot_write(store: DataStore) -> None:
     with pytest.raises(Unavailable):
         await store.read(_raw)
