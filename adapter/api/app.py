@@ -55,8 +55,8 @@ class _Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         stack = Starlette.build_middleware_stack(self)
-        if not isinstance(stack, ServerErrorMiddleware):
-            raise RuntimeError("the framework's outermost layer is another one than was known")
+        if not isinstance(stack, ServerErrorMiddleware) or self.user_middleware:
+            raise RuntimeError("the framework has other layers than were known: what goes directly would pass them by")
         stack.app = Direct(stack.app, [route for route in self.router.routes if isinstance(route, Route)])
         return stack
 

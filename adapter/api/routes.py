@@ -141,7 +141,7 @@ class _SlashRoute(Route):
 
 
 def _with_slash(pattern: re.Pattern[str]) -> re.Pattern[str]:
-    return re.compile(pattern.pattern.removesuffix("$") + "/?$")
+    return re.compile(pattern.pattern.removesuffix("$") + r"/?\Z")
 
 
 def routes(services: Services, table: Sequence[Interaction] = TABLE) -> list[Route]:

@@ -32,9 +32,20 @@ def addresses() -> list[str]:
         for row in TABLE
         for name in ("Patient", "x", "_history", "_search", "$export", "metadata", "job", "a%2Fb", "ä")
     ]
-    odd = ["", "/", "//", "/fhir//", "/fhir//x", "/fhir/Patient//x", "/other", "/fhir/a/b/c/d/e/f", "fhir/Patient"]
+    odd = [
+        "",
+        "/",
+        "//",
+        "/fhir//",
+        "/fhir//x",
+        "/fhir/Patient//x",
+        "/other",
+        "/fhir/a/b/c/d/e/f",
+        "fhir/Patient",
+        "\n",
+    ]
     plain = list(dict.fromkeys(made + odd))
-    return plain + [f"{path}/" for path in plain] + [f"{path}//" for path in plain]
+    return plain + [f"{path}/" for path in plain] + [path + end for path in plain for end in ("//", "\n", "/\n")]
 
 
 def expected(table: list[Route], scope: Scope) -> tuple[int, Any]:
