@@ -3,8 +3,9 @@
 One procedure a group. Whatever is queued when the disk is free is one group; nobody ever waits for company.
 
 1. Take what is queued, as far as there are message keys.
-2. Look each message up: received before? its control id used before?
-3. Seal and insert it, all in one transaction.
+2. Seal each message.
+3. Insert it, unless its control id was heard before; then look closer: received before, or used for another? All in one
+   transaction. The key of what was received before is spent: no row will name it.
 4. Commit; it is durable when that returns.
 5. Begin the next group, then tell those of this one, in their order.
 

@@ -159,7 +159,7 @@ class FileJournal(Journal):
             return Accepted(kept.seq, kept.state, kept.first, kept.ack or "", kept.issues)
         at = int(incoming.at.timestamp() * 1000)
         sealed: tuple[bytes, bytes] | None = None
-        if incoming.dedupe is not None and incoming.state == NEW:
+        if incoming.dedupe is not None and incoming.state == NEW and len(incoming.data) <= LARGE_BYTES:
             sealed, ack = self._sealed(incoming), _ack(incoming, seq)
             values = self._values(seq, incoming, at, NEW, None, incoming.issues, ack, sealed)
             if self._put(seq, values, incoming, unheard=incoming.dedupe):
