@@ -221,6 +221,11 @@ def copied(root: etree._Element, most: int) -> tuple[list[Element], int, int] | 
     return found, widest, deepest
 
 
+def tags_of(name: str) -> tuple[str, ...]:
+    """Every tag under which a child can be found by this short name: HL7's, a pharmacy's, and one of no namespace."""
+    return (name, *(f"{{{space}}}{name}" for space, prefix in _PREFIXES.items() if prefix in ("", _PHARMACY)))
+
+
 def _also_bare(el: Element) -> None:
     """Inside an element of a pharmacy namespace its own children go by their bare names, too: their datatypes are
     HL7's."""

@@ -17,7 +17,7 @@ from mappings.cda.absence import absence_of
 from mappings.cda.assemble import Assembly
 from mappings.cda.bare import is_bare
 from mappings.cda.document import Document
-from mappings.cda.element import V3, Element
+from mappings.cda.element import V3, Element, tags_of
 from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
 from mappings.cda.paths import DENIALS, STATEMENTS, code_of, denied, has_template
 from mappings.cda.sections import Section, section_of
@@ -39,7 +39,7 @@ _CODED: Final = (f"{{{V3}}}code", f"{{{V3}}}value")
 # and an option say none of it.
 _MOODS: Final = frozenset({"", "EVN", "INT", "RQO", "PRP", "PRMS", "ARQ", "APT", "GOL"})
 _NO_GOALS: Final = frozenset({"substanceAdministration", "supply"})
-_RELATED: Final = f"{{{V3}}}relatedSubject"
+_RELATED: Final = tags_of("relatedSubject")
 _EMPTY_REASON: Final = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
 # nullFlavor of a section → why it is empty
 _EMPTY: Final = {"NI": "unavailable", "UNK": "unavailable", "NAV": "unavailable", "NASK": "notasked", "MSK": "withheld"}
@@ -53,7 +53,7 @@ class Walk(Assembly):
         super().__init__(doc, profile, entries)
         self.without = without
         self.failed: set[Element] = set()  # entries that failed in this walk, which is then no good
-        self._others = bool(doc.every(_RELATED))  # whether anything in the document can be about another person
+        self._others = bool(doc.every(*_RELATED))  # whether anything in the document can be about another person
         self._sections = 0
         self._bodies: list[Json] = []  # of sections, in the order of their trace
         self.section_row: Section | None = None

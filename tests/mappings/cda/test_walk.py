@@ -122,8 +122,9 @@ def test_a_denial_that_fails_denies_nothing_after_it(monkeypatch: pytest.MonkeyP
     assert "verificationStatus" not in one(done, "AllergyIntolerance")
 
 
-def test_a_statement_about_somebody_else_is_never_the_patients() -> None:
-    subject = '<subject><relatedSubject classCode="PRS"><code code="MTH"/></relatedSubject></subject>'
+@pytest.mark.parametrize("space", ["", ' xmlns=""', ' xmlns="urn:hl7-org:v3"'])
+def test_a_statement_about_somebody_else_is_never_the_patients(space: str) -> None:
+    subject = f'<subject><relatedSubject classCode="PRS"{space}><code code="MTH"/></relatedSubject></subject>'
     done = of_sections((ALLERGIES, allergy().replace("<participant", f"{subject}<participant")))
     assert every(done, "AllergyIntolerance") == []
     assert "unsupported-statement" in codes(done)
