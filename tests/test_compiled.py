@@ -45,11 +45,14 @@ def test_what_is_compiled_makes_what_python_makes(compiled: Path) -> None:
 
 
 def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path: Path) -> None:
-    """Datatypes, reader, grouping, validation, documents, the log: with values that no message would bring this far."""
+    """Datatypes, reader, validation, documents, the log, who may see what: with values that no message brings."""
     parts = (
         *("mappings/hl7v2/datatypes", "mappings/hl7v2/test_message.py", "ledger"),
         *("mappings/fhir/test_fits.py", "mappings/fhir/test_xml.py"),
         *("mappings/cda", "mappings/test_bundle.py"),
+        *("adapter/access", "adapter/api/test_conditions.py", "adapter/api/test_content.py", "adapter/test_entropy.py"),
+        *("adapter/inbound/test_ack.py", "adapter/inbound/test_mllp.py", "adapter/inbound/test_journal.py"),
+        *("adapter/seal/test_blind.py", "adapter/seal/test_envelope.py", "adapter/store/test_record.py"),
     )
     slow = [ROOT / "tests/mappings/cda" / name for name in ("out", "test_metamorphic.py")]
     in_place_of = "test_time.py::test_nothing_is_searched_before_it_is_asked_and_nothing_twice"  # replaces a method
