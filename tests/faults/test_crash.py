@@ -59,9 +59,10 @@ APPEND = [
     "integrate.signed:1", "integrate.stored:1", "integrate.committed:1",
     "publish.tiles_written:1", "publish.checkpoint_written:1",
 ]  # fmt: skip
-# those of folders, of application answers and of upgrades: tests/adapter/inbound/test_folder.py,
-# tests/adapter/test_replies.py, tests/adapter/cli/test_db.py
+# those of folders, of application answers, of upgrades and of a log on a server: tests/adapter/inbound/test_folder.py,
+# tests/adapter/test_replies.py, tests/adapter/cli/test_db.py, tests/ledger/test_crash.py
 ELSEWHERE = [
+    "append.entries_decided",
     "folder.read", "folder.kept", "folder.answered", "folder.moved", "reply.told", "reply.sent",
     "journal.statement", "migrate.statement", "notice.taken", "notice.sent", "notice.noted",
     "rotate.batch", "rotate.written", "rotate.wrapped", "rotate.recorded",
