@@ -125,6 +125,7 @@ def test_the_official_validator_names_the_same_constraint(tmp_path: Path) -> Non
     for name, base in BASES.items():
         (tmp_path / f"{name}.json").write_bytes(encode(base))
     done = subprocess.run([VALIDATOR, "--level", "error", tmp_path], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 1, f"the validator itself failed: {done.stderr[-500:]}"
     named = defaultdict(set)
     for name, key in re.findall(r"([a-z0-9-]+)\.json: error: .*?Constraint failed: ([a-z]+-[0-9]+[a-z]?)", done.stdout):
         named[name].add(key)
