@@ -29,11 +29,13 @@ from ledger.store.server import (
     carry_out,
     check_belongs,
     check_form,
+    columns,
     create_database,
     failures,
     look,
     transact,
     transaction,
+    written,
 )
 from ledger.tiles import Tile
 
@@ -104,11 +106,6 @@ _FACTS = """SELECT 0, size, ''::bytea, ''::bytea, ''::bytea, last_t FROM head WH
 UNION ALL SELECT 1, e.pos, e.id, e.leaf, e.body, '' FROM entry_id i JOIN entry e USING (pos) WHERE i.id = ANY($1)
 UNION ALL SELECT 2, pos, ''::bytea, ''::bytea, ''::bytea, ref FROM ended WHERE ref = ANY($2)
 UNION ALL SELECT 3, epoch, ''::bytea, ''::bytea, ''::bytea, subject::text FROM subject_epoch WHERE subject = ANY($3)"""
-_INSERT = """WITH added AS (
-    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[]) AS a(pos, id, leaf, body)
-), named AS (INSERT INTO entry_id(id, pos) SELECT id, pos FROM added
-), moved AS (UPDATE head SET size = $6, last_t = $7 WHERE shard = $5)
-INSERT INTO entry(pos, id, leaf, body) SELECT pos, id, leaf, body FROM added"""
 _MOVE_FROM = f"""WITH moved AS (
     UPDATE head SET size = $6, last_t = $7 WHERE shard = $5 AND size = $8 AND {DURABLY} RETURNING shard
 ), added AS (
@@ -186,8 +183,9 @@ class PostgresLogStore:
 
         async def work(connection: Connection) -> D:
             self._step("append.head_locked")
-            decided = decide(await self._facts(connection, question))
-            await self._insert(connection, decided.writes)
+            facts = await self._facts(connection, question)
+            decided = decide(facts)
+            await self._insert(connection, facts, decided.writes)
             self._step("append.entries_written")
             return decided
 
@@ -270,19 +268,20 @@ class PostgresLogStore:
                 epochs[int(name)] = number
         return Facts(head, entries, ended, epochs)
 
-    async def _insert(self, connection: Connection, writes: Writes) -> None:
+    async def _insert(self, connection: Connection, facts: Facts, writes: Writes) -> None:
         if not writes.entries:
             return
         for part in range(max(self._part + 1, self._part_of(writes.entries[0])), self._part_of(writes.entries[-1]) + 1):
             await connection.execute("SELECT entry_part($1)", part)
-        rows, head = self._rows_of(writes), (self._shard, writes.head.size, writes.head.last_t)
-        if len(rows) < COPY_ROWS:
-            await connection.execute(_INSERT, *_columns(rows), *head)
+        if len(writes.entries) < COPY_ROWS:
+            if not await self._swap(connection, facts, writes):
+                raise RuntimeError("the head moved under its lock")
         else:
+            rows = self._rows_of(writes)
             ids = [(event_id, pos) for pos, event_id, _, _ in rows]
             await connection.copy_records_to_table("entry", records=rows, columns=("pos", "id", "leaf", "body"))
             await connection.copy_records_to_table("entry_id", records=ids, columns=("id", "pos"))
-            await connection.execute(_MOVE, *head)
+            await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t)
         if writes.ended:
             ended = [self._base + index for index in writes.ended.values()]
             await connection.execute(_END, list(writes.ended), ended)
@@ -292,8 +291,7 @@ class PostgresLogStore:
     async def _swap(self, connection: Connection, facts: Facts, writes: Writes) -> bool:
         """Write the entries, if the head is where the facts say."""
         head = (self._shard, writes.head.size, writes.head.last_t, facts.head.size)
-        said = await connection.execute(_MOVE_FROM, *_columns(self._rows_of(writes)), *head)
-        return int(said.rpartition(" ")[2]) > 0
+        return written(await connection.execute(_MOVE_FROM, *columns(self._rows_of(writes)), *head)) > 0
 
     def _is_plain(self, writes: Writes) -> bool:
         """Whether one statement writes it: some entries, for which the table has a part."""
@@ -362,10 +360,6 @@ class _Swap(Generic[D]):
         if not await store._swap(connection, facts, decided.writes):
             raise Otherwise
         return decided
-
-
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _checkpoint(row: Any) -> StoredCheckpoint:

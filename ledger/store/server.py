@@ -136,6 +136,16 @@ async def carry_out(
                 raise
 
 
+def columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows as arrays, one a column, as `unnest` takes them."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def written(said: str) -> int:
+    """How many rows a statement changed, by what the server said of it: `INSERT 0 3`, `UPDATE 1`."""
+    return int(said.rpartition(" ")[2])
+
+
 async def look(server: Server, work: Work[T]) -> T:
     """What only reads; again where the connection is lost. Raises ServerError."""
     for tried in range(1, TRIES):

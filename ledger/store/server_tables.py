@@ -19,10 +19,12 @@ from ledger.store.server import (
     Server,
     ServerError,
     carry_out,
+    columns,
     failures,
     look,
     transact,
     transaction,
+    written,
 )
 from ledger.store.tables import VALUES, Change, Row, Taken, nothing
 
@@ -109,12 +111,10 @@ class _Insert:
             statement = await connection.prepare(sql)
             types = self._types[sql] = tuple(one.name for one in statement.get_parameters())
         self.committing = True
-        columns = [list(column) for column in zip(*self._rows, strict=True)]
-        said = await connection.execute(_whole(self._into, types, self._conflict), *columns)
-        written = int(said.rpartition(" ")[2])
-        if written < len(self._rows):
+        said = await connection.execute(_whole(self._into, types, self._conflict), *columns(self._rows))
+        if written(said) < len(self._rows):
             raise Otherwise
-        return [written]
+        return [written(said)]
 
 
 @lru_cache(maxsize=64)
@@ -138,7 +138,7 @@ async def _rows(connection: Connection, sql: str, values: Iterable[object]) -> l
 
 async def _change(connection: Connection, change: Change) -> int:
     if len(change.rows) == 1:
-        return int((await connection.execute(_numbered(change.sql), *change.rows[0])).rpartition(" ")[2])
+        return written(await connection.execute(_numbered(change.sql), *change.rows[0]))
     several = VALUES.fullmatch(change.sql)
     if change.rows and several is None:
         await connection.executemany(_numbered(change.sql), change.rows)

@@ -119,7 +119,7 @@ class _Counting:
     def __init__(self, connection: Any) -> None:
         self._connection, self.said = connection, 0
 
-    async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
+    async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - the driver's own
         self.said += 1
         return str(await self._connection.execute(query, *values))
 

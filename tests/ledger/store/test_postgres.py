@@ -215,7 +215,8 @@ class _Losing:
         self._connection, self._server = connection, server
 
     async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
-        commits = query == "COMMIT" or query.startswith((SWAP, "INSERT INTO detail"))
+        alone = query.startswith((SWAP, "INSERT INTO detail")) and not self._connection.is_in_transaction()
+        commits = alone or query == "COMMIT"
         if not (commits and self._server.done):
             return str(await self._connection.execute(query, *values))
         self._server.lost_at.append(query[: len(SWAP)])
@@ -358,9 +359,13 @@ async def test_each_connection_sets_its_own_defaults(empty_log: Server, server: 
     server.sql("ALTER DATABASE log SET default_transaction_isolation = 'serializable'")
     server.sql("ALTER DATABASE log SET default_transaction_read_only = on")
     pool = ServerPool(empty_log, "log")
-    names = ("default_transaction_isolation", "default_transaction_read_only")
+
+    async def look(connection: Any) -> list[str]:
+        names = ("isolation", "read_only")
+        return [(await connection.fetchrow(f"SHOW default_transaction_{name}"))[0] for name in names]
+
     try:
-        found = [(await pool.run(lambda c, name=name: c.fetchrow(f"SHOW {name}")))[0] for name in names]  # type: ignore[misc]
+        found = await pool.run(look)
     finally:
         await pool.close()
         server.sql("ALTER DATABASE log RESET ALL")
