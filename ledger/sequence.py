@@ -182,10 +182,34 @@ class Sequenced:
     writes: Writes
     outcomes: tuple[list[Receipt] | LedgerError, ...]
 
+    def behind(self, start: int) -> "Sequenced":
+        """The same, its first entry at this index."""
+        entries = self.writes.entries
+        by = start - entries[0].index if entries else 0
+        if by == 0:
+            return self
+        moved = [Entry(entry.index + by, entry.id, entry.leaf, entry.body) for entry in entries]
+        ended = {ref: index + by for ref, index in self.writes.ended.items()}
+        head = Head(self.writes.head.size + by, self.writes.head.last_t)
+        first = entries[0].index
+        outcomes = tuple(_behind(outcome, first, by) for outcome in self.outcomes)
+        return Sequenced(Writes(head, moved, ended, self.writes.epochs), outcomes)
+
+
+def _behind(outcome: list[Receipt] | LedgerError, first: int, by: int) -> list[Receipt] | LedgerError:
+    """Receipts of what was written before stay as they are."""
+    if isinstance(outcome, LedgerError):
+        return outcome
+    return [
+        Receipt(each.shard, each.index + by, each.leaf_hash, each.t) if each.index >= first else each
+        for each in outcome
+    ]
+
 
 def question(batches: Sequence[Batch]) -> Question:
     """What must be known to decide the group."""
     ids, refs, subjects = [], set[str](), set[int]()
+    epochs: dict[int, int] = {}
     for batch in batches:
         for prepared in batch:
             event = prepared.event
@@ -197,8 +221,10 @@ def question(batches: Sequence[Batch]) -> Question:
                 if isinstance(needed, RequiresRef):
                     refs.add(needed.ref)
                 else:
-                    subjects.add(needed.subject_row)
-    return Question(ids, sorted(refs), sorted(subjects))
+                    row = needed.subject_row
+                    subjects.add(row)
+                    epochs[row] = min(needed.epoch, epochs.get(row, needed.epoch))
+    return Question(ids, sorted(refs), sorted(subjects), epochs)
 
 
 def sequence(batches: Sequence[Batch], facts: Facts, now: str, shard: str) -> Sequenced:

@@ -36,7 +36,7 @@ USER = "postgres"  # of the database; and, where the tests run as root, who runs
 QUICK = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 START_S = 30.0
 EMPTY_LOG = """TRUNCATE entry, entry_id, ended, subject_epoch, tile, checkpoint, lease;
-    UPDATE head SET size = 0, last_t = ''"""
+    UPDATE head SET size = 0, last_t = '', ends = 0"""
 PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
 
 

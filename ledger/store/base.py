@@ -1,15 +1,15 @@
 """What a log store is: asking, deciding and writing as one act; and reading what it wrote.
 
 The head row is the sequencer. `append` reads the `Facts` that a `Question` names, lets the pure `decide` turn them into
-`Writes`, and writes these in one transaction; nobody moves the head between, by its lock or because the writing would
-do nothing then. What `decide` raises leaves nothing behind. So the rules stand once, in `sequence.py`, for every
-engine. Entries and checkpoints are never changed or deleted.
+`Writes`, and writes these in one transaction; what was decided on is so until then, by the lock of the head or because
+the writing would do nothing otherwise. What `decide` raises leaves nothing behind. So the rules stand once, in
+`sequence.py`, for every engine. Entries and checkpoints are never changed or deleted.
 Source: ledger chapter §6.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from ledger.errors import StorageError
 from ledger.merkle import Digest
@@ -48,16 +48,20 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a group must know before it is decided: taken ids, ended references, epochs of subjects."""
+    """What a group must know before it is decided: taken ids, ended references, epochs of subjects.
+
+    `epochs` says of a subject up to which epoch the group does not care; 0 where it says nothing.
+    """
 
     ids: Sequence[bytes]
     refs: Sequence[str]
     subjects: Sequence[int]
+    epochs: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The answers, which hold until the head moves. What is not listed does not exist."""
+    """The answers, which hold until the group is written. What is not listed does not exist."""
 
     head: Head
     entries: Mapping[bytes, Entry]
@@ -78,6 +82,10 @@ class Writes:
 class Decided(Protocol):
     @property
     def writes(self) -> Writes: ...
+
+    def behind(self, start: int) -> Self:
+        """The same, its first entry at this index."""
+        ...
 
 
 D = TypeVar("D", bound=Decided)

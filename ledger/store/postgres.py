@@ -1,9 +1,11 @@
 """The log on a PostgreSQL server: several processes append to it, each for itself.
 
-Groups of all processes come one after the other, by the head row. A group is decided on what stands, and one statement
-writes it that moves the head from where it was read: whatever else is appended moves it too, so what was read holds
-still, or nothing is written. Who comes too late, or writes more than entries, locks the head first (`FOR UPDATE`, one
-second at most) and reads what the one before wrote. `synchronous_commit` is on in each transaction. Triggers refuse
+Groups of all processes come one after the other, by the head row. A group of entries alone is decided on what this
+process knows, and one statement looks whether that is so, moves the head and writes the entries behind it, wherever it
+is then: nothing that it rests on has ended, no id is taken, no later time is there. What ends something is counted in
+the head, and the statement writes nothing where that count moved while it waited for the head: what it looked up is
+older than that. Where it wrote nothing, and where a group ends something, the head is locked first (`FOR UPDATE`, one
+second at most) and the facts are read under the lock. `synchronous_commit` is on in each transaction. Triggers refuse
 UPDATE, DELETE and TRUNCATE of entries, ids, ends and checkpoints; a role that does not own the tables has no such right
 in the first place (docs/postgres.md). A database holds the shards of one log: an entry's `pos` is its shard's number
 and its index; `entry` is cut into parts of a level-2 tile, and a part cannot hold ids unique for all, so they have a
@@ -35,7 +37,6 @@ from ledger.store.server import (
     look,
     transact,
     transaction,
-    written,
 )
 from ledger.tiles import Tile
 
@@ -51,7 +52,8 @@ _KEPT = ("entry", "entry_id", "ended", "checkpoint")  # never changed, never del
 
 _TABLES = """
 CREATE TABLE head(
-  shard int PRIMARY KEY, origin text NOT NULL UNIQUE, size bigint NOT NULL, last_t text NOT NULL
+  shard int PRIMARY KEY, origin text NOT NULL UNIQUE, size bigint NOT NULL, last_t text NOT NULL,
+  ends bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0);
 CREATE TABLE entry(pos bigint PRIMARY KEY, id bytea NOT NULL, leaf bytea NOT NULL, body bytea NOT NULL)
   PARTITION BY RANGE (pos);
@@ -89,7 +91,8 @@ CREATE TRIGGER stays_whole BEFORE TRUNCATE ON {table} EXECUTE FUNCTION refuse();
 SCHEMA = _TABLES + _PART + "".join(_GUARD.format(table=table) for table in _KEPT)
 COLUMNS = (
     *("meta.key text", "meta.value text", "head.shard integer", "head.origin text", "head.size bigint"),
-    *("head.last_t text", "entry.pos bigint", "entry.id bytea", "entry.leaf bytea", "entry.body bytea"),
+    *("head.last_t text", "head.ends bigint"),
+    *("entry.pos bigint", "entry.id bytea", "entry.leaf bytea", "entry.body bytea"),
     *("entry_id.id bytea", "entry_id.pos bigint", "ended.ref text", "ended.pos bigint"),
     *("subject_epoch.subject bigint", "subject_epoch.epoch bigint", "tile.shard integer", "tile.level integer"),
     *("tile.idx bigint", "tile.hashes bytea", "checkpoint.shard integer", "checkpoint.size bigint"),
@@ -106,16 +109,32 @@ _FACTS = """SELECT 0, size, ''::bytea, ''::bytea, ''::bytea, last_t FROM head WH
 UNION ALL SELECT 1, e.pos, e.id, e.leaf, e.body, '' FROM entry_id i JOIN entry e USING (pos) WHERE i.id = ANY($1)
 UNION ALL SELECT 2, pos, ''::bytea, ''::bytea, ''::bytea, ref FROM ended WHERE ref = ANY($2)
 UNION ALL SELECT 3, epoch, ''::bytea, ''::bytea, ''::bytea, subject::text FROM subject_epoch WHERE subject = ANY($3)"""
-_MOVE_FROM = f"""WITH moved AS (
-    UPDATE head SET size = $6, last_t = $7 WHERE shard = $5 AND size = $8 AND {DURABLY} RETURNING shard
-), added AS (
-    SELECT a.* FROM moved, unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[]) AS a(pos, id, leaf, body)
-), named AS (INSERT INTO entry_id(id, pos) SELECT id, pos FROM added)
-INSERT INTO entry(pos, id, leaf, body) SELECT pos, id, leaf, body FROM added"""  # noqa: S608 - our own
+_INSERT = """, named AS (INSERT INTO entry_id(id, pos) SELECT id, pos FROM added)
+, kept AS (INSERT INTO entry(pos, id, leaf, body) SELECT pos, id, leaf, body FROM added)
+SELECT start FROM moved"""
+_ADDED = """added AS (
+    SELECT $4 + start + n - 1 AS pos, id, leaf, body
+    FROM moved, unnest($1::bytea[], $2::bytea[], $3::bytea[]) WITH ORDINALITY AS given(id, leaf, body, n)
+)"""
+# A row of the head that others moved meanwhile is looked at as it is now, all else as it was when the statement began.
+_APPEND = f"""WITH moved AS (
+    UPDATE head SET size = size + $6, last_t = $7
+    WHERE shard = $5 AND last_t COLLATE "C" <= $7 AND size + $6 <= $8
+      AND ends = (SELECT ends FROM head WHERE shard = $5)
+      AND NOT EXISTS (SELECT FROM ended WHERE ref = ANY($9::text[]))
+      AND NOT EXISTS (
+        SELECT FROM unnest($10::bigint[], $11::bigint[]) AS rests(subject, epoch)
+        JOIN subject_epoch AS reached USING (subject) WHERE reached.epoch > rests.epoch
+      ) AND {DURABLY}
+    RETURNING size - $6 AS start
+), {_ADDED}{_INSERT}"""  # noqa: S608 - our own
+_WRITE = f"""WITH moved AS (
+    UPDATE head SET size = size + $6, last_t = $7, ends = ends + $8 WHERE shard = $5 RETURNING size - $6 AS start
+), {_ADDED}{_INSERT}"""  # noqa: S608 - our own
 _END = "INSERT INTO ended(ref, pos) SELECT * FROM unnest($1::text[], $2::bigint[])"
 _EPOCH = """INSERT INTO subject_epoch(subject, epoch) SELECT * FROM unnest($1::bigint[], $2::bigint[])
 ON CONFLICT (subject) DO UPDATE SET epoch = excluded.epoch"""
-_MOVE = "UPDATE head SET size = $2, last_t = $3 WHERE shard = $1"
+_MOVE = "UPDATE head SET size = $2, last_t = $3, ends = ends + $4 WHERE shard = $1"
 _TILE = """INSERT INTO tile(shard, level, idx, hashes) VALUES ($1, $2, $3, $4)
 ON CONFLICT (shard, level, idx) DO UPDATE SET hashes = excluded.hashes"""
 _CHECKPOINT = "SELECT size, root, note FROM checkpoint WHERE shard = $1"
@@ -172,14 +191,15 @@ class PostgresLogStore:
         self._base = shard << SHARD_SHIFT
         self._step = step
         self._part = -1  # up to which the parts of `entry` are known to be there
+        self._seen: Head | None = None  # the head as it was last seen
 
     async def head(self) -> Head:
         (row,) = await self._rows("SELECT size, last_t FROM head WHERE shard = $1", self._shard)
-        return Head(*row)
+        return self._saw(Head(*row))
 
     async def append(self, question: Question, decide: Callable[[Facts], D]) -> D:
-        """`decide` runs again where another process was quicker, and where a connection is lost: what was committed
-        after all is then among its facts."""
+        """`decide` runs again where it was decided on something that is not so, and where a connection is lost: what
+        was committed after all is then among its facts."""
 
         async def work(connection: Connection) -> D:
             self._step("append.head_locked")
@@ -192,10 +212,11 @@ class PostgresLogStore:
         locked = transaction(work, _LOCK.format(self._shard))
         with failures(KIND, StoreError):
             decided: D = await carry_out(
-                self._server, lambda: _Swap(self, question, decide), again=True, otherwise=locked
+                self._server, lambda: _Append(self, question, decide), again=True, otherwise=locked
             )
+        self._saw(decided.writes.head)
         if decided.writes.entries:
-            self._part = max(self._part, self._part_of(decided.writes.entries[-1]))
+            self._part = max(self._part, self._part_of(decided.writes.head.size - 1))
         self._step("append.entries_committed")
         return decided
 
@@ -271,35 +292,33 @@ class PostgresLogStore:
     async def _insert(self, connection: Connection, facts: Facts, writes: Writes) -> None:
         if not writes.entries:
             return
-        for part in range(max(self._part + 1, self._part_of(writes.entries[0])), self._part_of(writes.entries[-1]) + 1):
+        first, last = (self._part_of(entry.index) for entry in (writes.entries[0], writes.entries[-1]))
+        for part in range(max(self._part + 1, first), last + 1):
             await connection.execute("SELECT entry_part($1)", part)
+        ends = len(writes.ended) + len(writes.epochs)
         if len(writes.entries) < COPY_ROWS:
-            if not await self._swap(connection, facts, writes):
-                raise RuntimeError("the head moved under its lock")
+            await connection.fetchrow(_WRITE, *self._values(writes), ends)
         else:
-            rows = self._rows_of(writes)
+            rows = [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
             ids = [(event_id, pos) for pos, event_id, _, _ in rows]
             await connection.copy_records_to_table("entry", records=rows, columns=("pos", "id", "leaf", "body"))
             await connection.copy_records_to_table("entry_id", records=ids, columns=("id", "pos"))
-            await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t)
+            await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t, ends)
         if writes.ended:
             ended = [self._base + index for index in writes.ended.values()]
             await connection.execute(_END, list(writes.ended), ended)
         if writes.epochs:
             await connection.execute(_EPOCH, list(writes.epochs), list(writes.epochs.values()))
 
-    async def _swap(self, connection: Connection, facts: Facts, writes: Writes) -> bool:
-        """Write the entries, if the head is where the facts say."""
-        head = (self._shard, writes.head.size, writes.head.last_t, facts.head.size)
-        return written(await connection.execute(_MOVE_FROM, *columns(self._rows_of(writes)), *head)) > 0
+    def _values(self, writes: Writes) -> tuple[object, ...]:
+        """The first seven parameters of the statements that write entries."""
+        entries = columns([(entry.id, entry.leaf, entry.body) for entry in writes.entries])
+        return (*entries, self._base, self._shard, len(writes.entries), writes.head.last_t)
 
-    def _is_plain(self, writes: Writes) -> bool:
-        """Whether one statement writes it: some entries, for which the table has a part."""
-        few = len(writes.entries) < COPY_ROWS
-        return few and not (writes.ended or writes.epochs) and self._part_of(writes.entries[-1]) <= self._part
-
-    def _rows_of(self, writes: Writes) -> list[tuple[int, bytes, bytes, bytes]]:
-        return [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
+    def _saw(self, head: Head) -> Head:
+        if self._seen is None or head.size > self._seen.size:
+            self._seen = head
+        return head
 
     async def _hold(self, connection: Connection, token: int) -> None:
         """Nobody takes the lease over, nor integrates, before this transaction ends."""
@@ -321,8 +340,13 @@ class PostgresLogStore:
     def _between(self, start: int, end: int) -> tuple[int, int]:
         return self._base + min(start, _INDEX), self._base + min(end, _INDEX)
 
-    def _part_of(self, entry: Entry) -> int:
-        return self._base + entry.index >> PART_SHIFT
+    def _part_of(self, index: int) -> int:
+        return self._base + index >> PART_SHIFT
+
+    @property
+    def _room(self) -> int:
+        """Up to which size of the log the table is known to have parts."""
+        return ((self._part + 1) << PART_SHIFT) - self._base
 
     def _entry(self, row: Sequence[Any]) -> Entry:
         """An entry of another shard, whose id is taken all the same, has the index -1."""
@@ -339,27 +363,31 @@ class PostgresLogStore:
             return await transact(self._server, work, again=True, first=first)
 
 
-class _Swap(Generic[D]):
-    """One try to append without a lock."""
+class _Append(Generic[D]):
+    """One try to append by one statement."""
 
     def __init__(self, store: PostgresLogStore, question: Question, decide: Callable[[Facts], D]) -> None:
         self._store, self._question, self._decide = store, question, decide
         self.committing = False
 
     async def run(self, connection: Connection) -> D:
-        """What was decided. Raises Otherwise where the head has to be locked for it."""
-        store = self._store
-        facts = await store._facts(connection, self._question)
-        decided = self._decide(facts)
-        if not decided.writes.entries:
-            return decided
-        if not store._is_plain(decided.writes):
+        """What was decided. Raises Otherwise where the facts have to be read for it."""
+        store, question = self._store, self._question
+        if store._seen is None:
+            raise Otherwise
+        decided = self._decide(Facts(store._seen, {}, {}, {}))
+        writes = decided.writes
+        entries = len(writes.entries)
+        if entries != len(question.ids) or not 0 < entries < COPY_ROWS or writes.ended or writes.epochs:
             raise Otherwise
         store._step("append.entries_decided")
         self.committing = True
-        if not await store._swap(connection, facts, decided.writes):
+        epochs = [question.epochs.get(subject, 0) for subject in question.subjects]
+        rests_on = (list(question.refs), list(question.subjects), epochs)
+        row = await connection.fetchrow(_APPEND, *store._values(writes), store._room, *rests_on)
+        if row is None:
             raise Otherwise
-        return decided
+        return decided.behind(row[0])
 
 
 def _checkpoint(row: Any) -> StoredCheckpoint:

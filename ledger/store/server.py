@@ -114,7 +114,8 @@ async def carry_out(
 ) -> Any:
     """What a unit gives. A connection that was lost before the commit is no matter: the next try has another.
 
-    `otherwise` is what is tried where the first kind cannot be (`Otherwise`), or the session is not set for it.
+    `otherwise` is what is tried where the first kind cannot be (`Otherwise`), as where a row is there already or the
+    session is not set for it.
     Raises ServerError; InDoubt, also where it was the first kind that is in doubt.
     """
     doubt, tried = False, 0
@@ -128,7 +129,7 @@ async def carry_out(
                 raise InDoubt(lost.state) if doubt else lost from lost
             await asyncio.sleep(REST_S * tried)
         except (Otherwise, ServerError) as refused:
-            if otherwise is not None and (isinstance(refused, Otherwise) or refused.state in SET_OTHERWISE):
+            if otherwise is not None and (isinstance(refused, Otherwise) or refused.state in (TAKEN, *SET_OTHERWISE)):
                 unit, otherwise, tried = otherwise, None, 0
             elif doubt and isinstance(refused, ServerError):
                 raise InDoubt(refused.state) from refused

@@ -18,6 +18,10 @@ class Decision:
     writes: Writes
     facts: Facts = field(repr=False)
 
+    def behind(self, start: int) -> "Decision":
+        assert start == self.writes.entries[0].index
+        return self
+
 
 def entry(index: int) -> Entry:
     body = f"entry {index}".encode()

@@ -7,7 +7,7 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ import pytest_asyncio
 from adapter.store.place import Server
 from adapter.store.server_pool import ServerPool
 from ledger.errors import AppendFailed, BasisEnded, ConflictError, IntegrityError
-from ledger.event import Event, RequiresRef, decode
+from ledger.event import RequiresEpoch, RequiresRef, decode
 from ledger.fsck import check
 from ledger.merkle import Digest, leaf_hash, root_of
 from ledger.note import open_checkpoint
@@ -138,41 +138,122 @@ async def test_a_group_waits_a_second_for_the_head_and_no_longer(
     await other.close()
 
 
-async def test_a_group_that_another_process_overtook_is_decided_again(
+async def _while_it_waits(
+    server: Server, meanwhile: Callable[[Any], Awaitable[object]], append: Callable[[], Coroutine[Any, Any, T]]
+) -> asyncio.Task[T]:
+    """An append that came to the head while somebody else held it, who does this `meanwhile`, and commits."""
+    other, held = ServerPool(server, "other"), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def is_waited_for(connection: Any) -> bool:
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'WITH moved%'"
+        return bool((await connection.fetchrow(sql))[0])
+
+    async def hold(connection: Any) -> None:
+        await connection.execute("SELECT * FROM head FOR UPDATE")
+        loop.call_soon_threadsafe(held.set)
+        while not await other._run(is_waited_for):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+        await meanwhile(connection)
+
+    holding = asyncio.create_task(transact(other, hold, again=False))
+    await held.wait()
+    appending = asyncio.create_task(append())
+    await asyncio.wait([appending], timeout=30)
+    await holding
+    await other.close()
+    return appending
+
+
+async def _one_more(connection: Any) -> None:
+    await connection.execute("INSERT INTO entry VALUES ($1, $2, $3, $4)", 1 << 40 | 2, b"i" * 16, b"l" * 32, b"body")
+    await connection.execute("INSERT INTO entry_id VALUES ($1, $2)", b"i" * 16, 1 << 40 | 2)
+    await connection.execute("UPDATE head SET size = size + 1")
+
+
+async def test_a_group_goes_behind_what_another_process_appended_while_it_waited(
     store: PostgresLogStore, empty_log: Server, spare_vault: Vault
 ) -> None:
-    """Between its reading and its writing the other ends what it rests on, or moves the head and nothing else."""
-    overtaking: list[list[Event]] = []
     steps: list[str] = []
-    loop = asyncio.get_running_loop()
-    other = ledger_of(store, spare_vault)
-
-    def step(name: str) -> None:
-        steps.append(name)
-        if name == "append.entries_decided" and overtaking:
-            asyncio.run_coroutine_threadsafe(other.append(overtaking.pop()), loop).result(30)
-
-    overtaken = await open_log(ServerPool(empty_log, "slow"), PAIRING, ORIGIN, step)
-    slow = ledger_of(overtaken, spare_vault)
-    await other.start()
-    (basis,) = await other.append([policy()])
-    await slow.start()
-    await slow.append([policy()])
+    mine = await open_log(ServerPool(empty_log, "mine"), PAIRING, ORIGIN, steps.append)
+    ledger = ledger_of(mine, spare_vault)
+    await ledger.start()
+    (basis,) = await ledger.append([policy()])
+    (before,) = await ledger.append([policy()])
     steps.clear()
+    again = read(requires=[RequiresRef(str(basis))])
+    done = await _while_it_waits(empty_log, _one_more, lambda: ledger.append([again, policy()]))
+    receipts = done.result()
+    assert [receipt.index for receipt in (before, *receipts)] == [1, 3, 4]
+    assert steps == ["append.entries_decided", "append.entries_committed"], "alone, no lock"
+    found = {entry.index: (entry.id, entry.leaf) for entry in await store.entries(0, 9)}
+    assert {receipt.index: receipt.leaf_hash for receipt in receipts} == {n: found[n][1] for n in (3, 4)}
+    assert ledger.size == (await store.head()).size == 5
+    assert await ledger.append([again]) == receipts[:1], "a retry hears the same"
+    await mine.close()
 
-    overtaking.append([policy()])
-    (receipt,) = await slow.append([policy()])
-    assert (receipt.index, steps) == (3, [*LOCKED, "append.entries_committed"])
 
-    overtaking.append([retirement(str(basis))])
-    with pytest.raises(BasisEnded):
-        await slow.append([read(requires=[RequiresRef(str(basis))])])
-    assert (await store.head()).size == 5
+_END = "INSERT INTO ended VALUES ('1:0', 2)"
+_NEWER = "INSERT INTO subject_epoch VALUES (7, 4)"
 
-    steps.clear()
-    (receipt,) = await slow.append([policy()])
-    assert (receipt.index, steps) == (5, ["append.entries_decided", "append.entries_committed"]), "alone, no lock"
-    await overtaken.close()
+
+@pytest.mark.parametrize(
+    ("ending", "needed"), [(_END, RequiresRef("1:0")), (_NEWER, RequiresEpoch(7, 3))], ids=["reference", "epoch"]
+)
+@pytest.mark.parametrize("late", [True, False], ids=["while it waits", "before"])
+async def test_nothing_is_written_on_what_another_process_ended(
+    store: PostgresLogStore, empty_log: Server, spare_vault: Vault, ending: str, needed: RequiresRef, late: bool
+) -> None:
+    """What the statement looked up when it began would still say that it stands."""
+    ledger = ledger_of(store, spare_vault)
+    await ledger.start()
+    await ledger.append([policy()])
+    await ledger.append([read(requires=[needed])])
+
+    async def end(connection: Any) -> None:
+        await connection.execute(ending)
+        await connection.execute("UPDATE head SET ends = ends + 1")
+
+    def append() -> Coroutine[Any, Any, object]:
+        return ledger.append([read(requires=[needed])])
+
+    if late:
+        done = await _while_it_waits(empty_log, end, append)
+    else:
+        other = ServerPool(empty_log, "other")
+        await transact(other, end, again=False)
+        await other.close()
+        done = asyncio.create_task(append())
+        await asyncio.wait([done])
+    assert isinstance(done.exception(), BasisEnded)
+    assert (await store.head()).size == 2
+
+
+async def test_what_ends_something_is_counted_in_the_head(store: PostgresLogStore, empty_log: Server) -> None:
+    async def ends(connection: Any) -> object:
+        return (await connection.fetchrow("SELECT ends FROM head"))[0]
+
+    other, counts = ServerPool(empty_log, "other"), list[object]()
+    for size, ended, epochs in ((1, {}, {}), (1, {"1:0": 1}, {}), (1, {}, {7: 1}), (150, {"1:1": 3}, {8: 2})):
+        await grow(store, size, ended, epochs)
+        counts.append(await other.run(ends))
+    assert counts == [0, 1, 2, 4]
+    await other.close()
+
+
+async def test_time_never_goes_back_behind_another_process_whose_clock_is_ahead(
+    store: PostgresLogStore, empty_log: Server, spare_vault: Vault
+) -> None:
+    ahead = "2999-01-01T00:00:00.000Z"
+
+    async def append(connection: Any) -> None:
+        await connection.execute("UPDATE head SET last_t = $1", ahead)
+
+    ledger = ledger_of(store, spare_vault)
+    await ledger.start()
+    await ledger.append([policy()])
+    done = await _while_it_waits(empty_log, append, lambda: ledger.append([policy()]))
+    assert [receipt.t for receipt in done.result()] == [ahead]
 
 
 async def test_a_group_is_durable_in_a_session_that_says_it_need_not_be(empty_log: Server, spare_vault: Vault) -> None:
@@ -191,7 +272,7 @@ async def test_a_group_is_durable_in_a_session_that_says_it_need_not_be(empty_lo
 # --- connections that are lost ---------------------------------------------------------------------------------------
 
 
-SWAP = "WITH moved"  # how the statement begins that writes a group without a lock
+SWAP = "WITH moved"  # how the statements begin that write entries
 
 
 class Failing:
@@ -215,13 +296,19 @@ class _Losing:
         self._connection, self._server = connection, server
 
     async def execute(self, query: str, *values: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        return str(await self._say(self._connection.execute, query, *values))
+
+    async def fetchrow(self, query: str, *values: Any) -> Any:
+        return await self._say(self._connection.fetchrow, query, *values)
+
+    async def _say(self, say: Callable[..., Awaitable[Any]], query: str, *values: Any) -> Any:
         alone = query.startswith((SWAP, "INSERT INTO detail")) and not self._connection.is_in_transaction()
         commits = alone or query == "COMMIT"
         if not (commits and self._server.done):
-            return str(await self._connection.execute(query, *values))
+            return await say(query, *values)
         self._server.lost_at.append(query[: len(SWAP)])
         if self._server.done.pop(0):
-            await self._connection.execute(query, *values)
+            await say(query, *values)
         raise ServerLost
 
     def __getattr__(self, name: str) -> Any:
@@ -243,8 +330,7 @@ async def test_a_connection_lost_in_a_commit_doubles_nothing_and_loses_nothing(
     server.done, swapped = list(done), SWAP if not locked else "COMMIT"
     group = [[policy()] for _ in range(19)] + [[retirement(str(first)) if locked else policy()]]
     receipts = await asyncio.gather(*map(ledger.append, group))
-    left = done[done.index(True) + 1 :] if True in done and not locked else []
-    assert (server.done, server.lost_at[0]) == (left, swapped)
+    assert (server.done, server.lost_at[0]) == ([], swapped)
     assert [receipt.index for (receipt,) in receipts] == list(range(1, 21))
     assert [one.leaf for one in await store.entries(1, 99)] == [receipt.leaf_hash for (receipt,) in receipts]
     await store.close()
@@ -275,12 +361,12 @@ async def test_where_nobody_can_tell_nothing_is_acknowledged_and_the_same_id_fin
 async def test_a_doubt_outlives_the_way_it_came_about(
     empty_log: Server, server: databases.PostgresServer, spare_vault: Vault
 ) -> None:
-    """Lost in the one statement, then overtaken, then the head cannot be had: it may be done all the same."""
+    """Lost in the one statement, then behind a later time, then the head cannot be had: it may be done all the same."""
     failing = Failing(ServerPool(empty_log, "log"), [])
 
     def step(name: str) -> None:
         if name == "append.entries_decided" and failing.lost_at:
-            server.sql("UPDATE head SET size = size + 1", "log")
+            server.sql("UPDATE head SET last_t = '2999-01-01T00:00:00.000Z'", "log")
         if name == "append.head_locked" and failing.lost_at:
             raise ServerError("55P03")
 
@@ -306,7 +392,7 @@ async def test_a_connection_lost_while_details_are_kept_keeps_them_once(empty_va
 
 
 @pytest.mark.parametrize("ends", ["COMMIT", "ROLLBACK"])
-async def test_a_group_that_waits_for_another_is_decided_again_if_that_one_commits(
+async def test_a_group_that_waits_for_another_goes_behind_it_if_that_one_commits(
     empty_log: Server, spare_vault: Vault, ends: str
 ) -> None:
     """The other has moved the head and not committed when this one's statement begins."""
@@ -324,7 +410,7 @@ async def test_a_group_that_waits_for_another_is_decided_again_if_that_one_commi
     await other.execute(ends)
     (receipt,) = await waiting
     assert receipt.index == (2 if ends == "COMMIT" else 1)
-    assert ("append.head_locked" in steps) == (ends == "COMMIT")
+    assert "append.head_locked" not in steps
     await other.close()
     await store.close()
 
