@@ -51,17 +51,27 @@ def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path
         *("mappings/fhir/test_fits.py", "mappings/fhir/test_xml.py"),
         *("mappings/cda", "mappings/test_bundle.py"),
         *("adapter/access", "adapter/api/test_conditions.py", "adapter/api/test_content.py", "adapter/test_entropy.py"),
-        *("adapter/inbound/test_ack.py", "adapter/inbound/test_mllp.py", "adapter/inbound/test_journal.py"),
+        *(
+            f"adapter/inbound/test_{name}.py"
+            for name in ("ack", "intake", "journal", "journal_file", "listener", "mllp")
+        ),
         *("adapter/seal/test_blind.py", "adapter/seal/test_envelope.py", "adapter/store/test_record.py"),
     )
     slow = [ROOT / "tests/mappings/cda" / name for name in ("out", "test_metamorphic.py")]
-    in_place_of = "test_time.py::test_nothing_is_searched_before_it_is_asked_and_nothing_twice"  # replaces a method
+    replacing = (  # a function or a method by another, which nothing can where they are compiled
+        "mappings/cda/test_time.py::test_nothing_is_searched_before_it_is_asked_and_nothing_twice",
+        "adapter/inbound/test_journal_file.py::test_a_failed_fsync_ends_all_acceptance",
+        "adapter/inbound/test_journal_file.py::test_a_fault_of_ours_is_ae_and_the_journal_goes_on",
+        "adapter/inbound/test_listener.py::test_an_answer_that_cannot_be_made_does_not_stop_its_connection",
+        "adapter/inbound/test_listener.py::test_what_takes_long_to_read_is_read_beside_the_loop",
+        "adapter/inbound/test_listener.py::test_a_fault_of_ours_costs_one_message_and_its_sender_hears_so",
+    )
     output(
         compiled,
         "pytest",
         *("-p", "no:cacheprovider", "-p", "tests.compiled_only", "--import-mode=append"),
         *(f"--rootdir={ROOT}", f"--basetemp={tmp_path}/inner"),
         *(f"--ignore={path}" for path in slow),
-        f"--deselect=tests/mappings/cda/{in_place_of}",
+        *(f"--deselect=tests/{test}" for test in replacing),
         *(str(ROOT / "tests" / part) for part in parts),
     )

@@ -70,7 +70,7 @@ class FileJournal(Journal):
         self._connection = table.connect(path, pairing)
         self._next = table.last_seq(self._connection) + 1
         super().__init__(FileSource(path, pairing), keys, entropy, lost)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-write")
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-write")
         self._commit_s = INLINE_S  # running mean; the first commits say whether the disk is fast
 
     @property
@@ -80,7 +80,7 @@ class FileJournal(Journal):
     async def close(self) -> None:
         """Commit and answer what is queued, take nothing more, close the file."""
         await super().close()
-        self._thread.shutdown()
+        self._writer.shutdown()
         self._connection.close()
 
     def _took(self, accepted: Sequence[Accepted]) -> None:
@@ -141,7 +141,7 @@ class FileJournal(Journal):
             if broken is not None:
                 raise broken
 
-        self._thread.submit(guarded).add_done_callback(done)
+        self._writer.submit(guarded).add_done_callback(done)
 
     def _enter(self, group: Group) -> list[Accepted]:
         """Steps 2 and 3. More than one row: the transaction stays open."""

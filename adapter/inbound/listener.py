@@ -15,10 +15,10 @@ import ipaddress
 import ssl
 from asyncio import sslproto
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 
@@ -46,6 +46,27 @@ TLS_BUFFER_BYTES = 32 * 1024
 log = structlog.get_logger(__name__)
 
 
+class Transport(Protocol):
+    """What is used of a transport: those of uvloop are none of asyncio's classes."""
+
+    def write(self, data: bytes) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def get_extra_info(self, name: str) -> Any: ...
+
+
+class Port(Protocol):
+    """And of a server."""
+
+    @property
+    def sockets(self) -> Sequence[Any]: ...
+    def close(self) -> None: ...
+    async def wait_closed(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Slot:
     """One frame's place in the order of answers; `reply` None: not known yet."""
@@ -67,21 +88,21 @@ class Connection(asyncio.Protocol):
         self._busy = False  # a large frame is being prepared; those behind it wait, for order
         self._ended = self._draining = False
         self._accounted = 0  # bytes in the reader that the listener knows of
-        self._transport: asyncio.Transport | None = None
+        self._transport: Transport | None = None
         self._last = self._frame_at = 0.0
         self._closing_at: float | None = None
 
     # asyncio calls these ------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def connection_made(self, transport: Any) -> None:
+        self._transport = mine = cast(Transport, transport)
         if hasattr(transport, "max_size"):
             transport.max_size = READ_BYTES
         self._last = self._listener.now()
-        refusal = self._listener.admit(self, self._transport)
+        refusal = self._listener.admit(self, mine)
         if refusal is not None:
             self._listener.count(refusal)
-            self._transport.abort()
+            mine.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
@@ -320,7 +341,7 @@ class Listener:
         self._held = 0
         self._room = max(HELD_FRAMES * self.feed.listen.limits.frame_bytes, HELD_BYTES)
         self._tls: ssl.SSLContext | None = None
-        self._server: asyncio.Server | None = None
+        self._server: Port | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -366,7 +387,7 @@ class Listener:
     def count(self, what: str, times: int = 1) -> None:
         self.counters[what] += times
 
-    def admit(self, connection: Connection, transport: asyncio.Transport) -> str | None:
+    def admit(self, connection: Connection, transport: Transport) -> str | None:
         """None, or why this peer may not connect."""
         self._connections.add(connection)
         self.intake.connected(1)
