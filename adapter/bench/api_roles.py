@@ -1,7 +1,9 @@
 """Reads of one api process, and of two, on one PostgreSQL server that has everything: data, log, vault, journal.
 
-The load is a closed loop of 32 connections: all at one process, or half at each. Both run all the time, and the turns
-alternate. Server and load share the machine's cores with them, so each line says what everybody had of the processors.
+The load is a closed loop: 32 connections at one process, 32 at each of two, and beside these, for the note, half of 32
+at each: a process commits for all who wait at the moment, so the fewer they are, the more a read costs. Both processes
+run all the time, and the turns alternate. Server and load share the machine's cores with them, so each line says what
+everybody had of the processors.
 Source: fhir chapter §14; architecture §5 (roles).
 """
 
@@ -40,15 +42,18 @@ def measure(folder: Path, seconds: float) -> list[Figure]:
         at = [("adapter.bench.served", "api", str(place.folder), str(port), base) for port in ports]
         with process.running(*at[0]) as first, process.running(*at[1]) as second:
             requests = asking.reads(_filled(place), place.token())
-            one = _Side(ports[:1], requests, (first.pid, server.pid))
-            two = _Side(ports, requests, (first.pid, second.pid, server.pid))
-            for side in (one, two):
+            pids = (first.pid, second.pid, server.pid)
+            one = _Side(ports[:1], requests, (first.pid, server.pid), CONNECTIONS)
+            two = _Side(ports, requests, pids, len(ports) * CONNECTIONS)
+            halved = _Side(ports, requests, pids, CONNECTIONS)
+            sides = (one, two, halved)
+            for side in sides:
                 side.ask(seconds / TURNS)  # each process has its keys then
                 side.forget()
             for _ in range(TURNS):
-                for side in (one, two):
+                for side in sides:
                     side.ask(seconds / TURNS)
-        return [_figure(one, two, server.version)]
+        return [_figure(one, two, halved, server.version)]
 
 
 def _filled(place: sites.Place) -> list[str]:
@@ -76,12 +81,13 @@ class _Side:
     ports: Sequence[int]
     requests: Iterator[bytes]
     pids: Sequence[int]
+    connections: int
     outcomes: list[Outcome] = field(default_factory=list)
     used_s: list[float] = field(default_factory=list)
 
     def ask(self, seconds: float) -> None:
         before = self._processors()
-        asked = closed_loop(self.ports, self.requests, answered, connections=CONNECTIONS, seconds=seconds)
+        asked = closed_loop(self.ports, self.requests, answered, connections=self.connections, seconds=seconds)
         self.outcomes.append(asked.expect_all())
         used = [after - earlier for after, earlier in zip(self._processors(), before, strict=True)]
         self.used_s = [sum(each) for each in zip(self.used_s or repeat(0.0), used, strict=False)]
@@ -107,8 +113,9 @@ class _Side:
         )
 
 
-def _figure(one: _Side, two: _Side, version: str) -> Figure:
+def _figure(one: _Side, two: _Side, halved: _Side, version: str) -> Figure:
     ratio = two.outcome.rate / one.outcome.rate
+    half = f"{number(halved.outcome.rate)}/s of two with half of the connections each, {halved.note}"
     return Figure(
         AREA,
         f"read with audit, PostgreSQL {version}, two api processes",
@@ -118,5 +125,5 @@ def _figure(one: _Side, two: _Side, version: str) -> Figure:
         ratio >= TIMES,
         Probe("one api process", one.outcome.rate, "/s"),
         ratio,
-        f"{two.note}; one: {one.note}",
+        f"{two.note}; one: {one.note}; {half}",
     )
