@@ -1,7 +1,7 @@
 """Sequencing: what becomes an entry, in which order and at what time. Pure; the store brings facts and keeps writes.
 
 `prepare` does, before the queue, all that does not need the head: rules of the type, commitments, sealed detail,
-encoding. `sequence` then decides a whole group against facts that hold still until it is written:
+encoding. `sequence` then decides a whole group against facts, and what it decides is written only where they hold:
 - the same id and event gives the same receipt; the same id and another event is a conflict
 - nothing is sequenced after the end, or the `until`, of what it requires, nor under an older epoch of its subject
 - what has ended cannot end again

@@ -1,9 +1,9 @@
 """Reads of one api process, and of two, on one PostgreSQL server that has everything: data, log, vault, journal.
 
-The load is a closed loop: 32 connections at one process, 32 at each of two, and beside these, for the note, half of 32
-at each: a process commits for all who wait at the moment, so the fewer they are, the more a read costs. Both processes
-run all the time, and the turns alternate. Server and load share the machine's cores with them, so each line says what
-everybody had of the processors.
+The load is a closed loop: 32 connections at one process, 32 at each of two; and beside these, for the note, half of
+32 at each and all 64 at one: a process commits for all who wait at the moment, so the fewer they are, the more a read
+costs. Both processes run all the time, and the turns alternate. Server and load share the machine's cores with them, so
+each line says what everybody had of the processors.
 Source: fhir chapter §14; architecture §5 (roles).
 """
 
@@ -46,14 +46,15 @@ def measure(folder: Path, seconds: float) -> list[Figure]:
             one = _Side(ports[:1], requests, (first.pid, server.pid), CONNECTIONS)
             two = _Side(ports, requests, pids, len(ports) * CONNECTIONS)
             halved = _Side(ports, requests, pids, CONNECTIONS)
-            sides = (one, two, halved)
+            doubled = _Side(ports[:1], requests, (first.pid, server.pid), len(ports) * CONNECTIONS)
+            sides = (one, two, halved, doubled)
             for side in sides:
                 side.ask(seconds / TURNS)  # each process has its keys then
                 side.forget()
             for _ in range(TURNS):
                 for side in sides:
                     side.ask(seconds / TURNS)
-        return [_figure(one, two, halved, server.version)]
+        return [_figure(one, two, (halved, doubled), server.version)]
 
 
 def _filled(place: sites.Place) -> list[str]:
@@ -113,9 +114,10 @@ class _Side:
         )
 
 
-def _figure(one: _Side, two: _Side, halved: _Side, version: str) -> Figure:
+def _figure(one: _Side, two: _Side, beside: tuple[_Side, _Side], version: str) -> Figure:
     ratio = two.outcome.rate / one.outcome.rate
-    half = f"{number(halved.outcome.rate)}/s of two with half of the connections each, {halved.note}"
+    halved, doubled = (f"{number(side.outcome.rate)}/s, {side.note}" for side in beside)
+    more = f"two with half of the connections each {halved}; one with twice as many {doubled}"
     return Figure(
         AREA,
         f"read with audit, PostgreSQL {version}, two api processes",
@@ -125,5 +127,5 @@ def _figure(one: _Side, two: _Side, halved: _Side, version: str) -> Figure:
         ratio >= TIMES,
         Probe("one api process", one.outcome.rate, "/s"),
         ratio,
-        f"{two.note}; one: {one.note}; {half}",
+        f"{two.note}; one: {one.note}; {more}",
     )

@@ -1,9 +1,9 @@
 """What a log store is: asking, deciding and writing as one act; and reading what it wrote.
 
-The head row is the sequencer. `append` reads the `Facts` that a `Question` names, lets the pure `decide` turn them into
-`Writes`, and writes these in one transaction; what was decided on is so until then, by the lock of the head or because
-the writing would do nothing otherwise. What `decide` raises leaves nothing behind. So the rules stand once, in
-`sequence.py`, for every engine. Entries and checkpoints are never changed or deleted.
+The head row is the sequencer. `append` lets the pure `decide` turn the `Facts` that a `Question` names into `Writes`,
+and writes these in one transaction. What was decided on is so until then: it was read under the lock of the head, or it
+was taken to be so, and the writing does nothing where it is not. What `decide` raises leaves nothing behind. So the
+rules stand once, in `sequence.py`, for every engine. Entries and checkpoints are never changed or deleted.
 Source: ledger chapter §6.
 """
 

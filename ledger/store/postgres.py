@@ -37,6 +37,7 @@ from ledger.store.server import (
     look,
     transact,
     transaction,
+    written,
 )
 from ledger.tiles import Tile
 
@@ -158,13 +159,13 @@ async def create_log(server: Server, pairing: str, origin: str) -> None:
 
 
 async def open_log(server: Server, pairing: str, origin: str, step: Step = no_step) -> "PostgresLogStore":
-    """The log `origin` of this node. Raises IntegrityError where it is missing, empty or another's.
+    """The log `origin` of this node. Raises IntegrityError where it is missing, empty, another's or of another version.
 
     `server` closes with it; where this raises, it is the caller's to close.
     """
 
     async def ask(connection: Connection) -> int | None:
-        row = await connection.fetchrow("SELECT shard FROM head WHERE origin = $1", origin)
+        row = await connection.fetchrow("SELECT shard, ends FROM head WHERE origin = $1", origin)
         return None if row is None else int(row[0])
 
     with failures(KIND, StoreError):
@@ -195,7 +196,8 @@ class PostgresLogStore:
 
     async def head(self) -> Head:
         (row,) = await self._rows("SELECT size, last_t FROM head WHERE shard = $1", self._shard)
-        return self._saw(Head(*row))
+        self._seen = Head(*row)
+        return self._seen
 
     async def append(self, question: Question, decide: Callable[[Facts], D]) -> D:
         """`decide` runs again where it was decided on something that is not so, and where a connection is lost: what
@@ -205,7 +207,7 @@ class PostgresLogStore:
             self._step("append.head_locked")
             facts = await self._facts(connection, question)
             decided = decide(facts)
-            await self._insert(connection, facts, decided.writes)
+            await self._insert(connection, decided.writes)
             self._step("append.entries_written")
             return decided
 
@@ -214,7 +216,7 @@ class PostgresLogStore:
             decided: D = await carry_out(
                 self._server, lambda: _Append(self, question, decide), again=True, otherwise=locked
             )
-        self._saw(decided.writes.head)
+        self._seen = decided.writes.head
         if decided.writes.entries:
             self._part = max(self._part, self._part_of(decided.writes.head.size - 1))
         self._step("append.entries_committed")
@@ -289,7 +291,8 @@ class PostgresLogStore:
                 epochs[int(name)] = number
         return Facts(head, entries, ended, epochs)
 
-    async def _insert(self, connection: Connection, facts: Facts, writes: Writes) -> None:
+    async def _insert(self, connection: Connection, writes: Writes) -> None:
+        """Under the lock. Raises IntegrityError where there is no head, or not the one that was decided on."""
         if not writes.entries:
             return
         first, last = (self._part_of(entry.index) for entry in (writes.entries[0], writes.entries[-1]))
@@ -297,13 +300,18 @@ class PostgresLogStore:
             await connection.execute("SELECT entry_part($1)", part)
         ends = len(writes.ended) + len(writes.epochs)
         if len(writes.entries) < COPY_ROWS:
-            await connection.fetchrow(_WRITE, *self._values(writes), ends)
+            row = await connection.fetchrow(_WRITE, *self._values(writes), ends)
+            as_decided = row is not None and row[0] == writes.entries[0].index
         else:
             rows = [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
             ids = [(event_id, pos) for pos, event_id, _, _ in rows]
             await connection.copy_records_to_table("entry", records=rows, columns=("pos", "id", "leaf", "body"))
             await connection.copy_records_to_table("entry_id", records=ids, columns=("id", "pos"))
-            await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t, ends)
+            as_decided = (
+                written(await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t, ends)) > 0
+            )
+        if not as_decided:
+            raise IntegrityError("log has no head, or another one than it had under its lock")
         if writes.ended:
             ended = [self._base + index for index in writes.ended.values()]
             await connection.execute(_END, list(writes.ended), ended)
@@ -314,11 +322,6 @@ class PostgresLogStore:
         """The first seven parameters of the statements that write entries."""
         entries = columns([(entry.id, entry.leaf, entry.body) for entry in writes.entries])
         return (*entries, self._base, self._shard, len(writes.entries), writes.head.last_t)
-
-    def _saw(self, head: Head) -> Head:
-        if self._seen is None or head.size > self._seen.size:
-            self._seen = head
-        return head
 
     async def _hold(self, connection: Connection, token: int) -> None:
         """Nobody takes the lease over, nor integrates, before this transaction ends."""
@@ -373,12 +376,11 @@ class _Append(Generic[D]):
     async def run(self, connection: Connection) -> D:
         """What was decided. Raises Otherwise where the facts have to be read for it."""
         store, question = self._store, self._question
-        if store._seen is None:
+        if store._seen is None or len(question.ids) >= COPY_ROWS:
             raise Otherwise
         decided = self._decide(Facts(store._seen, {}, {}, {}))
         writes = decided.writes
-        entries = len(writes.entries)
-        if entries != len(question.ids) or not 0 < entries < COPY_ROWS or writes.ended or writes.epochs:
+        if not writes.entries or len(writes.entries) != len(question.ids) or writes.ended or writes.epochs:
             raise Otherwise
         store._step("append.entries_decided")
         self.committing = True

@@ -21,6 +21,7 @@ TRIES = 3
 REST_S = 0.05  # before the second try
 TAKEN = "23505"
 ABSENT = frozenset({"42P01", "3F000"})  # no such table, no such schema
+UNKNOWN_COLUMN = "42703"
 DAMAGED = frozenset({"XX001", "XX002"})
 SET_OTHERWISE = frozenset({"40001", "25006"})  # of a session whose own transactions are stricter, or only read
 
@@ -174,7 +175,7 @@ class _Transaction:
 
 @contextmanager
 def failures(what: str, family: Callable[[str], LedgerError]) -> Iterator[None]:
-    """A server's errors as ours: damage and missing tables are IntegrityError, anything else `family`."""
+    """A server's errors as ours: damage and missing tables or columns are IntegrityError, anything else `family`."""
     try:
         yield
     except ServerError as exc:
@@ -182,6 +183,8 @@ def failures(what: str, family: Callable[[str], LedgerError]) -> Iterator[None]:
             raise IntegrityError(f"{what} is damaged ({exc})") from exc
         if exc.state in ABSENT:
             raise IntegrityError(f"{what} is missing") from exc
+        if exc.state == UNKNOWN_COLUMN:
+            raise IntegrityError(f"{what} has other tables than this version knows") from exc
         raise family(f"{what} failed ({exc})") from exc
 
 

@@ -9,7 +9,7 @@ import pytest
 from ledger.commitment import field_salt as salt_of
 from ledger.commitment import lone_tag, opens, subject_tag
 from ledger.errors import BasisEnded, ConflictError, EntryError, LedgerError
-from ledger.event import Event, Fact, Outcome, RequiresRef, decode, id_bytes
+from ledger.event import Event, Fact, Outcome, RequiresEpoch, RequiresRef, decode, id_bytes
 from ledger.sequence import Prepared, Receipt, Sequenced, prepare, question, sequence
 from ledger.store.base import Entry, Facts, Head
 from tests.ledger.conftest import (
@@ -54,6 +54,31 @@ def body(sequenced: Sequenced, place: int = 0) -> dict[str, Any]:
 
 
 # entries
+
+
+def test_what_was_decided_behind_one_head_is_the_same_behind_another_but_for_its_places() -> None:
+    known, ended = policy(), "2026:0"
+    (before,) = decide([known], size=1).writes.entries
+    group = ([policy(), policy()], [retirement(ended)], [retirement(ended)], [known], [policy()])
+    here = decide(*group, size=5, entries={before.id: before})
+    moved = here.behind(9)
+    assert [entry.index for entry in here.writes.entries] == [5, 6, 7, 8]
+    assert [entry.index for entry in moved.writes.entries] == [9, 10, 11, 12]
+    assert [(one.id, one.leaf, one.body) for one in moved.writes.entries] == [
+        (one.id, one.leaf, one.body) for one in here.writes.entries
+    ]
+    assert (moved.writes.head, moved.writes.ended) == (Head(13, here.writes.head.last_t), {ended: 11})
+    first, second, third, fourth, fifth = moved.outcomes
+    assert (receipts(first), receipts(second), receipts(fifth)) == (["2026:9", "2026:10"], ["2026:11"], ["2026:12"])
+    assert isinstance(fault(third), ConflictError)
+    assert receipts(fourth) == [f"2026:{before.index}"], "written before"
+    assert here.behind(5) is here
+
+
+def test_a_question_names_the_oldest_epoch_that_somebody_rests_on() -> None:
+    needs = [read(requires=[RequiresEpoch(7, 5)]), read(requires=[RequiresEpoch(7, 3), RequiresEpoch(8, 1)])]
+    asked = question([[ready(event)] for event in needs])
+    assert (list(asked.subjects), dict(asked.epochs)) == ([7, 8], {7: 3, 8: 1})
 
 
 def test_entries_follow_the_head_in_the_order_of_the_batches() -> None:

@@ -31,12 +31,20 @@ def entry(index: int) -> Entry:
 async def grow(
     store: LogStore, count: int, ended: dict[str, int] | None = None, epochs: dict[int, int] | None = None
 ) -> Facts:
+    def added(size: int) -> list[Entry]:
+        return [entry(index) for index in range(size, size + count)]
+
     def decide(facts: Facts) -> Decision:
         size = facts.head.size
-        added = [entry(index) for index in range(size, size + count)]
-        return Decision(Writes(Head(size + count, f"t{size + count}"), added, ended or {}, epochs or {}), facts)
+        return Decision(Writes(Head(size + count, time(size + count)), added(size), ended or {}, epochs or {}), facts)
 
-    return (await store.append(NOTHING, decide)).facts
+    ids = [one.id for one in added((await store.head()).size)]
+    return (await store.append(Question(ids, (), ()), decide)).facts
+
+
+def time(size: int) -> str:
+    """Of the last entry of a log of this size."""
+    return f"t{size:09}"
 
 
 async def ask(store: LogStore, ids: Sequence[bytes] = (), refs: Sequence[str] = (), rows: Sequence[int] = ()) -> Facts:
@@ -62,7 +70,7 @@ async def test_a_new_log_is_empty(store: LogStore) -> None:
 async def test_what_was_appended_is_read_back_in_order(store: LogStore) -> None:
     await grow(store, 3)
     await grow(store, 40)
-    assert await store.head() == Head(43, "t43")
+    assert await store.head() == Head(43, time(43))
     assert await store.entries(2, 5) == [entry(2), entry(3), entry(4)]
     assert await store.leaves(41, 99) == [entry(41).leaf, entry(42).leaf]
     assert await store.find(entry(7).id) == entry(7)
@@ -73,7 +81,7 @@ async def test_facts_are_what_earlier_groups_wrote(store: LogStore) -> None:
     await grow(store, 2, {"2026:0": 1}, {7: 3})
     await grow(store, 1, {"2026:1": 2}, {7: 5, 8: 1})
     facts = await ask(store, [entry(1).id, b"x" * 16], ["2026:0", "2026:1", "2026:2"], [7, 8, 9])
-    assert facts.head == Head(3, "t3")
+    assert facts.head == Head(3, time(3))
     assert dict(facts.entries) == {entry(1).id: entry(1)}
     assert dict(facts.ended) == {"2026:0": 1, "2026:1": 2}
     assert dict(facts.epochs) == {7: 5, 8: 1}
@@ -94,7 +102,7 @@ async def test_a_decision_that_raises_changes_nothing(store: LogStore) -> None:
 
     with pytest.raises(ConflictError):
         await store.append(NOTHING, decide)
-    assert await store.head() == Head(2, "t2")
+    assert await store.head() == Head(2, time(2))
     await grow(store, 1)
     assert (await store.head()).size == 3
 

@@ -32,7 +32,7 @@ from ledger.vault_server import open_vault
 from tests import databases
 from tests.ledger.conftest import ORIGIN, PAIRING, RULES, SIGNER, ledger_of, policy, read, retirement
 from tests.ledger.store import appending
-from tests.ledger.store.test_contract import NOTHING, Decision, ask, entry, grow
+from tests.ledger.store.test_contract import NOTHING, Decision, ask, entry, grow, time
 from tests.ledger.test_vault import detail
 
 pytestmark = pytest.mark.postgres
@@ -152,8 +152,9 @@ async def _while_it_waits(
     async def hold(connection: Any) -> None:
         await connection.execute("SELECT * FROM head FOR UPDATE")
         loop.call_soon_threadsafe(held.set)
-        while not await other._run(is_waited_for):  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while not await other._run(is_waited_for):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
         await meanwhile(connection)
 
     holding = asyncio.create_task(transact(other, hold, again=False))
@@ -241,6 +242,37 @@ async def test_what_ends_something_is_counted_in_the_head(store: PostgresLogStor
     await other.close()
 
 
+@pytest.mark.parametrize("count", [1, 150])
+async def test_a_log_without_its_head_acknowledges_nothing(
+    store: PostgresLogStore, server: databases.PostgresServer, count: int
+) -> None:
+    await grow(store, 1)
+    found = server.sql("SELECT shard, origin, size, last_t FROM head", "log").strip().split("|")
+    server.sql("DELETE FROM head", "log")
+    try:
+        with pytest.raises(IntegrityError, match="no head"):
+            await store.append(NOTHING, lambda facts: _of(count, facts))
+        assert await store.entries(1, 99) == []
+    finally:
+        server.sql("INSERT INTO head VALUES ({}, '{}', {}, '{}')".format(*found), "log")  # noqa: S608 - as it was
+
+
+def _of(count: int, facts: Facts) -> Decision:
+    added = [entry(index) for index in range(5, 5 + count)]
+    return Decision(Writes(Head(5 + count, time(5 + count)), added), facts)
+
+
+async def test_a_log_of_another_version_is_not_opened(empty_log: Server, server: databases.PostgresServer) -> None:
+    pool = ServerPool(empty_log, "log")
+    server.sql("ALTER TABLE head RENAME ends TO otherwise", "log")
+    try:
+        with pytest.raises(IntegrityError, match="other tables than this version knows"):
+            await open_log(pool, PAIRING, ORIGIN)
+    finally:
+        server.sql("ALTER TABLE head RENAME otherwise TO ends", "log")
+        await pool.close()
+
+
 async def test_time_never_goes_back_behind_another_process_whose_clock_is_ahead(
     store: PostgresLogStore, empty_log: Server, spare_vault: Vault
 ) -> None:
@@ -320,8 +352,7 @@ class _Losing:
 async def test_a_connection_lost_in_a_commit_doubles_nothing_and_loses_nothing(
     empty_log: Server, spare_vault: Vault, done: list[bool], locked: bool
 ) -> None:
-    """In the one statement that is all, or in the COMMIT behind a lock: what ends something is written there. What that
-    statement did is seen by the next before it writes, so that it loses no connection more."""
+    """In the one statement that is all, or in the COMMIT behind a lock: what ends something is written there."""
     server = Failing(ServerPool(empty_log, "log"), [])
     store = await open_log(server, PAIRING, ORIGIN)
     ledger = ledger_of(store, spare_vault)
@@ -571,6 +602,7 @@ async def test_entries_go_on_in_the_next_part_of_the_table(
 ) -> None:
     """Also while somebody reads it and does not end, as a backup does."""
     size = 1 << PART_SHIFT
+    await grow(store, 1)  # by the lock: a process does not know at first how far the parts go
     server.sql(f"UPDATE head SET size = {size - 2}", "log")  # noqa: S608 - a number
     reader = await asyncpg.connect(empty_log.url)
     await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM entry")
@@ -579,7 +611,7 @@ async def test_entries_go_on_in_the_next_part_of_the_table(
     await grow(again, 200)
     await reader.close()
     assert await again.entries(size - 2, size + 3) == [entry(index) for index in range(size - 2, size + 3)]
-    assert len(await store.leaves(0, size + 999)) == 205
+    assert len(await store.leaves(0, size + 999)) == 206
     assert await store.find(entry(size + 1).id) == entry(size + 1)
     with pytest.raises(subprocess.CalledProcessError):
         server.sql(f"TRUNCATE entry_{((1 << 40) + size) >> PART_SHIFT}", "log")
@@ -602,11 +634,11 @@ async def test_an_id_is_written_once_whatever_is_decided(store: PostgresLogStore
     twice = Entry(1, entry(0).id, leaf_hash(b""), b"")
 
     def decide(facts: Facts) -> Decision:
-        return Decision(Writes(Head(2, "t2"), [twice]), facts)
+        return Decision(Writes(Head(2, time(2)), [twice]), facts)
 
     with pytest.raises(StoreError, match="23505"):
         await store.append(NOTHING, decide)
-    assert await store.head() == Head(1, "t1")
+    assert await store.head() == Head(1, time(1))
 
 
 async def test_a_log_that_is_not_there_or_another_ones_is_refused(nowhere: Server, empty_log: Server) -> None:
