@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,7 @@ def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path
         *("mappings/fhir/test_fits.py", "mappings/fhir/test_xml.py"),
         *("mappings/cda", "mappings/test_bundle.py"),
         *("adapter/access", "adapter/api/test_conditions.py", "adapter/api/test_content.py", "adapter/test_entropy.py"),
-        *(
-            f"adapter/inbound/test_{name}.py"
-            for name in ("ack", "intake", "journal", "journal_file", "listener", "mllp", "tls")
-        ),
+        *(f"adapter/inbound/test_{name}.py" for name in ("ack", "intake", "journal", "journal_file", "mllp")),
         *("adapter/seal/test_blind.py", "adapter/seal/test_envelope.py", "adapter/store/test_record.py"),
     )
     slow = [ROOT / "tests/mappings/cda" / name for name in ("out", "test_metamorphic.py")]
@@ -62,16 +60,29 @@ def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path
         "mappings/cda/test_time.py::test_nothing_is_searched_before_it_is_asked_and_nothing_twice",
         "adapter/inbound/test_journal_file.py::test_a_failed_fsync_ends_all_acceptance",
         "adapter/inbound/test_journal_file.py::test_a_fault_of_ours_is_ae_and_the_journal_goes_on",
-        "adapter/inbound/test_listener.py::test_an_answer_that_cannot_be_made_does_not_stop_its_connection",
-        "adapter/inbound/test_listener.py::test_what_takes_long_to_read_is_read_beside_the_loop",
-        "adapter/inbound/test_listener.py::test_a_fault_of_ours_costs_one_message_and_its_sender_hears_so",
     )
+    _pass(compiled, tmp_path, parts, replacing, *(f"--ignore={path}" for path in slow))
+
+
+def test_what_is_compiled_serves_on_the_loop_of_a_service(compiled: Path, tmp_path: Path) -> None:
+    """Its transports and servers are none of asyncio's classes, and compiled code would ask."""
+    pytest.importorskip("uvloop", reason="no uvloop for this platform")
+    listener = "adapter/inbound/test_listener.py"
+    replacing = (
+        f"{listener}::test_an_answer_that_cannot_be_made_does_not_stop_its_connection",
+        f"{listener}::test_what_takes_long_to_read_is_read_beside_the_loop",
+        f"{listener}::test_a_fault_of_ours_costs_one_message_and_its_sender_hears_so",
+    )
+    _pass(compiled, tmp_path, (listener, "adapter/inbound/test_tls.py"), replacing, "-p", "tests.on_uvloop")
+
+
+def _pass(compiled: Path, folder: Path, parts: Sequence[str], but: Sequence[str], *options: str) -> None:
     output(
         compiled,
         "pytest",
         *("-p", "no:cacheprovider", "-p", "tests.compiled_only", "--import-mode=append"),
-        *(f"--rootdir={ROOT}", f"--basetemp={tmp_path}/inner"),
-        *(f"--ignore={path}" for path in slow),
-        *(f"--deselect=tests/{test}" for test in replacing),
+        *(f"--rootdir={ROOT}", f"--basetemp={folder}/inner"),
+        *options,
+        *(f"--deselect=tests/{test}" for test in but),
         *(str(ROOT / "tests" / part) for part in parts),
     )
