@@ -17,9 +17,6 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
-
-import msgspec
 
 from mappings.bundle import bundle
 from mappings.cda.outcome import Outcome
@@ -34,10 +31,9 @@ from mappings.hl7v2.time import moment_of
 from mappings.hl7v2.wiring import Mode
 from mappings.hooks import HookFailed
 from mappings.issues import Issue, issue
+from mappings.mapped import Mapped
 from mappings.profile import KEPT, Profile, load_profile
 from mappings.rows.trace import Trace
-
-Json = dict[str, Any]
 
 BATCH_HEADERS = (b"FHS", b"BHS")
 _FIRST = attrgetter("first")
@@ -48,21 +44,6 @@ __all__ = [
     "Close", "Conversion", "Effect", "Issue", "Mapped", "Mode", "PatientKey", "Profile", "Reach", "Repoint",
     "Trace", "Undo", "UnreadableMessage", "bundle", "load_profile", "patient_keys", "to_fhir",
 ]  # fmt: skip
-
-
-class Mapped(msgspec.Struct, frozen=True):
-    """One resource that the message speaks of, and how it is to be joined with what is stored (`merge.py`)."""
-
-    body: Json
-    mode: Mode
-    clear: tuple[str, ...]  # elements the sender nulled
-    filled: tuple[str, ...]  # elements a `??` row put there: used only where nothing is stored
-    own: tuple[str, ...]  # the event's own effect: applies though the message is late
-    at: str  # event time
-    source: tuple[int, ...]  # ordinals of the segments it comes from
-    into: str | None  # id of the survivor of a merge
-    downgrade: bool = False  # the profile lets a final result become less than final
-    was: str | None = None  # id that its number before this one gave it: what is known under either is one thing
 
 
 @dataclass(frozen=True, slots=True)
