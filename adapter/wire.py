@@ -118,7 +118,7 @@ def answer(conversion: Conversion) -> Answer:
 
 
 def _fields(effect: Effect) -> tuple[Any, ...]:
-    return tuple(getattr(effect, name) for name in type(effect).__slots__)
+    return tuple(getattr(effect, name) for name in type(effect).__match_args__)
 
 
 def _mapped(mapped: Mapped) -> WireMapped:

@@ -54,6 +54,7 @@ def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path
         *("adapter/access", "adapter/api/test_conditions.py", "adapter/api/test_content.py", "adapter/test_entropy.py"),
         *(f"adapter/inbound/test_{name}.py" for name in ("ack", "intake", "journal", "journal_file", "mllp")),
         *("adapter/seal/test_blind.py", "adapter/seal/test_envelope.py", "adapter/store/test_record.py"),
+        *("adapter/test_wire.py", "adapter/test_child.py"),
     )
     slow = [ROOT / "tests/mappings/cda" / name for name in ("out", "test_metamorphic.py")]
     replacing = (  # a function or a method by another, which nothing can where they are compiled
