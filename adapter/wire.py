@@ -5,6 +5,7 @@ a conversion, a filter that took the message out, or a failure with its place; n
 that a message took over can only give wrong data, which the parent validates.
 """
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -118,7 +119,7 @@ def answer(conversion: Conversion) -> Answer:
 
 
 def _fields(effect: Effect) -> tuple[Any, ...]:
-    return tuple(getattr(effect, name) for name in type(effect).__match_args__)
+    return tuple(getattr(effect, each.name) for each in fields(effect))
 
 
 def _mapped(mapped: Mapped) -> WireMapped:

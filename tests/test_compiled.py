@@ -52,13 +52,18 @@ def test_what_is_compiled_passes_the_tests_of_its_parts(compiled: Path, tmp_path
         *("mappings/fhir/test_fits.py", "mappings/fhir/test_xml.py"),
         *("mappings/cda", "mappings/test_bundle.py"),
         *("adapter/access", "adapter/api/test_conditions.py", "adapter/api/test_content.py", "adapter/test_entropy.py"),
-        *(f"adapter/inbound/test_{name}.py" for name in ("ack", "intake", "journal", "journal_file", "mllp")),
+        *(
+            f"adapter/inbound/test_{name}.py"
+            for name in ("ack", "batch", "documents", "folder", "http", "intake", "mllp")
+        ),
+        *(f"adapter/inbound/test_{name}.py" for name in ("journal", "journal_file", "journal_postgres")),
         *("adapter/seal/test_blind.py", "adapter/seal/test_envelope.py", "adapter/store/test_record.py"),
-        *("adapter/test_wire.py", "adapter/test_child.py"),
+        *(f"adapter/test_{name}.py" for name in ("child", "pipeline", "replies", "wire")),
     )
     slow = [ROOT / "tests/mappings/cda" / name for name in ("out", "test_metamorphic.py")]
     replacing = (  # a function or a method by another, which nothing can where they are compiled
         "mappings/cda/test_time.py::test_nothing_is_searched_before_it_is_asked_and_nothing_twice",
+        "adapter/inbound/test_folder.py::test_a_fault_of_ours_costs_one_file_and_is_told_without_its_content",
         "adapter/inbound/test_journal_file.py::test_a_failed_fsync_ends_all_acceptance",
         "adapter/inbound/test_journal_file.py::test_a_fault_of_ours_is_ae_and_the_journal_goes_on",
     )

@@ -265,7 +265,7 @@ def match(connection: sqlite3.Connection, dedupe: bytes, now_ms: int) -> Match:
     for seq, at, ack, token in found:
         if token == dedupe:
             if at >= now_ms - DEDUPE_MS:
-                return Match(seq, ack)
+                return Match(seq, ack or "")
             connection.execute("UPDATE message SET dedupe = NULL WHERE seq = ?", (seq,))
     return Match(reused=bool(recent))
 

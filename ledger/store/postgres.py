@@ -301,16 +301,15 @@ class PostgresLogStore:
         ends = len(writes.ended) + len(writes.epochs)
         if len(writes.entries) < COPY_ROWS:
             row = await connection.fetchrow(_WRITE, *self._values(writes), ends)
-            as_decided = row is not None and row[0] == writes.entries[0].index
+            held = row is not None and row[0] == writes.entries[0].index
         else:
             rows = [(self._base + entry.index, entry.id, entry.leaf, entry.body) for entry in writes.entries]
             ids = [(event_id, pos) for pos, event_id, _, _ in rows]
             await connection.copy_records_to_table("entry", records=rows, columns=("pos", "id", "leaf", "body"))
             await connection.copy_records_to_table("entry_id", records=ids, columns=("id", "pos"))
-            as_decided = (
-                written(await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t, ends)) > 0
-            )
-        if not as_decided:
+            said = await connection.execute(_MOVE, self._shard, writes.head.size, writes.head.last_t, ends)
+            held = written(said) == 1
+        if not held:
             raise IntegrityError("log has no head, or another one than it had under its lock")
         if writes.ended:
             ended = [self._base + index for index in writes.ended.values()]
