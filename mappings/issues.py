@@ -74,6 +74,11 @@ _LIST: Final = (
     ),
     Code("unknown-value-type", "warning", "OBX-2 names a type without a FHIR value; kept as text"),
     Code("vocab-miss", "warning", "the code is not in the table this element is bound to"),
+    Code(
+        "not-in-system",
+        "warning",
+        "HL7's code system does not have the code; it stands under the system's OID, or under the sender's name for it",
+    ),
     Code("no-target", "warning", "the resource that this segment adds to is not in the message"),
     Code(
         "repetition-unread", "warning", "the element holds one value; the first repetition was taken, the rest was not"

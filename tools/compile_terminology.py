@@ -4,10 +4,11 @@
         --guide DIR --ucum ucum-essence.xml --iso639 2.js
 
 reads the two npm packages (`npm pack hl7.fhir.r4.examples@4.0.1`, `npm pack hl7.terminology.r4@7.0.1`, both CC0), the
-`codesystems` folder of the HL7 v2-to-FHIR guide (CC0), UCUM's table of units (its symbols alone) and the list of
-ISO 639-2 in `npm pack iso-639-2@3.0.2` (MIT), and writes in `mappings/terminology/`: `systems.csv`, `tables.csv`,
-`countries.csv`, `ucum.csv`, `ucum_atoms.csv` and the maps named below; other maps are written by hand. What the guide
-leaves open or has wrong stands in `terminology_rows.csv` beside this file, a reason and a source a row; those rows win.
+`codesystems` folder of the HL7 v2-to-FHIR guide (CC0), UCUM's table of units (its symbols alone) and the list of ISO
+639-2 in `npm pack iso-639-2@3.0.2` (MIT), and writes in `mappings/terminology/`: `systems.csv`, `tables.csv`,
+`v3_codes.csv`, `countries.csv`, `ucum.csv`, `ucum_atoms.csv` and the maps named below; other maps are written by hand.
+What the guide leaves open or has wrong stands in `terminology_rows.csv` beside this file, a reason and a source a row;
+those rows win.
 """
 
 import argparse
@@ -28,6 +29,7 @@ _HERE = Path(__file__).parent
 _OUT = _HERE.parent / "mappings" / "terminology"
 _ROWS = _HERE / "terminology_rows.csv"
 _V2 = "http://terminology.hl7.org/CodeSystem/v2-"
+_V3 = "http://terminology.hl7.org/CodeSystem/v3-"
 _GUIDE = "v2-to-FHIR guide, {sheet}"
 _THO = "hl7.terminology.r4 7.0.1"
 _R4 = "hl7.fhir.r4.examples 4.0.1"
@@ -250,6 +252,22 @@ def tables(r4: Path, tho: Path) -> list[list[str]]:
     return sorted(rows)
 
 
+# v3_codes.csv -------------------------------------------------------------------------------------------------------
+
+
+def v3_codes(tho: Path) -> list[list[str]]:
+    """The codes of HL7's v3 code systems, of those that are published whole. R4's own copies of them have no others."""
+    rows = []
+    for system in package(tho, "CodeSystem-v3-"):
+        codes = sorted(concept["code"] for concept in concepts(system))
+        if system["content"] != "complete" or not system["url"].startswith(_V3) or not codes:
+            continue
+        if any("|" in code for code in codes):
+            sys.exit(f"{system['url']}: a code holds the separator")
+        rows.append([system["url"], "yes" if system["caseSensitive"] else "no", "|".join(codes), _THO])
+    return sorted(rows)
+
+
 # countries.csv, languages ---------------------------------------------------------------------------------------------
 
 
@@ -363,6 +381,7 @@ def main() -> int:
     given = parser.parse_args()
     write(_OUT / "systems.csv", ["key", "kind", "uri", "source"], systems(given.tho))
     write(_OUT / "tables.csv", ["table", "code", "system", "source"], tables(given.r4, given.tho))
+    write(_OUT / "v3_codes.csv", ["system", "case_sensitive", "codes", "source"], v3_codes(given.tho))
     write(_OUT / "ucum.csv", ["unit", "code", "source"], ucum(given.r4))
     write(_OUT / "ucum_atoms.csv", ["code", "kind", "source"], ucum_atoms(given.ucum))
     write(_OUT / "countries.csv", ["code", "kind", "source"], countries(given.guide))

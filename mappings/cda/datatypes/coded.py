@@ -3,9 +3,10 @@
 The primary code first, then its translations at every depth in their order, each (system, code) once. A null primary
 with a translation keeps the translation. A row's vocabulary map adds the mapped coding before what was sent. A system
 comes from its OID by `systems.csv`, then from the profile, else it is the OID itself; a name that no one registered is
-the feed's own. What a concept is called in other languages stands beside its display: European documents send the
-target language outside, an English pivot in a translation, the national original inside of that. Qualifiers narrow the
-term and are kept as extensions, since FHIR's concepts have none.
+the feed's own. A code that HL7's system by that OID does not have stays under the OID. What a concept is called in
+other languages stands beside its display: European documents send the target language outside, an English pivot in a
+translation, the national original inside of that. Qualifiers narrow the term and are kept as extensions, since FHIR's
+concepts have none.
 Source: HL7 v3 datatypes R1, CD, CE, CV, CO, CS, CR; FHIR R4 CodeableConcept, Coding; eHDSI CDA guides (pivot and
 friendly documents).
 """
@@ -18,6 +19,7 @@ from mappings.cda.datatypes.text import ed_text, folded, tidy_code
 from mappings.fhir import values
 from mappings.fhir.codec import number
 from mappings.terminology.concept_map import ConceptMap
+from mappings.terminology.hl7_codes import lacks
 from mappings.terminology.systems import is_absolute, is_oid, is_uuid, registered, system_named
 
 if TYPE_CHECKING:
@@ -97,8 +99,12 @@ def _read_element(node: "Element", codings: list[Json], ctx: "Context") -> str |
 
 
 def _coding(node: "Element", code: str, ctx: "Context") -> tuple[Json, str | None]:
-    """A coding, and its display where that is text: the words of HL7's own systems are HL7's to choose."""
+    """A coding, and its display where that is text: the words of HL7's systems and of DICOM's are theirs to choose."""
     system = _system_of(node, ctx)
+    is_worded = system is not None and system.startswith(values.WORDED)
+    if is_worded and lacks(str(system), code):
+        system, is_worded = _as_sent(node, ctx), False
+        ctx.issue("not-in-system", node)
     shown = node.get("displayName")
     found: Json = {"code": code} if system is None else {"system": system, "code": code}
     version = node.get("codeSystemVersion")
@@ -109,7 +115,7 @@ def _coding(node: "Element", code: str, ctx: "Context") -> tuple[Json, str | Non
         _keep_order(found, order)
     if shown is None or (shown := folded(shown, ctx)) is None:
         return found, None
-    if system is not None and system.startswith(values.HL7_SYSTEMS):
+    if is_worded:
         return found, shown
     found["display"] = shown
     return found, None
@@ -169,7 +175,7 @@ def _designate(codings: list[Json], coding: Json | None, shown: str | None, lang
     if coding is None:
         return said or shown
     known = coding.get("display")
-    if known is None and not str(coding.get("system", "")).startswith(values.HL7_SYSTEMS):
+    if known is None and not str(coding.get("system", "")).startswith(values.WORDED):
         coding["display"] = shown
     elif known != shown:
         values.translate(coding, lang, shown)
@@ -210,6 +216,14 @@ def _system_of(node: "Element", ctx: "Context") -> str | None:
         return registered().get(oid) or system_of(oid, node.get("codeSystemName"), ctx)
     name = node.get("codeSystemName")
     return _named(name, ctx) if name else None
+
+
+def _as_sent(node: "Element", ctx: "Context") -> str:
+    """The sender's name of a system that has no such code, as HL7's own it must not stand."""
+    oid = "".join(node.get("codeSystem", "").split()).removeprefix("urn:oid:")
+    if is_oid(oid):
+        return f"urn:oid:{oid}"
+    return values.scoped(ctx.profile.namespace, "codes", " ".join((oid or node.get("codeSystemName", "")).split()))
 
 
 def system_of(written: str, name: str | None, ctx: "Context") -> str | None:

@@ -1,8 +1,9 @@
 """Coded values: CE, CWE, CNE, CF, and IS, ID, ST where FHIR wants a coding.
 
 Three triplets (code, text, system) in order; duplicates go. A system comes from the name by `systems.csv`, else from
-its OID, the profile, the field's own HL7 table, and last the feed itself: never one URI for everyone's `L`. A row's
-vocabulary map applies to codes of its table and adds the mapped coding before what was sent.
+its OID, the profile, the field's own HL7 table, and last the feed itself: never one URI for everyone's `L`, nor HL7's
+URI for a code that its system does not have. A row's vocabulary map applies to codes of its table and adds the mapped
+coding before what was sent.
 Source: HL7 v2.9 §2A.1 CWE, table 0396; FHIR R4 CodeableConcept, Coding.
 """
 
@@ -22,6 +23,7 @@ from mappings.hl7v2.datatypes.text import (
     tidy_code,
 )  # fmt: skip
 from mappings.terminology.concept_map import ConceptMap
+from mappings.terminology.hl7_codes import lacks
 from mappings.terminology.systems import oid_uri, system_for
 
 # Components of each triplet: code, text, system name, system version, system OID
@@ -72,7 +74,7 @@ def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
             mapped = _mapped(code, vocab)
             missed = code if mapped is None and code not in vocab.known else None
         system = system_of(code, name, oid, ctx, vocab.table if vocab else "")
-        if shown is not None and system is not None and system.startswith(values.HL7_SYSTEMS):
+        if shown is not None and system is not None and system.startswith(values.WORDED):
             said, shown = said or shown, None  # a display of HL7's tables is HL7's to word; the sender's is text
         made = values.coding(system, code, shown, part(parts, version_n, ctx))
         if made and not any(_same(made, known) for known in codings):
@@ -118,9 +120,17 @@ def system_of(code: str, name: str | None, oid: str | None, ctx: Context, table:
         if upper.startswith("HL7") and upper[-4:].isdigit():
             return table_system(upper[-4:], code, ctx)
         if upper not in _LOCAL and (registered := system_for(upper)) is not None:
-            return registered
+            if not lacks(registered, code):
+                return registered
+            if oid is None:
+                ctx.issue("not-in-system")
+                return scoped(ctx, "codes", name)
     if oid is not None:
-        return oid_uri(oid)
+        registered = oid_uri(oid)
+        if not lacks(registered, code):
+            return registered
+        ctx.issue("not-in-system")
+        return f"urn:oid:{oid.removeprefix('urn:oid:')}"
     if name is not None:
         if (site := ctx.profile.codes.get(name)) is not None:
             return str(site["system"])

@@ -73,7 +73,8 @@ def test_a_document_labels_all_that_it_states(written: str, expected: list[str])
     for kind in ("AllergyIntolerance", "Composition", "DocumentReference", "Binary", "Provenance"):
         assert all(found == expected for found in of(done, kind)), kind
     known = expected in ([], ["N"], ["R"], ["V"], ["L"], ["R", "HIV"])
-    assert codes(done) == ([] if known else ["label-unknown"])
+    not_hl7s = ["not-in-system"] if expected[1:] in (["secret"], ["NOPAT"], ["n"]) else []
+    assert codes(done) == ([] if known else [*not_hl7s, "label-unknown"])
 
 
 def test_an_unknown_label_keeps_the_senders_word() -> None:
@@ -117,9 +118,10 @@ def test_what_two_sections_state_is_as_confidential_as_the_stricter() -> None:
         ((security("SECCLASSOBS", "V", CLASS),), ["V"], []),
         ((security("SECCLASSOBS", "R", CLASS), security("SECCATOBS", "ETH")), ["R", "ETH"], []),
         ((security("SECCONOBS", "NORDSCLCD"),), ["N", "NORDSCLCD"], []),
-        ((security("SECCONOBS", "NOPAT", "2.16.840.1.113883.5.1063"),), ["N", "NOPAT"], []),
+        ((security("SECCONOBS", "NOPAT", "2.16.840.1.113883.5.1063"),), ["N", "NOPAT"], ["not-in-system"]),
         ((security("SECCATOBS", "odd", "2.999.7"),), ["R", "odd"], ["label-unknown"]),
-        ((security("SECCLASSOBS", "odd", CLASS),), ["R", "odd"], ["label-unknown"]),
+        ((security("SECCATOBS", "odd"),), ["R", "odd"], ["not-in-system", "label-unknown"]),
+        ((security("SECCLASSOBS", "odd", CLASS),), ["R", "odd"], ["not-in-system", "label-unknown"]),
     ],
 )
 def test_a_security_observation_labels_the_statement_beside_it(

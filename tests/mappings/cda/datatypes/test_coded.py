@@ -1,6 +1,7 @@
 """CD and its family: HL7 v3 datatypes R1; FHIR R4 CodeableConcept, Coding, code."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -72,6 +73,26 @@ def test_the_system_is_a_registered_uri_the_profile_s_or_the_oid_itself(attribut
     assert found.value == {"system": system, "code": "x"}
 
 
+ACT_CLASS = "2.16.840.1.113883.5.6"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "system"),
+    [
+        (f'codeSystem="{ACT_CLASS}"', f"urn:oid:{ACT_CLASS}"),
+        (f'codeSystem=" urn:oid:{ACT_CLASS} "', f"urn:oid:{ACT_CLASS}"),
+        ('codeSystemName="ActClass"', f"{FEED}/codes/ActClass"),
+        (f'codeSystem="{HL7_SYSTEMS}v3-ActClass"', f"{FEED}/codes/{quote(HL7_SYSTEMS + 'v3-ActClass', safe='-._~')}"),
+        ('codeSystem="2.16.840.1.113883.12.1"', "urn:oid:2.16.840.1.113883.12.1"),
+    ],
+)
+def test_a_code_that_hl7_s_system_does_not_have_is_not_given_its_uri(attributes: str, system: str) -> None:
+    """As published: the problem's type, a LOINC code, under the OID of ActClass."""
+    found = read("CD[CodeableConcept]", f'<code code="75323-6" {attributes} displayName="Condition"/>')
+    assert found.value == {"coding": [coding(system, "75323-6", "Condition")]}
+    assert found.codes == ["not-in-system"]
+
+
 def test_a_code_without_any_system_stays_so() -> None:
     assert read("CD[Coding]", '<code code="x"/>').value == {"code": "x"}
 
@@ -111,9 +132,16 @@ def test_an_over_long_text_is_cut() -> None:
     assert found.codes == ["over-long"]
 
 
-def test_the_display_of_an_hl7_code_is_the_sender_s_text() -> None:
-    found = read("CD[CodeableConcept]", '<code code="M" codeSystem="2.16.840.1.113883.5.2" displayName="Verheiratet"/>')
-    assert found.value == {"coding": [coding(HL7_SYSTEMS + "v3-MaritalStatus", "M")], "text": "Verheiratet"}
+@pytest.mark.parametrize(
+    ("oid", "system", "code"),
+    [
+        ("2.16.840.1.113883.5.2", HL7_SYSTEMS + "v3-MaritalStatus", "M"),
+        ("1.2.840.10008.2.16.4", "http://dicom.nema.org/resources/ontology/DCM", "113036"),
+    ],
+)
+def test_the_display_of_a_code_that_its_publisher_words_is_the_sender_s_text(oid: str, system: str, code: str) -> None:
+    found = read("CD[CodeableConcept]", f'<code code="{code}" codeSystem="{oid}" displayName="In words of ours"/>')
+    assert found.value == {"coding": [coding(system, code)], "text": "In words of ours"}
 
 
 # Text ---------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from mappings.terminology.concept_map import load
 from tests.mappings.hl7v2.contexts import FEED, HEADER, Profile, codes, context
 
 V2 = "http://terminology.hl7.org/CodeSystem/v2-"
+V3, ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-", "2.16.840.1.113883.5.4"
 LOINC = "http://loinc.org"
 GENDER = load("v2-0001.administrative-gender")
 MARITAL = load("v2-0002.marital-status")
@@ -78,6 +79,23 @@ def test_three_triplets_become_a_concept(raw: str, expected: Any) -> None:
         for name in ("CWE", "CE", "CNE", "CF"):
             assert FUNCTIONS[f"{name}[CodeableConcept]"].call(raw, ctx, None) == expected
     assert codes(ctx) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "system", "issues"),
+    [
+        ("AMB^^ActCode", f"{V3}ActCode", []),
+        ("75323-6^^ActCode", f"{FEED}/codes/ActCode", ["not-in-system"]),
+        ("75323-6^^ActCode^^^^^^^^^^^2.16.840.1.113883.6.1", LOINC, []),
+        (f"AMB^^^^^^^^^^^^^{ACT_CODE}", f"{V3}ActCode", []),
+        (f"75323-6^^^^^^^^^^^^^{ACT_CODE}", f"urn:oid:{ACT_CODE}", ["not-in-system"]),
+        (f"75323-6^^99X^^^^^^^^^^^{ACT_CODE}", f"urn:oid:{ACT_CODE}", ["not-in-system"]),
+    ],
+)
+def test_a_code_that_hl7_s_system_does_not_have_is_not_given_its_uri(raw: str, system: str, issues: list[str]) -> None:
+    ctx = context("OBX|1|CWE", number=3)
+    assert FUNCTIONS["CWE[Coding]"].call(raw, ctx, None)["system"] == system
+    assert [issue.code for issue in ctx.issues] == issues
 
 
 def test_a_code_without_a_system_is_of_its_fields_table() -> None:
