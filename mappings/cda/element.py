@@ -171,8 +171,7 @@ def copied(root: etree._Element, most: int) -> tuple[list[Element], int, int] | 
     """All elements in their order, the most attributes of one, the deepest level; None for more than `most`."""
     found: list[Element] = []
     of_pharmacy: list[Element] = []
-    blanks: dict[str, str] = {}  # indentation: of each there is one string
-    names: dict[str, str] = {}  # of attributes: the same
+    names: dict[str, str] = {}  # of attributes: of each there is one string
     widest = deepest = left = 0
     above: list[tuple[Element | None, int]] = []  # what is open around `parent`, with how many children to come
     parent: Element | None = None
@@ -190,10 +189,8 @@ def copied(root: etree._Element, most: int) -> tuple[list[Element], int, int] | 
                     known = names[name] = sys.intern(name)
                 attrib[known] = value
         made = Element(tag if isinstance(tag, str) else NO_TAG, attrib, parent, source.sourceline or 0)
-        if (text := source.text) is not None:
-            made.text = blanks.setdefault(text, text) if text.isspace() else text
-        if (tail := source.tail) is not None:
-            made.tail = blanks.setdefault(tail, tail) if tail.isspace() else tail
+        made.text = source.text
+        made.tail = source.tail
         found.append(made)
         if len(found) > most:
             return None
