@@ -77,7 +77,7 @@ _LIST: Final = (
     Code(
         "not-in-system",
         "warning",
-        "HL7's code system does not have the code; it stands under the system's OID, or under the sender's name for it",
+        "HL7's code system, as of hl7.terminology.r4 7.0.1, does not have the code; it stands as the feed's own",
     ),
     Code("no-target", "warning", "the resource that this segment adds to is not in the message"),
     Code(

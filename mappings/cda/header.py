@@ -353,7 +353,10 @@ def stay_class(node: Element | str, ctx: "Walk", vocab: ConceptMap | None = None
     """The class of an encounter: a code of v3-ActCode, wherever it stands among the translations."""
     if isinstance(node, str):
         return None
-    return next((each for each in read(node, ctx, None).codings if each.get("system") == _ACT_CODES), None)
+    told, ctx.issues = ctx.issues, []  # its type, of the same code, tells of it
+    codings = read(node, ctx, None).codings
+    ctx.issues = told
+    return next((each for each in codings if each.get("system") == _ACT_CODES), None)
 
 
 @datatype("CD[stay-type]", gives="CodeableConcept")

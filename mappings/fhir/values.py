@@ -34,8 +34,7 @@ ALTERNATE_CODES: Final = STRUCTURE + "alternate-codes"
 CENSUS_TRACT: Final = STRUCTURE + "iso21090-ADXP-censusTract"
 DATA_ABSENT_REASON: Final = STRUCTURE + "data-absent-reason"
 UCUM: Final = "http://unitsofmeasure.org"
-HL7_SYSTEMS: Final = "http://terminology.hl7.org/CodeSystem/"
-WORDED: Final = (HL7_SYSTEMS, "http://dicom.nema.org/resources/ontology/DCM")  # validators know their displays by heart
+HL7_SYSTEMS: Final = "http://terminology.hl7.org/CodeSystem/"  # a display of these is HL7's to word
 REASONS: Final = HL7_SYSTEMS + "data-absent-reason"
 _PATHLESS: Final = ("urn:oid:", "urn:uuid:")
 _NUMBER: Final = re.compile(r"([<>]=?)? ?([+-]?)(\d*)(?:\.(\d*))?", re.ASCII)

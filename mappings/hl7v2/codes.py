@@ -2,10 +2,11 @@
 
     for each in worklist(messages, profile): each.field, each.system, each.code, each.reason, each.messages
 
-Two reasons. `vocab-miss`: a row's concept map does not know the code, so a FHIR element stays empty or unknown.
-`local`: the code stands in the output, but only in a system of this feed's own; an entry of the profile's `codes`
-with a `map` would set a standard code beside it. Codes of a profile's own system (`codes.99LAB`) that its map does
-not know count as local. Codes are shown, texts and everything else of a message are not; bytes that are no message
+Three reasons. `vocab-miss`: a row's concept map does not know the code, so a FHIR element stays empty or unknown.
+`local`: the code stands in the output, but only in a system of this feed's own; an entry of the profile's `codes` with
+a `map` would set a standard code beside it. `not-in-system`: in a document, a code under a system of HL7's that does
+not have it; an entry of the profile can say whose it is. Codes of a profile's own system (`codes.99LAB`) that its map
+does not know count as local. Codes are shown, texts and everything else of a message are not; bytes that are no message
 are passed over.
 
 Source: design chapter HL7 v2 §12 (`codes`), §13 (reasons).
@@ -34,7 +35,7 @@ class Key:
     field: str  # PV1-10; "" where a rule beside the rows made the coding
     system: str
     code: str
-    reason: str  # vocab-miss, local
+    reason: str  # vocab-miss, not-in-system, local
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,13 @@ def as_map(codes: Iterable[Unmapped], system: str) -> list[tuple[str, ...]]:
 
 
 def _of_document(data: bytes, profile: Profile) -> Iterator[Key]:
-    """Of a document: codes that no map knows. A system of CDA is an OID, so none is a feed's own."""
+    """Of a document: codes that no map knows, or that are none of the system they name."""
     from mappings.cda.explain import explain as explain_document  # here: messages never load it
 
     found = explain_document(data, profile)
     for each in found.conversion.issues:
-        if each.code == "vocab-miss" and isinstance(each.place, XmlPlace):
-            yield Key(each.place.kind, *found.coded(each.place), "vocab-miss")
+        if each.code in ("vocab-miss", "not-in-system") and isinstance(each.place, XmlPlace):
+            yield Key(each.place.kind, *found.coded(each.place), each.code)
 
 
 def _of_message(data: bytes, profile: Profile) -> Iterator[Key]:

@@ -3,8 +3,9 @@
 - value sets: those that R4 binds as required (`http://hl7.org/fhir/ValueSet/…`), and HL7's v2 tables
   (`http://terminology.hl7.org/ValueSet/v2-0001`). Three of R4's cannot be listed: media types and UCUM have a grammar,
   and LOINC's answer list is not ours to hold.
-- code systems: what these sets hold, three v3 systems with their hierarchies, ISO 3166-1, UCUM by its grammar. Of the
-  systems in `partial_systems.csv` some codes are known only: one that is not among them may well exist.
+- code systems: what these sets hold, HL7's v3 systems as far as they are published whole (three of them with their
+  hierarchies), ISO 3166-1, UCUM by its grammar. Of the systems in `partial_systems.csv` some codes are known only: one
+  that is not among them may well exist.
 
 No answer is ever a guess: `None` says that it cannot be told here. Displays are not held.
 Source: FHIR R4 4.0.1 terminology-service.html, by way of the compiled schema; `tables.csv`; `ucum.py`.
@@ -20,6 +21,7 @@ from typing import Final
 from mappings.fhir.primitives import is_media_type
 from mappings.fhir.schema import schema
 from mappings.terminology import tables, ucum
+from mappings.terminology.hl7_codes import v3_systems
 
 FHIR_SETS: Final = "http://hl7.org/fhir/ValueSet/"
 V2_SETS: Final = "http://terminology.hl7.org/ValueSet/v2-"
@@ -95,6 +97,8 @@ def in_system(system: str, code: str) -> bool | None:
 def _has(codes: frozenset[str], system: str, code: str) -> bool:
     if code in codes:
         return True
+    if (v3 := v3_systems().get(system)) is not None and code.casefold() in v3.folded:
+        return code.casefold() in map(str.casefold, codes)
     return not schema().case_sensitive.get(system, True) and code.casefold() in map(str.casefold, codes)
 
 
@@ -113,6 +117,8 @@ def _systems() -> Codes:
     for codes_of in listed:
         for system, codes in codes_of.items():
             known.setdefault(system, set()).update(codes)
+    for system, v3 in v3_systems().items():
+        known.setdefault(system, set()).update(v3.codes)
     known[tables.ISO_3166] = set(tables.countries())
     del known[UCUM]
     return {system: frozenset(codes) for system, codes in known.items()}

@@ -46,6 +46,7 @@ def system_of(table: str, code: str) -> str | None:
     return _tables().get(table, {}).get(code)
 
 
+@cache
 def names() -> frozenset[str]:
     """The tables that have codes, by their four digits."""
     return frozenset(_tables()) | _OF_COUNTRIES

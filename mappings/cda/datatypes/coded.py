@@ -3,7 +3,7 @@
 The primary code first, then its translations at every depth in their order, each (system, code) once. A null primary
 with a translation keeps the translation. A row's vocabulary map adds the mapped coding before what was sent. A system
 comes from its OID by `systems.csv`, then from the profile, else it is the OID itself; a name that no one registered is
-the feed's own. A code that HL7's system by that OID does not have stays under the OID. What a concept is called in
+the feed's own. A code that HL7's system of that name does not have is the feed's own. What a concept is called in
 other languages stands beside its display: European documents send the target language outside, an English pivot in a
 translation, the national original inside of that. Qualifiers narrow the term and are kept as extensions, since FHIR's
 concepts have none.
@@ -19,7 +19,7 @@ from mappings.cda.datatypes.text import ed_text, folded, tidy_code
 from mappings.fhir import values
 from mappings.fhir.codec import number
 from mappings.terminology.concept_map import ConceptMap
-from mappings.terminology.hl7_codes import lacks
+from mappings.terminology.hl7_codes import TABLE, lacks, own_name
 from mappings.terminology.systems import is_absolute, is_oid, is_uuid, registered, system_named
 
 if TYPE_CHECKING:
@@ -99,12 +99,10 @@ def _read_element(node: "Element", codings: list[Json], ctx: "Context") -> str |
 
 
 def _coding(node: "Element", code: str, ctx: "Context") -> tuple[Json, str | None]:
-    """A coding, and its display where that is text: the words of HL7's systems and of DICOM's are theirs to choose."""
+    """A coding, and its display where that is text: the words of HL7's own systems are HL7's to choose."""
     system = _system_of(node, ctx)
-    is_worded = system is not None and system.startswith(values.WORDED)
-    if is_worded and lacks(str(system), code):
-        system, is_worded = _as_sent(node, ctx), False
-        ctx.issue("not-in-system", node)
+    if system is not None and lacks(system, code):
+        system = _own_system(system, node, ctx)
     shown = node.get("displayName")
     found: Json = {"code": code} if system is None else {"system": system, "code": code}
     version = node.get("codeSystemVersion")
@@ -115,7 +113,7 @@ def _coding(node: "Element", code: str, ctx: "Context") -> tuple[Json, str | Non
         _keep_order(found, order)
     if shown is None or (shown := folded(shown, ctx)) is None:
         return found, None
-    if is_worded:
+    if system is not None and system.startswith(values.HL7_SYSTEMS):
         return found, shown
     found["display"] = shown
     return found, None
@@ -175,7 +173,7 @@ def _designate(codings: list[Json], coding: Json | None, shown: str | None, lang
     if coding is None:
         return said or shown
     known = coding.get("display")
-    if known is None and not str(coding.get("system", "")).startswith(values.WORDED):
+    if known is None and not str(coding.get("system", "")).startswith(values.HL7_SYSTEMS):
         coding["display"] = shown
     elif known != shown:
         values.translate(coding, lang, shown)
@@ -218,12 +216,18 @@ def _system_of(node: "Element", ctx: "Context") -> str | None:
     return _named(name, ctx) if name else None
 
 
-def _as_sent(node: "Element", ctx: "Context") -> str:
-    """The sender's name of a system that has no such code, as HL7's own it must not stand."""
-    oid = "".join(node.get("codeSystem", "").split()).removeprefix("urn:oid:")
-    if is_oid(oid):
-        return f"urn:oid:{oid}"
-    return values.scoped(ctx.profile.namespace, "codes", " ".join((oid or node.get("codeSystemName", "")).split()))
+def _own_system(lacking: str, node: "Element", ctx: "Context") -> str:
+    """Whose a code is that HL7's system lacks: what the profile says of the name it was sent under, else the feed's."""
+    for written in (node.get("codeSystem", ""), node.get("codeSystemName", "")):
+        name = written.strip()
+        if (known := ctx.profile.cda.oids.get(name)) is not None:
+            return str(known)
+        if (site := ctx.profile.codes.get(name)) is not None:
+            return str(site["system"])
+    kind, tail = own_name(lacking)
+    if kind != TABLE:
+        ctx.issue("not-in-system", node)
+    return values.scoped(ctx.profile.namespace, kind, tail)
 
 
 def system_of(written: str, name: str | None, ctx: "Context") -> str | None:

@@ -23,7 +23,7 @@ from mappings.hl7v2.datatypes.text import (
     tidy_code,
 )  # fmt: skip
 from mappings.terminology.concept_map import ConceptMap
-from mappings.terminology.hl7_codes import lacks
+from mappings.terminology.hl7_codes import TABLE, lacks, own_name
 from mappings.terminology.systems import oid_uri, system_for
 
 # Components of each triplet: code, text, system name, system version, system OID
@@ -74,7 +74,7 @@ def _read(parts: list[str], ctx: Context, vocab: ConceptMap | None) -> Coded:
             mapped = _mapped(code, vocab)
             missed = code if mapped is None and code not in vocab.known else None
         system = system_of(code, name, oid, ctx, vocab.table if vocab else "")
-        if shown is not None and system is not None and system.startswith(values.WORDED):
+        if shown is not None and system is not None and system.startswith(values.HL7_SYSTEMS):
             said, shown = said or shown, None  # a display of HL7's tables is HL7's to word; the sender's is text
         made = values.coding(system, code, shown, part(parts, version_n, ctx))
         if made and not any(_same(made, known) for known in codings):
@@ -115,6 +115,7 @@ def _mapped(code: str, vocab: ConceptMap) -> Json | None:
 
 def system_of(code: str, name: str | None, oid: str | None, ctx: Context, table: str = "") -> str | None:
     """The URI of a code's system, in the order of belief of the module docstring. `table`: the row's own."""
+    lacking = None
     if name is not None:
         upper = name.upper()
         if upper.startswith("HL7") and upper[-4:].isdigit():
@@ -122,22 +123,30 @@ def system_of(code: str, name: str | None, oid: str | None, ctx: Context, table:
         if upper not in _LOCAL and (registered := system_for(upper)) is not None:
             if not lacks(registered, code):
                 return registered
-            if oid is None:
-                ctx.issue("not-in-system")
-                return scoped(ctx, "codes", name)
+            lacking = registered
     if oid is not None:
-        registered = oid_uri(oid)
-        if not lacks(registered, code):
-            return registered
-        ctx.issue("not-in-system")
-        return f"urn:oid:{oid.removeprefix('urn:oid:')}"
+        known = oid_uri(oid)
+        if lacks(known, code):
+            lacking = lacking or known
+        elif lacking is None or not known.startswith("urn:oid:"):
+            return known
+    if name is not None and (site := ctx.profile.codes.get(name)) is not None:
+        return str(site["system"])
+    if lacking is not None:
+        return _own_system(lacking, ctx)
     if name is not None:
-        if (site := ctx.profile.codes.get(name)) is not None:
-            return str(site["system"])
         return scoped(ctx, "codes", name)
     if table := table or fields.table_of(ctx.seg.name, ctx.field):
         return table_system(table, code, ctx)
     return scoped(ctx, "field", f"{ctx.seg.name}-{ctx.field}")
+
+
+def _own_system(lacking: str, ctx: Context) -> str:
+    """Whose a code is that HL7's system lacks: this feed's."""
+    kind, tail = own_name(lacking)
+    if kind != TABLE:
+        ctx.issue("not-in-system")
+    return scoped(ctx, kind, tail)
 
 
 def _standard(code: str, name: str | None, ctx: Context) -> tuple[Json, ...]:

@@ -223,6 +223,15 @@ def test_codes_that_no_map_knows_are_listed_with_their_system() -> None:
     assert ("2.16.840.1.113883.6.96", "99", "vocab-miss") in found
 
 
+def test_codes_under_a_system_that_does_not_have_them_are_listed() -> None:
+    data = allergy().replace(
+        b'code="414285001" codeSystem="2.16.840.1.113883.6.96"', b'code="Z9" codeSystem="2.16.840.1.113883.5.4"'
+    )
+    assert b"Z9" in data
+    found = [(each.system, each.code, each.reason) for each in worklist([data], PROFILE)]
+    assert ("2.16.840.1.113883.5.4", "Z9", "not-in-system") in found
+
+
 def test_what_is_explained_is_what_is_converted() -> None:
     """A row that does not hold reads nothing, traced or not: what it would have read stands for itself."""
     status = (

@@ -339,6 +339,15 @@ def test_only_a_code_of_actcode_is_a_class(code: str, class_: str | None, type_:
     assert "ambulatory" not in str(found.get("type"))
 
 
+def test_a_class_that_actcode_does_not_have_is_a_type_and_told_once() -> None:
+    code = '<code code="amb" codeSystem="2.16.840.1.113883.5.4"/>'
+    done = convert(minimal(componentOf=stay(f'<id root="2.999.5" extension="V1"/>{code}')))
+    found = one(done, "Encounter")
+    assert "code" not in found["class"]
+    assert found["type"][0]["coding"][0]["code"] == "amb"
+    assert [each.code for each in done.issues].count("not-in-system") == 1
+
+
 def test_an_encounter_without_anything_is_none() -> None:
     assert every(convert(minimal(componentOf=stay('<id nullFlavor="NI"/>'))), "Encounter") == []
     assert every(convert(minimal(componentOf=stay('<effectiveTime value="20260101"/>'))), "Encounter") != []

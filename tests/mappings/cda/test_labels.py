@@ -84,6 +84,17 @@ def test_an_unknown_label_keeps_the_senders_word() -> None:
     assert kept[1] == {"system": "urn:oid:2.999.7", "code": "X-7", "display": "house rule"}
 
 
+@pytest.mark.parametrize(
+    ("code", "system"), [("secret", "urn:chartbridge:default/codes/v3-Confidentiality"), ("B", None)]
+)
+def test_an_unknown_word_is_never_as_if_it_were_hl7_s(code: str, system: str | None) -> None:
+    """One that the system lacks, and one that it has and `labels.csv` does not know."""
+    done = convert(minimal(confidentialityCode=level(code)))
+    closed, kept = every(done, "Composition")[0]["meta"]["security"]
+    assert closed == {"system": CONFIDENTIALITY, "code": "R"}
+    assert (kept.get("system"), kept["code"]) == (system, code)
+
+
 def test_a_section_labels_what_stands_in_it_and_the_whole() -> None:
     done = of_sections(
         ("48765-2", level("V") + allergy("Latex")), ("48765-2", allergy("Kiwi")), confidentialityCode=level("N")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from mappings.terminology import concept_map
-from mappings.terminology.hl7_codes import lacks
+from mappings.terminology import concept_map, tables
+from mappings.terminology.hl7_codes import lacks, own_name, v3_systems
+from mappings.terminology.lookup import in_system
 
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 
@@ -26,7 +27,7 @@ HL7 = "http://terminology.hl7.org/CodeSystem/"
         ("http://loinc.org", "unheard", False),
     ],
 )
-def test_only_what_is_known_whole_lacks_a_code(system: str, code: str, expected: bool) -> None:
+def test_only_what_is_published_whole_lacks_a_code(system: str, code: str, expected: bool) -> None:
     assert lacks(system, code) is expected
 
 
@@ -38,3 +39,25 @@ def test_what_our_own_maps_give_out_is_in_its_system() -> None:
     ]
     assert len(targets) > 1_000
     assert [each for each in targets if lacks(each[1], each[2])] == []
+
+
+@pytest.mark.parametrize(
+    ("system", "name"), [("v2-0001", ("table", "0001")), ("v3-ActClass", ("codes", "v3-ActClass"))]
+)
+def test_a_feed_s_own_codes_under_a_system_of_hl7_s_have_one_name(system: str, name: tuple[str, str]) -> None:
+    assert own_name(HL7 + system) == name
+
+
+def test_no_code_that_hl7_publishes_is_denied() -> None:
+    """`$validate-code` and the mapping speak of the same codes."""
+    assert len(v3_systems()) > 150
+    denied = [(uri, code) for uri, each in v3_systems().items() for code in each.codes if not in_system(uri, code)]
+    assert denied == []
+    assert in_system(HL7 + "v3-ObservationValue", "abuse")
+    assert in_system(HL7 + "v3-ActClass", "obs") is False
+    assert [t for t in tables.names() for code in tables.codes(t) if lacks(f"{HL7}v2-{t}", code)] == []
+
+
+def test_a_table_that_lists_patterns_denies_nothing() -> None:
+    assert in_system(HL7 + "v2-0485", "TM10") is None
+    assert in_system(HL7 + "v2-0001", "XX") is False

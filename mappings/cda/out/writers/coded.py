@@ -15,7 +15,7 @@ from mappings.cda.element import V3
 from mappings.cda.out.writers.identifiers import flavor_of
 from mappings.cda.out.writing import Out, Writer, element, said
 from mappings.fhir.fhirpath import Node
-from mappings.fhir.values import DATA_ABSENT_REASON, HL7_SYSTEMS, QUALIFIER, REASONS, TRANSLATION, WORDED
+from mappings.fhir.values import DATA_ABSENT_REASON, HL7_SYSTEMS, QUALIFIER, REASONS, TRANSLATION
 from mappings.outbound.reading import Json
 from mappings.outbound.vocabulary import backwards
 from mappings.vitals import beside
@@ -105,10 +105,10 @@ def _is_named(coding: Json, out: Out) -> bool:
 
 
 def _coded(coding: Json, text: str, tag: str, out: Out) -> Element:
-    """A code with its system. HL7 and DICOM word the displays of theirs: what was said beside them is the text."""
+    """A code with its system. HL7 words the displays of its own systems: what was said beside them is the text."""
     system = out.text(coding, "system")
     shown = out.text(coding, "display")
-    if not shown and system.startswith(WORDED):
+    if not shown and system.startswith(HL7_SYSTEMS):
         shown = text
     return element(
         tag,

@@ -1,7 +1,6 @@
 """CD and its family: HL7 v3 datatypes R1; FHIR R4 CodeableConcept, Coding, code."""
 
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -77,20 +76,39 @@ ACT_CLASS = "2.16.840.1.113883.5.6"
 
 
 @pytest.mark.parametrize(
-    ("attributes", "system"),
+    ("attributes", "system", "issues"),
     [
-        (f'codeSystem="{ACT_CLASS}"', f"urn:oid:{ACT_CLASS}"),
-        (f'codeSystem=" urn:oid:{ACT_CLASS} "', f"urn:oid:{ACT_CLASS}"),
-        ('codeSystemName="ActClass"', f"{FEED}/codes/ActClass"),
-        (f'codeSystem="{HL7_SYSTEMS}v3-ActClass"', f"{FEED}/codes/{quote(HL7_SYSTEMS + 'v3-ActClass', safe='-._~')}"),
-        ('codeSystem="2.16.840.1.113883.12.1"', "urn:oid:2.16.840.1.113883.12.1"),
+        (f'codeSystem="{ACT_CLASS}"', "codes/v3-ActClass", ["not-in-system"]),
+        (f'codeSystem=" urn:oid:{ACT_CLASS} "', "codes/v3-ActClass", ["not-in-system"]),
+        ('codeSystemName="ActClass"', "codes/v3-ActClass", ["not-in-system"]),
+        (f'codeSystem="{HL7_SYSTEMS}v3-ActClass"', "codes/v3-ActClass", ["not-in-system"]),
+        ('codeSystem="2.16.840.1.113883.12.1"', "table/0001", []),
     ],
 )
-def test_a_code_that_hl7_s_system_does_not_have_is_not_given_its_uri(attributes: str, system: str) -> None:
+def test_a_code_that_hl7_s_system_does_not_have_is_the_feed_s_own(
+    attributes: str, system: str, issues: list[str]
+) -> None:
     """As published: the problem's type, a LOINC code, under the OID of ActClass."""
     found = read("CD[CodeableConcept]", f'<code code="75323-6" {attributes} displayName="Condition"/>')
-    assert found.value == {"coding": [coding(system, "75323-6", "Condition")]}
-    assert found.codes == ["not-in-system"]
+    assert found.value == {"coding": [coding(f"{FEED}/{system}", "75323-6", "Condition")]}
+    assert found.codes == issues
+
+
+@pytest.mark.parametrize(
+    ("settings", "sites"),
+    [
+        (Settings(oids={ACT_CLASS: LOINC}), {}),
+        (Settings(), {ACT_CLASS: {"system": LOINC, "table": {}}}),
+        (Settings(), {"Our list": {"system": LOINC, "table": {}}}),
+    ],
+)
+def test_a_profile_says_whose_such_a_code_is(settings: Settings, sites: dict[str, Any]) -> None:
+    fragment = f'<code code="75323-6" codeSystem="{ACT_CLASS}" codeSystemName="Our list"/>'
+    found = read("CD[Coding]", fragment, codes=sites, cda=settings)
+    assert found.value == coding(LOINC, "75323-6")
+    assert found.codes == []
+    fragment = fragment.replace("75323-6", "OBS")  # a code that HL7 has is HL7's, whatever the profile says
+    assert read("CD[Coding]", fragment, codes=sites, cda=settings).value == coding(HL7_SYSTEMS + "v3-ActClass", "OBS")
 
 
 def test_a_code_without_any_system_stays_so() -> None:
@@ -132,16 +150,9 @@ def test_an_over_long_text_is_cut() -> None:
     assert found.codes == ["over-long"]
 
 
-@pytest.mark.parametrize(
-    ("oid", "system", "code"),
-    [
-        ("2.16.840.1.113883.5.2", HL7_SYSTEMS + "v3-MaritalStatus", "M"),
-        ("1.2.840.10008.2.16.4", "http://dicom.nema.org/resources/ontology/DCM", "113036"),
-    ],
-)
-def test_the_display_of_a_code_that_its_publisher_words_is_the_sender_s_text(oid: str, system: str, code: str) -> None:
-    found = read("CD[CodeableConcept]", f'<code code="{code}" codeSystem="{oid}" displayName="In words of ours"/>')
-    assert found.value == {"coding": [coding(system, code)], "text": "In words of ours"}
+def test_the_display_of_an_hl7_code_is_the_sender_s_text() -> None:
+    found = read("CD[CodeableConcept]", '<code code="M" codeSystem="2.16.840.1.113883.5.2" displayName="Verheiratet"/>')
+    assert found.value == {"coding": [coding(HL7_SYSTEMS + "v3-MaritalStatus", "M")], "text": "Verheiratet"}
 
 
 # Text ---------------------------------------------------------------------------------------------------------------

@@ -85,15 +85,22 @@ def test_three_triplets_become_a_concept(raw: str, expected: Any) -> None:
     ("raw", "system", "issues"),
     [
         ("AMB^^ActCode", f"{V3}ActCode", []),
-        ("75323-6^^ActCode", f"{FEED}/codes/ActCode", ["not-in-system"]),
+        ("amb^^ActCode", f"{FEED}/codes/v3-ActCode", ["not-in-system"]),
         ("75323-6^^ActCode^^^^^^^^^^^2.16.840.1.113883.6.1", LOINC, []),
+        ("amb^^ActCode^^^^^^^^^^^2.999.4", f"{FEED}/codes/v3-ActCode", ["not-in-system"]),
+        ("amb^^ActCode^^^^^^^^^^^no OID", f"{FEED}/codes/v3-ActCode", ["not-in-system"]),
         (f"AMB^^^^^^^^^^^^^{ACT_CODE}", f"{V3}ActCode", []),
-        (f"75323-6^^^^^^^^^^^^^{ACT_CODE}", f"urn:oid:{ACT_CODE}", ["not-in-system"]),
-        (f"75323-6^^99X^^^^^^^^^^^{ACT_CODE}", f"urn:oid:{ACT_CODE}", ["not-in-system"]),
+        (f"75323-6^^^^^^^^^^^^^{ACT_CODE}", f"{FEED}/codes/v3-ActCode", ["not-in-system"]),
+        (f"75323-6^^99X^^^^^^^^^^^{ACT_CODE}", f"{FEED}/codes/v3-ActCode", ["not-in-system"]),
+        (f"75323-6^^99LAB^^^^^^^^^^^{ACT_CODE}", "urn:oid:2.999.6", []),
+        ("XX^^HL70001", f"{FEED}/table/0001", []),  # one table, however it is named
+        ("XX^^^^^^^^^^^^^2.16.840.1.113883.12.1", f"{FEED}/table/0001", []),
+        ("TM10^^^^^^^^^^^^^2.16.840.1.113883.12.485", f"{FEED}/table/0485", []),
+        ("A4^^UB04FL31", f"{FEED}/table/0350", []),
     ],
 )
-def test_a_code_that_hl7_s_system_does_not_have_is_not_given_its_uri(raw: str, system: str, issues: list[str]) -> None:
-    ctx = context("OBX|1|CWE", number=3)
+def test_a_code_that_hl7_s_system_does_not_have_is_the_feed_s_own(raw: str, system: str, issues: list[str]) -> None:
+    ctx = context("OBX|1|CWE", number=3, codes={"99LAB": {"system": "urn:oid:2.999.6", "table": {}}})
     assert FUNCTIONS["CWE[Coding]"].call(raw, ctx, None)["system"] == system
     assert [issue.code for issue in ctx.issues] == issues
 
