@@ -8,7 +8,7 @@ import base64
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from adapter.access.disclose import Released
@@ -46,7 +46,7 @@ class Request:
 
 
 def request_of(number: int, entry: Json, base: str) -> Request:
-    """An entry read. Raises BadRequest where it says not what to do."""
+    """An entry of a Bundle that fits R4, read. Raises BadRequest where it says not what to do."""
     asked = entry.get("request")
     place = f"Bundle.entry[{number}].request"
     if not isinstance(asked, dict):
@@ -126,10 +126,17 @@ def entry_of(answer: Answer) -> bytes:
     said = {name.decode(): value.decode() for name, value in answer.headers}
     response = {"etag": said.get("etag"), "lastModified": None, "location": said.get("location")}
     if "last-modified" in said:
-        response["lastModified"] = timestamp(parsedate_to_datetime(said["last-modified"]).astimezone(UTC))
+        response["lastModified"] = timestamp(_when(answer, said["last-modified"]))
     shown = b'"resource":%s,' % answer.body if answer.body and answer.status < 300 else b""
     told = answer.body if answer.status >= 300 else b""
     return response_entry(response, str(answer.status), told, shown)
+
+
+def _when(answer: Answer, header: str) -> datetime:
+    """When the version was written, as its `meta.lastUpdated` says; of one that is not shown, to the second."""
+    if answer.released is not None and len(answer.released.items) == 1:
+        return datetime.fromtimestamp(answer.released.items[0].at / 1000, UTC)
+    return parsedate_to_datetime(header).astimezone(UTC)
 
 
 def response_entry(response: dict[str, str | None], status: str, told: bytes = b"", shown: bytes = b"") -> bytes:

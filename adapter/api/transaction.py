@@ -1,7 +1,9 @@
 """transaction: the entries of a Bundle as one unit of work, all or nothing. http://hl7.org/fhir/R4/http.html#trules
 
-1. Each entry becomes a wish (`writing.py`) with its id assigned; `fullUrl`s and conditional references become names.
-2. Resources are rewritten under these names; what still names nothing is refused. Each is checked whole.
+1. Each entry becomes a wish (`writing.py`) with its id assigned; `fullUrl`s become names. A conditional reference is
+   searched for as the client itself might search, through the gate: what is hidden from it is not there.
+2. Resources are rewritten under these names; what still names nothing is refused. Each is checked whole. A relative
+   reference is one of the server that its entry's `fullUrl` names: of another server it is an entry's, or refused.
 3. Scopes and organisation, for each kind of write once; deletions and patches pass the gate as reads of what stands. A
    patch is applied to what was shown, and its result goes through step 2.
 4. Write: DELETE, then POST, then PUT and PATCH, in one commit; the log is owed one event for each patient. Where
@@ -23,7 +25,7 @@ from adapter.access.scopes import Letter
 from adapter.api.admission import admit, check_writable, may, within
 from adapter.api.call import Answer, Call
 from adapter.api.conditions import etag, tags
-from adapter.api.criteria import criteria
+from adapter.api.criteria import criteria, several
 from adapter.api.delete import TRIES, contended, current
 from adapter.api.inner import Dispatch, Request, answered, entry_of, inner_call, response_bundle, response_entry
 from adapter.api.parameters import ID, check_read_parameters
@@ -31,14 +33,24 @@ from adapter.api.patch import Change, change_of, changed
 from adapter.api.prefer import returned
 from adapter.api.writing import Done, Wish, check, new_id, write
 from adapter.api.written import STATUS, location, shown, told
-from adapter.errors import BadRequest, ChartbridgeError, Forbidden, Gone, IssueItem, MethodNotAllowed, NotFound
+from adapter.errors import (
+    BadRequest,
+    ChartbridgeError,
+    Forbidden,
+    Gone,
+    IssueItem,
+    MethodNotAllowed,
+    NotFound,
+    PreconditionFailed,
+)
 from adapter.seal.keyring import STOCK
 from adapter.services import Services
+from adapter.store.criteria import ENOUGH, too_wide
 from ledger.event import timestamp
 from mappings.fhir.codec import Json, decode
-from mappings.fhir.relink import loose_ends, references, relinked
+from mappings.fhir.relink import base_of, loose_ends, references, relative, relinked
 from mappings.fhir.schema import schema
-from mappings.fhir.search import Query, SearchError
+from mappings.fhir.search import SearchError
 
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 INTERACTIONS: Mapping[str, tuple[str, tuple[Letter, ...]]] = {  # the last letter is the write's own
@@ -56,7 +68,6 @@ class _Plan:
 
     wishes: list[Wish] = field(default_factory=list)
     of: list[Request] = field(default_factory=list)
-    asked: dict[str, Query] = field(default_factory=dict)  # placeholder → the conditional reference it stands for
     names: dict[str, str] = field(default_factory=dict)  # of the Bundle → of the server
 
 
@@ -76,12 +87,18 @@ async def transact(call: Call, requests: Sequence[Request], dispatch: Dispatch) 
     for asked in requests:
         with _placed(asked.number):
             _check_method(asked)
+            if asked.method in ORDER and "/" in asked.path:
+                check_read_parameters(inner_call(call, asked).pairs)
     writes = sorted((one for one in requests if one.method in ORDER), key=lambda one: ORDER[one.method])
     admitted = await _admitted(call, writes)  # 3, before anything is read closely
     patches = await _patches(call, writes)
-    plan = await asyncio.to_thread(_planned, call.services, writes)  # 1, 2
+    plan = await asyncio.to_thread(_planned, call.services, writes)  # 1
+    for wish, asked in zip(plan.wishes, plan.of, strict=True):
+        if wish.resource is not None:
+            await _look_up(call, asked, wish.resource, plan.names, dispatch)
+    await asyncio.to_thread(_link, call.services, plan)  # 2
     await _narrow(call, plan, admitted)
-    done = await _write(call, plan, patches, admitted)  # 4
+    done = await _write(call, plan, patches, admitted, dispatch)  # 4
     answers = {asked.number: one for asked, one in zip(plan.of, done, strict=True)}
     return await _answer(call, requests, answers, dispatch)  # 5
 
@@ -128,10 +145,51 @@ async def _patches(call: Call, writes: Sequence[Request]) -> dict[int, Change]:
     for asked in writes:
         if asked.method == "PATCH":
             with _placed(asked.number):
-                inner = inner_call(call, asked)
-                check_read_parameters(inner.pairs)
-                found[asked.number] = await change_of(inner)
+                found[asked.number] = await change_of(inner_call(call, asked))
     return found
+
+
+# --- 1: what conditional references mean ------------------------------------------------------------------------------
+
+
+async def _look_up(
+    call: Call,
+    asked: Request,
+    resource: Json,
+    names: dict[str, str],
+    dispatch: Dispatch,
+    stood: frozenset[str] = frozenset(),
+) -> None:
+    """Add the meaning of its conditional references to the names. `stood`: what a patch found there refer to."""
+    for place, reference in references(resource, resource["resourceType"]):
+        if "?" in reference and not reference.startswith("#") and reference not in names and reference not in stood:
+            with _placed(asked.number):
+                names[reference] = await _meant(call, asked, reference, place, dispatch)
+
+
+async def _meant(call: Call, asked: Request, reference: str, place: str, dispatch: Dispatch) -> str:
+    """The one resource that matches, of those that the client may see. Raises PreconditionFailed for more or none."""
+    kind, _, query = reference.removeprefix(f"{call.services.base}/").partition("?")
+    if kind not in schema().resource_types:
+        raise BadRequest("a conditional reference names no type", issue="value", expression=place)
+    await admit(call, kind, "search-type", ("s",), conditional=True)
+    try:
+        criteria(kind, query, call.services.base)
+        search = Request(asked.number, "GET", kind, f"{query}&_count={ENOUGH}&_elements=id", "", {})
+        found = decode((await dispatch(inner_call(call, search))).body)
+    except PreconditionFailed as error:
+        raise at_place(error, place) from error
+    except SearchError as error:
+        if error.code != "too-costly":
+            raise
+        raise at_place(too_wide(), place) from error
+    matches = [one["resource"]["id"] for one in found.get("entry", ()) if one["search"]["mode"] == "match"]
+    if len(matches) > 1:
+        raise at_place(several(), place)
+    if not matches:
+        text = "a conditional reference matches nothing"
+        raise PreconditionFailed(text, code="unmatched", issue="not-found", expression=place)
+    return f"{kind}/{matches[0]}"
 
 
 # --- 1, 2: in a thread ------------------------------------------------------------------------------------------------
@@ -147,17 +205,19 @@ def _planned(services: Services, writes: Sequence[Request]) -> _Plan:
                 raise BadRequest("two entries have one fullUrl", code="duplicate", issue="duplicate")
         plan.wishes.append(wish)
         plan.of.append(asked)
+    return plan
+
+
+def _link(services: Services, plan: _Plan) -> None:
     for number, (wish, asked) in enumerate(zip(plan.wishes, plan.of, strict=True)):
         if wish.resource is not None:
             with _placed(asked.number):
-                plan.wishes[number] = replace(wish, resource=_linked(services, plan.asked, wish.resource, names))
-    return plan
+                plan.wishes[number] = replace(wish, resource=_linked(services, asked, wish.resource, plan.names))
 
 
 def _wish(services: Services, asked: Request) -> Wish:
     kind, _, logical_id = asked.path.partition("/")
-    match = asked.conditions.get(b"if-match")
-    if_match = None if match is None else tags(match.decode("utf-8", "replace"))
+    if_match, if_none_match = _tags(asked, b"if-match"), _tags(asked, b"if-none-match")
     if asked.method == "DELETE":
         return Wish("delete", kind, logical_id, if_match=if_match)
     if asked.method == "PATCH":
@@ -175,42 +235,39 @@ def _wish(services: Services, asked: Request) -> Wish:
         if given is not None and given != logical_id:
             text = "the resource has another id than the address"
             raise BadRequest(text, code="id-differs", issue="invalid", expression=f"{kind}.id")
-        return Wish("update", kind, logical_id, resource | {"id": logical_id}, if_match=if_match)
+        return Wish(
+            "update", kind, logical_id, resource | {"id": logical_id}, if_match=if_match, if_none_match=if_none_match
+        )
     query = criteria(kind, asked.query, services.base)
     named = isinstance(given, str) and ID.fullmatch(given) is not None
     chosen = str(given) if named else new_id(services)
-    return Wish("update", kind, chosen, resource | {"id": chosen}, query, named=named, if_match=if_match)
+    body = resource | {"id": chosen}
+    return Wish("update", kind, chosen, body, query, named=named, if_match=if_match, if_none_match=if_none_match)
+
+
+def _tags(asked: Request, condition: bytes) -> frozenset[str] | None:
+    value = asked.conditions.get(condition)
+    return None if value is None else tags(value.decode("utf-8", "replace"))
 
 
 def _linked(
-    services: Services,
-    asked: dict[str, Query],
-    resource: Json,
-    names: dict[str, str],
-    stood: frozenset[str] = frozenset(),
+    services: Services, asked: Request, resource: Json, names: dict[str, str], stood: frozenset[str] = frozenset()
 ) -> Json:
     """The resource under the names that will stand, and without a fault. `stood`: what a patch found there refer to."""
     kind = resource["resourceType"]
-    for place, reference in references(resource, kind):
-        if "?" in reference and not reference.startswith("#") and reference not in names and reference not in stood:
-            names[reference] = _conditional(services, asked, reference, place)
+    loose = []
+    if base := base_of(asked.full_url):
+        found = {reference: place for place, reference in relative(resource, kind) if reference not in stood}
+        own = {each: names[url] for each in found if (url := f"{base}/{each}") in names}
+        resource = relinked(resource, own) if own else resource
+        if base != services.base:
+            loose = [place for each, place in found.items() if each not in own]
     resource = relinked(resource, names)
-    if loose := [
-        IssueItem("invalid", place, "names no entry of this transaction") for place in loose_ends(resource, kind, stood)
-    ]:
-        raise BadRequest("a reference names no entry of this transaction", code="loose-reference", items=tuple(loose))
+    if loose := [*loose, *loose_ends(resource, kind, stood)]:
+        items = tuple(IssueItem("invalid", place, "names no entry of this transaction") for place in loose)
+        raise BadRequest("a reference names no entry of this transaction", code="loose-reference", items=items)
     check(resource)
     return resource
-
-
-def _conditional(services: Services, asked: dict[str, Query], reference: str, place: str) -> str:
-    """A placeholder for what a conditional reference will be found to mean."""
-    kind, _, query = reference.removeprefix(f"{services.base}/").partition("?")
-    if kind not in schema().resource_types:
-        raise BadRequest("a conditional reference names no type", issue="value", expression=place)
-    placeholder = f"{kind}/{new_id(services)}"
-    asked[placeholder] = criteria(kind, query, services.base)
-    return placeholder
 
 
 # --- 3, 4 -------------------------------------------------------------------------------------------------------------
@@ -234,15 +291,17 @@ async def _judge(call: Call, asked: Request, resource: Json, admitted: Admitted)
             await call.services.gate.refuse_scope(known.ask)
 
 
-async def _write(call: Call, plan: _Plan, patches: Mapping[int, Change], admitted: Admitted) -> tuple[Done, ...]:
+async def _write(
+    call: Call, plan: _Plan, patches: Mapping[int, Change], admitted: Admitted, dispatch: Dispatch
+) -> tuple[Done, ...]:
     services = call.services
     people = sum(wish.type == "Patient" for wish in plan.wishes)
     if people >= services.keyring.stock:
         await services.keyring.restock(STOCK + people)
     for _ in range(TRIES):
-        looked, asked = await _looked(call, plan, patches, admitted)
+        looked = await _looked(call, plan, patches, admitted, dispatch)
         try:
-            return await write(services, call.actor.client_id, call.now, looked, asked)
+            return await write(services, call.actor.client_id, call.now, looked)
         except ChartbridgeError as error:
             entry = None if error.entry is None else plan.of[error.entry]
             if entry is None:
@@ -257,12 +316,10 @@ async def _write(call: Call, plan: _Plan, patches: Mapping[int, Change], admitte
 
 
 async def _looked(
-    call: Call, plan: _Plan, patches: Mapping[int, Change], admitted: Admitted
-) -> tuple[list[Wish], dict[str, Query]]:
-    """The wishes, in which each deletion and patch is of the version that the gate has shown; and what is to be looked
-    for under the lock.
-    """
-    wishes, names, criteria_of = list(plan.wishes), dict(plan.names), dict(plan.asked)
+    call: Call, plan: _Plan, patches: Mapping[int, Change], admitted: Admitted, dispatch: Dispatch
+) -> list[Wish]:
+    """The wishes, in which each deletion and patch is of the version that the gate has shown."""
+    wishes, names = list(plan.wishes), dict(plan.names)
     for number, (wish, asked) in enumerate(zip(wishes, plan.of, strict=True)):
         if asked.method not in LOOKED_AT:
             continue
@@ -273,23 +330,21 @@ async def _looked(
             if asked.method == "PATCH":
                 if item.op == "d":
                     raise Gone("this resource was deleted", code="deleted")
-                resource = await asyncio.to_thread(
-                    _patched, call.services, item, patches[asked.number], criteria_of, names
-                )
+                resource, stood = await asyncio.to_thread(_patched, item, patches[asked.number])
+                await _look_up(call, asked, resource, names, dispatch, stood)
+                resource = await asyncio.to_thread(_linked, call.services, asked, resource, names, stood)
                 wish = replace(wish, resource=resource)
         if wish.resource is not None:
             await _judge(call, asked, wish.resource, admitted)
         stands = None if item.op == "d" else frozenset({str(item.version)})
         wishes[number] = replace(wish, if_match=stands)
-    return wishes, criteria_of
+    return wishes
 
 
-def _patched(
-    services: Services, item: Disclosed, change: Change, asked: dict[str, Query], names: dict[str, str]
-) -> Json:
-    """In a thread: what a patch makes of what was shown, under the names that will stand."""
+def _patched(item: Disclosed, change: Change) -> tuple[Json, frozenset[str]]:
+    """In a thread: what a patch makes of what was shown, and what that referred to."""
     stood = frozenset(reference for _, reference in references(decode(item.body), item.type))
-    return _linked(services, asked, changed(item, change), names, stood)
+    return changed(item, change), stood
 
 
 # --- 5 ----------------------------------------------------------------------------------------------------------------
@@ -331,6 +386,11 @@ def _placed(number: int) -> Iterator[None]:
         raise _at(BadRequest(str(error), issue=error.code, code="search"), number) from error
     except ChartbridgeError as error:
         raise _at(error, number) from error
+
+
+def at_place(error: PreconditionFailed, place: str) -> PreconditionFailed:
+    """The same error at a place."""
+    return PreconditionFailed(error.text, code=error.code, issue=error.issue, hint=error.hint, expression=place)
 
 
 def _at(error: ChartbridgeError, number: int) -> ChartbridgeError:

@@ -1,7 +1,8 @@
 """update: `PUT /fhir/Type/id`; conditional: `PUT /fhir/Type?criteria`. http://hl7.org/fhir/R4/http.html#update
 
 What does not exist is created under the client's id, what was deleted comes back: both are 201 and need `c`. Content
-that stands already is 200 with the same `ETag`, and no version. `If-Match` that names another version is 412.
+that stands already is 200 with the same `ETag`, and no version. `If-Match` that names another version is 412, and so is
+`If-None-Match` that names the one that stands: `*` creates and never overwrites.
 
 With criteria: no match creates, under the body's id where there is one (409 where that is taken); one match is updated
 (400 where the body has another id); several are 412. Source: fhir chapter §7, §8.
@@ -55,7 +56,7 @@ async def _write(call: Call, ask: Ask, resource: Json, query: Query | None) -> A
         raise BadRequest("the id in the body is not a FHIR id", code="id", issue="value", expression=f"{kind}.id")
     if (allowed := within(call, kind, "u")) is not None and not allowed(resource):
         await call.services.gate.refuse_scope(ask)
-    match = call.header(b"if-match")
+    match, none_match = call.header(b"if-match"), call.header(b"if-none-match")
     wish = Wish(
         "update",
         kind,
@@ -64,6 +65,7 @@ async def _write(call: Call, ask: Ask, resource: Json, query: Query | None) -> A
         query,
         named=given is not None,
         if_match=None if match is None else tags(match),
+        if_none_match=None if none_match is None else tags(none_match),
         may_create=may(call, kind, "c"),
         within=allowed,
     )

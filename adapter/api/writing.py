@@ -3,8 +3,8 @@
 A `Wish` is one create, update or delete; its resource fits R4 already (`check`). The work, in the writer's thread:
 
 1. Criteria: each is searched (`criteria.py`). A create that meets a match writes nothing, an update takes its id.
-2. Conditional references: each must match exactly one. Then every placeholder has its name, and bodies are rewritten.
-3. What stands is held against `If-Match`, and against granular scopes. Two wishes for one identity refuse the whole.
+2. What stands is held against `If-Match` and `If-None-Match`, and against granular scopes.
+3. Two wishes for one resource refuse the whole, and so does one that the criteria of another would have found.
 4. `commit_unit` writes all of them, or nothing; `Done` says what became of each, in the order of the wishes.
 
 An error about one wish names it (`entry`). What the log is owed lies in the outbox, committed with the change; whoever
@@ -34,28 +34,31 @@ from adapter.errors import (
     Unprocessable,
 )
 from adapter.services import Services
-from adapter.store import locks, resources
+from adapter.store import locks, planner, resources
 from adapter.store.criteria import opened, search
 from adapter.store.engine import Hot
+from adapter.store.index import identities
 from adapter.store.resources import Sealed
 from adapter.store.unit import Change, Delete, Entry, Replace, Unit
 from adapter.store.writing import commit_unit
 from mappings.fhir.codec import Json
 from mappings.fhir.invariants import broken, key_of
 from mappings.fhir.relink import relinked
-from mappings.fhir.search import Query
+from mappings.fhir.search import Query, matcher
 from mappings.fhir.validate import validate
 
 Op = Literal["create", "update", "delete"]
 Became = Literal["created", "updated", "unchanged", "matched", "deleted"]
 KIND = "resource.written"
+MOST_COMPARED = 64  # of those that share a name with what criteria ask for
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """One change. `id` is the client's where it `named` one, else one of ours, which a match of the criteria replaces.
 
-    `if_match` are the tags of versions that may stand; `within` judges what stands by the writer's granular scopes.
+    `if_match` are the tags of versions that may stand, `if_none_match` those that may not; `within` judges what stands
+    by the writer's granular scopes.
     """
 
     op: Op
@@ -65,6 +68,7 @@ class Wish:
     criteria: Query | None = field(default=None, repr=False)
     named: bool = True
     if_match: frozenset[str] | None = None
+    if_none_match: frozenset[str] | None = None
     may_create: bool = True
     within: Matches | None = None
 
@@ -97,26 +101,17 @@ def new_id(services: Services) -> str:
     return str(uuid.UUID(bytes=services.entropy(16), version=4))
 
 
-async def write(
-    services: Services,
-    client_id: str,
-    at: datetime,
-    wishes: Sequence[Wish],
-    references: Mapping[str, Query] | None = None,
-) -> tuple[Done, ...]:
-    """Write all of them durably, or raise. `references`: placeholders (`Type/id`) of conditional references."""
-    work = _Writing(services, client_id, at, wishes, references or {}).work
+async def write(services: Services, client_id: str, at: datetime, wishes: Sequence[Wish]) -> tuple[Done, ...]:
+    """Write all of them durably, or raise."""
+    work = _Writing(services, client_id, at, wishes).work
     done = await services.keyring.retrying(services.store.write, work)
     services.delivery.owed()
     return done
 
 
 class _Writing:
-    def __init__(
-        self, services: Services, client_id: str, at: datetime, wishes: Sequence[Wish], references: Mapping[str, Query]
-    ) -> None:
-        self._services, self._client_id, self._at = services, client_id, at
-        self._wishes, self._references = wishes, references
+    def __init__(self, services: Services, client_id: str, at: datetime, wishes: Sequence[Wish]) -> None:
+        self._services, self._client_id, self._at, self._wishes = services, client_id, at, wishes
         self._keyring, self._org = services.keyring, services.keyring.organisation()
 
     def work(self, conn: Connection) -> tuple[Done, ...]:
@@ -129,12 +124,11 @@ class _Writing:
                 settled, standing = self._settled(conn, wish, names)
             wishes.append(settled)
             stands.append(standing)
-        for placeholder, query in self._references.items():  # 2
-            names[placeholder] = self._referred(conn, query)
-        for number, (wish, standing) in enumerate(zip(wishes, stands, strict=True)):  # 3
+        for number, (wish, standing) in enumerate(zip(wishes, stands, strict=True)):  # 2
             with about(number):
                 self._allowed(wish, standing)
         _check_identities([wish for wish, standing in zip(wishes, stands, strict=True) if not _met(wish, standing)])
+        self._check_criteria(conn, wishes, stands)  # 3
         return self._commit(conn, wishes, stands, names)  # 4
 
     def _lock(self, conn: Connection) -> None:
@@ -143,7 +137,7 @@ class _Writing:
         entries = [
             Delete(wish.type, wish.id) if wish.resource is None else Replace(wish.resource) for wish in self._wishes
         ]
-        locks.take(Hot(conn), self._org, entries, [*criteria, *self._references.values()])
+        locks.take(Hot(conn), self._org, entries, criteria)
 
     def _find(self, conn: Connection, query: Query) -> list[tuple[Sealed, str]]:
         return search(conn, self._keyring, query, self._at, self._services.zone)
@@ -173,22 +167,15 @@ class _Writing:
             raise Conflict("the criteria match nothing, and the id in the body is taken", code="id-taken")
         return wish, None
 
-    def _referred(self, conn: Connection, query: Query) -> str:
-        found = self._find(conn, query)
-        if len(found) > 1:
-            raise several()
-        if not found:
-            text = "a conditional reference matches nothing"
-            raise PreconditionFailed(text, code="unmatched", issue="not-found")
-        return f"{query.type}/{found[0][1]}"
-
     def _allowed(self, wish: Wish, standing: Sealed | None) -> None:
-        """Step 3."""
+        """Step 2."""
         live = None if standing is None or standing.deleted else standing
         if _met(wish, standing):
             return
         if wish.if_match is not None and not meets(wish.if_match, live.ver if live else None):
             raise PreconditionFailed("another version stands than the one expected", code="version")
+        if wish.if_none_match is not None and meets(wish.if_none_match, live.ver if live else None):
+            raise PreconditionFailed("a version stands that is not to stand", code="version")
         if wish.op == "update" and live is None and not wish.may_create:
             raise NotFound("there is no such resource here")
         if wish.op == "delete" and standing is None:
@@ -196,6 +183,28 @@ class _Writing:
         if live is not None and wish.within is not None:
             if not wish.within(opened(self._keyring, live)):
                 raise Forbidden("no scope of this token covers the interaction", code="scope")
+
+    def _check_criteria(self, conn: Connection, wishes: Sequence[Wish], stands: Sequence[Sealed | None]) -> None:
+        """Criteria that found nothing hold for what comes with them, too: one commit makes no second of its kind. The
+        names of what is asked for and of what is written are compared first, as the locks have them."""
+        asking = [n for n, wish in enumerate(wishes) if wish.criteria is not None and stands[n] is None]
+        if not asking or len(wishes) == 1:
+            return
+        by_name: dict[str, list[int]] = {}
+        for number, wish in enumerate(wishes):
+            for name in () if wish.resource is None else identities(wish.resource):
+                by_name.setdefault(name, []).append(number)
+        for number in asking:
+            query = wishes[number].criteria
+            if query is None:
+                continue
+            others = {one for name in locks.asked(query) for one in by_name.get(name, ())[:MOST_COMPARED]} - {number}
+            matches = matcher(query, planner.resolver(conn, self._keyring), now=self._at, zone=self._services.zone)
+            for other in sorted(others):
+                body = wishes[other].resource
+                if body is not None and body["resourceType"] == query.type and matches(body):
+                    with about(max(number, other)):
+                        raise duplicate()
 
     def _commit(
         self, conn: Connection, wishes: Sequence[Wish], stands: Sequence[Sealed | None], names: Mapping[str, str]
@@ -254,8 +263,12 @@ def _check_identities(wishes: Sequence[Wish]) -> None:
         for name in (wish.reference, *((key(wish.criteria),) if wish.criteria is not None else ())):
             if name in seen:
                 with about(number):
-                    raise BadRequest("two entries write the same resource", code="duplicate", issue="duplicate")
+                    raise duplicate()
             seen.add(name)
+
+
+def duplicate() -> BadRequest:
+    return BadRequest("two entries write the same resource", code="duplicate", issue="duplicate")
 
 
 @contextmanager

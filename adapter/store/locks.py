@@ -39,7 +39,7 @@ def take(hot: Hot, org: OrganisationKeys, entries: Iterable[Entry], criteria: It
         return
     names, bodies, tokens = set[str](), list[Json](), set[str]()
     for query in criteria:
-        tokens |= set(_asked(query))
+        tokens |= set(asked(query))
         names |= set(_named(query))
     for entry in entries:
         if isinstance(entry, Delete):
@@ -54,7 +54,7 @@ def take(hot: Hot, org: OrganisationKeys, entries: Iterable[Entry], criteria: It
     _hold_patients(hot, org, names | references(*bodies))
 
 
-def _asked(query: Query) -> Iterator[str]:
+def asked(query: Query) -> Iterator[str]:
     """The names of tokens that the criteria ask for. Of an identifier its value, whatever its system: content that has
     it is found by the value alone, too."""
     for criterion in query.criteria:

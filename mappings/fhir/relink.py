@@ -4,7 +4,7 @@ A transaction gives its resources names that hold only inside it (`urn:uuid:…`
 server gives. `canonical` elements are left as they are, and so are `oid` and `uuid` ones, which could hold no other
 name. What is not in `names` stays. `loose_ends` tells of references that still have such a name.
 
-Source: FHIR R4 §3.1.0.11.2 (transaction processing rules).
+Source: FHIR R4 §3.1.0.11.2 (transaction processing rules), §2.36.4.1 (resolving references in Bundles).
 """
 
 import re
@@ -17,6 +17,8 @@ from mappings.fhir.schema import schema
 LINKS = frozenset({"uri", "url"})
 LOCAL_NAMES = ("urn:uuid:", "urn:oid:")
 FEW = 32  # names that are looked for before a walk; of more, some will be there
+_RESTFUL = re.compile(r"(https?://\S+)/([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?")
+_RELATIVE = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?=/_history/[A-Za-z0-9.-]{1,64}\Z|\Z)")
 _ATTRIBUTE = re.compile(r"""(\s(?:href|src)\s*=\s*)("[^"]*"|'[^']*')""")
 
 
@@ -64,6 +66,20 @@ def _attribute(found: re.Match[str], names: Mapping[str, str]) -> str:
 
 def _is_local(name: str) -> bool:
     return name.startswith(LOCAL_NAMES)
+
+
+def base_of(full_url: str) -> str:
+    """The server that a `fullUrl` speaks of: `https://a.example/fhir` of `https://a.example/fhir/Patient/1`; "" for one
+    of another form."""
+    found = _RESTFUL.fullmatch(full_url)
+    return found[1] if found is not None and found[2] in schema().resource_types else ""
+
+
+def relative(resource: Json, kind: str) -> Iterator[tuple[str, str]]:
+    """The relative references of a resource, without a version, each with its place."""
+    for place, reference in references(resource, kind):
+        if (found := _RELATIVE.match(reference)) is not None and found[1] in schema().resource_types:
+            yield place, found[0]
 
 
 def loose_ends(node: Any, place: str, stood: Container[str] = ()) -> Iterator[str]:

@@ -51,6 +51,19 @@ async def test_the_body_of_a_match_passes_the_gate(node: Node) -> None:
     assert await count(node, "Patient") == 1
 
 
+@pytest.mark.parametrize("url", ["/fhir/Patient/p1", f"/fhir/Patient?identifier={SYSTEM}|MR-p1"])
+async def test_an_update_that_is_to_create_never_overwrites(node: Node, url: str) -> None:
+    """`If-None-Match: *` (RFC 9110 §13.1.2); of a tag, only where it is another version's."""
+    async with node.client() as ward:
+        first, again, this, other = [
+            await ward.put(url, json=patient(family=str(number)), headers={"If-None-Match": tag})
+            for number, tag in enumerate(("*", "*", 'W/"1"', 'W/"9"'))
+        ]
+    assert first.status_code == 201
+    assert [(one.status_code, code_of(one)) for one in (again, this)] == [(412, "version")] * 2
+    assert (other.status_code, other.headers["etag"]) == (200, 'W/"2"')
+
+
 async def test_several_matches_are_412(node: Node) -> None:
     await node.put(patient("p1", number="7"), observation("o1"), observation("o2"))
     async with node.client() as ward:
@@ -146,6 +159,13 @@ async def test_only_a_scope_of_the_system_sees_the_whole_organisation(empty_site
             assert (await ward.post("/fhir/Patient?_id=x", json=patient("x"))).status_code == 403
 
 
+def about_whoever_has(number: str) -> Json:
+    """A transaction with a conditional reference."""
+    about = observation("x") | {"subject": {"reference": f"Patient?identifier={SYSTEM}|{number}"}}
+    entry = {"resource": about, "request": {"method": "POST", "url": "Observation"}}
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+
+
 async def test_a_gateway_creates_and_does_nothing_else(empty_site: Path, tmp_path: Path) -> None:
     from contextlib import AsyncExitStack
 
@@ -156,6 +176,8 @@ async def test_a_gateway_creates_and_does_nothing_else(empty_site: Path, tmp_pat
             assert (await gateway.post("/fhir/Observation", json=observation("x"))).status_code == 201
             for answer in (
                 await gateway.put("/fhir/Patient/p1", json=patient()),
+                await gateway.post("/fhir", json=about_whoever_has("MR-p1")),
+                await gateway.post("/fhir", json=about_whoever_has("MR-nobody")),
                 await gateway.put("/fhir/Patient/new", json=patient("new")),
                 await gateway.delete("/fhir/Patient/p1"),
                 await gateway.post("/fhir/Patient?_id=p1", json=patient()),

@@ -11,6 +11,8 @@ from tests.adapter.api.conftest import Json, Node, consent, decode_json, observa
 from tests.adapter.api.test_conditional import SYSTEM, count
 from tests.adapter.api.test_create import code_of
 
+pytestmark = pytest.mark.usefixtures("both")
+
 A, B = "urn:uuid:aaaaaaaa-0000-4000-8000-000000000001", "urn:uuid:aaaaaaaa-0000-4000-8000-000000000002"
 
 
@@ -145,7 +147,7 @@ async def test_a_conditional_create_that_matches_gives_its_name_to_the_others(no
     [
         ("Patient?identifier=nobody", 412, "unmatched"),
         ("Patient?gender=female", 412, "criteria"),
-        ("Observation?patient=p1", 422, "invalid-resource"),
+        ("Observation?patient=p1", 412, "unmatched"),
         ("Nobody?identifier=x", 400, "bad-request"),
         ("urn:uuid:aaaaaaaa-0000-4000-8000-00000000dead", 400, "loose-reference"),
     ],
@@ -199,10 +201,21 @@ async def test_a_reference_that_means_nothing_refuses_the_whole(
             entry("PATCH", "Patient/p1", {"managingOrganization": {"reference": "Organization?identifier=x"}}),
             412,
             "unmatched",
-            None,
+            ".resource.managingOrganization.reference",
         ),
         (entry("POST", "Patient"), 400, "bad-request", ""),
-        ({"request": {"method": "POST"}}, 400, "bad-request", ".request"),
+        ({"request": {"method": "POST"}}, 400, "bad-request", ".request.url"),
+        (entry("PUT", "Patient/p1", patient("p1"), ifMatch=1), 400, "bad-request", ".request.ifMatch"),
+        (entry("PUT", "Patient/p1", patient("p1"), ifMatch=['W/"1"']), 400, "bad-request", ".request.ifMatch"),
+        (entry("POST", "Patient", patient("x"), ifNoneExist=5), 400, "bad-request", ".request.ifNoneExist"),
+        (entry("POST", "Patient", patient("x"), ifNoneExist=""), 400, "bad-request", ".request.ifNoneExist"),
+        (entry("PUT", "Patient/p1", patient("p1"), zap=1), 400, "bad-request", ".request.zap"),
+        (entry("PUT", "Patient/p1", patient("p1")) | {"foo": 1}, 400, "bad-request", ".foo"),
+        (entry("PUT", "Patient/p1", patient("p1")) | {"fullUrl": 7}, 400, "bad-request", ".fullUrl"),
+        (entry("PUT", "Patient/p1?foo=bar", patient("p1")), 400, "parameter", ""),
+        (entry("DELETE", "Patient/p1?foo=bar"), 400, "parameter", ""),
+        (entry("PUT", "Patient/p1", patient("p1"), ifNoneMatch="*"), 412, "version", ""),
+        (entry("PUT", "Patient/p1", patient("p1"), ifNoneMatch='W/"1"'), 412, "version", ""),
         ({}, 400, "bad-request", ".request"),
         (entry("PUT", "Patient/x", patient("x"), A), 400, "duplicate", ""),
         (entry("PUT", "Patient/first", patient("first")), 400, "duplicate", ""),
@@ -219,6 +232,90 @@ async def test_one_wrong_entry_refuses_the_whole_and_is_named(
     assert (answer.status_code, code_of(answer)) == (status, code)
     assert places(answer) == ([] if place is None else [f"Bundle.entry[1]{place}"])
     assert await count(node, "Patient") == 1
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "system/Observation.crus system/Patient.cu",  # may not search them
+        "system/Observation.crus system/Patient.s?identifier=MR-x",
+        "user/*.cruds",
+    ],
+)
+async def test_a_conditional_reference_needs_the_scope_to_search_for_it(node: Node, scope: str) -> None:
+    """Else whoever may write anything learns who is there."""
+    await node.put(patient())
+    for who in ("MR-p1", "MR-nobody"):
+        about = observation("x") | {"subject": {"reference": f"Patient?identifier={SYSTEM}|{who}"}}
+        async with node.client("ward", scope) as ward:
+            answer = await post(ward, bundle(entry("POST", "Observation", bare(about))))
+        assert (answer.status_code, code_of(answer), places(answer)) == (403, "scope", ["Bundle.entry[0]"])
+    assert await count(node, "Observation") == 0
+
+
+async def test_a_conditional_reference_finds_nothing_hidden(node: Node) -> None:
+    """As a search: of a patient who denied it, her data answer like absent ones, whatever their values are."""
+    await node.put(patient(), patient("p2", number="MR-p2"), observation("o1"))
+    async with node.client() as ward:
+        about = {"hasMember": [{"reference": "Observation?patient=p1&code=2160-0"}]}
+        sent = bundle(entry("POST", "Observation", bare(observation("x", of="p2")) | about))
+        assert (await post(ward, sent)).status_code == 200
+        assert (await ward.post("/fhir/Consent", json=consent("deny", to=None))).status_code == 201
+        answer = await post(ward, sent)
+        absent = await post(
+            ward,
+            bundle(
+                entry(
+                    "POST",
+                    "Observation",
+                    bare(observation("x", of="p2"))
+                    | {"hasMember": [{"reference": "Observation?patient=p1&code=none"}]},
+                )
+            ),
+        )
+    assert (answer.status_code, code_of(answer)) == (412, "unmatched")
+    assert answer.content == absent.content
+    assert places(answer) == ["Bundle.entry[0].resource.hasMember[0].reference"]
+
+
+ELSEWHERE = "http://elsewhere.example/fhir"
+
+
+async def test_a_relative_reference_is_of_the_server_that_full_url_names(node: Node) -> None:
+    """R4, resolving references in Bundles: `Patient/p1` of another server is not ours of that id."""
+    await node.put(patient())
+    about = bare(observation("x")) | {"subject": {"reference": "Patient/p1"}}
+    new = entry("POST", "Patient", bare(patient("x", family="Fremd")), f"{ELSEWHERE}/Patient/p1")
+    async with node.client() as ward:
+        both = await post(ward, bundle(new, entry("POST", "Observation", about, f"{ELSEWHERE}/Observation/9")))
+        assert statuses(both) == ["201", "201"]
+        made = decode_json(both.content)["entry"][0]["response"]["location"].split("/fhir/")[1].split("/_history")[0]
+        assert (await ward.get("/fhir/Observation?patient=p1")).json()["total"] == 0
+        found = (await ward.get(f"/fhir/Observation?patient={made}")).json()
+        assert [one["resource"]["subject"]["reference"] for one in found["entry"]] == [made]
+        for kind, status in (("transaction", 400), ("batch", 200)):
+            alone = bundle(entry("POST", "Observation", about, f"{ELSEWHERE}/Observation/9"), kind=kind)
+            answer = await post(ward, alone)
+            assert answer.status_code == status
+            said = decode_json(answer.content)
+            told = said if kind == "transaction" else said["entry"][0]["response"]["outcome"]
+            assert told["issue"][0]["details"]["coding"][0]["code"] == "loose-reference"
+            assert told["issue"][0]["expression"] == ["Bundle.entry[0].resource.subject.reference"]
+        ours = entry("POST", "Observation", about, f"{node.services.base}/Observation/9")
+        assert statuses(await post(ward, bundle(ours))) == ["201"]
+        assert (await ward.get("/fhir/Observation?patient=p1")).json()["total"] == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_criteria_hold_for_what_comes_with_them(node: Node, order: int) -> None:
+    conditional = entry("POST", "Patient", bare(patient("x", number="MR-x")), ifNoneExist=WHO)
+    plain = entry("POST", "Patient", bare(patient("y", number="MR-x")))
+    other = entry("POST", "Patient", bare(patient("z", number="MR-z")))
+    async with node.client() as ward:
+        answer = await post(ward, bundle(*[conditional, other, plain][::order]))
+        assert (answer.status_code, code_of(answer), places(answer)) == (400, "duplicate", ["Bundle.entry[2]"])
+        assert await count(node, "Patient") == 0
+        assert statuses(await post(ward, bundle(conditional, other))) == ["201", "201"]
 
 
 async def test_equal_criteria_are_refused(node: Node) -> None:
@@ -385,16 +482,29 @@ async def test_each_entry_of_a_batch_stands_alone(node: Node) -> None:
         entry("GET", "Observation?patient=p1&_summary=count"),
         entry("POST", "Consent", consent()),
         entry("POST", "", {"resourceType": "Bundle"}),
+        entry("GET", "http://elsewhere.example/fhir/Patient/1"),
+        entry("OPTIONS", "Patient"),
+        entry("PUT", "Patient/p1", patient(family="Neu"), ifMatch=1),
         entry("GET", "Patient/p1", ifNoneMatch='W/"1"'),
         kind="batch",
     )
     async with node.client() as ward:
         answer = await post(ward, sent)
     assert answer.status_code == 200
-    assert statuses(answer) == ["201", "422", "200", "404", "412", "204", "200", "201", "404", "304"]
+    refused = ["400"] * 4
+    assert statuses(answer) == ["201", "422", "200", "404", "412", "204", "200", "201", *refused, "304"]
     body = decode_json(answer.content)
     assert (body["type"], body["entry"][2]["resource"]["id"]) == ("batch-response", "o1")
     assert body["entry"][1]["response"]["outcome"]["issue"][0]["expression"][0].startswith("Observation")
+
+
+async def test_an_entry_was_modified_when_its_resource_says(node: Node) -> None:
+    await node.put(patient())
+    sent = bundle(entry("GET", "Patient/p1"), entry("PUT", "Patient/p1", patient(family="Neu")), kind="batch")
+    async with node.client() as ward:
+        entries = decode_json((await post(ward, sent, Prefer="return=representation")).content)["entry"]
+    for one in entries:
+        assert one["response"]["lastModified"] == one["resource"]["meta"]["lastUpdated"]
 
 
 async def test_each_entry_of_a_batch_has_its_own_event(node: Node) -> None:
