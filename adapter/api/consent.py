@@ -1,7 +1,7 @@
 """create and update of Consent, the one type that a client may write here yet. http://hl7.org/fhir/R4/consent.html
 
 1. Only a client of the custodian's own organisation may, with the scopes `c` (create) or `u` (update; an id that does
-   not exist yet needs both): 403 otherwise, whatever it asks for.
+   not exist yet needs both): 403 otherwise, whatever it asks for. A granular scope judges what comes, and what stands.
 2. The body is a Consent of R4 (400 bytes, 422 schema), and says no more than the gate can enforce (422 at each place).
 3. Its patient is a Patient of this node, and stays the same: 422.
 4. Write it; in the same transaction her epoch rises and the log is owed `consent.granted`, `.amended` or `.revoked`.
@@ -22,9 +22,10 @@ from sqlalchemy import Connection
 
 from adapter.access import audit, consent
 from adapter.access.consent import Rule
-from adapter.access.disclose import Ask
+from adapter.access.disclose import Ask, Matches
 from adapter.access.scopes import Letter
 from adapter.api import outcome
+from adapter.api.admission import may, within
 from adapter.api.body import resource_body
 from adapter.api.call import Answer, Call, Header
 from adapter.api.conditions import etag, last_modified, tags
@@ -53,7 +54,9 @@ async def create(call: Call) -> Answer:
     if call.header(b"if-none-exist") is not None:
         raise PreconditionFailed("conditional create is not supported", issue="not-supported")
     logical_id = str(uuid.UUID(bytes=call.services.entropy(16), version=4))
-    return await _write(call, ask, await _resource(call) | {"id": logical_id}, None)
+    resource = await _resource(call) | {"id": logical_id}
+    await _check_scope(call, ask, resource, within(call, "Consent", "c"))
+    return await _write(call, ask, resource, None, None)
 
 
 async def update(call: Call) -> Answer:
@@ -63,18 +66,26 @@ async def update(call: Call) -> Answer:
     resource = await _resource(call)
     if resource.get("id") != logical_id:
         raise BadRequest("the body has no id, or another than the address", issue="invalid", expression="Consent.id")
-    return await _write(call, ask, resource, call.header(b"if-match"))
+    allowed = within(call, "Consent", "u")
+    await _check_scope(call, ask, resource, allowed)
+    return await _write(call, ask, resource, call.header(b"if-match"), allowed)
 
 
 async def _admit(call: Call, interaction: str, letter: Letter) -> Ask:
     """Step 1. A refusal is recorded like every other."""
     check_read_parameters(call.pairs)
     ask = call.ask("access.read", interaction, "Consent", letter, f"Consent.{letter}")
-    if not call.actor.scopes.judge("Consent", letter).permitted:
+    if not may(call, "Consent", letter):
         await call.services.gate.refuse_scope(ask)
     if not call.actor.own:
         await call.services.gate.refuse_writer(ask)
     return ask
+
+
+async def _check_scope(call: Call, ask: Ask, resource: Json, allowed: Matches | None) -> None:
+    """Step 1, for the body of the client."""
+    if allowed is not None and not allowed(resource):
+        await call.services.gate.refuse_scope(ask)
 
 
 async def _resource(call: Call) -> Json:
@@ -88,12 +99,15 @@ async def _resource(call: Call) -> Json:
     return resource
 
 
-async def _write(call: Call, ask: Ask, resource: Json, if_match: str | None) -> Answer:
+async def _write(call: Call, ask: Ask, resource: Json, if_match: str | None, allowed: Matches | None) -> Answer:
     """Steps 2 to 6."""
     services = call.services
     rule = consent.read(resource, services.zone)
-    writing = _Writing(call, ask, resource, rule, _expected(if_match))
-    written, created = await services.keyring.retrying(services.store.write, writing.work)  # 3, 4
+    writing = _Writing(call, ask, resource, rule, _expected(if_match), allowed)
+    try:
+        written, created = await services.keyring.retrying(services.store.write, writing.work)  # 3, 4
+    except Forbidden:  # what stands is outside of a granular scope
+        await services.gate.refuse_scope(ask)
     change = written.results[0]
     if change is None:
         raise RuntimeError("a replaced consent has a version")
@@ -114,8 +128,11 @@ def _expected(if_match: str | None) -> int | None:
 class _Writing:
     """One unit of work: what stands, what it becomes, and what the log is told of it."""
 
-    def __init__(self, call: Call, ask: Ask, resource: Json, rule: Rule, if_match: int | None) -> None:
+    def __init__(
+        self, call: Call, ask: Ask, resource: Json, rule: Rule, if_match: int | None, allowed: Matches | None
+    ) -> None:
         self._call, self._ask, self._resource, self._rule, self._if_match = call, ask, resource, rule, if_match
+        self._allowed = allowed
         self._services = call.services
         self._keys = call.services.keyring.organisation()
 
@@ -159,12 +176,18 @@ class _Writing:
         if stands is None or stands.deleted:
             return None
         before = decode(stands.open(self._services.keyring.owner(stands.owner)))
+        if self._allowed is not None and not self._allowed(before):
+            raise Forbidden("no scope of this token covers the interaction", code="scope")
         if self._patient(conn, before) != owner:
             raise _unprocessable("Consent.patient", "a consent keeps its patient", "business-rule")
         return before
 
     def _may_create(self) -> bool:
-        return self._call.actor.scopes.judge("Consent", "c").permitted
+        """An update that creates. Raises Forbidden where a granular scope to create does not cover the body."""
+        allowed = within(self._call, "Consent", "c")
+        if allowed is not None and not allowed(self._resource):
+            raise Forbidden("no scope of this token covers the interaction", code="scope")
+        return may(self._call, "Consent", "c")
 
     def _kind(self, before: Json | None) -> str | None:
         """The log's word for this change (ledger chapter §10): revoked is terminal, and nothing begins revoked."""

@@ -199,6 +199,49 @@ async def test_the_scope_must_cover_the_letter(node: Node) -> None:
     assert absent.status_code == 404
 
 
+async def test_a_granular_scope_judges_what_comes_and_what_stands(node: Node) -> None:
+    await node.put(patient(), patient("p2"))
+    async with node.client("ward") as ward:
+        others = await grant(ward, consent(of="p2"))
+    before = node.services.ledger.size
+    async with node.client("ward", "system/Consent.cu?patient=Patient/p1") as hers:
+        of_another = await hers.post("/fhir/Consent", json=consent(of="p2"))
+        made = await hers.post("/fhir/Consent", json=consent() | {"id": "x"})
+        logical_id = made.headers["location"].split("/Consent/")[1].split("/")[0]
+        standing = await hers.put(f"/fhir/Consent/{others['id']}", json=others | {"status": "inactive"})
+        hidden = await hers.put(f"/fhir/Consent/{others['id']}", json=consent() | {"id": others["id"]})
+        moved = await hers.put(f"/fhir/Consent/{logical_id}", json=consent(of="p2") | {"id": logical_id})
+        revoked = await hers.put(f"/fhir/Consent/{logical_id}", json=consent(status="inactive") | {"id": logical_id})
+        upserted = await hers.put("/fhir/Consent/mine", json=consent() | {"id": "mine"})
+    assert [answer.status_code for answer in (made, revoked, upserted)] == [201, 200, 201]
+    assert {answer.status_code for answer in (of_another, standing, hidden, moved)} == {403}
+    kinds = [kind for kind in await node.kinds(before) if kind != "resource.written"]
+    assert kinds.count("access.denied") == 2  # of creates, of updates: the same refusal again is counted in one entry
+    assert [kind for kind in kinds if kind.startswith("consent.")] == [
+        "consent.granted",
+        "consent.revoked",
+        "consent.granted",
+    ]
+
+
+async def test_an_update_that_creates_is_within_the_scope_to_create(node: Node) -> None:
+    await node.put(patient(), patient("p2"))
+    scopes = "system/Consent.c?patient=Patient/p1 system/Consent.u"
+    async with node.client("ward", scopes) as ward:
+        hers = await ward.put("/fhir/Consent/hers", json=consent() | {"id": "hers"})
+        others = await ward.put("/fhir/Consent/others", json=consent(of="p2") | {"id": "others"})
+    assert (hers.status_code, others.status_code) == (201, 403)
+
+
+async def test_a_batch_entry_is_judged_by_the_granular_scope_too(node: Node) -> None:
+    await node.put(patient(), patient("p2"))
+    asked = {"method": "POST", "url": "Consent"}
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": asked, "resource": consent(of="p2")}]}
+    async with node.client("ward", "system/Consent.cu?patient=Patient/p1") as hers:
+        answer = decode_json((await hers.post("/fhir", json=batch)).content)
+    assert answer["entry"][0]["response"]["status"] == "403"
+
+
 REFUSED: list[tuple[str, Any, dict[str, str], int]] = [
     ("not JSON", b"{", {}, 400),
     ("twice", b'{"resourceType":"Consent","status":"active","status":"inactive"}', {}, 400),

@@ -229,6 +229,13 @@ async def test_a_granular_scope_judges_what_comes_and_what_stands(node: Node) ->
         assert (await lab.put("/fhir/Observation/o2", json=observation("o2"))).status_code == 403
 
 
+async def test_a_granular_scope_judges_what_a_deletion_would_delete(node: Node) -> None:
+    await node.put(patient(), observation("o1"), observation("o2", code="1-8"))
+    async with node.client("ward", "system/Observation.d?code=2160-0") as lab:
+        answers = [await lab.delete(f"/fhir/Observation/{one}") for one in ("o2", "o1")]
+    assert [answer.status_code for answer in answers] == [404, 204]  # what is hidden answers like what is absent
+
+
 async def test_only_the_custodian_writes_and_a_refusal_is_recorded(node: Node) -> None:
     await node.put(patient(), observation("o1"))
     before = node.services.ledger.size
