@@ -28,9 +28,9 @@ from adapter.lock import is_served
 from adapter.profiles import find_profile
 from adapter.seal.keyring import Keyring
 from adapter.settings import FILE, Settings, load
-from adapter.site import now
+from adapter.site import EVENT_TYPES, now
 from adapter.store import outbox
-from adapter.store.check import check_owners
+from adapter.store.check import check_details, check_owners
 from adapter.store.engine import DataStore, Place
 from adapter.store.tables import REVISION
 from ledger.errors import AppendFailed, IntegrityError, LedgerError, StorageError, VerificationError
@@ -208,6 +208,7 @@ async def _log_and_vault(look: _Examination, settings: Settings, opened: list[Da
         if opened:
             await look.run_async("owners", lambda: _owners(opened[0], view, settings))
             await look.run_async("outbox", lambda: _outbox(look, opened[0], settings))
+        await look.run_async("details", lambda: _details(view))
         await look.run_async("checkpoint", lambda: _checkpoint(look, view))
         await look.run_async("last entries", lambda: _leaves(look, view))
     return "of this site"
@@ -215,6 +216,10 @@ async def _log_and_vault(look: _Examination, settings: Settings, opened: list[Da
 
 async def _owners(store: DataStore, view: LogView, settings: Settings) -> str:
     return f"{await check_owners(store, view.vault, settings.node.org)} owners, each with a key"
+
+
+async def _details(view: LogView) -> str:
+    return f"the newest {await check_details(view.log, view.vault, EVENT_TYPES)} are in the vault"
 
 
 async def _outbox(look: _Examination, store: DataStore, settings: Settings) -> str | None:

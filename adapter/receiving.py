@@ -39,7 +39,7 @@ from adapter.seal.blind import keyed_id, lane
 from adapter.seal.keyring import OrganisationKeys
 from adapter.site import Site, now, open_site
 from adapter.store import feeds as table
-from adapter.store.check import check_journal
+from adapter.store.check import NEWEST, check_journal, check_message_keys
 from mappings.convert import PatientKey, patient_keys
 from mappings.hl7v2.message import Header
 from mappings.hl7v2.structure import structure_row
@@ -66,7 +66,7 @@ async def receiving(folder: Path, **flags: object) -> AsyncIterator[Mapping[str,
 
 
 async def open_journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future[None]) -> Journal:
-    """The journal, held against the data store and ready to write. `failed` hears when it is lost."""
+    """The journal, held against the data store and the vault, and ready to write. `failed` hears when it is lost."""
 
     def lost(text: str) -> None:
         if not failed.done():
@@ -76,6 +76,7 @@ async def open_journal(stack: AsyncExitStack, site: Site, failed: asyncio.Future
     stack.push_async_callback(journal.close)
     if not site.shared:  # else it is as old as the data store, and others may have gone on meanwhile
         await check_journal(site.store, journal.last, site.org)
+    await check_message_keys(await journal.newest_keys(NEWEST), site.log, site.vault, site.org)
     await journal.start()
     return journal
 

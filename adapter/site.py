@@ -6,7 +6,8 @@ rules) under a signed checkpoint, so that every permit has a basis from the firs
 
 Opening: 1 settings · 2 the stores, each held against the pairing id · 3 the keyring, which the vault and the key file
 must agree on · 4 no owner without a key · 5 the log's edge against its last checkpoint and against the last entry that
-the data store saw. What does not agree is refused with IntegrityFault; nothing is ever deleted.
+the data store saw · 6 the newest entries' details, which the vault must have. What does not agree is refused with
+IntegrityFault; nothing is ever deleted.
 
 Source: operations chapter §2; ledger chapter §6, §15; fhir chapter §5.
 """
@@ -35,7 +36,7 @@ from adapter.ledger_stores import make_log, make_vault, open_log, open_vault, or
 from adapter.seal.kek import Kek
 from adapter.seal.keyring import Keyring
 from adapter.settings import FILE, Settings, load, parse, url_of_environment
-from adapter.store.check import check_log, check_owners
+from adapter.store.check import check_details, check_log, check_owners
 from adapter.store.engine import DataStore
 from ledger.event import Types, rule, types
 from ledger.keys import generate_log_key, load_log_key
@@ -159,6 +160,7 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
         log, signer = await _log(stack, folder, settings)
         ledger = await _ledger(stack, folder, settings, vault, log, signer)
         await check_log(store, ledger, settings.node.org)
+        await check_details(log, vault, EVENT_TYPES)
         token_key = token.load(folder / settings.keys.token_file)
         yield Site(folder, settings, vault, keks, keyring, store, log, signer, ledger, token_key)
 

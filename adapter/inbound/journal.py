@@ -148,6 +148,10 @@ class JournalReader:
         """Places by number, of those that came with others."""
         return await self._source.read(lambda ask: table.parts(ask, seqs))
 
+    async def newest_keys(self, rows: int) -> dict[bytes, int]:
+        """Key id → when received, of what still has a body among so many newest rows."""
+        return await self._source.read(lambda ask: table.newest_keys(ask, rows))
+
     async def counts(self) -> dict[tuple[str, State], int]:
         """Rows by feed and state."""
         return await self._source.read(table.counts)

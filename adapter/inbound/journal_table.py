@@ -340,6 +340,15 @@ def bodies(ask: Statements, seqs: Iterable[int]) -> dict[int, bytes]:
     return {seq: body for seq, body in ask.each_in(sql, list(seqs)) if body is not None}
 
 
+def newest_keys(ask: Statements, rows: int) -> dict[bytes, int]:
+    """Key id → when received, of what still has a body among so many newest rows."""
+    sql = """
+        SELECT key_id, at FROM (SELECT key_id, at, body IS NULL AS gone FROM message ORDER BY seq DESC LIMIT ?) AS last
+        WHERE key_id IS NOT NULL AND NOT gone
+    """
+    return {bytes(key_id): at for key_id, at in ask.all(sql, (rows,))}
+
+
 def counts(ask: Statements) -> dict[tuple[str, State], int]:
     """Rows by feed and state."""
     sql = "SELECT feed, state, count(*) FROM message GROUP BY feed, state"

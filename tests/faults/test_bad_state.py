@@ -162,9 +162,8 @@ def vault_of_no_bytes(site: Site) -> None:
 
 
 def vault_older(site: Site) -> None:
-    """From before the patients who came last: no stock of that time has their keys."""
-    site.put_back(VAULT, source=site.earlier)
-    site.sql(VAULT, "DELETE FROM subject WHERE row <> 0")
+    """From before the patients who came last."""
+    site.put_back(VAULT)
 
 
 def vault_of_another(site: Site) -> None:
@@ -349,3 +348,45 @@ def test_a_bad_state_is_refused_and_left_as_it_is(
     assert text in told
     assert "Traceback" not in told
     assert site.digests() == before
+
+
+OLDER_VAULT = [
+    (True, False, "the vault is older than the journal: it lacks 1 of the 2 newest message keys"),
+    (False, True, "the vault is older than the log: it lacks "),
+]
+
+
+@pytest.mark.parametrize(("message", "read", "text"), OLDER_VAULT, ids=["message", "read"])
+def test_a_vault_that_has_every_owner_but_is_older_is_refused(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    message: bool,
+    read: bool,
+    text: str,
+) -> None:
+    """Since the copy came another message of the same patient, or a read, and no new owner."""
+    monkeypatch.setattr("adapter.logs.configure", lambda: None)  # it would outlive the test, with its output closed
+    place = create(tmp_path / "site")
+    first, second = hospital.messages(1, [1, 2])[:2]
+
+    async def hour(data: bytes | None, read: bool) -> None:
+        async with running(place.folder) as node:
+            if data is not None:
+                await send_one(HOST, place.mllp_port, data)
+                await node.settled()
+            if read:
+                assert (await client(place.folder).get("/Patient?identifier=urn:oid:2.999.1.4|4001")).status == 200
+            await node.settled()
+
+    asyncio.run(hour(first.body, read=False))
+    shutil.copyfile(place.folder / VAULT, tmp_path / "older")
+    asyncio.run(hour(second.body if message else None, read))
+    newer = (place.folder / VAULT).read_bytes()
+    shutil.copyfile(tmp_path / "older", place.folder / VAULT)
+    with not_started():
+        assert exit_code(["--site", str(place.folder), "serve"]) == INTEGRITY
+    assert text in capfd.readouterr().err
+    assert (place.folder / VAULT).read_bytes() == (tmp_path / "older").read_bytes()
+    (place.folder / VAULT).write_bytes(newer)
+    asyncio.run(hour(None, read=True))
