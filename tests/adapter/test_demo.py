@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapter import demo
+from adapter.site import create, open_site
+from ledger.export import export
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def told() -> str:
         "read by her own hospital: 1 Patient",
         r"consent granted \(log entry \d+:\d+\) → read by the other organisation",
         "the same read answers 404",
-        r"checkpoint signed over (\d+) entries; \1 of \1 proofs verified",
+        r"checkpoint signed over (\d+) entries; \1 of \1 inclusion proofs verified",
         "one byte changed: verification failed",
     ],
 )
@@ -53,6 +55,21 @@ def test_the_readme_shows_what_the_demo_prints(told: str) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     (block,) = re.findall(r"```\n(✔ keys and stores.*?)\n```", readme, re.DOTALL)
     assert blurred(block) == blurred(told.rstrip("\n"))
+
+
+@pytest.fixture(scope="module")
+def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return create(tmp_path_factory.mktemp("demo") / "site", org="o", name="O")
+
+
+async def test_the_proofs_that_the_demo_counts_are_those_that_hold(empty_site: Path, tmp_path: Path) -> None:
+    async with open_site(empty_site) as site:
+        size = (await export(site.log, site.signer, tmp_path / "export")).size
+        assert await demo._proven(site, tmp_path / "export", size) == size
+        (entries,) = (tmp_path / "export" / "tile" / "entries").iterdir()
+        (bundle,) = entries.iterdir()
+        bundle.write_bytes(bundle.read_bytes().replace(b'"org":"o"', b'"org":"p"', 1))
+        assert await demo._proven(site, tmp_path / "export", size) == size - 1
 
 
 def test_the_demo_leaves_nothing_behind(
