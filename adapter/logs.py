@@ -48,6 +48,13 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(lambda loop, context: _fault(context))
 
 
+def clock_stepped(seconds: float) -> None:
+    """The wall clock jumped by so much against the running clock (or, at a start, lies behind the log's last entry):
+    the log's time, by which consents are judged, does not follow. Source: ledger chapter §6."""
+    hint = "set the clock right, then restart this process: until then its log keeps the time from before the step"
+    log.warning("clock.stepped", seconds=round(seconds, 3), hint=hint)
+
+
 def _warned(
     message: Warning | str,
     category: type[Warning],

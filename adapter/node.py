@@ -31,6 +31,7 @@ from adapter.inbound.journal import CHANNEL as JOURNAL
 from adapter.inbound.journal import Journal
 from adapter.inbound.listener import Listener
 from adapter.lock import lock
+from adapter.logs import clock_stepped
 from adapter.notices.endpoint import Endpoints
 from adapter.notices.notifier import Notifier
 from adapter.pipeline import Parts as PipelineParts
@@ -97,7 +98,7 @@ async def running(folder: Path, *, endpoints: Endpoints | None = None, **flags: 
     """A node that is up while the context is open. `endpoints` is who subscribers are found by; tests bring theirs."""
     async with AsyncExitStack() as stack:
         stack.callback(lock(folder))
-        site = await stack.enter_async_context(open_site(folder, **flags))
+        site = await stack.enter_async_context(open_site(folder, clock_step=clock_stepped, **flags))
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
         journal = await open_journal(stack, site, failed)

@@ -32,6 +32,7 @@ from adapter.inbound.intake import Intake, Scan
 from adapter.inbound.journal import Journal, JournalReader
 from adapter.inbound.listener import Listener
 from adapter.lock import lock
+from adapter.logs import clock_stepped
 from adapter.profiles import site_profile
 from adapter.replies import Leads, Replies, address, always
 from adapter.replies import Parts as ReplyParts
@@ -55,7 +56,7 @@ async def receiving(folder: Path, **flags: object) -> AsyncIterator[Mapping[str,
     """Receipt alone, of a site that nobody else serves, while the context is open."""
     async with AsyncExitStack() as stack:
         stack.callback(lock(folder))
-        site = await stack.enter_async_context(open_site(folder, **flags))
+        site = await stack.enter_async_context(open_site(folder, clock_step=clock_stepped, **flags))
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(failed.cancel)
         receipt = Receipt(folder, site, await open_journal(stack, site, failed))

@@ -24,6 +24,7 @@ from adapter import health, journals
 from adapter.duty import Duty
 from adapter.errors import ChartbridgeError
 from adapter.lock import join
+from adapter.logs import clock_stepped
 from adapter.receiving import MLLP_PORTS, Receipt, background, listen, open_journal
 from adapter.roles import Role, check_shared
 from adapter.rotation import Rotation
@@ -73,7 +74,7 @@ async def running_role(folder: Path, role: Role, **flags: object) -> AsyncIterat
     check_shared(folder, settings)
     async with AsyncExitStack() as stores:
         stores.callback(join(folder))
-        site = await stores.enter_async_context(open_site(folder, **flags))
+        site = await stores.enter_async_context(open_site(folder, clock_step=clock_stepped, **flags))
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stores.callback(failed.cancel)
         async with AsyncExitStack() as parts:

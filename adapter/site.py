@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -146,8 +146,10 @@ async def _open_log(folder: Path, settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
-    """Open and check the stores of a site; close them afterwards."""
+async def open_site(
+    folder: Path, *, clock_step: Callable[[float], None] = lambda seconds: None, **flags: object
+) -> AsyncIterator[Site]:
+    """Open and check the stores of a site; close them afterwards. `clock_step` hears of jumps of the clock."""
     settings = load(folder, **flags)
     async with AsyncExitStack() as stack:
         store = DataStore.open(data_place(folder, settings), settings.node.pairing, settings.store.readers)
@@ -158,7 +160,7 @@ async def open_site(folder: Path, **flags: object) -> AsyncIterator[Site]:
         await keyring.open()
         await check_owners(store, vault, settings.node.org)
         log, signer = await _log(stack, folder, settings)
-        ledger = await _ledger(stack, folder, settings, vault, log, signer)
+        ledger = await _ledger(stack, folder, settings, vault, log, signer, clock_step)
         await check_log(store, ledger, settings.node.org)
         await check_details(log, vault, EVENT_TYPES)
         token_key = token.load(folder / settings.keys.token_file)
@@ -171,10 +173,27 @@ async def _log(stack: AsyncExitStack, folder: Path, settings: Settings) -> tuple
 
 
 async def _ledger(
-    stack: AsyncExitStack, folder: Path, settings: Settings, vault: Vault, log: LogStore, signer: Signer
+    stack: AsyncExitStack,
+    folder: Path,
+    settings: Settings,
+    vault: Vault,
+    log: LogStore,
+    signer: Signer,
+    clock_step: Callable[[float], None] = lambda seconds: None,
 ) -> Ledger:
-    www, org, draw = folder / settings.ledger.www, settings.node.org, Buffered(os.urandom)
-    ledger = Ledger(log, vault, origin(settings), org, signer, now, draw, crash_point, rules=EVENT_TYPES, www=www)
+    ledger = Ledger(
+        log,
+        vault,
+        origin(settings),
+        settings.node.org,
+        signer,
+        now,
+        Buffered(os.urandom),
+        crash_point,
+        rules=EVENT_TYPES,
+        www=folder / settings.ledger.www,
+        clock_step=clock_step,
+    )
     await ledger.start()
     stack.push_async_callback(ledger.close)
     return ledger

@@ -1,11 +1,15 @@
 """A new site: whole or not there, private, and with a log that can be built on (operations chapter §2)."""
 
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapter.errors import ConfigurationError, IntegrityFault
+from adapter.logs import clock_stepped
+from adapter.receiving import receiving
 from adapter.seal.kek import Kek
 from adapter.settings import FILE, load
 from adapter.site import create, open_site
@@ -87,3 +91,44 @@ async def test_a_store_of_another_site_is_refused(fresh_site: Path, tmp_path: Pa
     with pytest.raises(IntegrityFault, match="another site"):
         async with open_site(fresh_site):
             pass
+
+
+@pytest.mark.parametrize("step_s", [3_600.0, -3_600.0])
+async def test_a_step_of_the_clock_is_told_not_followed_and_settled_by_a_restart(
+    fresh_site: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    """Ledger chapter §6."""
+    offset = timedelta()
+    monkeypatch.setattr("adapter.site.now", lambda: datetime.now(UTC) + offset)
+    with capture_logs() as told:
+        async with open_site(fresh_site, clock_step=clock_stepped) as site:
+            before = site.ledger.now()
+            assert told == []
+            offset = timedelta(seconds=step_s)
+            for _ in range(2):
+                assert abs((site.ledger.now() - before).total_seconds()) < 60
+        (step,) = told
+        assert (step["event"], step["log_level"], round(step["seconds"] / 10)) == (
+            "clock.stepped",
+            "warning",
+            step_s / 10,
+        )
+        assert "restart" in step["hint"]
+        async with open_site(fresh_site, clock_step=clock_stepped) as site:
+            assert abs((site.ledger.now() - before).total_seconds() - step_s) < 60
+    behind = [one["seconds"] for one in told[1:]]
+    assert (len(behind) == 1 and behind[0] < 0) if step_s < 0 else behind == []  # the last entry is ahead of the clock
+
+
+async def test_a_node_that_serves_tells_a_step_of_the_clock(fresh_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offset = timedelta()
+    monkeypatch.setattr("adapter.site.now", lambda: datetime.now(UTC) + offset)
+    with capture_logs() as told:
+        async with receiving(fresh_site):
+            pass
+        assert [one for one in told if one["event"] == "clock.stepped"] == []
+        offset = timedelta(hours=-1)
+        async with receiving(fresh_site):
+            pass
+    (step,) = [one for one in told if one["event"] == "clock.stepped"]
+    assert step["seconds"] < -3_000
