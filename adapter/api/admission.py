@@ -16,6 +16,7 @@ from adapter.access.disclose import Ask, Matches
 from adapter.access.scopes import Letter
 from adapter.api.call import Call
 from adapter.errors import MethodNotAllowed
+from mappings.fhir.codec import Json
 
 GATEWAY = "gateway"
 RENDERED = frozenset({"AuditEvent"})  # from the log, never written
@@ -63,3 +64,10 @@ def within(call: Call, kind: str, letter: Letter) -> Matches | None:
         return None
     allowed = call.services.house.scope_matchers(kind, judgement.queries, call.now)
     return lambda resource: any(one(resource) for one in allowed)
+
+
+def may_create(call: Call, resource: Json) -> bool:
+    """Whether an update may bring this where nothing stands: a scope with `c` has to cover it, and its query."""
+    kind = resource["resourceType"]
+    allowed = within(call, kind, "c")
+    return may(call, kind, "c") and (allowed is None or allowed(resource))

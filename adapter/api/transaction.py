@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 from adapter.access.disclose import Ask, Disclosed, Matches, Released, combined
 from adapter.access.scopes import Letter
-from adapter.api.admission import admit, check_writable, may, within
+from adapter.api.admission import admit, check_writable, may_create, within
 from adapter.api.call import Answer, Call
 from adapter.api.conditions import etag, tags
 from adapter.api.criteria import criteria, several
@@ -280,8 +280,8 @@ async def _narrow(call: Call, plan: _Plan, admitted: Admitted) -> None:
         if wish.resource is not None:
             await _judge(call, asked, wish.resource, admitted)
         if wish.op == "update":
-            may_create = asked.method == "PUT" and may(call, wish.type, "c")
-            plan.wishes[number] = replace(wish, may_create=may_create, within=judge)
+            creates = asked.method == "PUT" and wish.resource is not None and may_create(call, wish.resource)
+            plan.wishes[number] = replace(wish, may_create=creates, within=judge)
 
 
 async def _judge(call: Call, asked: Request, resource: Json, admitted: Admitted) -> None:

@@ -9,7 +9,7 @@ With criteria: no match creates, under the body's id where there is one (409 whe
 """
 
 from adapter.access.disclose import Ask
-from adapter.api.admission import admit, check_writable, may, within
+from adapter.api.admission import admit, check_writable, may_create, within
 from adapter.api.body import resource_body
 from adapter.api.call import Answer, Call
 from adapter.api.conditions import tags
@@ -66,7 +66,7 @@ async def _write(call: Call, ask: Ask, resource: Json, query: Query | None) -> A
         named=given is not None,
         if_match=None if match is None else tags(match),
         if_none_match=None if none_match is None else tags(none_match),
-        may_create=may(call, kind, "c"),
+        may_create=may_create(call, resource),
         within=allowed,
     )
     try:

@@ -229,6 +229,19 @@ async def test_a_granular_scope_judges_what_comes_and_what_stands(node: Node) ->
         assert (await lab.put("/fhir/Observation/o2", json=observation("o2"))).status_code == 403
 
 
+async def test_an_update_that_creates_is_judged_by_the_scope_to_create(node: Node) -> None:
+    """Its query, too; alone and in a transaction."""
+    scope = "system/Observation.u system/Observation.c?code=http://loinc.org|718-7"
+    await node.put(patient())
+    async with node.client("ward", scope) as ward:
+        other = await ward.put("/fhir/Observation/o1", json=observation("o1"))
+        entry = {"resource": observation("o1"), "request": {"method": "PUT", "url": "Observation/o1"}}
+        inside = await ward.post("/fhir", json={"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+        own = await ward.put("/fhir/Observation/o2", json=observation("o2", code="718-7"))
+        changed = await ward.put("/fhir/Observation/o2", json=observation("o2"))
+    assert [one.status_code for one in (other, inside, own, changed)] == [404, 404, 201, 200]
+
+
 async def test_a_granular_scope_judges_what_a_deletion_would_delete(node: Node) -> None:
     await node.put(patient(), observation("o1"), observation("o2", code="1-8"))
     async with node.client("ward", "system/Observation.d?code=2160-0") as lab:
