@@ -131,6 +131,26 @@ def test_without_obx11_the_report_tells_the_status(report: str, status: str) -> 
     assert one(oru(obr(status=report), obx(status="")), "Observation")["status"] == status
 
 
+@pytest.mark.parametrize("code", ["Q", "FF", "1", "f"])
+def test_a_status_of_no_table_is_unknown_and_kept(code: str) -> None:
+    line = oru(obr(), obx(status=code))
+    report = oru(obr(status=code), obx())
+    for found, kind, place in ((line, "Observation", "OBX-11"), (report, "DiagnosticReport", "OBR-25")):
+        body = mapped(found, kind).body
+        assert body["status"] == "unknown"
+        assert body["_status"]["extension"][0]["valueCodeableConcept"]["coding"][0]["code"] == code
+        assert ("vocab-miss", place) in {(each.code, str(each.place)) for each in found.issues}
+        assert "status" not in mapped(found, kind).filled  # said, though nobody knows what
+        assert validate(body) == ()
+    assert one(line, "DiagnosticReport")["status"] == "final"
+
+
+def test_a_status_of_no_table_takes_nothing_from_a_final_result() -> None:
+    store = Store().take(oru(obr(), obx())).take(oru(obr(), obx(status="Q")))
+    assert store.one("Observation")["status"] == "final"
+    assert "result-downgrade" in store.noticed
+
+
 def test_a_final_report_with_a_corrected_line_is_corrected() -> None:
     assert one(oru(obr(), obx(), obx(status="C", f4="2")), "DiagnosticReport")["status"] == "corrected"
 

@@ -302,6 +302,12 @@ def test_an_rxa_is_a_dose_in_ras_and_a_vaccination_in_vxu() -> None:
     assert bodies(vxu(rxa()), "MedicationAdministration") == []
 
 
+@pytest.mark.parametrize(("code", "status"), [("CP", "completed"), ("", "completed"), ("GIVEN", "unknown")])
+def test_a_status_of_no_table_does_not_say_that_a_dose_was_given(code: str, status: str) -> None:
+    ras = convert(header("RAS^O17"), PID, f"ORC|RE|{PLACER}", rxa(f20=code))
+    assert one(ras, "MedicationAdministration")["status"] == status
+
+
 def test_a_route_is_shared_only_by_doses_of_one_drug() -> None:
     first, second, other = "RXA|0|1|20250305||A^^L|1", "RXA|0|2|20250306||A^^L|1", "RXA|0|3|20250306||B^^L|1"
     shared = convert(header("RAS^O17"), PID, f"ORC|RE|{PLACER}", first, second, "RXR|IV^^HL70162")
