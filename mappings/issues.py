@@ -102,7 +102,11 @@ _LIST: Final = (
     Code("label-unknown", "warning", "a confidentiality code is in no table; the restricted label was set"),
     Code("contradiction", "warning", "two fields contradict each other; what FHIR cannot hold of them was left out"),
     Code("kind-unmapped", "warning", "the segment states another kind of thing than its map makes; it was not mapped"),
-    Code("open-merge", "warning", "MRG stands without the PID it belongs to"),
+    Code(
+        "open-merge",
+        "error",
+        "a merge, move or change of number lacks MRG, or MRG the number that it needs; it was not done",
+    ),
     Code("merge-with-self", "warning", "MRG and PID name the same patient; nothing was merged"),
     Code("report-without-order", "warning", "OBR-25 says that no order or result is on file"),
     # documents

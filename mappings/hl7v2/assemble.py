@@ -230,7 +230,9 @@ class Assembly(Context):
         known.sources += builder.sources
         if builder.mode != "stub":
             if known.group is not None and builder.group is not known.group:
-                apart = self.made_near("Patient", known.group) is not self.made_near("Patient", builder.group)
+                apart = known.type != "Patient" and (  # a patient is never another's
+                    self.made_near("Patient", known.group) is not self.made_near("Patient", builder.group)
+                )
                 known.elsewhere = () if apart else (*known.elsewhere, known.group)
                 if apart:
                     self.issues.append(issue("other-patient", self.seg.place()))

@@ -5,6 +5,7 @@
   so that late data follows. A merge the other way round takes the link of the first with it.
 - A46 A47 A48 *rename*: the old number stays, ended; where it was the Patient's identity, `was` lets both ids mean her.
 - A24 A37 *link*: `seealso` both ways, and gone again. No alias: two records that may be one person stay two.
+- an event that needs MRG, and none with the number that it needs: nothing is done (`open-merge`)
 - A29: the person is inactive. Accounts and visits are `moves.py`'s.
 
 Nothing is deleted, nothing is entered-in-error. Source: design chapter HL7 v2 §10 (the guide has no map of patients'
@@ -12,7 +13,7 @@ merges); HL7 v2.9 chapter 3.6 for what each event identifies.
 """
 
 from mappings.hl7v2.assemble import Assembly, Builder
-from mappings.hl7v2.keys import choose_identity, identifier, position
+from mappings.hl7v2.keys import choose_identity, identifier
 from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json, finish, moves
@@ -23,14 +24,25 @@ MERGES = frozenset({"A18", "A30", "A34", "A36", "A39", "A40"})
 RENAMES = {"A46": 4, "A47": 1, "A48": 2}  # the field of MRG with the number that changed
 LINK, UNLINK, DELETE_PERSON = "A24", "A37", "A29"
 RETIRE_MAP = "MRG.Patient"
+NEEDED = (  # event → the fields of MRG of which it needs one; A06 and A07 do without
+    dict.fromkeys((*MERGES, moves.MOVE_NUMBER, moves.MOVE_ACCOUNT, moves.MOVE_VISIT, "A47"), (1,))
+    | {"A35": (3,), "A41": (3,), "A49": (3,), "A42": (5,), "A50": (5,), "A51": (6,), "A46": (4, 1), "A48": (2, 1)}
+)
 
 
 @finish("patient_merge")
 def patient_merge(ctx: Assembly, builder: Builder) -> None:
-    """Every MRG of this patient's group; what an event does to the patient alone."""
-    segments = [segment for segment in (builder.group.segments if builder.group else ()) if segment.name == "MRG"]
-    for segment in segments:
-        known = moves.move(ctx, builder, segment)
+    """Every MRG that stands with this patient; what an event does to the patient alone."""
+    groups = [*builder.elsewhere, builder.group] if builder.group is not None else []
+    segments = [(segment, group) for group in groups for segment in group.segments if segment.name == "MRG"]
+    needed = NEEDED.get(ctx.event, ())
+    if needed and not segments:
+        ctx.issues.append(issue("open-merge", ctx.place_of(builder), row="@patient_merge"))
+    for segment, group in segments:
+        if needed and not any(_number(ctx, segment, field) for field in needed):
+            ctx.issues.append(issue("open-merge", Place("MRG", segment.nth, needed[0]), row="@patient_merge"))
+            continue
+        known = moves.move(ctx, builder, segment, group)
         if ctx.event in MERGES:
             _merge(ctx, builder, segment)
         elif ctx.event in RENAMES:
@@ -44,9 +56,15 @@ def patient_merge(ctx: Assembly, builder: Builder) -> None:
         builder.own.append("active")
 
 
+def _number(ctx: Assembly, segment: Segment, field: int) -> tuple[str, ...] | None:
+    """What a field of MRG identifies, if anything; MRG-1 repeats."""
+    return choose_identity(segment.reps(1), ctx) if field == 1 else identifier(segment.field(field), ctx)
+
+
 def _merge(ctx: Assembly, survivor: Builder, segment: Segment) -> None:
     ctx.seg = segment
-    key = choose_identity(segment.reps(1), ctx) or position(segment, ctx)
+    key = choose_identity(segment.reps(1), ctx)
+    assert key is not None  # noqa: S101 - `patient_merge` has asked
     id_ = ctx.identities.make("Patient", key)
     if id_ == survivor.id:
         ctx.issues.append(issue("merge-with-self", Place("MRG", segment.nth, 1)))

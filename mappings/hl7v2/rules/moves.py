@@ -22,6 +22,7 @@ from mappings.hl7v2.message import Segment
 from mappings.hl7v2.place import Place
 from mappings.hl7v2.rules import Json
 from mappings.hl7v2.rules.encounters import moment
+from mappings.hl7v2.structure import Group
 from mappings.issues import issue
 
 ACCOUNT_MERGES = frozenset({"A35", "A36", "A41"})
@@ -30,9 +31,9 @@ CLASS_CHANGES = frozenset({"A06", "A07"})
 ACCOUNT, VISIT, OTHER_VISIT = 3, 5, 6  # fields of MRG
 
 
-def move(ctx: Assembly, patient: Builder, segment: Segment) -> bool:
+def move(ctx: Assembly, patient: Builder, segment: Segment, group: Group) -> bool:
     """What one MRG does to accounts and visits; whether the event is one that does."""
-    ctx.seg, ctx.group = segment, patient.group or ctx.root
+    ctx.seg, ctx.group = segment, group
     event = ctx.event
     if event in ACCOUNT_MERGES:
         if event != "A36" or segment.field(ACCOUNT):

@@ -415,6 +415,26 @@ def test_accounts_and_visits_that_are_not_named_are_an_issue(event: str) -> None
     assert all(m.into is None and m.was is None for m in conversion.resources)
 
 
+NEED_MRG = ["A18", "A30", "A34", "A35", "A36", *(f"A{n}" for n in (*range(39, 52),))]
+
+
+@pytest.mark.parametrize("event", NEED_MRG)
+@pytest.mark.parametrize("mrg", [[], ["MRG|"], ['MRG|""']])
+def test_a_merge_that_does_not_say_of_whom_is_an_error(event: str, mrg: list[str]) -> None:
+    conversion = convert(header(f"ADT^{event}"), f"EVN|{event}|20250304081500+0100", f"PID|1||1{MR}", *mrg)
+    (found,) = [each for each in conversion.issues if each.code == "open-merge"]
+    assert found.severity == "error"
+    assert str(found.place).startswith("MRG-" if mrg else "PID")
+    assert len(bodies(conversion, "Patient")) == 1, "nobody is made up for it"
+    assert all(m.into is None and m.was is None for m in conversion.resources)
+
+
+def test_one_survivor_may_stand_before_each_of_her_records() -> None:
+    merged = convert(header("ADT^A40"), f"PID|1||1{MR}", f"MRG|2{MR}", f"PID|2||1{MR}", f"MRG|4{MR}")
+    assert len([m for m in merged.resources if m.into is not None]) == 2
+    assert "other-patient" not in codes(merged)
+
+
 # 11
 STAY = "PV1|1|{kind}|{place}^^^HOSP|||{prior}|||||||||||||V1^^^HOSP&2.999.6&ISO"
 
