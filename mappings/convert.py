@@ -20,7 +20,7 @@ from operator import attrgetter
 
 from mappings.bundle import bundle
 from mappings.cda.outcome import Outcome
-from mappings.hl7v2 import keys, message, structure
+from mappings.hl7v2 import keys, message, occurrences, structure
 from mappings.hl7v2.assemble import Assembly, Builder, assemble
 from mappings.hl7v2.effects import Close, Effect, Reach, Repoint, Undo
 from mappings.hl7v2.errors import UnreadableMessage
@@ -98,6 +98,7 @@ def to_fhir(
             return Conversion((), (), tuple(assembly.issues), None, digest, profile.revision, each.id)
     if read.code in QUERIES:
         raise UnreadableMessage("query", Place("MSH", field=9), "a query states nothing: the FHIR API answers queries")
+    occurrences.one_patient(assembly, assembly.shared["structure"])
     if trace:
         _trace(assembly, profile)
     assemble(assembly)  # 3
@@ -144,8 +145,10 @@ def _prepare(read: message.Message, profile: Profile, at: datetime | None) -> As
     assembly = Assembly(read, profile, wiring, grouped.root, grouped.placed, _digest(read))
     assembly.shared["digest"] = hashlib.sha256(read.raw).hexdigest()
     assembly.at = at.isoformat() if at is not None else None
+    assembly.shared["structure"] = row.structure if row is not None and wiring.name != KEPT else ""
     if wiring.name != KEPT:
         assembly.issues += grouped.issues
+        assembly.issues += occurrences.report(grouped.placed, assembly.shared["structure"])
     if row is None:
         assembly.issues.append(issue("unknown-event", Place("MSH", field=9)))
     return assembly

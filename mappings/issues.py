@@ -46,7 +46,11 @@ _LIST: Final = (
     Code("separator-in-text", "information", "a text field holds an unescaped separator, kept as text"),
     Code("over-long", "warning", "a value is longer than its FHIR type allows"),
     # structure
-    Code("unexpected-segment", "warning", "a segment stands where its message structure has none"),
+    Code(
+        "unexpected-segment",
+        "warning",
+        "a segment stands where its message structure has none, or once more than it has there",
+    ),
     Code("results-after-specimen", "information", "results follow the specimen of an order that has none before it"),
     Code("unsupported-structure", "warning", "no map for this segment in this message structure"),
     Code("unknown-event", "warning", "the trigger event is not in the table of structures"),
@@ -113,7 +117,11 @@ _LIST: Final = (
     Code("doctype-refused", "error", "the document declares a DOCTYPE, which is never read"),
     Code("not-xml", "error", "the bytes are no well-formed XML"),
     Code("not-a-document", "error", "the root element is no ClinicalDocument"),
-    Code("several-patients", "error", "the document names two patients and does not say whose its statements are"),
+    Code(
+        "several-patients",
+        "error",
+        "the document, or a message of one patient, names two and does not say whose its statements are",
+    ),
     Code("duplicate-id", "warning", "two elements of the narrative have one ID; the first was taken"),
     Code("bad-null-flavor", "warning", "nullFlavor holds no null flavour; the value counts as unknown"),
     Code("id-reused", "warning", "statements that differ share one id; they were told apart by what they say"),

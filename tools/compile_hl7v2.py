@@ -3,13 +3,15 @@
     python -m tools.compile_hl7v2
 
 writes in `mappings/hl7v2/` the whole of `fields.csv` (datatype and table of every field), and in `structures.csv`
-(which structure an event has, and how far it is mapped) the versions of rows that leave them blank. Fields and versions
-are hl7apy's; all else in `structures.csv` is written by hand, for HL7's table 0354 has structures without events.
+(which structure an event has, and how far it is mapped) the versions of rows that leave them blank, and of
+`occurrences.csv` the whole (which segments a structure does not let repeat). Fields, versions and occurrences are
+hl7apy's; all else in `structures.csv` is written by hand, for HL7's table 0354 has structures without events.
 """
 
 import csv
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,59 @@ def structures() -> Iterator[list[str]]:
             yield [row[name] for name in _COLUMNS]
 
 
+def occurrences() -> Iterator[list[str]]:
+    """Rows of occurrences.csv; of all versions that have a structure, what every one of them forbids or demands."""
+    with (_OUT / "structures.csv").open(encoding="utf-8", newline="") as file:
+        names = dict.fromkeys(row["structure"] for row in csv.DictReader(file))
+    for name in names:
+        known = [library.MESSAGES[name] for _, library in versions() if name in library.MESSAGES]
+        if not known:
+            continue
+        several: set[str] = set()  # in a message
+        for_each: set[str] = set()  # for a patient
+        parts: list[set[str]] = []
+        for reference in known:
+            spots = list(_spots(reference))
+            several |= _repeated(spots, 1)
+            part = list(_part_of_patient(reference))
+            patients = sum(1 for spot in part if spot[0] == "PID")
+            for_each |= _repeated(part, patients) | ({spot[0] for spot in spots} - {spot[0] for spot in part})
+            parts.append({segment for segment, _, needed in part if needed} - {"MSH", "EVN", "PID"})
+        held = {spot[0] for reference in known for spot in _spots(reference)} - {"MSH"}
+        once = held - several
+        alone = "PID" not in once and "PID" in held
+        each = held - once - for_each - {"PID"} if alone else set()
+        patient = all(any(spot[0] == "PID" and spot[2] for spot in _spots(reference)) for reference in known)
+        part_needs = set[str].intersection(*parts) if alone else set()
+        yield [name, "1" if patient else "", *(" ".join(sorted(found)) for found in (once, each, part_needs))]
+
+
+def _repeated(spots: list[tuple[str, bool, bool]], most: int) -> set[str]:
+    """The segments that may stand more often."""
+    counted = Counter(name for name, _, _ in spots)
+    return {name for name, many, _ in spots if many or counted[name] > most}
+
+
+def _spots(reference: Any, many: bool = False, needed: bool = True) -> Iterator[tuple[str, bool, bool]]:
+    """(segment, it may repeat, it must be there) at each place of a structure, but those of earlier orders."""
+    for name, child, (least, most), kind in reference[1]:
+        if kind == "SEG":
+            yield name, many or most != 1, needed and least > 0
+        elif "PRIOR" not in name:
+            yield from _spots(child, many or most != 1, needed and least > 0)
+
+
+def _part_of_patient(reference: Any) -> Iterator[tuple[str, bool, bool]]:
+    """The same of the innermost group that holds PID and repeats, or of the whole."""
+    for name, child, (_, most), kind in reference[1]:
+        if kind != "SEG" and "PRIOR" not in name and any(spot[0] == "PID" for spot in _spots(child)):
+            inner = list(_part_of_patient(child))
+            if most != 1 or len(inner) < len(list(_spots(child))):
+                yield from inner
+                return
+    yield from _spots(reference)
+
+
 def fields() -> Iterator[list[str]]:
     """Rows of fields.csv: each field as its newest version describes it, its table from the newest that names one."""
     found: dict[tuple[str, int], list[str]] = {}
@@ -70,6 +125,7 @@ def write(path: Path, header: list[str], rows: Iterator[list[str]]) -> None:
 
 def main() -> int:
     write(_OUT / "structures.csv", list(_COLUMNS), iter(list(structures())))  # read whole before it is written
+    write(_OUT / "occurrences.csv", ["structure", "patient", "once", "each", "part"], occurrences())
     write(_OUT / "fields.csv", ["segment", "field", "datatype", "table"], fields())
     return 0
 

@@ -9,7 +9,8 @@ from mappings.hl7v2.place import Place
 
 
 class UnreadableMessage(MappingError):
-    """`code` is one of no-message, batch, query, bad-separators, over-limit; `place`, if any, is where it was found."""
+    """`code` is one of no-message, batch, query, bad-separators, over-limit,
+    several-patients; `place`, if any, is where it was found."""
 
     def __init__(self, code: str, place: Place | XmlPlace | None = None, text: str = "") -> None:
         where = f" at {place}" if place else ""
