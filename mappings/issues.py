@@ -102,7 +102,7 @@ _LIST: Final = (
     Code("identity-by-position", "warning", "lines with equal identity were told apart by their order"),
     Code("stated-twice", "warning", "one message states a thing twice and differently; the later statement was taken"),
     Code("no-patient", "warning", "the message names no patient where its structure needs one"),
-    Code("null-not-applied", "warning", "a null for one of several fields of one list deleted nothing"),
+    Code("null-not-applied", "warning", "a null for one of several fields or repetitions of one list deleted nothing"),
     Code("label-unknown", "warning", "a confidentiality code is in no table; the restricted label was set"),
     Code("contradiction", "warning", "two fields contradict each other; what FHIR cannot hold of them was left out"),
     Code("kind-unmapped", "warning", "the segment states another kind of thing than its map makes; it was not mapped"),

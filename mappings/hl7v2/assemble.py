@@ -27,6 +27,7 @@ from mappings.identity import Identities
 from mappings.issues import issue
 from mappings.rows.compiler import CompiledMap
 from mappings.rows.condition import version
+from mappings.rows.runtime import NIL
 from mappings.rows.trace import Trace
 
 Json = dict[str, Any]
@@ -179,9 +180,15 @@ class Assembly(Context):
             group = group.parent
         return None
 
-    def null(self) -> None:
-        """A null that cannot be carried out: other fields fill the same list."""
-        self.issue("null-not-applied")
+    def null(self, emptied: str = "", others: Iterable[str] = ()) -> None:
+        """A null in one of several fields or repetitions of a list, which it empties where the others say nothing."""
+        if emptied and all(other in NIL for other in others):
+            if emptied not in self.clear:
+                self.clear.append(emptied)
+            return
+        place = self.place()  # rows that read one field say it once
+        if all(known.code != "null-not-applied" or known.place != place for known in self.issues):
+            self.issue("null-not-applied")
 
     # making -----------------------------------------------------------------------------------------------------------
 

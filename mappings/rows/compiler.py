@@ -14,7 +14,7 @@ something a clinician can review (design chapter HL7 v2 §3).
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import CodeType
 from typing import Any, Protocol
@@ -38,6 +38,10 @@ ALTERNATE_CODES = "http://hl7.org/fhir/StructureDefinition/alternate-codes"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 _ROWS = re.compile(r"rows\[([a-z0-9]+\.[A-Za-z.-]+)\]\Z")
 _ABSENT = re.compile(r"absent\(([a-z-]+)\)\Z")
+_KEPT_BY_KEY = frozenset({  # `merge` joins these lists, of one type or all: no message owns the whole of them
+    "addresses", "basedOn", "classHistory", "coverage", "extension", "goal", "identifier", "link", "location",
+    "modifierExtension", "participant", "qualification", "serviceType", "statusHistory",
+})  # fmt: skip
 _LISTS = (Kind.APPEND, Kind.SLOT, Kind.EXTENSION)  # what makes an element of each repetition
 _NUMERIC = frozenset({"integer", "positiveInt", "unsignedInt", "decimal"})
 # a value of the first fits an element of the second
@@ -314,18 +318,22 @@ def _finished(facts: Sequence[Fact]) -> tuple[Fact, ...]:
     """Facts with what only the whole map tells: shared lists, siblings written by another row."""
     siblings = {fact.target.root for fact in facts if _writes_alternate_codes(fact)}
     return tuple(
-        _replace(fact, clear=clear_path(fact, facts), sibling_taken=fact.target.root in siblings) for fact in facts
+        replace(
+            fact,
+            clear=clear,
+            sibling_taken=fact.target.root in siblings,
+            emptied="" if clear else emptied,
+            rivals=rivals,
+        )
+        for fact in facts
+        for clear in (clear_path(fact, facts),)
+        for emptied, rivals in (shared_list(fact, facts),)
     )
 
 
 def _writes_alternate_codes(fact: Fact) -> bool:
     steps = fact.target.steps
     return steps[0].name.startswith("_") and len(steps) > 1 and steps[1].key == ALTERNATE_CODES
-
-
-def _replace(fact: Fact, *, clear: str, sibling_taken: bool) -> Fact:
-    values = {name: getattr(fact, name) for name in Fact.__slots__} | {"clear": clear, "sibling_taken": sibling_taken}
-    return Fact(**values)
 
 
 def clear_path(fact: Fact, facts: Sequence[Fact]) -> str:
@@ -350,6 +358,19 @@ def clear_path(fact: Fact, facts: Sequence[Fact]) -> str:
         return path
     told = next((code for other in facts if (code := _telling(other, fact))), "")
     return f"{path}[{told}]" if told else ""
+
+
+def shared_list(fact: Fact, facts: Sequence[Fact]) -> tuple[str, tuple[Any, ...]]:
+    """A list that several fields fill with whole elements, and the sources of the others: where those are empty, a null
+    in this one empties it. Not one that is kept by key, nor one with elements that no field gave.
+    """
+    last = fact.target.last
+    if last.kind is not Kind.APPEND or len(fact.target.steps) > 1 or last.name in _KEPT_BY_KEY:
+        return "", ()
+    others = [other for other in facts if other.target.names[:1] == (last.name,) and _whole(other)]
+    if any(not other.sources for other in others):
+        return "", ()
+    return last.name, tuple({ref: None for other in others for ref in other.sources if ref not in fact.sources})
 
 
 def _whole(fact: Fact) -> bool:

@@ -44,6 +44,8 @@ class Fact:
     required_code: bool  # a code its binding limits: without a value the coding goes to the parent
     sibling_taken: bool  # another row writes this element's alternate-codes
     clear: str  # what a null clears; "" where that cannot be told
+    emptied: str = ""  # the list that it clears all the same where none of its `rivals` is valued
+    rivals: tuple[Any, ...] = ()  # the other sources of that list
 
 
 class Emitter(ABC):

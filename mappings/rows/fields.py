@@ -48,8 +48,10 @@ class FieldEmitter(Emitter):
             with self.out.block("else:"):
                 self._stand(fact)
                 if many:
-                    with self.out.block("for ctx.rep_index, q in enumerate(r.split(rep)):"), self._valued("q"):
-                        self._converted(fact, "q", lambda: self._store(fact, "body", fact.target.steps))
+                    with self.out.block("for ctx.rep_index, q in enumerate(r.split(rep)):"):
+                        with self._valued("q"):
+                            self._converted(fact, "q", lambda: self._store(fact, "body", fact.target.steps))
+                        self._null_of_one("q")
                     return
                 self.out.put("ctx.rep_index = 0")
                 with self._one(fact):
@@ -68,6 +70,8 @@ class FieldEmitter(Emitter):
             self.out.put("q = r.split(rep, 1)[0] if rep in r else r")
         with self._valued("q") if not fact.takes_all else self.out.block("if q:"):
             yield
+        if not fact.takes_all:
+            self._null_of_one("q")
 
     @contextmanager
     def _chosen(self, fact: Fact) -> Iterator[None]:
@@ -92,10 +96,24 @@ class FieldEmitter(Emitter):
         with self.out.block(f"if {name} == NULL:"):
             if self.ignore_null:
                 self.out.put("pass")
+            elif fact.clear:
+                self.out.put(f"ctx.clear.append({fact.clear!r})")
             else:
-                self.out.put(f"ctx.clear.append({fact.clear!r})" if fact.clear else "ctx.null()")
+                self._stand(fact)
+                self._unowned(fact)
             if self.trace:
                 self._hit_whole(fact)
+
+    def _unowned(self, fact: Fact) -> None:
+        """A null in one of several fields of a list."""
+        self.out.put("ctx.rep_index = 0")
+        others = "".join(f"{self.names.whole(ref)}, " for ref in fact.rivals)
+        self.out.put(f"ctx.null({fact.emptied!r}, ({others}))" if fact.emptied else "ctx.null()")
+
+    def _null_of_one(self, name: str) -> None:
+        """A null in place of one repetition: which of those stored it means is not said."""
+        if not self.ignore_null:
+            self.out.put(f"elif {name} == NULL: ctx.null()")
 
     def _stand(self, fact: Fact, alternative: str = "") -> None:
         """Tells the context which row reads which field; `alternative` names the variables of a chosen source."""
@@ -176,7 +194,10 @@ class FieldEmitter(Emitter):
                 self.out.put("pass")
             else:
                 self._stand(fact, self.chosen.get(fact.row.id, ""))
-                self.out.put(f"ctx.clear.append({fact.clear!r})" if fact.clear else "ctx.null()")
+                if fact.clear:
+                    self.out.put(f"ctx.clear.append({fact.clear!r})")
+                else:
+                    self._unowned(fact)
             if self.trace:
                 self._hit_whole(fact)
 
@@ -191,6 +212,11 @@ class FieldEmitter(Emitter):
             tests, raw = [f"i == 0 and (q := {repetitions})"], "q"
         else:
             raw = "q"
+        if not fact.takes_all and not self.ignore_null:
+            with self.out.block(f"if i < len({repetitions}) and {repetitions}[i] == NULL:"):
+                self._stand(fact, self.chosen.get(fact.row.id, ""))
+                self.out.put("ctx.rep_index = i")
+                self.out.put("ctx.null()")
         with self.out.block("if " + " and ".join([*tests, *([holds] if holds else [])]) + ":"):
             self._stand(fact, self.chosen.get(fact.row.id, ""))
             self.out.put("ctx.rep_index = i")

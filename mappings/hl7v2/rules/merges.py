@@ -25,8 +25,9 @@ RENAMES = {"A46": 4, "A47": 1, "A48": 2}  # the field of MRG with the number tha
 LINK, UNLINK, DELETE_PERSON = "A24", "A37", "A29"
 RETIRE_MAP = "MRG.Patient"
 NEEDED = (  # event → the fields of MRG of which it needs one; A06 and A07 do without
-    dict.fromkeys((*MERGES, moves.MOVE_NUMBER, moves.MOVE_ACCOUNT, moves.MOVE_VISIT, "A47"), (1,))
-    | {"A35": (3,), "A41": (3,), "A49": (3,), "A42": (5,), "A50": (5,), "A51": (6,), "A46": (4, 1), "A48": (2, 1)}
+    dict.fromkeys((*MERGES, moves.MOVE_NUMBER, "A47"), (1,))
+    | {"A35": (3,), "A41": (3,), "A49": (3,), "A42": (5,), "A50": (5,), "A51": (6,), "A44": (3, 1), "A45": (5, 1)}
+    | {"A46": (4, 1), "A48": (2, 1)}
 )
 
 

@@ -415,6 +415,11 @@ def test_accounts_and_visits_that_are_not_named_are_an_issue(event: str) -> None
     assert all(m.into is None and m.was is None for m in conversion.resources)
 
 
+def test_a_merge_of_one_who_is_not_named_still_moves_what_is() -> None:
+    moved = convert(header("ADT^A45"), f"PID|1||1{MR}", "MRG|||||V1^^^HOSP", "PV1||I||||||||||||||||V1^^^HOSP")
+    assert "open-merge" not in codes(moved)
+
+
 NEED_MRG = ["A18", "A30", "A34", "A35", "A36", *(f"A{n}" for n in (*range(39, 52),))]
 
 

@@ -96,8 +96,11 @@ class Context:
     def near(self, name: str) -> Any:
         return self.segments.get(name)
 
-    def null(self) -> None:
-        self.nulls += 1
+    def null(self, emptied: str = "", others: tuple[str, ...] = ()) -> None:
+        if emptied and not any(others):
+            self.clear.append(emptied)
+        else:
+            self.nulls += 1
 
 
 class Segment:
@@ -233,8 +236,10 @@ PID.Patient:6,PID-6[1],,extension(patient-mothersMaidenName).valueString,ST[stri
     ctx = Context()
     assert run(text, Segment("PID", f5=null, f6=null, f8=null, f13=null, f14=null), ctx) == {}
     extension = "extension(http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName)"
-    assert ctx.clear == ["gender", "telecom[use=home]", extension]
-    assert ctx.nulls == 2  # a list that two fields fill, and a slot that nothing tells apart
+    assert ctx.clear == ["gender", "name", "telecom[use=home]", extension]  # the name: PID-9 says nothing
+    assert ctx.nulls == 1  # a slot that nothing tells apart
+    assert run(text, Segment("PID", f5=null, f9="Doe"), ctx := Context()) == {"name": [{"text": "Doe"}]}
+    assert (ctx.clear, ctx.nulls) == ([], 1)
 
 
 def test_a_profile_may_ignore_null() -> None:
