@@ -195,3 +195,15 @@ async def test_what_mapping_could_not_use_is_named_with_its_place_and_without_it
         ((_, text), *_) = await why(node, 1)
         assert "PID-7" in text
         assert "19801399" not in text
+
+
+async def test_a_message_that_names_two_patients_waits_for_a_person_and_so_does_what_comes_for_either(
+    fresh_site: Path,
+) -> None:
+    """Nobody can say whose the rest of it is."""
+    two = a08("1", "11")
+    pid = next(line for line in two.split(b"\r") if line.startswith(b"PID"))
+    two = two.replace(pid, pid + b"\r" + pid.replace(b"Nr11", b"Nr12").replace(b"11", b"12"), 1)
+    async with node_with(fresh_site, [two, a08("2", "12"), a08("3", "13")]) as node:
+        assert await states(node) == {1: QUARANTINED, 2: HELD, 3: DELIVERED}
+        assert (await why(node, 1))[-1][1].startswith("several-patients")
