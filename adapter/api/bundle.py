@@ -18,7 +18,9 @@ _CERTAIN = (  # http://hl7.org/fhir/R4/extension-match-grade.html
     b'{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/match-grade","valueCode":"certain"}],'
     b'"mode":"match","score":1.0}'
 )
-_METHODS = {"c": ("POST", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
+# A new resource is told as the PUT that makes it: whether a POST did, a feed or a client's PUT, is not kept, and a POST
+# would claim that the server chose the id.
+_METHODS = {"c": ("PUT", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
 
 
 def searchset(released: Released, base: str, links: Links, outcome: bytes, body: Callable[[Disclosed], bytes]) -> bytes:
@@ -63,8 +65,7 @@ def history(released: Released, base: str, links: Links) -> bytes:
 
 def _version(item: Disclosed, base: str) -> bytes:
     method, status = _METHODS[item.op]
-    created = method == "POST"
-    request = {"method": method, "url": item.type if created else f"{item.type}/{item.id}"}
+    request = {"method": method, "url": f"{item.type}/{item.id}"}
     response: dict[str, Any] = {
         "etag": etag(item.version).decode(),
         "lastModified": timestamp(datetime.fromtimestamp(item.at / 1000, UTC)),

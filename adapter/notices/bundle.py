@@ -16,7 +16,8 @@ from mappings.fhir.codec import decode, encode
 
 Json = dict[str, Any]
 
-METHODS = {"c": ("POST", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
+# As in a history: which of POST, PUT and a feed made a resource is not kept.
+METHODS = {"c": ("PUT", "201"), "u": ("PUT", "200"), "d": ("DELETE", "204")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _entry(base: str, focus: Focus) -> Json:
     place = f"{focus.type}/{focus.id}"
     entry: Json = {
         "fullUrl": f"{base}/{place}",
-        "request": {"method": method, "url": focus.type if focus.op == "c" else place},
+        "request": {"method": method, "url": place},
         "response": {"status": status},
     }
     return entry | ({"resource": decode(focus.body)} if focus.body else {})

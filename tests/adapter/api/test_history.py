@@ -62,20 +62,42 @@ async def test_a_type_is_told_newest_first_with_its_deletions(node: Node) -> Non
     assert told(bundle) == [
         "DELETE Observation/o1 3",
         "PUT Observation/o1 2",
-        "POST Observation/o2 1",
-        "POST Observation/o1 1",
+        "PUT Observation/o2 1",
+        "PUT Observation/o1 1",
     ]
     assert [("resource" in one) for one in bundle["entry"]] == [False, True, True, True]
     assert bundle["entry"][0]["request"]["url"] == "Observation/o1"
     assert bundle["entry"][3]["resource"] == first
 
 
+async def test_each_version_is_told_as_the_request_that_has_its_effect(node: Node) -> None:
+    """Whoever made it, and however: the store does not keep which."""
+    await node.put({"resourceType": "Organization", "id": "fed", "name": "Fed"})
+    async with node.client() as ward:
+        body = {"resourceType": "Organization", "name": "Station"}
+        made = decode((await ward.post("/fhir/Organization", json=body)).content)["id"]
+        for change in ({}, {"active": True}):
+            await ward.put("/fhir/Organization/q1", json=body | change | {"id": "q1"})
+        await ward.delete("/fhir/Organization/q1")
+        await ward.put("/fhir/Organization/q1", json=body | {"id": "q1"})
+        bundle = await page(ward, "/fhir/Organization/_history")
+    assert validate(bundle) == ()
+    assert [(*one["request"].values(), one["response"]["status"]) for one in bundle["entry"]] == [
+        ("PUT", "Organization/q1", "201"),
+        ("DELETE", "Organization/q1", "204"),
+        ("PUT", "Organization/q1", "200"),
+        ("PUT", "Organization/q1", "201"),
+        ("PUT", f"Organization/{made}", "201"),
+        ("PUT", "Organization/fed", "201"),
+    ]
+
+
 async def test_everything_is_told_of_the_types_that_the_scopes_of_the_system_cover(node: Node) -> None:
     await written(node)
-    everything = ["DELETE Observation/o1 3", "PUT Observation/o1 2", "POST Observation/o2 1", "POST Observation/o1 1"]
+    everything = ["DELETE Observation/o1 3", "PUT Observation/o1 2", "PUT Observation/o2 1", "PUT Observation/o1 1"]
     async with node.client() as ward, node.client("ward", "system/Patient.rs user/*.cruds") as half:
-        assert told(await page(ward, "/fhir/_history")) == [*everything, "POST Patient/p1 1"]
-        assert told(await page(half, "/fhir/_history")) == ["POST Patient/p1 1"]
+        assert told(await page(ward, "/fhir/_history")) == [*everything, "PUT Patient/p1 1"]
+        assert told(await page(half, "/fhir/_history")) == ["PUT Patient/p1 1"]
         assert (await half.get("/fhir/Observation/_history")).status_code == 403
 
 
@@ -95,7 +117,7 @@ async def test_a_granular_scope_judges_what_a_deletion_deleted(node: Node) -> No
     async with node.client("ward", "system/Observation.s?code=http://loinc.org|718-7") as ward:
         assert told(await page(ward, "/fhir/Observation/_history")) == [
             "DELETE Observation/o2 2",
-            "POST Observation/o2 1",
+            "PUT Observation/o2 1",
         ]
 
 
@@ -110,7 +132,7 @@ async def test_each_version_is_judged_by_its_patient_and_hidden_is_absent(node: 
         await ward.post("/fhir/Consent", json=consent(of="p1"))
         mine = await page(north, "/fhir/_history")
     assert (hidden.status_code, hidden.content) == (200, absent.content)
-    assert told(mine) == ["DELETE Observation/o1 2", "POST Observation/o1 1", "POST Patient/p1 1"], "and no Consent"
+    assert told(mine) == ["DELETE Observation/o1 2", "PUT Observation/o1 1", "PUT Patient/p1 1"], "and no Consent"
 
 
 async def test_what_moved_is_shown_under_whom_each_version_was_about(node: Node) -> None:
@@ -119,7 +141,7 @@ async def test_what_moved_is_shown_under_whom_each_version_was_about(node: Node)
     async with node.client() as ward, node.client("north") as north:
         await ward.post("/fhir/Consent", json=consent(of="p1"))
         found = told(await page(north, "/fhir/Observation/_history"))
-    assert found == ["DELETE Observation/o1 2", "POST Observation/o1 1"]
+    assert found == ["DELETE Observation/o1 2", "PUT Observation/o1 1"]
 
 
 async def test_one_event_for_each_patient_precedes_the_page(node: Node) -> None:
@@ -149,9 +171,9 @@ async def test_pages_hold_every_version_once_whatever_is_written_meanwhile(node:
     assert found == [
         "DELETE Observation/o1 3",
         "PUT Observation/o1 2",
-        "POST Observation/o2 1",
-        "POST Observation/o1 1",
-        "POST Patient/p1 1",
+        "PUT Observation/o2 1",
+        "PUT Observation/o1 1",
+        "PUT Patient/p1 1",
     ]
 
 
@@ -162,7 +184,7 @@ async def test_a_page_is_full_however_many_are_hidden_between(node: Node) -> Non
     async with node.client() as ward, node.client("north") as north:
         await ward.post("/fhir/Consent", json=consent(of="p1"))
         pages = await whole(node, north, "/fhir/_history?_count=2")
-    assert pages == [["POST Observation/o6 1", "POST Observation/o3 1"], ["POST Patient/p1 1"]]
+    assert pages == [["PUT Observation/o6 1", "PUT Observation/o3 1"], ["PUT Patient/p1 1"]]
 
 
 async def test_a_page_looks_at_so_many_and_the_next_one_goes_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +196,7 @@ async def test_a_page_looks_at_so_many_and_the_next_one_goes_on(node: Node, monk
     async with node.client() as ward, node.client("north") as north:
         await ward.post("/fhir/Consent", json=consent(of="p1"))
         pages = await whole(node, north, "/fhir/_history?_count=1")
-    assert [one for one in pages if one] == [["POST Observation/o1 1"], ["POST Patient/p1 1"]]
+    assert [one for one in pages if one] == [["PUT Observation/o1 1"], ["PUT Patient/p1 1"]]
     assert pages[:2] == [[], []]
 
 
@@ -199,8 +221,8 @@ async def test_since_tells_what_came_then_or_later(node: Node) -> None:
         found = told(await page(ward, f"/fhir/_history?_since={newest}&_count=1"))
         since = [told(await page(ward, f"/fhir/{kind}_history?_since={newest}")) for kind in ("", "Observation/")]
         empty = await page(ward, "/fhir/Observation/_history?_since=2999-01-01T00:00:00Z")
-    assert found == ["POST Observation/o2 1"]
-    assert since[0] == since[1] == ["POST Observation/o2 1", "POST Observation/o1 1"]
+    assert found == ["PUT Observation/o2 1"]
+    assert since[0] == since[1] == ["PUT Observation/o2 1", "PUT Observation/o1 1"]
     assert "entry" not in empty
 
 

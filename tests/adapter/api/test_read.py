@@ -157,7 +157,7 @@ async def test_versions_are_read_one_by_one_and_as_a_history(node: Node) -> None
     assert validate(bundle) == ()
     assert bundle["type"] == "history"
     assert [entry["resource"]["meta"]["versionId"] for entry in bundle["entry"]] == ["2", "1"]
-    assert [entry["request"]["method"] for entry in bundle["entry"]] == ["PUT", "POST"]
+    assert [entry["request"]["method"] for entry in bundle["entry"]] == ["PUT", "PUT"]
 
 
 async def test_a_history_is_paged_by_sealed_cursors(node: Node) -> None:
@@ -208,7 +208,7 @@ async def test_deleted_is_told_only_to_one_who_could_have_read_it(node: Node) ->
         marker = await ward.get("/fhir/Observation/o1/_history/2")
     assert (gone.status_code, hidden.status_code, marker.status_code) == (410, 404, 410)
     assert decode(gone.content)["issue"][0]["code"] == "deleted"
-    assert [entry["request"]["method"] for entry in bundle["entry"]] == ["DELETE", "POST"]
+    assert [entry["request"]["method"] for entry in bundle["entry"]] == ["DELETE", "PUT"]
     assert "resource" not in bundle["entry"][0]
 
 

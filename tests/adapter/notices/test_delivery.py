@@ -31,8 +31,8 @@ async def test_a_handshake_then_active_then_each_change_in_order(here: World) ->
     assert kinds == ["handshake"] + ["event-notification"] * 4
     told = [one.focus() for one in here.hook.received[1:]]
     assert [one["request"] for one in told if one] == [
-        {"method": "POST", "url": "Observation"},
-        {"method": "POST", "url": "Observation"},
+        {"method": "PUT", "url": "Observation/o0"},
+        {"method": "PUT", "url": "Observation/o1"},
         {"method": "PUT", "url": "Observation/o1"},
         {"method": "DELETE", "url": "Observation/o1"},
     ]
