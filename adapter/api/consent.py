@@ -16,6 +16,7 @@ stays revoked: granting again is another Consent. Source: access chapter §9; le
 import hmac
 import re
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -27,10 +28,11 @@ from adapter.access.scopes import Letter
 from adapter.api import outcome
 from adapter.api.admission import may, within
 from adapter.api.body import resource_body
-from adapter.api.call import Answer, Call, Header
-from adapter.api.conditions import etag, last_modified, tags
+from adapter.api.call import Answer, Call
+from adapter.api.conditions import tags
 from adapter.api.parameters import check_read_parameters, resource_id
-from adapter.api.read import found
+from adapter.api.writing import Became, Done
+from adapter.api.written import written
 from adapter.errors import BadRequest, Forbidden, IssueItem, NotFound, PreconditionFailed, Unprocessable
 from adapter.seal.keyring import OwnerKeys
 from adapter.store import outbox, owners, resources
@@ -105,13 +107,13 @@ async def _write(call: Call, ask: Ask, resource: Json, if_match: str | None, all
     rule = consent.read(resource, services.zone)
     writing = _Writing(call, ask, resource, rule, _expected(if_match), allowed)
     try:
-        written, created = await services.keyring.retrying(services.store.write, writing.work)  # 3, 4
+        unit, created = await services.keyring.retrying(services.store.write, writing.work)  # 3, 4
     except Forbidden:  # what stands is outside of a granular scope
         await services.gate.refuse_scope(ask)
-    change = written.results[0]
+    change = unit.results[0]
     if change is None:
         raise RuntimeError("a replaced consent has a version")
-    await services.delivery.deliver_owners({change.owner, *written.epochs})  # 5
+    await services.delivery.deliver_owners({change.owner, *unit.epochs})  # 5
     ref = await services.store.read(lambda conn: outbox.reference(conn, change.rid, change.ver))
     return await _answer(call, change, resource["id"], ref, created=created)  # 6
 
@@ -221,25 +223,7 @@ def _unprocessable(expression: str, text: str, issue: str) -> Unprocessable:
 
 
 async def _answer(call: Call, change: Change, logical_id: str, ref: str | None, *, created: bool) -> Answer:
-    """Step 6: the version's headers, and its body where the client may read it."""
-    headers: list[Header] = [(b"etag", etag(change.ver)), (b"last-modified", last_modified(change.at))]
-    if created:
-        place = f"{call.services.base}/Consent/{logical_id}/_history/{change.ver}"
-        headers.append((b"location", place.encode()))
-    status, refs = (201 if created else 200), (ref,) if ref else ()
-    if _wants_body(call) and call.actor.scopes.judge("Consent", "r").permitted:
-        ask = call.ask("access.read", "read", "Consent", "r", f"Consent/{logical_id}")
-        org = call.services.keyring.organisation()
-        try:
-            released = await call.services.gate.disclose(
-                ask, lambda conn: found(resources.current(conn, org, "Consent", logical_id))
-            )
-        except (NotFound, Forbidden):  # may write it and not read it: the answer is minimal
-            return Answer(status, headers=tuple(headers), refs=refs)
-        return Answer(status, released.items[0].body, tuple(headers), released=released, refs=refs)
-    return Answer(status, headers=tuple(headers), refs=refs)
-
-
-def _wants_body(call: Call) -> bool:
-    prefer = call.header(b"prefer") or ""
-    return "return=minimal" not in prefer.replace(" ", "").lower()
+    """Step 6: as every write is answered, and where the entry of the change stands."""
+    became: Became = "created" if created else "updated" if change.op else "unchanged"
+    answer = await written(call, Done("Consent", logical_id, change.ver, change.at, became))
+    return replace(answer, refs=(ref,)) if ref else answer

@@ -23,11 +23,13 @@ from adapter.access.disclose import Arranged, Ask, Disclosed
 from adapter.access.scopes import Letter
 from adapter.api import outcome
 from adapter.api.body import resource_body
-from adapter.api.call import Answer, Call, Header
-from adapter.api.conditions import etag, last_modified, tags
+from adapter.api.call import Answer, Call
+from adapter.api.conditions import etag, tags
 from adapter.api.parameters import check_read_parameters, resource_id
 from adapter.api.read import found
-from adapter.errors import BadRequest, Forbidden, IssueItem, NotFound, PreconditionFailed, Unprocessable
+from adapter.api.writing import Became, Done
+from adapter.api.written import written
+from adapter.errors import BadRequest, IssueItem, NotFound, PreconditionFailed, Unprocessable
 from adapter.notices.endpoint import NotPublic, listed
 from adapter.notices.wanted import Wanted, read
 from adapter.seal.keyring import SHARED
@@ -187,7 +189,8 @@ async def _write(call: Call, writing: _Writing) -> Answer:
     await _check_patient(call, writing.wanted)
     change = await services.keyring.retrying(services.store.write, writing.work)
     await services.delivery.deliver_owners({SHARED})
-    return await _answer(call, change, writing.resource["id"], created=not writing.expected)
+    became: Became = "created" if not writing.expected else "updated" if change.op else "unchanged"
+    return await written(call, Done(TYPE, writing.resource["id"], change.ver, change.at, became))
 
 
 async def _check_endpoint(call: Call, wanted: Wanted) -> None:
@@ -227,24 +230,3 @@ def _refused(place: str, text: str, issue: str) -> Unprocessable:
 def _endpoint(text: str) -> Unprocessable:
     items = (IssueItem("business-rule", f"{TYPE}.channel.endpoint", text),)
     return Unprocessable(text, code="endpoint", issue="business-rule", items=items)
-
-
-async def _answer(call: Call, change: Change, logical_id: str, *, created: bool) -> Answer:
-    """Step 7: the version's headers, and its body where the client may read it."""
-    headers: list[Header] = [(b"etag", etag(change.ver)), (b"last-modified", last_modified(change.at))]
-    if created:
-        place = f"{call.services.base}/{TYPE}/{logical_id}/_history/{change.ver}"
-        headers.append((b"location", place.encode()))
-    status = 201 if created else 200
-    minimal = "return=minimal" in (call.header(b"prefer") or "").replace(" ", "").lower()
-    if minimal or not call.actor.scopes.judge(TYPE, "r").permitted:
-        return Answer(status, headers=tuple(headers))
-    org = call.services.keyring.organisation()
-    ask = _ask(call, "read", "r", f"{TYPE}/{logical_id}")
-    try:
-        released = await call.services.gate.disclose(
-            ask, lambda conn: found(resources.version(conn, org, TYPE, logical_id, change.ver))
-        )
-    except (NotFound, Forbidden):  # may write it and not read it: the answer is minimal
-        return Answer(status, headers=tuple(headers))
-    return Answer(status, released.items[0].body, tuple(headers), released=released)

@@ -308,12 +308,27 @@ async def test_revoked_is_the_end_of_a_consent(node: Node) -> None:
     assert (await node.kinds()).count("consent.revoked") == 1
 
 
-async def test_minimal_is_answered_without_a_body(node: Node) -> None:
+@pytest.mark.parametrize(
+    ("prefer", "answered"),
+    [
+        ("return=representation", "Consent"),
+        ("return=OperationOutcome", "OperationOutcome"),
+        ("return=minimal", None),
+    ],
+)
+async def test_a_writer_gets_back_what_it_prefers(node: Node, prefer: str, answered: str | None) -> None:
+    """A change, too, and one that changes nothing; each says where its entry stands."""
     await node.put(patient())
+    body = consent() | {"id": "mine"}
     async with node.client() as ward:
-        answer = await ward.post("/fhir/Consent", json=consent(), headers={"Prefer": "return=minimal"})
-    assert (answer.status_code, answer.content) == (201, b"")
-    assert answer.headers["x-ledger-index"]
+        answers = [
+            await ward.put("/fhir/Consent/mine", json=body | more, headers={"Prefer": prefer})
+            for more in ({}, {"language": "de"}, {"language": "de"})
+        ]
+    assert [answer.status_code for answer in answers] == [201, 200, 200]
+    for answer in answers:
+        assert (decode(answer.content)["resourceType"] if answer.content else None) == answered
+        assert answer.headers["x-ledger-index"]
 
 
 async def test_an_expired_consent_opens_nothing(node: Node) -> None:

@@ -9,6 +9,12 @@ from adapter.notices.wanted import CONTENT
 from tests.adapter.api.conftest import Json, consent, observation, patient
 from tests.adapter.notices.world import World
 
+PREFERRED = [
+    ("return=representation", "Subscription"),
+    ("return=OperationOutcome", "OperationOutcome"),
+    ("return=minimal", None),
+]
+
 
 def places(body: Json) -> list[str]:
     return [place for issue in body["issue"] for place in issue.get("expression", ())]
@@ -35,6 +41,19 @@ async def test_it_is_created_read_changed_and_deleted_by_its_own_client(here: Wo
         assert (await ward.delete(place)).status_code == 204
         assert (await ward.get(place)).status_code == 410
         assert (await ward.put(place, json=made.json())).status_code == 404
+
+
+@pytest.mark.parametrize(("prefer", "answered"), PREFERRED)
+async def test_a_writer_gets_back_what_it_prefers(here: World, prefer: str, answered: str | None) -> None:
+    await here.node.put(patient())
+    async with here.node.client() as ward:
+        made = await ward.post("/fhir/Subscription", json=here.subscription(), headers={"Prefer": prefer})
+        place = "/fhir/Subscription/" + made.headers["location"].split("/")[-3]
+        body = (await ward.get(place)).json()
+        changed = await ward.put(place, json=body | {"reason": "another"}, headers={"Prefer": prefer})
+    assert (made.status_code, changed.status_code, changed.headers["etag"]) == (201, 200, 'W/"2"')
+    for answer in (made, changed):
+        assert (answer.json()["resourceType"] if answer.content else None) == answered
 
 
 async def test_another_client_finds_nothing_in_any_way(here: World) -> None:
