@@ -48,7 +48,7 @@ def is_unmodified(item: Disclosed, none_match: str | None, modified_since: str |
         return False
     try:
         since = parsedate_to_datetime(modified_since)
-    except ValueError:
+    except (ValueError, OverflowError):
         return False  # a date that is none is as if absent
     if since.tzinfo is None:
         since = since.replace(tzinfo=UTC)

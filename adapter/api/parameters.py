@@ -1,18 +1,22 @@
 """What a path and its parameters may say: types, ids, version numbers, `_count`, and the parameters of plain reads.
 
-Source: FHIR R4 §2.24.0 (id), §3.1.0 (URLs); fhir chapter §4 (an unknown parameter is refused, never ignored), §10.
+Source: FHIR R4 §2.24.0 (id, instant), §3.1.0 (URLs); fhir chapter §4 (an unknown parameter is refused, never ignored),
+§10.
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from adapter.api.call import Call, Pairs
 from adapter.errors import BadRequest, NotFound
+from mappings.fhir import temporal
+from mappings.fhir.primitives import is_instant
 from mappings.fhir.schema import schema
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 DEFAULT_COUNT, MAX_COUNT = 50, 1000  # fhir chapter §10
+EPOCH = temporal.instant(datetime(1970, 1, 1, tzinfo=UTC))
 
 EVERYWHERE = frozenset({"_format", "_pretty"})
 
@@ -71,11 +75,8 @@ def count(pairs: Pairs) -> int:
 
 
 def instant(text: str) -> int:
-    """A FHIR instant, as `_since` takes it, in milliseconds."""
-    try:
-        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a bare + in a query arrives as a blank
-    except ValueError as exc:
-        raise BadRequest("_since is not an instant", code="parameter", issue="value") from exc
-    if moment.tzinfo is None:
-        raise BadRequest("_since is not an instant: it has no zone", code="parameter", issue="value")
-    return int(moment.timestamp() * 1000)
+    """A FHIR instant, as `_since` takes it, in milliseconds. Raises BadRequest for another form of a time."""
+    text = text.replace(" ", "+")  # a bare + in a query arrives as a blank
+    if not is_instant(text):
+        raise BadRequest("_since is not an instant", code="parameter", issue="value")
+    return (temporal.interval(text, UTC).start - EPOCH) // 1_000_000

@@ -235,6 +235,7 @@ async def test_since_tells_what_came_then_or_later(node: Node) -> None:
         ("_count=0", "too-costly"),
         ("_since=yesterday", "value"),
         ("_since=2026", "value"),
+        ("_since=20260101T000000Z", "value"),
         ("_cursor=x&_count=1", "invalid"),
     ],
 )

@@ -270,6 +270,7 @@ async def test_the_parameters_may_be_posted(node: Node) -> None:
         "_type=Nothing",
         "_since=yesterday",
         "_since=2026-01-01",
+        "_since=20260101T000000Z",
         "start=2026-13-01",
         "end=now",
         "_count=-1",

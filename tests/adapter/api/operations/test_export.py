@@ -448,6 +448,7 @@ async def test_a_client_has_a_few_exports_at_once(node: Node, monkeypatch: pytes
         (f"{PATIENTS}?_outputFormat=text/csv", ASYNC),
         (f"{PATIENTS}?_type=Nothing", ASYNC),
         (f"{PATIENTS}?_since=yesterday", ASYNC),
+        (f"{PATIENTS}?_since=20260101T000000Z", ASYNC),
         (f"{PATIENTS}?_typeFilter=Observation%3Fcode%3D1", ASYNC),
     ],
 )
