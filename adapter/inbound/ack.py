@@ -31,6 +31,7 @@ APPLICATION_CONDITIONS: Final = {
     "no-header": "100",
     "no-type": "101",
     "unprocessable": "102",
+    "owner-unknown": "102",
     "invalid-resource": "102",
     "bad-value": "102",
     "not-a-date": "102",

@@ -11,11 +11,11 @@ Source: fhir.md §5 of the design (owner rule); FHIR R4 compartmentdefinition-pa
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mappings.fhir import fhirpath
 from mappings.fhir.codec import Json
@@ -25,6 +25,7 @@ from mappings.fhir.search_values import ReferenceValue, TokenValue, converter
 
 TABLE: Final = Path(__file__).with_name("owners.csv")
 PATIENT: Final = "Patient"
+REFERENCE: Final = frozenset({"id", "extension", "reference", "type", "identifier", "display"})  # what a Reference has
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,47 @@ def owner_references(resource: Json) -> tuple[str, ...] | Follow:
     if followed := sorted({text for place in rule.follow for text in _followed(resource, type_, place)}):
         return Follow(tuple(followed))
     return _in_compartment(resource, type_)
+
+
+def deciding_place(resource: Json, reference: str) -> str:
+    """Where the reference stands that `owner_references` gave as `reference`, as FHIRPath: `Observation.subject`.
+
+    Of several equal ones the first in the member that decides. The type alone where it stands at none: a Patient in a
+    Bundle is known by her identifier. Each member is left out once, so it is for what is refused.
+    """
+    type_: str = resource["resourceType"]
+    read = _deciding(resource, type_)
+    for member, value in resource.items():
+        path = next(_places_of(value, f"{type_}.{member}", resource, reference), None)
+        if path and reference not in read({name: one for name, one in resource.items() if name != member}):
+            return path
+    return type_
+
+
+def _deciding(resource: Json, type_: str) -> Callable[[Json], Collection[str]]:
+    """What gave the references of `owner_references`: the first place that names a patient, or all that follow."""
+    if type_ == "Bundle":
+        return lambda bundle: said.references if isinstance(said := _bundle(bundle), Follow) else said
+    rule = rule_of(type_)
+    for place in rule.patient:
+        if _patients(resource, type_, place):
+            return partial(_patients, type_=type_, place=place)
+    if any(True for place in rule.follow for _ in _followed(resource, type_, place)):
+        return lambda body: {text for place in rule.follow for text in _followed(body, type_, place)}
+    return partial(_in_compartment, type_=type_)
+
+
+def _places_of(node: Any, path: str, resource: Json, reference: str) -> Iterator[str]:
+    """The paths of the references below a node that read as this one."""
+    if isinstance(node, list):
+        for number, one in enumerate(node):
+            yield from _places_of(one, f"{path}[{number}]", resource, reference)
+    elif isinstance(node, dict):
+        values = _as_reference(node) if node.keys() <= REFERENCE else []
+        if any(reference in (_text(value, resource), f"{value.type}/{value.id}") for value in values):
+            yield path
+        for name, one in node.items():
+            yield from _places_of(one, f"{path}.{name}", resource, reference)
 
 
 def compartment_references(resource: Json) -> tuple[str, ...]:
@@ -182,15 +224,16 @@ def _read(type_: str, place: str) -> Callable[[Json], list[ReferenceValue]]:
 
 
 def _read_path(expression: str) -> Callable[[Json], list[ReferenceValue]]:
-    compiled, convert = fhirpath.compile(expression), converter("reference", "Reference")
+    compiled = fhirpath.compile(expression)
+    return lambda resource: [value for reference in compiled(resource) for value in _as_reference(reference)]
+
+
+def _as_reference(node: Json) -> list[ReferenceValue]:
+    """What a Reference says."""
+    convert = converter("reference", "Reference")
     if convert is None:
         raise RuntimeError("a reference converts to a reference")
-
-    def read(resource: Json) -> list[ReferenceValue]:
-        values = [value for reference in compiled(resource) for value in convert(reference)]
-        return [value for value in values if isinstance(value, ReferenceValue)]
-
-    return read
+    return [value for value in convert(node) if isinstance(value, ReferenceValue)]
 
 
 def _text(value: ReferenceValue, resource: Json) -> str:

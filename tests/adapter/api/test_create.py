@@ -20,6 +20,26 @@ def organisation(**more: Any) -> Json:
     return {"resourceType": "Organization", "name": "Station 3"} | more
 
 
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "urn:uuid:59c4e8a6-3c4d-4a1b-9f57-000000000001",
+        "http://other.example/Patient/1",
+        "Patient?identifier=urn:oid:2.999.1.1|MR-9",
+        "Muster",
+        "Device/absent",
+    ],
+)
+async def test_whose_data_cannot_be_told_is_refused_at_its_place(node: Node, reference: str) -> None:
+    async with node.client() as ward:
+        answer = await ward.post("/fhir/Observation", json=observation("x") | {"subject": {"reference": reference}})
+    [issue] = decode_json(answer.content)["issue"]
+    assert (answer.status_code, code_of(answer)) == (422, "owner-unknown")
+    assert issue["expression"] == ["Observation.subject"]
+    assert issue["diagnostics"].startswith("whose data this is cannot be told: ")
+    assert reference not in answer.text
+
+
 async def test_a_new_resource_gets_an_id_of_ours_and_says_where_it_is(node: Node) -> None:
     async with node.client() as ward:
         made = await ward.post("/fhir/Patient", json=patient("chosen-by-the-client"))

@@ -128,7 +128,7 @@ async def test_what_follows_another_resource_has_its_owner(site: Site) -> None:
         "recorded": "2026-03-04T09:15:27Z",
         "agent": [{"who": {"reference": "Organization/lab"}}],
     }
-    with pytest.raises(Unprocessable, match="owner"):
+    with pytest.raises(Unprocessable, match="not stored here"):
         await site.commit(put(provenance))
     await site.commit(put(provenance), told(patient("ana", "7")), told(observation("o1")))
     await site.commit(put(provenance | {"id": "p2"}))

@@ -11,6 +11,7 @@ from mappings.fhir.codec import Json
 from mappings.fhir.compartments import (
     Follow,
     compartment_references,
+    deciding_place,
     ownable,
     owner_references,
     rule_of,
@@ -119,6 +120,37 @@ def test_a_contained_patient_is_named_by_her_identifier() -> None:
     assert owner_references(anonymous) == ("#p",)
     group = resource("Observation", subject={"reference": "#g"}, contained=[{"resourceType": "Group", "id": "g"}])
     assert owner_references(group) == ()
+
+
+ELSEWHERE = {"reference": "http://x.example/fhir/Patient/9"}
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (resource("Observation", performer=[ELSEWHERE], subject=ELSEWHERE), "Observation.subject"),
+        (resource("Observation", performer=[{"reference": "Practitioner/7"}, ELSEWHERE]), "Observation.performer[1]"),
+        (resource("Observation", subject={"display": "somebody"}), "Observation.subject"),
+        (resource("Observation", subject={"identifier": {"value": "1"}}), "Observation.subject"),
+        (resource("Observation", subject={"reference": "Device/pump"}), "Observation.subject"),
+        (resource("AllergyIntolerance", patient=ELSEWHERE), "AllergyIntolerance.patient"),
+        (resource("Coverage", subscriber=ELSEWHERE, beneficiary=ELSEWHERE), "Coverage.beneficiary"),
+        (resource("Group", member=[{"entity": ANNA}, {"entity": ELSEWHERE}]), "Group.member[1].entity"),
+        (resource("Binary", securityContext={"reference": "DocumentReference/d"}), "Binary.securityContext"),
+        (
+            resource("Bundle", type="collection", entry=[{"resource": resource("Observation", subject=ELSEWHERE)}]),
+            "Bundle.entry[0].resource.subject",
+        ),
+        (
+            resource("Bundle", type="collection", entry=[{"resource": {"resourceType": "Patient"}}]),
+            "Bundle",
+        ),
+    ],
+)
+def test_the_place_that_decided_is_told(given: Json, place: str) -> None:
+    said = owner_references(given)
+    references = said.references if isinstance(said, Follow) else said
+    assert deciding_place(given, references[-1]) == place
 
 
 def test_a_document_is_its_subjects_and_any_other_bundle_all_its_patients() -> None:
