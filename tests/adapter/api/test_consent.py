@@ -25,6 +25,8 @@ from mappings.convert import Mapped
 from mappings.fhir.codec import decode
 from tests.adapter.api.conftest import Json, Node, consent, decode_json, observation, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 
 async def grant(ward: httpx.AsyncClient, resource: Json | None = None) -> Json:
     answer = await ward.post("/fhir/Consent", json=resource or consent())

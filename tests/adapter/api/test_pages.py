@@ -17,6 +17,8 @@ from adapter.api.routes import TABLE
 from mappings.fhir.codec import decode
 from tests.adapter.api.conftest import Json, Node, observation, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 PAGES = sorted((Path(__file__).parents[3] / "docs" / "api").glob("*.md"))
 BLOCK = re.compile(r"^```http\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ANY = "…"

@@ -19,6 +19,8 @@ from mappings.fhir.codec import decode
 from mappings.fhir.validate import validate
 from tests.adapter.api.conftest import Json, Node, consent, observation, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 SODIUM = "2951-2"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

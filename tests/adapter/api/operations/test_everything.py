@@ -15,6 +15,8 @@ from mappings.fhir.codec import decode
 from mappings.fhir.validate import validate
 from tests.adapter.api.conftest import Json, Node, consent, observation, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 RECORD = "/fhir/Patient/p1/$everything"
 
 

@@ -15,6 +15,8 @@ from mappings.fhir.codec import decode
 from mappings.fhir.validate import validate
 from tests.adapter.api.conftest import Json, Node, consent, patient
 
+pytestmark = pytest.mark.usefixtures("both")
+
 REACHED = {"telecom": [{"system": "phone", "value": "0316 123456"}]}
 
 
