@@ -120,7 +120,7 @@ def _resource(kind: str, rows: Table) -> Json:
             "interaction": _interactions("type-restful-interaction", rows),
             "versioning": "versioned" if "vread" in names else "no-version",
             "readHistory": "vread" in names,
-            "updateCreate": any(row.name == "update" and "{id}" in row.path for row in rows),
+            "updateCreate": any(row.name == "update" and row.creates and "{id}" in row.path for row in rows),
             "conditionalCreate": any(row.name == "create" and row.conditional for row in rows),
             "conditionalRead": "full-support" if "read" in names else "not-supported",
             "conditionalUpdate": any(row.name == "update" and "{id}" not in row.path for row in rows),

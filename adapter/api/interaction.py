@@ -20,7 +20,8 @@ class Interaction:
 
     `operation` is the name behind the dollar sign, where it is one; `negotiates`: the answer is FHIR, JSON or XML, at
     an address below the base. `takes`: media types of a body that is no resource; `without`: types that a `{type}` row
-    leaves to others or refuses; `conditional`: a create takes criteria.
+    leaves to others or refuses; `conditional`: a create takes criteria; `creates`: an update makes what is
+    not there, too.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Interaction:
     takes: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
     conditional: bool = False
+    creates: bool = True
 
     @property
     def fhir(self) -> bool:

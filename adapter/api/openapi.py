@@ -193,7 +193,8 @@ def _responses(row: Interaction) -> Json:
     resource = {kind: {"schema": {"$ref": "#/components/schemas/Resource"}} for kind in FHIR}
     outcome = {kind: {"schema": {"$ref": "#/components/schemas/OperationOutcome"}} for kind in FHIR}
     found = {"content": resource} if row.fhir and row.negotiates else {}
-    told: Json = {code: {"description": TEXTS[code]} for code in SUCCESS.get(row.name, ("200",))}
+    codes = (code for code in SUCCESS.get(row.name, ("200",)) if row.creates or code != "201")
+    told: Json = {code: {"description": TEXTS[code]} for code in codes}
     for code in ("200", "201"):
         if code in told:
             told[code] |= found

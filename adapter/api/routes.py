@@ -113,7 +113,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("create", ("POST",), "/fhir/Consent", create_consent),
     Interaction("update", ("PUT",), "/fhir/Consent/{id}", update_consent),
     Interaction("create", ("POST",), "/fhir/Subscription", create_subscription),
-    Interaction("update", ("PUT",), "/fhir/Subscription/{id}", update_subscription),
+    Interaction("update", ("PUT",), "/fhir/Subscription/{id}", update_subscription, creates=False),
     Interaction("delete", ("DELETE",), "/fhir/Subscription/{id}", delete_subscription),
     Interaction("create", ("POST",), "/fhir/{type}", create, without=ELSEWHERE, conditional=True),
     Interaction("update", ("PUT",), "/fhir/{type}/{id}", update, without=ELSEWHERE),

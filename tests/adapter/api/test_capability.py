@@ -2,19 +2,23 @@
 chapter §11.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import quote
 
+import httpx
 import pytest
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
+from adapter.access import refusals
 from adapter.api import includes
 from adapter.api.capability import OAUTH_URIS
 from adapter.api.capability import statement as made
@@ -33,22 +37,19 @@ KINDS = ("Patient", "Observation", "Organization")  # one path serves all types:
 TERMINOLOGY = ("CodeSystem", "ConceptMap", "ValueSet")
 SEARCHED = ("Patient", "Observation", "Consent", "DocumentReference", "MedicationRequest", "Encounter", "ValueSet")
 SAMPLE = {"token": "x", "string": "x", "date": "2026", "number": "1", "quantity": "1", "uri": "urn:x", "reference": "x"}
-# How each interaction of R4 is called, at a type and an id that are not there, and what says that it is there.
-CALLS: dict[str, tuple[str, str, set[int]]] = {
-    "read": ("GET", "/fhir/{kind}/none", {404}),
-    "vread": ("GET", "/fhir/{kind}/none/_history/1", {404}),
-    "history-instance": ("GET", "/fhir/{kind}/none/_history", {404}),
-    "history-type": ("GET", "/fhir/{kind}/_history", {200}),
-    "history-system": ("GET", "/fhir/_history", {200}),
-    "search-type": ("GET", "/fhir/{kind}?_id=none", {200}),
-    "search-system": ("GET", "/fhir?_type={kind}&_id=none", {200}),
-    "create": ("POST", "/fhir/{kind}", {201, 422}),
-    "update": ("PUT", "/fhir/{kind}/made", {201, 422}),
-    "patch": ("PATCH", "/fhir/{kind}/none", {404, 415}),
-    "delete": ("DELETE", "/fhir/{kind}/none", {204, 404}),
-    "batch": ("POST", "/fhir", {200, 400}),
-    "transaction": ("POST", "/fhir", {200, 400}),
+# How each interaction of R4 is called at a type, with nothing there and a body that is no resource of it; what answers.
+CALLS: dict[str, tuple[str, str, int]] = {
+    "read": ("GET", "/fhir/{kind}/none", 404),
+    "vread": ("GET", "/fhir/{kind}/none/_history/1", 404),
+    "history-instance": ("GET", "/fhir/{kind}/none/_history", 404),
+    "history-type": ("GET", "/fhir/{kind}/_history", 200),
+    "search-type": ("GET", "/fhir/{kind}?_id=none", 200),
+    "create": ("POST", "/fhir/{kind}", 422),
+    "update": ("PUT", "/fhir/{kind}/none", 422),
+    "patch": ("PATCH", "/fhir/{kind}/none", 404),
+    "delete": ("DELETE", "/fhir/{kind}/none", 404),
 }
+AT_ONCE = 16
 MAX_BYTES = 1_000_000  # what a client can be asked to read
 
 
@@ -136,21 +137,135 @@ def test_a_row_that_comes_is_claimed_and_one_that_goes_is_not(node: Node) -> Non
     assert not any("vread" in codes(resource) for resource in resources(told))
 
 
-async def test_every_claimed_interaction_answers(node: Node, statement: Json) -> None:
+async def test_every_claimed_interaction_answers_and_no_other(
+    node: Node, statement: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every type. 405 is the answer of what is not claimed."""
+    monkeypatch.setattr(refusals, "MAX_DISTINCT", 10_000)  # what is absent counts as refused
+    claims = {(resource["type"], code): code in codes(resource) for resource in resources(statement) for code in CALLS}
+    assert set().union(*map(codes, resources(statement))) == CALLS.keys()
+
+    async def asked(kind: str, code: str) -> int:
+        method, path, _ = CALLS[code]
+        return await status(ward, method, path.format(kind=kind), no_resource(kind))
+
     async with node.client() as ward:
-        for code in sorted(codes(rest(statement))):
-            await call(ward, code, "Patient")
-        for resource in resources(statement):
-            if resource["type"] in KINDS:
-                for code in sorted(codes(resource)):
-                    await call(ward, code, resource["type"])
+        found = await each(asked, claims)
+    assert found == {(kind, code): CALLS[code][2] if claimed else 405 for (kind, code), claimed in claims.items()}
 
 
-async def call(client: Any, code: str, kind: str) -> None:
-    method, path, expected = CALLS[code]
-    body = None if method in ("GET", "DELETE") else {"resourceType": kind, "id": "made"}
-    answer = await client.request(method, path.format(kind=kind), json=body)
-    assert answer.status_code in expected, (code, kind, answer.text)
+async def test_every_claimed_interaction_of_the_whole_server_answers(node: Node, statement: Json) -> None:
+    await node.put(patient())
+    entry = {"resource": patient(), "request": {"method": "PUT", "url": "Patient/p1"}}
+    calls: dict[str, tuple[str, str, Json | None]] = {
+        "history-system": ("GET", "/fhir/_history", None),
+        "search-system": ("GET", "/fhir?_type=Patient&_id=none", None),
+        "batch": ("POST", "/fhir", {"resourceType": "Bundle", "type": "batch", "entry": [entry]}),
+        "transaction": ("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}),
+    }
+    assert codes(rest(statement)) == calls.keys()
+    async with node.client() as ward:
+        for code, (method, path, body) in calls.items():
+            answer = await ward.request(method, path, json=body)
+            assert (answer.status_code, decode(answer.content)["resourceType"]) == (200, "Bundle"), code
+            if body is not None:
+                assert [one["response"]["status"][:3] for one in decode(answer.content)["entry"]] == ["200"], code
+
+
+async def test_every_claimed_parameter_is_taken_by_a_search(node: Node, statement: Json) -> None:
+    claims = [(kind["type"], one["name"]) for kind in resources(statement) for one in kind["searchParam"]]
+    assert len(claims) > 1_000
+
+    async def asked(kind: str, name: str) -> int:
+        value = quote(sample(kind, schema().params(kind)[name]))
+        return await status(ward, "GET", f"/fhir/{kind}?_id=none" + (f"&{name}={value}" if name != "_id" else ""))
+
+    async with node.client() as ward:
+        found = await each(asked, claims)
+    assert {claim for claim, answered in found.items() if answered != 200} == set()
+
+
+async def test_conditional_writes_are_taken_where_they_are_claimed(node: Node, statement: Json) -> None:
+    """Criteria are read before the body, which is no resource; where none are taken, it is said before that."""
+    claims = {resource["type"]: resource for resource in resources(statement)}
+    writable = {kind for kind, claim in claims.items() if "create" in codes(claim)}
+    own = ("Consent", "Subscription")
+    assert {kind for kind, claim in claims.items() if claim["conditionalCreate"]} == writable - {*own}
+    assert {kind for kind, claim in claims.items() if claim["conditionalUpdate"]} == writable - {*own}
+    assert {claim["conditionalDelete"] for claim in claims.values()} == {"not-supported"}
+
+    async def asked(kind: str, method: str) -> int:
+        where, headers = f"/fhir/{kind}", {"If-None-Exist": "_id=none"} if method == "POST" else {}
+        return await status(ward, method, where if headers else f"{where}?_id=none", no_resource(kind), headers)
+
+    async with node.client() as ward:
+        found = await each(asked, [(kind, method) for kind in claims for method in ("POST", "PUT", "DELETE")])
+    for kind, claim in claims.items():
+        assert found[kind, "POST"] == (422 if claim["conditionalCreate"] else 412 if kind in own else 405), kind
+        assert found[kind, "PUT"] == (422 if claim["conditionalUpdate"] else 405), kind
+        assert found[kind, "DELETE"] == 405, kind
+
+
+async def test_what_is_not_there_is_created_by_an_update_where_it_is_claimed(node: Node, statement: Json) -> None:
+    """One for each way of writing; no other type has one of its own."""
+    claims = {resource["type"]: resource["updateCreate"] for resource in resources(statement)}
+    assert {kind for kind, claimed in claims.items() if not claimed} == {"AuditEvent", "Subscription"}
+    await node.put(patient())
+    bodies: list[Json] = [{"resourceType": "Organization", "name": "Station"}, consent(), subscription()]
+    async with node.client() as ward:
+        for body in bodies:
+            kind = body["resourceType"]
+            answer = await ward.put(f"/fhir/{kind}/new", json=body | {"id": "new"})
+            assert answer.status_code == (201 if claims[kind] else 404), kind
+
+
+async def test_conditional_reads_are_answered_as_is_claimed(node: Node, statement: Json) -> None:
+    assert {resource["conditionalRead"] for resource in resources(statement)} == {"full-support"}
+    await node.put(patient())
+    async with node.client() as ward:
+        first = await ward.get("/fhir/Patient/p1")
+        for name, told in (("If-None-Match", "etag"), ("If-Modified-Since", "last-modified")):
+            assert (await ward.get("/fhir/Patient/p1", headers={name: first.headers[told]})).status_code == 304
+
+
+def no_resource(kind: str) -> Json:
+    return {"resourceType": kind, "id": "none", "noElementOfAny": 1}
+
+
+def subscription() -> Json:
+    return {
+        "resourceType": "Subscription",
+        "status": "requested",
+        "reason": "to see what is new",
+        "criteria": "resource-changed?patient=p1",
+        "channel": {"type": "rest-hook", "endpoint": "https://hook.example/"},
+    }
+
+
+async def status(
+    client: httpx.AsyncClient, method: str, path: str, body: Json | None = None, headers: dict[str, str] | None = None
+) -> int:
+    if method in ("GET", "DELETE"):
+        body = None
+    if method == "PATCH":
+        answer = await client.patch(path, content=b"[]", headers={"Content-Type": "application/json-patch+json"})
+    else:
+        answer = await client.request(method, path, json=body, headers=headers)
+    return answer.status_code
+
+
+async def each(
+    asked: Callable[[str, str], Awaitable[int]], claims: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    """All of them, a few at a time: what was asked, and the status that answered."""
+    turns, found = asyncio.Semaphore(AT_ONCE), dict[tuple[str, str], int]()
+
+    async def one(kind: str, what: str) -> None:
+        async with turns:
+            found[kind, what] = await asked(kind, what)
+
+    await asyncio.gather(*(one(kind, what) for kind, what in claims))
+    return found
 
 
 async def test_consents_are_written_as_is_claimed(node: Node, statement: Json) -> None:
@@ -203,22 +318,6 @@ def test_every_claimed_parameter_of_every_type_parses_and_names_its_tier(stateme
             assert (parameter["type"], parameter["definition"]) == (param.type, param.url)
             assert parse(kind, [(param.code, sample(kind, param))]).criteria
             assert parameter["documentation"][:4] in ("T0: ", "T1: ", "T2: ", "T3: ")
-
-
-@pytest.mark.parametrize("code", ["create", "update", "patch", "delete"])
-async def test_what_is_claimed_to_be_written_is_and_the_rest_is_refused(node: Node, statement: Json, code: str) -> None:
-    """405 is the answer of a type that is not written; any other says that the interaction is there."""
-    for resource in statement["rest"][0]["resource"]:
-        kind = resource["type"]
-        if kind not in ("AuditEvent", "Consent", "Patient", "Binary"):
-            continue
-        async with node.client() as ward:
-            body = {"resourceType": kind}
-            methods = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
-            method, path = methods[code], "" if code == "create" else "/none"
-            answer = await ward.request(method, f"/fhir/{kind}{path}", json=body)
-        claimed = code in codes(resource)
-        assert (answer.status_code != 405) is claimed
 
 
 def sample(kind: str, param: Param) -> str:
