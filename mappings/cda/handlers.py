@@ -5,10 +5,7 @@ statement, one that does not say `subject=True` never with a statement about som
 the narrative and is told of. So no handler can overlook a negation.
 """
 
-import csv
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mappings.cda.element import Element
@@ -29,17 +26,6 @@ class Handler(NamedTuple):
 
 
 HANDLERS: Final[dict[str, Handler]] = {}
-_PARTS: Final = Path(__file__).with_name("parts.csv")
-
-
-@cache
-def parts() -> frozenset[str]:
-    """Codes of observations that only say more of another statement: none is a problem or an allergy by itself, though
-    it stands in its section or carries a template of its kind."""
-    with _PARTS.open(encoding="utf-8", newline="") as file:
-        return frozenset(row["code"] for row in csv.DictReader(file))
-
-
 # of a statement in a section that says nothing of its kind
 BY_CLASS: Final = {
     "observation": "observation",

@@ -5,9 +5,10 @@
     name       = "value" | "sdtc:raceCode" | "pharm:asContent"          bare names are urn:hl7-org:v3
     predicate  = "[" test *(" and " test) "]"
     test       = subject [("=" | "!=") "'" value *("|" value) "'"]      subject alone: it is there
-    subject    = "@" attribute | "tid" | relative path of names, which stands for its code
+    subject    = "@" attribute | "tid" | "part" | relative path of names, which stands for its code
 
-`@xsi:type` is compared without its prefix. `a|b` are alternatives, the first that gives a value counts;
+`@xsi:type` is compared without its prefix; `part` is what an observation says of the statement around it
+(`parts.py`). `a|b` are alternatives, the first that gives a value counts;
 `effectiveTime[*]` hands all elements to one function. A path becomes one loop a step over the children of that name.
 Which statements a path has gone through to something is told to the context: a statement inside another that no row
 has read is mapped by itself.
@@ -23,6 +24,7 @@ from typing import Any, Final
 
 from mappings.cda.document import XSI_TYPE, type_of
 from mappings.cda.element import Element
+from mappings.cda.parts import part_of
 from mappings.rows.condition import Grammar
 from mappings.rows.python import Writer
 
@@ -145,6 +147,7 @@ def reader(ref: PathRef) -> Reader:
         "code_of": code_of,
         "denied": denied,
         "has_template": has_template,
+        "part_of": part_of,
         "there": there,
         "relative": relative,
         "type_of": type_of,
@@ -194,6 +197,8 @@ def _python(test: Test, node: str) -> str:
     values = test.values
     if test.subject == "tid":
         return f"{'not ' if test.op == '!=' else ''}has_template({node}, {values!r})"
+    if test.subject == "part":
+        return f"part_of({node}) {'not in' if test.op == '!=' else 'in'} {values!r}"
     if test.subject.startswith("@"):
         value = f"type_of({node})" if test.subject == "@xsi:type" else f"{node}.get({test.subject[1:]!r})"
         if not test.op:

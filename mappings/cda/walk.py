@@ -18,8 +18,9 @@ from mappings.cda.assemble import Assembly
 from mappings.cda.bare import is_bare
 from mappings.cda.document import Document
 from mappings.cda.element import V3, Element, tags_of
-from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler, parts
-from mappings.cda.paths import DENIALS, STATEMENTS, code_of, denied, has_template
+from mappings.cda.handlers import BY_CLASS, HANDLERS, Handler
+from mappings.cda.parts import part_of
+from mappings.cda.paths import DENIALS, STATEMENTS, denied, has_template
 from mappings.cda.sections import Section, section_of
 from mappings.cda.templates import templates
 from mappings.cda.twins import tell_apart
@@ -205,7 +206,7 @@ class Walk(Assembly):
         self.statement, self.act, self.negated, self.mood, self.domain = outer
 
     def _handler(self, el: Element, tag: str, domain: str) -> tuple[str, Handler | None]:
-        if tag == "observation" and self._says_more_of_another(el):
+        if tag == "observation" and part_of(el):  # of no kind but an observation, whatever else its template says
             return "observation", HANDLERS.get("observation")
         if (found := HANDLERS.get(domain)) is not None and tag in found.tags:
             return domain, found
@@ -227,13 +228,6 @@ class Walk(Assembly):
     def _is_mere_thought(el: Element, tag: str) -> bool:
         mood = el.get("moodCode", "").strip()
         return mood not in _MOODS or (mood == "GOL" and tag in _NO_GOALS)
-
-    def _says_more_of_another(self, el: Element) -> bool:
-        """A reaction, a status, a severity on its own: of no kind but an observation, whatever its template says."""
-        above = el.parent
-        if above is not None and above.get("typeCode") == "MFST":
-            return True
-        return any(code_of(each) in parts() for each in el.named("code"))
 
     def inside(self, el: Element, domain: str = "") -> None:
         """A wrapper: what it holds is of its section; with nothing inside it only speaks to readers, and a denial of

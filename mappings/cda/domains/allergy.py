@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mappings.cda.absence import Absence, absence_of, no_known, says_nothing
 from mappings.cda.datatypes.coded import cd_concept
-from mappings.cda.datatypes.statuses import cd_status
+from mappings.cda.datatypes.statuses import cd_status, unread_status
 from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
@@ -24,7 +24,9 @@ _DENIED: Final = {"416098002": "409137002", "414285001": "429625007", "426232007
 _NO_KNOWN: Final = "716186003"
 _STATED: Final = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
 _CLINICAL: Final = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
+_STATUS: Final = "cda-clinical-status.allergy-status"
 
+(_told,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[part='status']/value"))
 (_substance,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/code"))
 (_name,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/name"))
 
@@ -85,9 +87,16 @@ def no_known_allergy(ctx: Walk) -> Json:
 
 @resolver("concern-allergy-status")
 def concern_status(ctx: Walk) -> Json:
-    """The status of the concern around the statement; active where that says nothing, since R4 needs one (ait-1)."""
+    """The status of the concern around the statement; active where that says nothing, since R4 needs one (ait-1) and an
+    allergy must not vanish from a list. Beside that stand the words of a status that nobody understands."""
+    found = _status_around(ctx)
+    words = next((said for each in _told(ctx.at_hand, ctx) if (said := unread_status(each, ctx, load(_STATUS)))), None)
+    return found if words is None else {**found, "text": words}
+
+
+def _status_around(ctx: Walk) -> Json:
     for code in ctx.act.named("statusCode") if ctx.act is not None else ():
-        if (found := cd_status(code, ctx, load("cda-clinical-status.allergy-status"))) is not None:
+        if (found := cd_status(code, ctx, load(_STATUS))) is not None:
             return found
     return {"coding": [{"system": _CLINICAL, "code": "active", "display": "Active"}]}
 

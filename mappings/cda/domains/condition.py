@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from mappings.cda.absence import Absence, absence_of, no_known, says_nothing
 from mappings.cda.around import outwards
 from mappings.cda.datatypes.coded import cd_concept
-from mappings.cda.datatypes.statuses import cd_status
+from mappings.cda.datatypes.statuses import cd_status, said_status, unread_status
 from mappings.cda.datatypes.times import ts_datetime
 from mappings.cda.element import Element
 from mappings.cda.handlers import handles
@@ -24,14 +24,14 @@ from mappings.terminology.concept_map import load
 Json = dict[str, Any]
 
 _PROBLEM: Final = frozenset({"55607006", "64572001", "404684003"})  # problem, disease, clinical finding: SNOMED CT
-_ACTIVE: Final = frozenset({"55561003", "246455001", "263855007"})  # active, recurrent, relapse
+_ACTIVE: Final = frozenset({"active", "recurrence", "relapse"})  # con-4: no end has come
 _NO_KNOWN: Final = "160245001"
 _STATED: Final = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
 _STATUS: Final = "cda-clinical-status.condition-status"
 _CATEGORIES: Final = "http://terminology.hl7.org/CodeSystem/condition-category"
 _HEALTH_CONCERN: Final = "http://hl7.org/fhir/us/core/CodeSystem/condition-category"
 
-(_told,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[code='33999-4']/value"))
+(_told,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[part='status']/value"))
 
 End = Literal["", "past", "future", "unknown"]
 
@@ -133,7 +133,7 @@ def end_of(el: Element, ctx: Walk) -> End:
 
 
 def _is_active(el: Element, ctx: Walk) -> bool:
-    return any(code_of(each) in _ACTIVE for each in _told(el, ctx))
+    return any(said_status(each, ctx, load(_STATUS)) in _ACTIVE for each in _told(el, ctx))
 
 
 @flag("active-status")
@@ -168,7 +168,15 @@ def conflicting_status(ctx: Walk) -> Json:
 
 @resolver("condition-status")
 def other_status(ctx: Walk) -> Json | None:
-    """Without a status observation: over if the time ended, else what the concern around it says."""
+    """Without a status observation: over if the time ended, else what the concern around it says. Beside that stand the
+    words of one that nobody understands: a reader must not take for plainly active what was said to be something else.
+    """
+    found = _status_around(ctx)
+    words = next((said for each in _told(ctx.at_hand, ctx) if (said := unread_status(each, ctx, load(_STATUS)))), None)
+    return found if found is None or words is None else {**found, "text": words}
+
+
+def _status_around(ctx: Walk) -> Json | None:
     if end_of(ctx.at_hand, ctx) in ("past", "unknown"):
         return _clinical("resolved")
     kind = category_code(ctx)
