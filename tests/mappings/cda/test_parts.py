@@ -199,3 +199,17 @@ def test_active_in_words_and_over_is_a_conflict() -> None:
     done = of_sections((PROBLEMS, problem(words, time=time)))
     assert status(one(done, "Condition")) == "inactive"
     assert "status-conflict" in codes(done)
+
+
+@pytest.mark.parametrize("code", [STATUS, ASSERTION])
+def test_a_status_beside_a_drug_stays_with_the_drug(code: str) -> None:
+    held = f'<value xsi:type="CE" code="421139008" {SNOMED} displayName="On Hold"/>'
+    drug = (
+        '<entry><substanceAdministration classCode="SBADM" moodCode="EVN"><statusCode code="active"/><consumable>'
+        '<manufacturedProduct><manufacturedMaterial><code code="314076" codeSystem="2.16.840.1.113883.6.88"/>'
+        f"</manufacturedMaterial></manufacturedProduct></consumable>{part(CCD + '47', code, held, 'REFR')}"
+        "</substanceAdministration></entry>"
+    )
+    done = of_sections(("10160-0", drug))
+    assert one(done, "MedicationRequest")["note"] == [{"text": "On Hold"}]
+    assert every(done, "Observation") == []
