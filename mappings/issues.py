@@ -129,6 +129,12 @@ _LIST: Final = (
         "document-id-reused", "warning", "a document of this id with other bytes is known; the bytes of both are kept"
     ),
     Code("dated-ahead", "warning", "the document is dated after its receipt; its statements count as of the receipt"),
+    Code(
+        "undated",
+        "warning",
+        "the document says no time that can be read; it counts as of its receipt, and where that is not known either "
+        "no end is taken for past or to come",
+    ),
     Code("status-conflict", "warning", "status and times contradict each other; the safer reading was taken"),
     Code("dangling-reference", "warning", "a reference points at nothing in the document"),
     Code("unsupported-statement", "warning", "nothing maps this statement; it stands in the narrative only"),

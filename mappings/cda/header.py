@@ -68,6 +68,8 @@ def _time_of(walk: "Walk", root: Element) -> str:
     times = root.named("effectiveTime")
     found = ts_datetime(times[0], walk, None) if times else None
     stated: str = (found[0] if isinstance(found, tuple) else found) or ""
+    if not stated:
+        walk.issue("undated", times[0] if times else root)
     if stated and walk.at and event_time(stated) > event_time(walk.at) + _AHEAD_MS:
         walk.issue("dated-ahead", times[0])
         stated = ""
@@ -228,12 +230,12 @@ def _about(el: Element, walk: "Walk") -> Key | None:
 
 @flag("over")
 def is_over(el: Element, ctx: "Walk") -> bool:
-    """Whether an encounter has ended by the time of the document; a discharge says so."""
+    """Whether an encounter has ended by the time of the document, where that is known; a discharge says so."""
     if any(is_valued(each) for each in el.named("dischargeDispositionCode")):
         return True
     ends = [(high.get("value") or "").strip() for time in el.named("effectiveTime") for high in time.named("high")]
     now: str = ctx.at[:10].replace("-", "")
-    return any(end and (not now or end[:8] <= now) for end in ends)
+    return bool(now) and any(end and end[:8] <= now for end in ends)
 
 
 # what rows call -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 Status, in order: the status observation; the end of the time (`UNK` means over, the date unknown; other null flavours
 say nothing); the concern's statusCode. The observation's own statusCode says nothing of the problem. An end before the
-document under an active status is a conflict, and an end still to come is none yet.
+document under an active status is a conflict, and an end still to come is none yet. Where the document has no time an
+end is neither past nor to come, and resolves nothing.
 Source: C-CDA R2.1 (problem concern act, problem observation, encounter diagnosis); C-CDA on FHIR, problems.
 """
 
@@ -33,7 +34,7 @@ _HEALTH_CONCERN: Final = "http://hl7.org/fhir/us/core/CodeSystem/condition-categ
 
 (_told,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[part='status']/value"))
 
-End = Literal["", "past", "future", "unknown"]
+End = Literal["", "past", "future", "unknown", "undated"]
 
 
 @handles("condition", "observation", negation=True)
@@ -115,7 +116,8 @@ def no_known_problem(ctx: Walk) -> Json:
 
 
 def end_of(el: Element, ctx: Walk) -> End:
-    """What the end of the time says, measured against the document's own time: the core has no clock."""
+    """What the end of the time says, measured against the document's own time: the core has no clock. `undated` where
+    that is not known: neither past nor future."""
     for time in el.named("effectiveTime"):
         for high in time.named("high"):
             if high.get("nullFlavor") == "UNK":
@@ -128,7 +130,9 @@ def end_of(el: Element, ctx: Walk) -> End:
             value = found[0] if isinstance(found, tuple) else found
             if value is None:
                 return ""
-            return "future" if ctx.at and temporal.compare(value, ctx.at[: len(value)]) == 1 else "past"
+            if not ctx.at:
+                return "undated"
+            return "future" if temporal.compare(value, ctx.at[: len(value)]) == 1 else "past"
     return ""
 
 
@@ -150,7 +154,22 @@ def status_conflict(el: Element, ctx: Walk) -> bool:
 
 @flag("end-past")
 def end_past(el: Element, ctx: Walk) -> bool:
-    return end_of(el, ctx) == "past"
+    """Over, since then: by the document's time, or where that is not known by the word of its status alone."""
+    end = end_of(el, ctx)
+    return end == "past" or (end == "undated" and _is_called_over(el, ctx))
+
+
+def _is_called_over(el: Element, ctx: Walk) -> bool:
+    """Whether the status observation, else the concern, says that it is no longer there."""
+    known = load(_STATUS)
+    around = () if ctx.act is None or category_code(ctx) == "encounter-diagnosis" else ctx.act.named("statusCode")
+    for each in _told(el, ctx):
+        if (said := said_status(each, ctx, known)) is not None:
+            return said not in _ACTIVE
+    for each in around:
+        if (hit := known.get(code_of(each))) is not None:
+            return hit.code not in _ACTIVE
+    return False
 
 
 @flag("end-unknown")

@@ -123,7 +123,10 @@ def _belong(walk: Walk, acts: list[Element], made: Made) -> None:
 
 @resolver("encounter-time-status")
 def time_status(ctx: Walk) -> str | None:
-    """Of an encounter without a status code: over if it was at one time or has ended, planned if it begins later."""
+    """Of an encounter without a status code: over if it was at one time or has ended, planned if it begins later; None
+    where the document has no time."""
+    if not ctx.at:
+        return None
     told, ctx.issues = ctx.issues, []
     found = [span for each in ctx.at_hand.named("effectiveTime") if (span := interval(each, ctx))]
     ctx.issues = told

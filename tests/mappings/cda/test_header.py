@@ -318,6 +318,12 @@ def test_an_encounter_is_over_when_the_header_says_so(inner: str, status: str) -
     assert one(done, "Encounter")["status"] == status
 
 
+def test_a_header_without_a_time_ends_no_encounter() -> None:
+    ends = '<effectiveTime><low value="20260201"/><high value="20990228"/></effectiveTime>'
+    done = convert(minimal(componentOf=stay(f'<id root="2.999.5" extension="V1"/>{ends}'), effectiveTime=""))
+    assert one(done, "Encounter")["status"] == "unknown"
+
+
 @pytest.mark.parametrize(
     ("code", "class_", "type_"),
     [
@@ -491,6 +497,7 @@ def test_a_document_of_a_time_to_come_counts_as_of_its_receipt(stated: str, at: 
     done = to_fhir(minimal(effectiveTime=time), default(), at=RECEIVED)
     assert {each.at for each in done.resources} == {at}
     assert ("dated-ahead" in codes(done)) is ahead
+    assert ("undated" in codes(done)) is (not stated)
 
 
 def test_a_document_of_the_year_2206_does_not_outrank_the_next() -> None:

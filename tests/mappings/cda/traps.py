@@ -320,6 +320,15 @@ PROBLEM = [
          issues=("status-conflict",)),
     case("conflict: active and UNK", (PROBLEMS, concern(problem(UNKNOWN_END, ACTIVE))),
          says=over("active", **NOT_ABATED), issues=("status-conflict",)),
+    *(case(f"no time of the document: {name}", (PROBLEMS, concern(problem(high, status))), says=over(said, **abated),
+           effectiveTime=time, issues=("undated",))
+      for time in ("", '<effectiveTime nullFlavor="UNK"/>')
+      for name, high, status, said, abated in (
+          ("an end in 2099", FUTURE, "", "active", NOT_ABATED), ("an end in 2020", PAST, "", "active", NOT_ABATED),
+          ("called active", PAST, ACTIVE, "active", NOT_ABATED), ("called resolved", PAST, RESOLVED, "resolved", ABATED),
+      )),
+    case("no time of the document: over, the date unknown", (PROBLEMS, concern(problem(UNKNOWN_END))), effectiveTime="",
+         says=over("resolved", _abatementDateTime="?unknown"), issues=("undated",)),
     case("two observations of an act", (PROBLEMS, concern(problem(status=RESOLVED), problem(concept="73211009"))),
          says={"Condition": [{"code": "38341003", "clinicalStatus": "resolved"},
                              {"code": "73211009", "clinicalStatus": "active"}]}),
@@ -354,6 +363,8 @@ MEDICATION = [
     case("completed, and goes on", (MEDICATIONS, entry(drug(UNTIL_2027))), says=request(status="active")),
     case("completed, and over", (MEDICATIONS, entry(drug(UNTIL_2027.replace("2027", "2025").replace("2026", "2024")))),
          says=request(status="completed")),
+    *(case(f"no time of the document, {status}, with an end", (MEDICATIONS, entry(drug(UNTIL_2027, status=status))),
+           says=request(status=status), effectiveTime="", issues=("undated",)) for status in ("active", "completed")),
     case("supply INT", (MEDICATIONS, entry(supply("", "INT"))), says=request(medicationCodeableConcept="1191")),
     case("supply EVN", (MEDICATIONS, entry(supply("", "EVN"))), says={
         "MedicationDispense": [{"medicationCodeableConcept": "1191", "status": "completed"}], "MedicationRequest": []}),
