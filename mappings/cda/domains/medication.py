@@ -77,7 +77,7 @@ def administration(walk: Walk, el: Element) -> None:
         return
     observe_reactions(el, walk)
     made = walk.state(STATEMENT if is_statement(el, walk) else REQUEST, el, also=_whole(walk, el))
-    if _reasons(el, walk):
+    if not walk.negated and _reasons(el, walk):  # else they are why not
         walk.later.append(lambda: _link_reasons(walk, el, made))
     for act in _monitoring(el, walk):
         walk.statement = act
@@ -268,7 +268,7 @@ def reason(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> J
 
 def _link_reasons(walk: Walk, el: Element, made: Made) -> None:
     """A reason that the document also states as a problem of its own is that Condition."""
-    if made.ref not in walk.by_ref or made.body.get("doNotPerform") or made.body.get("status") == "not-taken":
+    if made.ref not in walk.by_ref:
         return
     for each in _reasons(el, walk):
         reference = _stated(each, walk)

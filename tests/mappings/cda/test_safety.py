@@ -193,6 +193,34 @@ def test_what_was_entered_in_error_is_no_allergy_and_no_problem() -> None:
             assert "clinicalStatus" not in found
 
 
+@pytest.mark.parametrize(
+    ("section", "kind", "product"),
+    [
+        ("10160-0", "MedicationStatement", f'code="1191" {SNOMED}'),
+        ("10160-0", "MedicationStatement", f'code="410942007" {SNOMED}'),
+        ("10160-0", "MedicationStatement", 'nullFlavor="NI"'),
+        ("10160-0", "MedicationStatement", 'code="no-known-medications" codeSystem="2.16.840.1.113883.5.1150.1"'),
+        ("11369-6", "Immunization", 'code="88" codeSystem="2.16.840.1.113883.12.292"'),
+        ("11369-6", "Immunization", f'code="71181003" {SNOMED}'),
+        ("11369-6", "Immunization", 'nullFlavor="NI"'),
+        ("11369-6", "Immunization", 'code="no-known-immunizations" codeSystem="2.16.840.1.113883.5.1150.1"'),
+    ],
+)
+@pytest.mark.parametrize("own", [' negationInd="true"', ""])
+def test_a_denial_that_was_entered_in_error_denies_nothing(section: str, kind: str, product: str, own: str) -> None:
+    entry = (
+        f'<entry><substanceAdministration classCode="SBADM" moodCode="EVN"{own}><statusCode code="nullified"/>'
+        f"<consumable><manufacturedProduct><manufacturedMaterial><code {product}/></manufacturedMaterial></manufacturedProduct>"
+        "</consumable></substanceAdministration></entry>"
+    )
+    done = of_sections((section, entry))
+    found = [m.body for m in done.resources if "status" in m.body and m.body["resourceType"].startswith(("Med", "Imm"))]
+    twice = own and "no-known" in product  # nobody knows what "not no known" says: it stays in the narrative
+    assert [each["status"] for each in found] == ([] if twice else ["entered-in-error"])
+    if found and (own or "no-known" in product):
+        assert found[0]["resourceType"] == kind
+
+
 def test_what_shows_itself_in_a_reaction_is_a_manifestation_of_it() -> None:
     inner = """<observation classCode="OBS" moodCode="EVN"><code code="ASSERTION"/>
       <value xsi:type="CD" code="{}" codeSystem="2.16.840.1.113883.6.96"/>{}</observation>"""

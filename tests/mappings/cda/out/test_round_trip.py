@@ -33,6 +33,7 @@ WAIVERS = (
     Waiver(r"AllergyIntolerance \(\[\], None\) .*", ANY, "a substance nobody names: the kind of allergy is"
            " all a document says, and reads as the code"),
     Waiver(r"AllergyIntolerance .*387207008.*", "allergy-eu", "entered in error: a document does not state it"),
+    Waiver(r"medication .*'1191'.*", "medication-none", "entered in error: a document does not state it"),
     Waiver(r"Condition .*386661006.*", "problems", "entered in error: a document does not state it"),
     Waiver(r"medication \(\[\], None\) (of|denied).*", ANY, "a denial of nothing that is named would deny everything"),
     Waiver(r"Observation .*(11525-3|11820-8).*", "result", "of a fetus: not the patient's own"),
