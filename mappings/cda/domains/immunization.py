@@ -1,7 +1,8 @@
 """Immunizations: what was given or not, and why not.
 
-What was not given is `not-done`, whatever its status code says; a vaccine that is to be given is a MedicationRequest.
-A vaccine is one by its section, its template, or because its product has a code of CVX, wherever it stands.
+What was not given is `not-done`, whatever its status code says; CVX 998 says so, too. A vaccine that is to be given is
+a MedicationRequest. A vaccine is one by its section, its template, or because its product has a code of CVX, wherever
+it stands.
 Source: C-CDA R2.1 (immunization activity, refusal reason, reaction observation); C-CDA on FHIR, immunizations; IHE PCC
 TF-2 6.3.4.17; eHDSI immunization.
 """
@@ -32,6 +33,7 @@ Json = dict[str, Any]
 
 IMMUNIZATION: Final = "immunization.Immunization"
 _CVX: Final = "2.16.840.1.113883.12.292"
+_NO_VACCINE: Final = "998"  # CVX: no vaccine administered; `RXA.Immunization.csv` reads RXA-5 the same way
 _NO_KNOWN: Final = "787482006"
 _PROPOSED: Final = frozenset({*ORDERS, "PRMS", "PRP", "ARQ"})
 _ASKED: Final = "77301-0"  # LOINC: reason care action performed or not
@@ -66,6 +68,13 @@ def is_none(el: Element, ctx: Walk) -> bool:
     """Whether it says that there are no immunizations at all."""
     absence = absence_in(el, ctx)
     return absence.said == "known" if absence is not None else bool(ctx.negated) and not is_specific(el, ctx)
+
+
+@flag("no-vaccine")
+def is_no_vaccine(el: Element, ctx: Walk) -> bool:
+    """Whether the product's code says that no vaccine was administered, and no other code of it names one."""
+    told = {code_of(each) for each in coded(el, ctx) if each.get("codeSystem", "").strip() == _CVX}
+    return told == {_NO_VACCINE}
 
 
 @resolver("no-known-immunization")

@@ -71,6 +71,14 @@ def test_negation_is_never_lost(code: str, attributes: str) -> None:
     assert shot(status + WHEN, attributes=attributes)["status"] == expected
 
 
+@pytest.mark.parametrize("code", [code for code, _ in STATUSES])
+def test_a_code_of_no_vaccine_is_nothing_that_was_given(code: str) -> None:
+    """As HL7 v2's RXA-5 (`test_traps_drugs.py`): the two agree whatever the status code says."""
+    status = f'<statusCode code="{code}"/>' if code else ""
+    none = shot(status + WHEN, material=INFLUENZA.replace('"88"', '"998"'))
+    assert none["status"] == ("entered-in-error" if code == "nullified" else "not-done")
+
+
 def test_a_wrapper_denies_all_that_it_holds() -> None:
     act = (
         f'<act classCode="ACT" moodCode="EVN" negationInd="true"><entryRelationship>{given()}</entryRelationship></act>'

@@ -208,10 +208,10 @@ def test_what_was_entered_in_error_is_no_allergy_and_no_problem() -> None:
 )
 @pytest.mark.parametrize("own", [' negationInd="true"', ""])
 def test_a_denial_that_was_entered_in_error_denies_nothing(section: str, kind: str, product: str, own: str) -> None:
+    material = f"<manufacturedMaterial><code {product}/></manufacturedMaterial>"
     entry = (
         f'<entry><substanceAdministration classCode="SBADM" moodCode="EVN"{own}><statusCode code="nullified"/>'
-        f"<consumable><manufacturedProduct><manufacturedMaterial><code {product}/></manufacturedMaterial></manufacturedProduct>"
-        "</consumable></substanceAdministration></entry>"
+        f"<consumable><manufacturedProduct>{material}</manufacturedProduct></consumable></substanceAdministration></entry>"
     )
     done = of_sections((section, entry))
     found = [m.body for m in done.resources if "status" in m.body and m.body["resourceType"].startswith(("Med", "Imm"))]

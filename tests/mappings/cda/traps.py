@@ -325,7 +325,8 @@ PROBLEM = [
       for time in ("", '<effectiveTime nullFlavor="UNK"/>')
       for name, high, status, said, abated in (
           ("an end in 2099", FUTURE, "", "active", NOT_ABATED), ("an end in 2020", PAST, "", "active", NOT_ABATED),
-          ("called active", PAST, ACTIVE, "active", NOT_ABATED), ("called resolved", PAST, RESOLVED, "resolved", ABATED),
+          ("called active", PAST, ACTIVE, "active", NOT_ABATED),
+          ("called resolved", PAST, RESOLVED, "resolved", ABATED),
       )),
     case("no time of the document: over, the date unknown", (PROBLEMS, concern(problem(UNKNOWN_END))), effectiveTime="",
          says=over("resolved", _abatementDateTime="?unknown"), issues=("undated",)),

@@ -31,6 +31,7 @@ from tests.mappings.dual.model import (
 from tests.mappings.dual.strategies import (
     FINDINGS,
     MANIFESTATIONS,
+    NO_VACCINE,
     PANELS,
     PROBLEMS,
     PRODUCTS,
@@ -80,6 +81,7 @@ FULL: Final = Record(
     immunizations=(
         Immunization(VACCINES[0], _NOON, lot="L-1", dose=Amount("0.5", "mL"), route=ROUTES[0], number=2),
         Immunization(VACCINES[1], "2020-06", refused=True, why_not=WHY_NOT),
+        Immunization(NO_VACCINE, "2021-07"),
     ),
     panels=(
         Panel(PANELS[0], _NOON, (

@@ -211,7 +211,7 @@ def _dosage(medication: Medication) -> Pairs:
 
 def _immunization(given: Immunization) -> tuple[str, Code, Pairs]:
     def said() -> Pairs:
-        yield "status", "not-done" if given.refused else "completed"
+        yield "status", "not-done" if given.refused or given.vaccine.code == "998" else "completed"
         yield "when", given.given
         if given.why_not is not None:
             yield "why not", shown(given.why_not)

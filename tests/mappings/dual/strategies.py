@@ -68,10 +68,12 @@ PRODUCTS = (
     Code(ATC, "J01CR02", "amoxicillin and beta-lactamase inhibitor"),
 )
 ROUTES = (Code(NCIT, "C38288", "Oral Route of Administration"), Code(EDQM, "20053000", "Oral use"))
+NO_VACCINE = Code(CVX, "998", "no vaccine administered")
 VACCINES = (
     Code(CVX, "03", "MMR"),
     Code(CVX, "43", "hepatitis B vaccine, adult dosage"),
     Code(CVX, "115", "Tdap"),
+    NO_VACCINE,
 )
 WHY_NOT = Code(REASONS, "PATOBJ", "patient objection")
 TESTS = (
@@ -221,8 +223,8 @@ MEDICATIONS = st.builds(
 
 
 def _immunization(vaccine: Code, given: str, refused: bool, why: Code | None, **said: object) -> Immunization:
-    if refused:
-        return Immunization(vaccine, given, True, why)
+    if refused or vaccine == NO_VACCINE:  # what was not given has no lot, dose or number
+        return Immunization(vaccine, given, refused, why if refused else None)
     return Immunization(vaccine, given, **said)  # type: ignore[arg-type]
 
 
