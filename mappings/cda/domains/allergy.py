@@ -48,8 +48,13 @@ def allergy(walk: Walk, el: Element) -> None:
 
 def _absence(el: Element, ctx: Walk) -> Absence | None:
     """What the statement says of absence, of allergies: that there is none of something else is no allergy's word."""
-    found = absence_of([*el.named("value"), *el.named("code")], ctx)
+    found = absence_of(_sent(el, ctx), ctx)
     return found if found is not None and found.domain == "allergy" else None
+
+
+def _sent(el: Element, ctx: Walk) -> list[Element]:
+    """The codes that may say that there is none; some documents say it where the substance stands."""
+    return [*el.named("value"), *el.named("code"), *_substance(el, ctx)]
 
 
 def _has_substance(el: Element, ctx: Walk) -> bool:
@@ -74,7 +79,7 @@ def is_none(el: Element, ctx: Walk) -> bool:
 def no_known_allergy(ctx: Walk) -> Json:
     """SNOMED CT's code of the absence, and what was sent."""
     el = ctx.at_hand
-    sent = [*el.named("value"), *el.named("code")]
+    sent = _sent(el, ctx)
     absence = absence_of(sent, ctx)
     if absence is not None and absence.code is not None:
         coding, node = absence.code, next(each for each in sent if absence_of([each], ctx) is not None)

@@ -165,6 +165,11 @@ KINDS = ("AllergyIntolerance", "Condition", "MedicationStatement", "MedicationRe
 NOTHING: Says = {kind: [] for kind in KINDS}
 
 
+# known absence of one kind: each stays its own code
+OTHER_NO_ALLERGIES = ("409137002", "429625007", "428607008", "428197003", "716220001", "1003774007", "716184000")
+IN_VALUE = value("416098002")
+
+
 def empty(reason: str = "unavailable") -> Says:
     return NOTHING | {"Composition": [{"section": [{"emptyReason": reason, "entry": ABSENT}]}]}
 
@@ -212,6 +217,22 @@ ABSENCE = [
     *(case(f"SNOMED {snomed}", (section, absent(snomed, tag, SITUATION)), says=result)
       for tag, section, _, _, _, snomed, result in _EHDSI),
     *(case(info, (section, absent(info, tag)), says=empty()) for tag, section, _, _, info, _, _ in _EHDSI),
+    *(case(f"SNOMED {sent}", (ALLERGIES, absent(sent, "observation", SITUATION)),
+           says=no_known("AllergyIntolerance", told, clinicalStatus="active"))
+      for sent, told in (*((each, each) for each in OTHER_NO_ALLERGIES), ("160244002", "716186003"))),
+    *(case(f"{concept} as the substance", (ALLERGIES, asserted(IN_VALUE + substance(code(concept, system)))),
+           says=no_known("AllergyIntolerance", told, clinicalStatus="active", type=ABSENT))
+      for concept, system, told in (
+          ("no-known-allergies", EHDSI, "716186003"), ("716186003", SITUATION, "716186003"),
+          ("160244002", SITUATION, "716186003"), ("409137002", SITUATION, "409137002"))),
+    case("no-allergy-info, as substance", (ALLERGIES, asserted(IN_VALUE + substance(code("no-allergy-info", EHDSI)))),
+         says=empty()),
+    *(case(f"a known absence, denied: {concept}", (ALLERGIES, asserted(value(concept, system), DENIED)), says=NOTHING,
+           issues=("unsupported-statement",))
+      for concept, system in (("716186003", SITUATION), ("160244002", SITUATION), ("no-known-allergies", EHDSI))),
+    case("a known absence, denied, as the substance", (ALLERGIES, asserted(
+        IN_VALUE + substance(code("no-known-allergies", EHDSI)), DENIED)), says=NOTHING,
+        issues=("unsupported-statement",)),
     case("code against narrative", (ALLERGIES, ALLERGIC + absent("no-known-allergies", "observation")),
          says=NO_ALLERGY),
     case("no information against narrative", (ALLERGIES, ALLERGIC + absent("no-allergy-info", "observation")),
@@ -233,7 +254,6 @@ def reaction(concept: str, inside: str = "") -> str:
 
 SEVERE, MILD = severity("24484000"), severity("255604002")
 HIVES, NAUSEA = "247472004", "422587007"
-IN_VALUE = value("416098002")
 
 
 def allergy(**said: Any) -> Says:
