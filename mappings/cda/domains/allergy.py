@@ -6,15 +6,17 @@ Source: C-CDA R2.1 (allergy concern act, allergy observation); C-CDA on FHIR, al
 
 from typing import Any, Final
 
-from mappings.cda.absence import Absence, absence_of, no_known, says_nothing
-from mappings.cda.datatypes.coded import cd_concept
+from mappings.cda.absence import SNOMED, Absence, absence_of, no_known, says_nothing
+from mappings.cda.datatypes.coded import cd_concept, read
+from mappings.cda.datatypes.registry import datatype
 from mappings.cda.datatypes.statuses import cd_status, unread_status
 from mappings.cda.element import Element
 from mappings.cda.handlers import handles
 from mappings.cda.named import flag, resolver
 from mappings.cda.paths import code_of, is_valued, parse_paths, reader
 from mappings.cda.walk import Walk
-from mappings.terminology.concept_map import load
+from mappings.fhir import values
+from mappings.terminology.concept_map import ConceptMap, load
 
 Json = dict[str, Any]
 
@@ -25,6 +27,7 @@ _NO_KNOWN: Final = "716186003"
 _STATED: Final = frozenset({"", "EVN"})  # moods of what is: any other is planned, wished or feared
 _CLINICAL: Final = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
 _STATUS: Final = "cda-clinical-status.allergy-status"
+_READS: Final = frozenset({"@code", "@codeSystem", "@displayName", "@nullFlavor", "originalText", "translation"})
 
 (_told,) = (reader(ref) for ref in parse_paths("entryRelationship/observation[part='status']/value"))
 (_substance,) = (reader(ref) for ref in parse_paths("participant[@typeCode='CSM']/participantRole/playingEntity/code"))
@@ -120,3 +123,14 @@ def kind_in_code(el: Element, ctx: Walk) -> bool:
     """European documents say the kind of allergy in `code`, American ones in `value` of an assertion."""
     codes = [code_of(each) for each in el.named("code") if is_valued(each)]
     return bool(codes) and codes[0] != "ASSERTION"
+
+
+@datatype("SEV[Annotation]", gives="Annotation", reads=_READS)
+def severity_note(node: Element | str, ctx: Walk, vocab: ConceptMap | None = None) -> Json | None:
+    """How severe the allergy as a whole is, in words that say of what they speak: a bare code would say nothing."""
+    found = read(node, ctx, None)
+    told = found.text or next((each["display"] for each in found.codings if each.get("display")), None)
+    if told is None and (coding := next((each for each in found.codings if each.get("code")), None)) is not None:
+        system = coding.get("system")
+        told = f"{coding['code']} ({'SNOMED CT' if system == SNOMED else system})" if system else coding["code"]
+    return values.annotation(f"Severity: {told}") if told else None

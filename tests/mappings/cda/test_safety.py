@@ -247,7 +247,7 @@ def test_a_reaction_in_words_and_a_severity_without_reaction_stay() -> None:
     reacted = one(of_sections((ALLERGIES, observation(value + nested, code="ASSERTION"))), "AllergyIntolerance")
     assert reacted["reaction"][0]["manifestation"] == [{"text": "Anaphylaxis"}]
     told = one(of_sections((ALLERGIES, observation(value + severe, code="ASSERTION"))), "AllergyIntolerance")
-    assert told["note"] == [{"text": "Severe"}]
+    assert told["note"] == [{"text": "Severity: Severe"}]
 
 
 def test_a_number_without_an_issuer_is_nobodys() -> None:

@@ -288,7 +288,13 @@ ALLERGY = [
                                 {"manifestation": [NAUSEA], "severity": "mild"}])),
     case("severity without a reaction", (ALLERGIES, asserted(IN_VALUE + PENICILLIN + SEVERE.replace(
         '"24484000"', '"24484000" displayName="Severe"'))),
-         says=allergy(criticality=ABSENT, reaction=ABSENT, note=[{"text": "Severe"}])),
+         says=allergy(criticality=ABSENT, reaction=ABSENT, note=[{"text": "Severity: Severe"}])),
+    case("severity without a reaction, a bare code", (ALLERGIES, asserted(IN_VALUE + PENICILLIN + SEVERE)),
+         says=allergy(criticality=ABSENT, reaction=ABSENT, note=[{"text": "Severity: 24484000 (SNOMED CT)"}])),
+    case("severity without a reaction, in words", (ALLERGIES, asserted(IN_VALUE + PENICILLIN + SEVERE.replace(
+        code("24484000", tag="value").removeprefix("<value ").removesuffix("/>"), 'nullFlavor="OTH"').replace(
+        "></value>", "><originalText>bad</originalText></value>"))),
+         says=allergy(criticality=ABSENT, reaction=ABSENT, note=[{"text": "Severity: bad"}])),
 ]  # fmt: skip
 
 # 4. problems ----------------------------------------------------------------------------------------------------------
