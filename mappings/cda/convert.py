@@ -9,6 +9,7 @@
 Pure: the profile carries the ids' key, `at` the time of receipt. Same input, same output.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from operator import attrgetter
 from typing import Final
@@ -20,9 +21,12 @@ from mappings.cda.document import Limits, parse
 from mappings.cda.domains import entry_reference, personal
 from mappings.cda.element import Element
 from mappings.cda.header import instant, patient_key, patient_role, read_header
+from mappings.cda.place import XmlPlace
 from mappings.cda.trace import DocumentTrace
 from mappings.cda.walk import Walk
 from mappings.convert import Conversion, Mapped, PatientKey
+from mappings.hl7v2.place import Place
+from mappings.issues import Issue
 from mappings.profile import Profile
 
 _FIRST: Final = attrgetter("first")
@@ -56,13 +60,25 @@ def to_fhir(data: bytes, profile: Profile, *, at: datetime | None = None, trace:
             for made in sorted(walk.made, key=_FIRST)
         ),
         effects=(),
-        issues=tuple(walk.issues),
+        issues=tuple(_once(walk.issues)),
         trace=walk.trace,
         digest=walk.doc.digest,
         rows=profile.revision,
         tally=tuple(walk.outcomes.values()),
         instant=instant(walk),
     )
+
+
+def _once(issues: list[Issue]) -> Iterator[Issue]:
+    """What is wrong with an element of the header once, however many rows read it: the document's time has four."""
+    told: set[tuple[str, Place | XmlPlace | None, str]] = set()
+    for each in issues:
+        if isinstance(each.place, XmlPlace) and not each.place.path.startswith("section["):
+            key = each.code, each.place, each.detail
+            if key in told:
+                continue
+            told.add(key)
+        yield each
 
 
 def _trace(walk: Walk) -> None:

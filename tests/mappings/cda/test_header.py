@@ -318,6 +318,18 @@ def test_an_encounter_is_over_when_the_header_says_so(inner: str, status: str) -
     assert one(done, "Encounter")["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("stamp", "told"),
+    [
+        ("20240601120000", ["no-offset"]), ("2024-06", ["not-a-date", "undated"]), ("", ["undated"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_documents_time_is_told_once(stamp: str, told: list[str]) -> None:
+    nobody = '<author><assignedAuthor><id root="2.999.3" extension="A1"/></assignedAuthor></author>'
+    done = convert(minimal(effectiveTime=f'<effectiveTime value="{stamp}"/>' if stamp else "", author=nobody))
+    assert sorted(codes(done)) == told
+
+
 def test_a_header_without_a_time_ends_no_encounter() -> None:
     ends = '<effectiveTime><low value="20260201"/><high value="20990228"/></effectiveTime>'
     done = convert(minimal(componentOf=stay(f'<id root="2.999.5" extension="V1"/>{ends}'), effectiveTime=""))
