@@ -2,7 +2,8 @@
 
 `transaction`: PUT of every resource that would be stored · `message`: MessageHeader first · `document`: Composition
 first, under the document's own identifier and time · `collection`. References are `urn:uuid:` of the entries'
-`fullUrl`; equal input gives equal bytes.
+`fullUrl`; equal input gives equal bytes, but for the `timestamp` of a document whose time nobody can know as an
+instant: bdl-10 asks for one, no offset is invented, and what is left is when the Bundle was assembled.
 
 Source: design chapter HL7 v2 §6; FHIR R4 Bundle, bdl-3, bdl-4, bdl-8 to bdl-11.
 """

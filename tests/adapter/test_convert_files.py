@@ -12,6 +12,7 @@ from adapter.convert_files import Converted, messages_in, plan
 from adapter.errors import UsageError
 from mappings.bundle import Kind
 from mappings.convert import Profile, load_profile
+from tests.adapter.cli.command import Command
 from tests.adapter.nodes import a08
 from tests.mappings.cda.documents import minimal
 
@@ -179,6 +180,19 @@ def test_a_document_of_a_month_has_the_time_of_its_conversion(tmp_path: Path) ->
     at = datetime(2026, 3, 2, 8, tzinfo=UTC)
     (done,) = convert_files.convert_file(tmp_path / "a.xml", tmp_path / "a.json", PROFILE, at=at)
     assert json.loads(done.target.read_bytes())["timestamp"] == "2026-03-02T08:00:00+00:00"
+
+
+@pytest.mark.parametrize(("stamp", "differ"), [("20260301120000", {"timestamp"}), ("20260301120000+0100", set())])
+def test_two_runs_differ_at_most_in_when_the_bundle_was_assembled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stamp: str, differ: set[str]
+) -> None:
+    nobody = '<author><assignedAuthor><id root="2.999.3" extension="A1"/></assignedAuthor></author>'
+    (tmp_path / "a.xml").write_bytes(minimal(effectiveTime=f'<effectiveTime value="{stamp}"/>', author=nobody))
+    runs = []
+    for out in ("one", "two"):
+        assert Command(capsys)("convert", "--out", tmp_path / out, tmp_path / "a.xml").code == 0
+        runs.append(json.loads((tmp_path / out / "a.xml.json").read_bytes()))
+    assert {name for name in runs[0].keys() | runs[1].keys() if runs[0].get(name) != runs[1].get(name)} == differ
 
 
 def test_a_refused_document_is_told_with_line_and_column_and_no_word_of_it(inbox: Path, tmp_path: Path) -> None:
