@@ -2,10 +2,15 @@
 
 Documents of the corpus are whole ones; its fragments stand in no document, and go through the same conversion in the
 least document around them (`tests/mappings/cda/documents.py`). What "written otherwise" means stands with
-`cda_variants.py`. The official validator is Java and not asked here.
+`cda_variants.py`. The official validator (HL7's, in Java) is asked where `CHARTBRIDGE_TOOLS` names the folder of its
+`validate`, or `../shared/tools` is that; else a line says that it was not.
 """
 
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Protocol
@@ -14,12 +19,24 @@ from mappings.cda.document import parse
 from mappings.cda.outcome import SAID
 from mappings.cda.paths import STATEMENTS
 from mappings.convert import Conversion, Profile, UnreadableMessage, to_fhir
+from mappings.fhir.codec import encode
 from mappings.fhir.validate import validate
 from tests.mappings.cda.documents import wrapped
 from tools.cda_variants import VARIANTS, turned_wrong
 
 ROOT = Path(__file__).parents[1]
+VALIDATOR = Path(os.environ.get("CHARTBRIDGE_TOOLS", ROOT.parent / "shared/tools")) / "validate"
 SAMPLES = sorted((ROOT / "samples/cda").glob("*.xml"))
+# errors of the official validator that are none of ours → how its line reads
+ACCEPTED = {
+    "issuer and jurisdiction of a UDI, URIs that R4 itself names and the validator cannot look up": re.compile(
+        r"Device\.udiCarrier\[\d+\]\.(issuer|jurisdiction): No definition could be found for URL value "
+        r"'http://hl7\.org/fhir/NamingSystem/"
+    ),
+    "a display of DICOM as the guide publishes it": re.compile(
+        r"Wrong Display Name 'Frames for Display' for http://dicom\.nema\.org/resources/ontology/DCM#113036"
+    ),
+}
 _DOCUMENT = re.compile(rb"ClinicalDocument[^>]*urn:hl7-org:v3")
 
 
@@ -49,7 +66,8 @@ def corpus(report: Report, folder: Path, profile: Profile) -> None:
     documents = {path: path.read_bytes() for path in whole}
     fragments = {path: wrapped(path.read_bytes()) for path in parts}
     converted = _converted(report, "Documents of the corpus", documents, profile, refused=0)
-    _converted(report, "Fragments of the corpus", fragments, profile, refused=1)
+    in_parts = _converted(report, "Fragments of the corpus", fragments, profile, refused=1)
+    official(report, converted | in_parts)
     report.head("Documents of the corpus, written otherwise")
     for variant in VARIANTS:
         broken = [
@@ -86,6 +104,37 @@ def _converted(
     report.line("statements accounted for", said.total(), "all", said.total() == statements)
     report.line("  of them", ", ".join(f"{said[each]} {each}" for each in SAID), "no error", not said["error"])
     return done
+
+
+def official(report: Report, converted: dict[Path, Conversion]) -> None:
+    """What HL7's own validator says of every resource of the corpus, where it is at hand."""
+    report.head("The official validator")
+    if not VALIDATOR.exists() or shutil.which("java") is None:
+        report.line("errors", "not asked: CHARTBRIDGE_TOOLS names no folder with it, or there is no Java")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for count, done in enumerate(converted.values()):
+            for number, mapped in enumerate(done.resources):
+                name = f"{count}-{number}-{mapped.body['resourceType']}.json"
+                (Path(folder) / name).write_bytes(encode(mapped.body))
+        asked = [str(VALIDATOR), "--level", "error", folder]
+        said = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    if said.returncode not in (0, 1):
+        report.line("errors", f"not asked: it ended with {said.returncode}", "none but the accepted", False)
+        return
+    errors = [line for line in said.stdout.splitlines() if ": error: " in line]
+    report.line("errors", f"{len(errors)} in {len(set(map(_input, errors)))} inputs")
+    rest = errors
+    for reason, pattern in ACCEPTED.items():
+        known = [line for line in rest if pattern.search(line)]
+        rest = [line for line in rest if line not in known]
+        report.line("  accepted", f"{len(known)} in {len(set(map(_input, known)))} inputs: {reason}")
+    report.line("errors that nothing accepts", len(rest), "none", not rest)
+
+
+def _input(line: str) -> str:
+    """The number of the input in the name of the file that a line of the validator is about."""
+    return Path(line.partition(": error: ")[0]).name.partition("-")[0]
 
 
 def _statements(data: bytes) -> int:

@@ -8,7 +8,8 @@ Without a corpus its figures are left out and the output says so.
 
 What a figure means stands with the code that takes it: `explain.py` (rows fired, unmapped places), `crosswalk.py`
 (guide rows), `facts.py` (facts and contradictions), `validate.py` (the compiled schema). The official validator is
-Java and not asked here. Source: design chapter HL7 v2 §16.
+asked about documents, where it is at hand (`cda_figures.py`); about messages a test asks it. Source: design chapter
+HL7 v2 §16.
 """
 
 import argparse
