@@ -100,7 +100,9 @@ def test_a_status_is_the_allergys_and_no_allergy(template: str, code: str) -> No
 @pytest.mark.parametrize("template", [US + "8", CCD + "55", "1.3.6.1.4.1.19376.1.5.3.1.4.1"])
 def test_a_severity_is_its_owners(template: str, code: str) -> None:
     severe = part(template, code, SEVERE)
-    assert one(of_sections((ALLERGIES, allergy(severe))), "AllergyIntolerance")["note"] == [{"text": "Severity: Severe"}]
+    assert one(of_sections((ALLERGIES, allergy(severe))), "AllergyIntolerance")["note"] == [
+        {"text": "Severity: Severe"}
+    ]
     assert one(of_sections((PROBLEMS, problem(severe))), "Condition")["severity"]["coding"][0]["code"] == "24484000"
     hives = part(US + "9", ASSERTION, HIVES + severe, "MFST")
     (reaction,) = one(of_sections((ALLERGIES, allergy(hives))), "AllergyIntolerance")["reaction"]
